@@ -1,0 +1,161 @@
+"""What every tool is made of: one Request, one Report, one function."""
+
+import json
+import types
+import typing
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import ToolError, shorten
+from .workspace import Workspace
+
+__all__ = ["CALL", "Call", "Report", "Request", "Tool", "ToolError", "advice", "current_call", "tool"]
+
+BRIEF_LIMIT = 1500  # characters of text a model reads per answer; the structure beside it is complete
+
+Effect = Literal["reads", "writes", "trains", "replaces"]
+
+
+class Request(BaseModel):
+    """The arguments of one tool. Frozen; an unknown field is an error, never a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Report(BaseModel):
+    """The answer of one tool. `brief()` is what a model reads, `readable()` what a person reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    def brief(self) -> str:
+        """A text of at most BRIEF_LIMIT characters that makes sense without the structured part."""
+        text = json.dumps(
+            self.model_dump(mode="json", exclude_none=True), ensure_ascii=False, separators=(",", ":")
+        )
+        return (
+            text
+            if len(text) <= BRIEF_LIMIT
+            else text[: BRIEF_LIMIT - 40] + "... (rest in the structured result)"
+        )
+
+    def readable(self) -> str:
+        """Plain lines for a terminal; a tool with more to say overrides it."""
+        return "\n".join(_lines(self.model_dump(mode="json", exclude_none=True), ""))
+
+
+@dataclass(frozen=True)
+class Call:
+    """What surrounds one call: its workspace, its cancellation and its progress."""
+
+    workspace: Workspace = field(default_factory=Workspace.of_the_caller)
+    check_cancelled: Callable[[], None] = lambda: None
+    progress: Callable[[float, float | None, str], None] = lambda done, total, note: None
+
+
+CALL: ContextVar[Call | None] = ContextVar("call", default=None)
+
+
+def current_call() -> Call:
+    """The call in progress; a plain Python caller gets one that trusts the paths it names."""
+    return CALL.get() or Call()
+
+
+Function = TypeVar("Function", bound=Callable[[Any], Report])
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool as a value: what the server lists and calls."""
+
+    name: str
+    summary: str
+    request: type[Request]
+    report: type[Report]
+    effect: Effect
+    run: Callable[[Any], Report]
+
+
+def tool(effect: Effect) -> Callable[[Function], Function]:
+    """Declare a function from its Request to its Report as a tool; its first docstring line is the menu entry."""
+
+    def declare(function: Function) -> Function:
+        assert isinstance(function, types.FunctionType) and function.__doc__
+        hints = typing.get_type_hints(function)
+        summary = function.__doc__.strip().split("\n\n")[0]
+        value = Tool(
+            name=function.__name__,
+            summary=" ".join(summary.split()),
+            request=hints["request"],
+            report=hints["return"],
+            effect=effect,
+            run=function,
+        )
+        setattr(function, "tool", value)  # noqa: B010  a function has no typed slot for it
+        return function
+
+    return declare
+
+
+def input_schema(request: type[Request]) -> dict[str, Any]:
+    """The JSON schema of a Request: flat, closed, without pydantic's titles."""
+    return typing.cast(dict[str, Any], _plain(request.model_json_schema()))
+
+
+def output_schema(report: type[Report]) -> dict[str, Any]:
+    """The JSON schema of a Report as it is serialised, without titles."""
+    return typing.cast(dict[str, Any], _plain(report.model_json_schema(mode="serialization")))
+
+
+def advice(error: ToolError | ValidationError) -> str:
+    """One sentence a caller can act on."""
+    if isinstance(error, ToolError):
+        return str(error)
+    found = error.errors(include_url=False)
+    return "; ".join(_complaint(error.title, one) for one in found)
+
+
+def _complaint(title: str, error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"]) or title
+    if error["type"] == "extra_forbidden":
+        return f"Unknown argument {where!r} (got {shorten(error['input'])}); the tool's schema lists the valid names"
+    if error["type"] == "missing":
+        return f"Argument {where!r} is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"Argument {where!r}: {message} (got {shorten(error['input'])})"
+
+
+def _plain(schema: Any) -> Any:
+    """Drop `title` noise and the docstrings of models, which the description of each field makes redundant."""
+    if isinstance(schema, list):
+        return [_plain(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {}
+    for key, value in schema.items():
+        if key in ("properties", "$defs"):
+            kept[key] = {name: _plain(inner) for name, inner in value.items()}
+        elif not (key == "title" or (key == "description" and "properties" in schema)):
+            kept[key] = _plain(value)
+    return kept
+
+
+def _lines(value: Any, indent: str) -> list[str]:
+    if isinstance(value, dict):
+        lines = []
+        for key, inner in value.items():
+            if isinstance(inner, dict | list) and inner:
+                lines += [f"{indent}{key}:", *_lines(inner, indent + "  ")]
+            else:
+                lines.append(f"{indent}{key}: {inner}")
+        return lines
+    if isinstance(value, list):
+        lines = []
+        for item in value:
+            first, *rest = _lines(item, indent + "  ") or [""]
+            lines += [f"{indent}- {first.strip()}", *rest]
+        return lines
+    return [f"{indent}{value}"]
