@@ -11,9 +11,10 @@ import os
 import runpy
 import signal
 import sys
+from typing import Optional
 
 
-def die_with_parent(parent):
+def die_with_parent(parent: int) -> None:
     """On Linux the kernel ends this process when the server dies, however it dies."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 = PR_SET_PDEATHSIG
@@ -21,13 +22,13 @@ def die_with_parent(parent):
             os._exit(1)
 
 
-def main():
+def main() -> None:
     engine, request_path, reply_path, progress_path, parent = sys.argv[1:6]
     die_with_parent(int(parent))
     with open(request_path, encoding="utf-8") as file:
         request = json.load(file)
 
-    def progress(done, total, note):
+    def progress(done: float, total: Optional[float], note: str) -> None:
         with open(progress_path, "a", encoding="utf-8") as file:
             file.write(json.dumps([done, total, note]) + "\n")
 

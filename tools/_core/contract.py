@@ -129,7 +129,7 @@ def _complaint(title: str, error: Any) -> str:
 
 
 def _plain(schema: Any) -> Any:
-    """Drop `title` noise and the docstrings of models, which the description of each field makes redundant."""
+    """Drop `title` noise, null defaults, and the docstrings of models, which their fields' descriptions repeat."""
     if isinstance(schema, list):
         return [_plain(item) for item in schema]
     if not isinstance(schema, dict):
@@ -138,9 +138,23 @@ def _plain(schema: Any) -> Any:
     for key, value in schema.items():
         if key in ("properties", "$defs"):
             kept[key] = {name: _plain(inner) for name, inner in value.items()}
-        elif not (key == "title" or (key == "description" and "properties" in schema)):
+        elif key == "title" or (key == "description" and "properties" in schema):
+            continue
+        elif not (key == "default" and value is None):
             kept[key] = _plain(value)
-    return kept
+    return _nullable(kept)
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    """Write {"anyOf": [{"type": X}, {"type": "null"}]} as {"type": [X, "null"]}: the same, in a third of the space."""
+    choices = schema.get("anyOf", [])
+    if len(choices) != 2 or choices[1] != {"type": "null"} or not isinstance(choices[0].get("type"), str):
+        return schema
+    others = {key: value for key, value in schema.items() if key != "anyOf"}
+    nullable = {**choices[0], "type": [choices[0]["type"], "null"], **others}
+    if "enum" in nullable:
+        nullable["enum"] = [*nullable["enum"], None]
+    return nullable
 
 
 def _lines(value: Any, indent: str) -> list[str]:

@@ -1,0 +1,31 @@
+"""Fixtures every test may use."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite golden files (and still fail)")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
+    """Compare text with a golden file; --update-golden rewrites it and still fails, so that the diff is seen."""
+
+    def compare(path: Path, text: str) -> None:
+        if request.config.getoption("--update-golden"):
+            seen = path.read_text(encoding="utf-8") if path.exists() else None
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            assert seen == text, f"{path.name} was rewritten: look at the diff"
+        assert path.exists(), f"{path} is missing: run pytest --update-golden"
+        assert path.read_text(encoding="utf-8") == text
+
+    return compare

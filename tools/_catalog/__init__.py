@@ -1,0 +1,1 @@
+"""Dated facts with a source each."""
