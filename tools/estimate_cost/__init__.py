@@ -1,0 +1,97 @@
+"""What a workload costs, the cheapest plan that does, and where the break-even lies.
+
+workload       what is to be paid for: training, inference, batch, running
+option         what can be rented or is owned; constraints on the plans
+resolve        the caller's options and the catalog's offers in one list
+train, serve, batch, running    the plans of one option for one kind of workload
+interruptions, arrivals, queueing, rates, bands, speed    the formulas; sources in references/cost.md
+break_even, compare             crossings; feasible, cheapest first, tied
+report, skypilot, picture       the answer, a task file, a chart
+command, refresh                `prices`: what is held, and newer prices from the providers
+"""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Annotated
+
+from pydantic import Field, WithJsonSchema
+
+from .._catalog.prices import shipped
+from .._core.contract import Request, tool
+from .candidate import Candidate, Miss
+from .compare import compare
+from .measured import step_seconds_of
+from .option import Choice, Constraints, Option
+from .report import EstimateCostReport, crossings, written
+from .resolve import resolve
+from .batch import batch_plans
+from .running import running_plans, today_plans
+from .serve import inference_plans
+from .train import training_plans
+from .workload import Batch, Inference, Running, Training, Workload
+
+__all__ = ["EstimateCostReport", "EstimateCostRequest", "estimate_cost"]
+
+_WORKLOAD = (
+    "kind: training {hours | steps+step_seconds | steps+measurement | flops, gpus, memory_bytes, scaling_efficiency, "
+    "checkpoint: {interval_seconds, write_seconds, restart_seconds}, interruptions_per_hour}, inference "
+    "{requests_per_day, seconds_per_request, memory_bytes, arrival: even|bursts|24 weights, bursts_per_day, "
+    "latency_seconds, cold_start_seconds, idle_seconds}, batch {items_per_day, items_per_second}, "
+    "running {usd_per_hour, busy_hours_per_day}"
+)
+_OPTION = (
+    "name (alone: a catalog machine or GPU), usd_per_hour, spot_usd_per_hour, commit_usd_per_hour, gpus, memory_bytes, "
+    "kind: instance|serverless|own; serverless: usd_per_second, usd_per_gb_second, usd_per_million_requests"
+)
+_CONSTRAINTS = "deadline_hours, budget_usd, spot: allow|require|forbid, providers[], regions[], discount (share)"
+
+_OBJECT = {"type": "object"}
+
+
+class EstimateCostRequest(Request):
+    workload: Annotated[Workload, WithJsonSchema({**_OBJECT, "description": _WORKLOAD})]
+    options: Annotated[
+        list[Annotated[Option, WithJsonSchema({**_OBJECT, "description": _OPTION})]] | None,
+        WithJsonSchema({"type": "array", "items": {**_OBJECT, "description": _OPTION}}),
+    ] = None
+    constraints: Annotated[
+        Constraints | None, WithJsonSchema({**_OBJECT, "description": _CONSTRAINTS})
+    ] = None
+
+
+@tool(effect="writes")
+def estimate_cost(request: EstimateCostRequest) -> EstimateCostReport:
+    """Price a training, inference or batch job: plans cheapest first with spot risk, break-evens, what misses a limit.
+
+    Prices are the caller's or the dated catalog's; storage, egress and tax are not included. Writes a chart and, for
+    a rented machine, a SkyPilot task as artifacts. Formulas and bands: references/cost.md.
+    """
+    workload = request.workload
+    constraints = request.constraints or Constraints()
+    today = date.today()
+    choices = resolve(workload, request.options or [], constraints, shipped(), today)
+    step_seconds = step_seconds_of(workload.measurement) if isinstance(workload, Training) and workload.measurement else None
+    found = list(_plans(workload, choices.kept, constraints, step_seconds, today))
+    comparison = compare(found, constraints)
+    broken_even = crossings(workload, choices.kept, constraints, step_seconds, comparison)
+    return written(workload, constraints, comparison, broken_even, choices.warnings, today)
+
+
+def _plans(
+    workload: Training | Inference | Batch | Running,
+    choices: list[Choice],
+    constraints: Constraints,
+    step_seconds: float | None,
+    today: date,
+) -> Iterator[Candidate | Miss]:
+    if isinstance(workload, Running):
+        yield from today_plans(workload)
+    for choice in choices:
+        if isinstance(workload, Training):
+            yield from training_plans(workload, choice, constraints, step_seconds, today)
+        elif isinstance(workload, Inference):
+            yield from inference_plans(workload, choice, constraints, today)
+        elif isinstance(workload, Batch):
+            yield from batch_plans(workload, choice, constraints, today)
+        else:
+            yield from running_plans(workload, choice, constraints, today)

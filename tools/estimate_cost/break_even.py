@@ -1,0 +1,117 @@
+"""Where one plan becomes cheaper than another."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from .arrivals import DAY_SECONDS
+from .interruptions import break_even_rate
+from .option import Choice, billed_gb
+from .rates import rate_of, rhythm_of
+from .serve import handled_seconds, replicas_at
+from .train import Work
+from .workload import Batch, Inference, Running
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """Up to `value` the first of `between` is the cheaper one, beyond it the second."""
+
+    between: tuple[str, str]
+    quantity: str
+    value: float
+    note: str = ""
+
+
+def spot_crossing(workload: object, choice: Choice, work: Work) -> Iterator[Crossing]:
+    """The interruption rate of one machine beyond which on demand is cheaper."""
+    if choice.spot is None or choice.on_demand is None:
+        return
+    rate = rate_of(workload, choice).expected  # type: ignore[arg-type]
+    rhythm = rhythm_of(workload, rate)  # type: ignore[arg-type]
+    members = 1 if isinstance(workload, Batch) else work.machines
+    found = break_even_rate(work.hours, choice.spot / choice.on_demand, rhythm)
+    if found is not None:
+        yield Crossing((f"{choice.name} spot", f"{choice.name} on-demand"), "interruptions_per_hour", found / members)
+
+
+def commitment_crossings(choice: Choice) -> Iterator[Crossing]:
+    """The share of all hours that must be used before a commitment pays."""
+    if choice.on_demand is None:
+        return
+    for label, price in choice.commits:
+        note = f"{24 * price / choice.on_demand:.3g} h a day; below it do not commit"
+        pair = (f"{choice.name} on-demand", f"{choice.name} {label}")
+        yield Crossing(pair, "share_of_hours_used", price / choice.on_demand, note)
+
+
+def service_crossings(workload: Inference, choices: list[Choice]) -> Iterator[Crossing]:
+    """Requests (or bursts) a day beyond which a machine that is always on is cheaper than serverless."""
+    paid = [choice for choice in choices if choice.fees is not None]
+    on = [choice for choice in choices if choice.fees is None and choice.on_demand is not None]
+    for free, machine in product(paid, on):
+        yield from _service_crossing(workload, free, machine)
+
+
+def _service_crossing(workload: Inference, free: Choice, machine: Choice) -> Iterator[Crossing]:
+    assert free.fees is not None and machine.on_demand is not None
+    day_usd = 24 * machine.on_demand
+    gb = billed_gb(free.memory_bytes or workload.memory_bytes or 0)
+    per_second = free.fees.per_second + gb * free.fees.per_gb_second
+    service = workload.seconds_per_request / workload.concurrency
+    per_request = handled_seconds(workload.seconds_per_request, free.fees) * per_second + free.fees.per_request
+    if free.fees.bills_idle:
+        per_request = service * per_second + free.fees.per_request
+        up = (workload.cold_start_seconds or 0.0) + (workload.idle_seconds or 0.0)
+        shape = workload.shape
+        if up and shape.kind == "bursts":
+            size = workload.requests_per_day / min(shape.bursts, workload.requests_per_day)
+            burst = up * per_second + size * per_request
+            note = f"bursts of {size:g} requests each"
+            yield Crossing((free.name, f"{machine.name} always on"), "bursts_per_day", day_usd / burst, note)
+            return
+        per_request += up * per_second
+    if per_request <= 0:
+        return
+    requests = day_usd / per_request
+    note = _capacity(workload, requests)
+    if free.fees.bills_idle and (workload.idle_seconds or workload.cold_start_seconds):
+        if requests * (per_request / per_second if per_second else 0) > DAY_SECONDS:
+            yield Crossing((free.name, f"{machine.name} always on"), "requests_per_day", requests, "never: it would "
+                           "be up all day and still be cheaper")  # fmt: skip
+            return
+        note = f"{workload.shape.kind} arrivals; {note}"
+    yield Crossing((free.name, f"{machine.name} always on"), "requests_per_day", requests, note)
+
+
+def _capacity(workload: Inference, requests: float) -> str:
+    replicas = replicas_at(workload, requests / DAY_SECONDS)
+    load = requests / DAY_SECONDS * workload.seconds_per_request / workload.concurrency
+    if replicas == 1:
+        return f"one machine serves that rate, {load:.0%} busy"
+    return f"that rate needs {replicas} machines, so the true break-even is higher"
+
+
+def batch_crossings(workload: Batch, choices: list[Choice]) -> Iterator[Crossing]:
+    """Items a day beyond which a machine that is always on is cheaper than serverless."""
+    for free, machine in product(choices, choices):
+        if free.fees is None or machine.fees is not None or machine.on_demand is None:
+            continue
+        gb = billed_gb(free.memory_bytes or workload.memory_bytes or 0)
+        per_second = free.fees.per_second + gb * free.fees.per_gb_second
+        per_item = handled_seconds(1 / workload.items_per_second, free.fees) * per_second + free.fees.per_request
+        items = 24 * machine.on_demand / per_item
+        hours = items / workload.items_per_second / 3600
+        fits = f"one machine works {hours:.3g} h for that" if hours <= 24 else "more than one machine can do in a day"
+        yield Crossing((free.name, f"{machine.name} always on"), "items_per_day", items, fits)
+
+
+def running_crossings(workload: Running, choices: list[Choice]) -> Iterator[Crossing]:
+    """Busy hours a day beyond which an option that is always paid for is cheaper than paying by the hour."""
+    for choice in choices:
+        hourly = choice.on_demand if choice.on_demand is not None else workload.usd_per_hour
+        base = f"{choice.name} stopped when idle" if choice.on_demand is not None else "this machine stopped when idle"
+        for label, price in choice.commits:
+            name = choice.name if label == choice.name else f"{choice.name} {label}"
+            note = f"{price / hourly:.1%} of all hours; below it do not commit"
+            yield Crossing((base, name), "busy_hours_per_day", 24 * price / hourly, note)
