@@ -13,7 +13,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from .errors import ToolError, shorten
 from .workspace import Workspace
 
-__all__ = ["CALL", "Call", "Report", "Request", "Tool", "ToolError", "advice", "current_call", "tool"]
+__all__ = [
+    "CALL",
+    "Call",
+    "Command",
+    "Report",
+    "Request",
+    "Tool",
+    "ToolError",
+    "advice",
+    "command",
+    "current_call",
+    "tool",
+]
 
 BRIEF_LIMIT = 1500  # characters of text a model reads per answer; the structure beside it is complete
 
@@ -67,37 +79,56 @@ def current_call() -> Call:
 Function = TypeVar("Function", bound=Callable[[Any], Report])
 
 
-@dataclass(frozen=True)
-class Tool:
-    """A tool as a value: what the server lists and calls."""
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One word of the command line; its options are generated from its Request."""
 
     name: str
     summary: str
     request: type[Request]
     report: type[Report]
-    effect: Effect
     run: Callable[[Any], Report]
+    positional: tuple[str, ...] = ()  # fields that need no --name; a list takes all that follows
 
 
-def tool(effect: Effect) -> Callable[[Function], Function]:
+@dataclass(frozen=True, kw_only=True)
+class Tool(Command):
+    """A tool as a value: what the server lists and calls, and a word of the command line besides."""
+
+    effect: Effect
+
+
+def tool(effect: Effect, *, positional: tuple[str, ...] = ()) -> Callable[[Function], Function]:
     """Declare a function from its Request to its Report as a tool; its first docstring line is the menu entry."""
 
     def declare(function: Function) -> Function:
-        assert isinstance(function, types.FunctionType) and function.__doc__
-        hints = typing.get_type_hints(function)
-        summary = function.__doc__.strip().split("\n\n")[0]
-        value = Tool(
-            name=function.__name__,
-            summary=" ".join(summary.split()),
-            request=hints["request"],
-            report=hints["return"],
-            effect=effect,
-            run=function,
-        )
+        value = Tool(**_declared(function), positional=positional, effect=effect)
         setattr(function, "tool", value)  # noqa: B010  a function has no typed slot for it
         return function
 
     return declare
+
+
+def command(*positional: str) -> Callable[[Callable[[Any], Report]], Command]:
+    """Turn a function from its Request to its Report into a word of the command line that no host is offered."""
+
+    def declare(function: Callable[[Any], Report]) -> Command:
+        return Command(**_declared(function), positional=positional)
+
+    return declare
+
+
+def _declared(function: Callable[[Any], Report]) -> dict[str, Any]:
+    assert isinstance(function, types.FunctionType) and function.__doc__
+    hints = typing.get_type_hints(function)
+    summary = function.__doc__.strip().split("\n\n")[0]
+    return {
+        "name": function.__name__,
+        "summary": " ".join(summary.split()),
+        "request": hints["request"],
+        "report": hints["return"],
+        "run": function,
+    }
 
 
 def input_schema(request: type[Request]) -> dict[str, Any]:
