@@ -21,7 +21,15 @@ SOURCES = {
     "the-full-stack/website": "full-stack",
 }
 DROP_SPOT_FROM = {"full-stack"}  # a spot price of 2025-03 says nothing about today's
-MACHINE = ("provider", "machine", "accelerator", "accelerator_count", "gpu_memory_bytes", "vcpus", "ram_bytes")
+MACHINE = (
+    "provider",
+    "machine",
+    "accelerator",
+    "accelerator_count",
+    "gpu_memory_bytes",
+    "vcpus",
+    "ram_bytes",
+)
 PRICE = (
     "provider", "region", "machine", "on_demand_usd_per_hour", "spot_usd_per_hour", "commit_1y_usd_per_hour",
     "commit_3y_usd_per_hour", "reclaimed_per_month", "source",
@@ -70,7 +78,9 @@ def main(folder: Path) -> None:
     ):
         with (CATALOG / name).open("w", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([header, *rows])
-    print(f"{len(machines)} machines, {len(prices)} prices; {left_out} rows without a stated licence left out")
+    print(
+        f"{len(machines)} machines, {len(prices)} prices; {left_out} rows without a stated licence left out"
+    )
 
 
 if __name__ == "__main__":

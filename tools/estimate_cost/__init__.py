@@ -14,17 +14,18 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Annotated
 
-from pydantic import Field, WithJsonSchema
+from pydantic import WithJsonSchema
 
 from .._catalog.prices import shipped
 from .._core.contract import Request, tool
+from .answer import EstimateCostReport
+from .batch import batch_plans
 from .candidate import Candidate, Miss
 from .compare import compare
 from .measured import step_seconds_of
 from .option import Choice, Constraints, Option
-from .report import EstimateCostReport, crossings, written
+from .report import crossings, written
 from .resolve import resolve
-from .batch import batch_plans
 from .running import running_plans, today_plans
 from .serve import inference_plans
 from .train import training_plans
@@ -43,7 +44,9 @@ _OPTION = (
     "name (alone: a catalog machine or GPU), usd_per_hour, spot_usd_per_hour, commit_usd_per_hour, gpus, memory_bytes, "
     "kind: instance|serverless|own; serverless: usd_per_second, usd_per_gb_second, usd_per_million_requests"
 )
-_CONSTRAINTS = "deadline_hours, budget_usd, spot: allow|require|forbid, providers[], regions[], discount (share)"
+_CONSTRAINTS = (
+    "deadline_hours, budget_usd, spot: allow|require|forbid, providers[], regions[], discount (share)"
+)
 
 _OBJECT = {"type": "object"}
 
@@ -54,9 +57,9 @@ class EstimateCostRequest(Request):
         list[Annotated[Option, WithJsonSchema({**_OBJECT, "description": _OPTION})]] | None,
         WithJsonSchema({"type": "array", "items": {**_OBJECT, "description": _OPTION}}),
     ] = None
-    constraints: Annotated[
-        Constraints | None, WithJsonSchema({**_OBJECT, "description": _CONSTRAINTS})
-    ] = None
+    constraints: Annotated[Constraints | None, WithJsonSchema({**_OBJECT, "description": _CONSTRAINTS})] = (
+        None
+    )
 
 
 @tool(effect="writes")
@@ -70,7 +73,11 @@ def estimate_cost(request: EstimateCostRequest) -> EstimateCostReport:
     constraints = request.constraints or Constraints()
     today = date.today()
     choices = resolve(workload, request.options or [], constraints, shipped(), today)
-    step_seconds = step_seconds_of(workload.measurement) if isinstance(workload, Training) and workload.measurement else None
+    step_seconds = (
+        step_seconds_of(workload.measurement)
+        if isinstance(workload, Training) and workload.measurement
+        else None
+    )
     found = list(_plans(workload, choices.kept, constraints, step_seconds, today))
     comparison = compare(found, constraints)
     broken_even = crossings(workload, choices.kept, constraints, step_seconds, comparison)

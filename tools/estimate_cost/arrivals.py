@@ -19,7 +19,7 @@ class Arrival:
     """The shape of a day's traffic. `hourly` holds 24 shares that add up to 1."""
 
     kind: Literal["even", "bursts", "poisson", "hourly"]
-    bursts: float = 0
+    bursts: float = 0  # 0: not said how many
     hourly: tuple[float, ...] = ()
 
     def peak_ratio(self) -> float:
@@ -41,7 +41,7 @@ def read_arrival(text: str) -> Arrival:
     if word in ("even", "poisson"):
         return Arrival("even" if word == "even" else "poisson")
     if found := re.fullmatch(r"(?:(\d+(?:\.\d+)?) )?bursts?(?: of \d+)?(?: (?:a|per) day)?", word):
-        return Arrival("bursts", float(found[1]) if found[1] else ASSUMED_BURSTS)
+        return Arrival("bursts", float(found[1] or 0))
     raise ValueError(f"no such arrival {text!r}: even, poisson, bursts, '10 bursts', or 24 hourly weights")
 
 

@@ -13,7 +13,10 @@ from .._catalog.prices import OLD_AFTER_DAYS
 Band = tuple[float, float]
 
 EXACT: Band = (1.0, 1.0)
-UTILIZATION: Band = (0.30 / 0.45, 0.30 / 0.15)  # hours are inverse to utilisation: 0.45 at best, 0.15 at worst
+UTILIZATION: Band = (
+    0.30 / 0.45,
+    0.30 / 0.15,
+)  # hours are inverse to utilisation: 0.45 at best, 0.15 at worst
 DERIVED_SPOT = 0.15  # list price x (1 - advisor savings) against observed zone prices
 _FRESH_DAYS = 31
 

@@ -37,7 +37,9 @@ def _machines(
     machines = math.ceil(hours / window - 1e-9)
     if machines > constraints.max_machines:
         over = machines - constraints.max_machines
-        yield Miss(choice.name, "capacity", f"needs {machines} machines, {over} over max_machines", over, "machines")
+        yield Miss(
+            choice.name, "capacity", f"needs {machines} machines, {over} over max_machines", over, "machines"
+        )
         return
     start = workload.seconds_of_start / 3600
     work = Work(hours / machines + start, machines, "assumed", {"throughput": EXACT})
@@ -51,13 +53,19 @@ def _machines(
     if choice.on_demand is not None and constraints.spot != "require":
         always = 24 * machines * workload.days
         yield Candidate(
-            choice=choice, purchase="own" if choice.kind == "own" else "on_demand", mode="always on",
-            usd=choice.on_demand * always, usd_per_hour=choice.on_demand, machines=machines,
-            wall_hours=hours / machines, interruptions=0.0,
+            choice=choice,
+            purchase="own" if choice.kind == "own" else "on_demand",
+            mode="always on",
+            usd=choice.on_demand * always,
+            usd_per_hour=choice.on_demand,
+            machines=machines,
+            wall_hours=hours / machines,
+            interruptions=0.0,
             same_machine_usd=choice.on_demand * work.hours * machines * workload.days,
-            bands={"price": price_band(choice.as_of, today)}, busy_hours=hours * workload.days,
+            bands={"price": price_band(choice.as_of, today)},
+            busy_hours=hours * workload.days,
             extras={"utilization": hours / machines / 24},
-        )  # fmt: skip
+        )
 
 
 def _serverless(workload: Batch, choice: Choice, fees: Fees, today: date) -> Candidate | Miss:
@@ -68,8 +76,14 @@ def _serverless(workload: Batch, choice: Choice, fees: Fees, today: date) -> Can
     seconds = items * handled_seconds(1 / workload.items_per_second, fees) + workload.seconds_of_start
     per_day = seconds * (fees.per_second + gb * fees.per_gb_second) + items * fees.per_request
     return Candidate(
-        choice=choice, purchase="serverless", mode="serverless", usd=per_day * workload.days,
-        usd_per_hour=3600 * (fees.per_second + gb * fees.per_gb_second), wall_hours=seconds / 3600,
-        interruptions=0.0, bands={"price": price_band(choice.as_of, today)},
-        busy_hours=seconds / 3600 * workload.days, extras={"billed_seconds_per_day": seconds},
-    )  # fmt: skip
+        choice=choice,
+        purchase="serverless",
+        mode="serverless",
+        usd=per_day * workload.days,
+        usd_per_hour=3600 * (fees.per_second + gb * fees.per_gb_second),
+        wall_hours=seconds / 3600,
+        interruptions=0.0,
+        bands={"price": price_band(choice.as_of, today)},
+        busy_hours=seconds / 3600 * workload.days,
+        extras={"billed_seconds_per_day": seconds},
+    )

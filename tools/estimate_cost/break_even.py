@@ -32,7 +32,9 @@ def spot_crossing(workload: object, choice: Choice, work: Work) -> Iterator[Cros
     members = 1 if isinstance(workload, Batch) else work.machines
     found = break_even_rate(work.hours, choice.spot / choice.on_demand, rhythm)
     if found is not None:
-        yield Crossing((f"{choice.name} spot", f"{choice.name} on-demand"), "interruptions_per_hour", found / members)
+        yield Crossing(
+            (f"{choice.name} spot", f"{choice.name} on-demand"), "interruptions_per_hour", found / members
+        )
 
 
 def commitment_crossings(choice: Choice) -> Iterator[Crossing]:
@@ -59,7 +61,9 @@ def _service_crossing(workload: Inference, free: Choice, machine: Choice) -> Ite
     gb = billed_gb(free.memory_bytes or workload.memory_bytes or 0)
     per_second = free.fees.per_second + gb * free.fees.per_gb_second
     service = workload.seconds_per_request / workload.concurrency
-    per_request = handled_seconds(workload.seconds_per_request, free.fees) * per_second + free.fees.per_request
+    per_request = (
+        handled_seconds(workload.seconds_per_request, free.fees) * per_second + free.fees.per_request
+    )
     if free.fees.bills_idle:
         per_request = service * per_second + free.fees.per_request
         up = (workload.cold_start_seconds or 0.0) + (workload.idle_seconds or 0.0)
@@ -68,20 +72,18 @@ def _service_crossing(workload: Inference, free: Choice, machine: Choice) -> Ite
             size = workload.requests_per_day / min(shape.bursts, workload.requests_per_day)
             burst = up * per_second + size * per_request
             note = f"bursts of {size:g} requests each"
-            yield Crossing((free.name, f"{machine.name} always on"), "bursts_per_day", day_usd / burst, note)
+            yield Crossing((free.name, machine.name), "bursts_per_day", day_usd / burst, note)
             return
         per_request += up * per_second
     if per_request <= 0:
         return
     requests = day_usd / per_request
+    if free.fees.bills_idle and day_usd > DAY_SECONDS * per_second:
+        return  # even when it is up all day it is the cheaper one
     note = _capacity(workload, requests)
     if free.fees.bills_idle and (workload.idle_seconds or workload.cold_start_seconds):
-        if requests * (per_request / per_second if per_second else 0) > DAY_SECONDS:
-            yield Crossing((free.name, f"{machine.name} always on"), "requests_per_day", requests, "never: it would "
-                           "be up all day and still be cheaper")  # fmt: skip
-            return
-        note = f"{workload.shape.kind} arrivals; {note}"
-    yield Crossing((free.name, f"{machine.name} always on"), "requests_per_day", requests, note)
+        note = f"even arrivals; {note}"
+    yield Crossing((free.name, machine.name), "requests_per_day", requests, note)
 
 
 def _capacity(workload: Inference, requests: float) -> str:
@@ -99,10 +101,16 @@ def batch_crossings(workload: Batch, choices: list[Choice]) -> Iterator[Crossing
             continue
         gb = billed_gb(free.memory_bytes or workload.memory_bytes or 0)
         per_second = free.fees.per_second + gb * free.fees.per_gb_second
-        per_item = handled_seconds(1 / workload.items_per_second, free.fees) * per_second + free.fees.per_request
+        per_item = (
+            handled_seconds(1 / workload.items_per_second, free.fees) * per_second + free.fees.per_request
+        )
         items = 24 * machine.on_demand / per_item
         hours = items / workload.items_per_second / 3600
-        fits = f"one machine works {hours:.3g} h for that" if hours <= 24 else "more than one machine can do in a day"
+        fits = (
+            f"one machine works {hours:.3g} h for that"
+            if hours <= 24
+            else "more than one machine can do in a day"
+        )
         yield Crossing((free.name, f"{machine.name} always on"), "items_per_day", items, fits)
 
 
@@ -110,7 +118,11 @@ def running_crossings(workload: Running, choices: list[Choice]) -> Iterator[Cros
     """Busy hours a day beyond which an option that is always paid for is cheaper than paying by the hour."""
     for choice in choices:
         hourly = choice.on_demand if choice.on_demand is not None else workload.usd_per_hour
-        base = f"{choice.name} stopped when idle" if choice.on_demand is not None else "this machine stopped when idle"
+        base = (
+            f"{choice.name} stopped when idle"
+            if choice.on_demand is not None
+            else "this machine stopped when idle"
+        )
         for label, price in choice.commits:
             name = choice.name if label == choice.name else f"{choice.name} {label}"
             note = f"{price / hourly:.1%} of all hours; below it do not commit"

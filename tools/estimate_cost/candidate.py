@@ -25,7 +25,7 @@ class Miss:
     unit: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Candidate:
     """A plan before it is compared. `usd` is for the job, or for the workload's days."""
 

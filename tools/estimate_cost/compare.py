@@ -36,14 +36,18 @@ def compare(found: list[Candidate | Miss], constraints: Constraints) -> Comparis
             feasible.append(one)
     feasible.sort(key=lambda one: (one.usd, one.name))
     tied = sum(one.usd <= feasible[0].usd * (1 + TIE_SHARE) for one in feasible)
-    return Comparison(feasible, tied, sorted(missed, key=lambda miss: (miss.reason, miss.misses_by or 0, miss.name)))
+    return Comparison(
+        feasible, tied, sorted(missed, key=lambda miss: (miss.reason, miss.misses_by or 0, miss.name))
+    )
 
 
 def reason(comparison: Comparison) -> str:
     """Why the recommended plan, in one sentence."""
     best = comparison.recommended
     if best is None:
-        nearest = min((m for m in comparison.missed if m.misses_by), key=lambda m: m.misses_by or 0, default=None)
+        nearest = min(
+            (m for m in comparison.missed if m.misses_by), key=lambda m: m.misses_by or 0, default=None
+        )
         return f"No plan does. {nearest.name} {nearest.why}." if nearest else "No plan does; see infeasible."
     if comparison.tied > 1:
         others = ", ".join(one.name for one in comparison.feasible[: comparison.tied] if one is not best)
@@ -52,4 +56,8 @@ def reason(comparison: Comparison) -> str:
     if len(comparison.feasible) == 1:
         return f"{best.name} is the only plan that does."
     second = comparison.feasible[1]
-    return f"{best.name} costs {1 - best.usd / second.usd:.0%} less than {second.name}, the next." if second.usd else ""
+    return (
+        f"{best.name} costs {1 - best.usd / second.usd:.0%} less than {second.name}, the next."
+        if second.usd
+        else ""
+    )

@@ -1,4 +1,4 @@
-"""How long interruptible work takes: expected wall hours, interruptions, the best checkpoint interval, a deadline's odds.
+"""How long interruptible work takes: expected wall hours and interruptions, the best interval, a deadline's odds.
 
 Symbols of the formulas, as in references/cost.md#spot: H work hours, T checkpoint interval, c hours one checkpoint
 costs, R hours until work resumes after an interruption, L interruptions per hour of the whole job.
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 NEVER = math.inf
 _EXPONENT_LIMIT = 700  # e^709 is the largest float
-_TERMS = 400  # of the Poisson sum below; the odds of more interruptions are negligible where a plan is feasible
+_TERMS = (
+    400  # of the Poisson sum below; the odds of more interruptions are negligible where a plan is feasible
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,5 +16,7 @@ def step_seconds_of(measurement: str) -> float:
     figure = run.figure(_METRIC)
     if figure is None:
         had = ", ".join(one.metric for one in run.figures) or "no figures"
-        raise ToolError(f"The run {measurement} has no {_METRIC}", saw=had, try_next="a run that steps, or step_seconds")
+        raise ToolError(
+            f"The run {measurement} has no {_METRIC}", saw=had, try_next="a run that steps, or step_seconds"
+        )
     return figure.value

@@ -24,8 +24,8 @@ class Constraints(Strict):
     deadline_hours: Positive | None = None
     budget_usd: Positive | None = None
     spot: Literal["allow", "require", "forbid"] = "allow"
-    providers: list[str] = []
-    regions: list[str] = []
+    providers: list[str] = Field([])
+    regions: list[str] = Field([])
     discount: Share | None = None
     max_machines: int = Field(64, ge=1, le=100_000)
     currency: Literal["USD"] = "USD"
@@ -77,11 +77,17 @@ class Option(Strict):
         if per_second and self.kind != "serverless":
             raise ValueError(f"{per_second[0]} is a serverless fee: set kind to 'serverless'")
         if self.kind == "serverless" and not per_second and self.usd_per_hour is None and self.any_price:
-            raise ValueError(f"a serverless option needs one of {', '.join(_FEES)}, or usd_per_hour while it runs")
+            raise ValueError(
+                f"a serverless option needs one of {', '.join(_FEES)}, or usd_per_hour while it runs"
+            )
         if self.gpus is not None and self.gpus > 1 and not float(self.gpus).is_integer():
-            raise ValueError(f"gpus is {self.gpus:g}: a whole number, or a fraction below 1 for a slice of a card")
+            raise ValueError(
+                f"gpus is {self.gpus:g}: a whole number, or a fraction below 1 for a slice of a card"
+            )
         if self.kind == "own" and self.hourly is None:
-            raise ValueError("own hardware needs usd_per_hour, or watts with usd_per_kwh, or purchase_usd with lifetime_hours")
+            raise ValueError(
+                "own hardware needs usd_per_hour, or watts with usd_per_kwh, or purchase_usd with lifetime_hours"
+            )
         return self
 
     @property
@@ -148,7 +154,7 @@ class Choice:
 def own_choice(option: Option, constraints: Constraints) -> Choice:
     """The caller's own prices, after the discount."""
     rest = 1 - (option.discount or constraints.discount or 0.0)
-    commits = (
+    commits: tuple[tuple[str, float | None], ...] = (
         ("commitment", option.commit_usd_per_hour),
         ("1-year commitment", option.commit_1y_usd_per_hour),
         ("3-year commitment", option.commit_3y_usd_per_hour),

@@ -2,32 +2,27 @@
 
 from collections.abc import Sequence
 from html import escape
-from typing import Protocol
+
+from .answer import BreakEven, Plan
 
 _WIDTH, _HEIGHT, _MARGIN = 720, 420, 70
-_COLOURS = {"spot": "#2a7f62", "on_demand": "#31538f", "committed": "#8a5a00", "serverless": "#8f3161", "own": "#555"}
+_COLOURS = {
+    "spot": "#2a7f62",
+    "on_demand": "#31538f",
+    "committed": "#8a5a00",
+    "serverless": "#8f3161",
+    "own": "#555",
+}
 
 
-class Shown(Protocol):
-    name: str
-    purchase: str
-    expected_usd: float
-    low_usd: float
-    high_usd: float
-    wall_seconds: float | None
-
-
-class Crossed(Protocol):
-    between: list[str]
-    quantity: str
-    value: float
-
-
-def chart(plans: Sequence[Shown], crossings: Sequence[Crossed], period: str) -> str:
+def chart(plans: Sequence[Plan], crossings: Sequence[BreakEven], period: str) -> str:
     """SVG text. Each plan is a mark with its low-to-high range; numbers stand in the title of each mark."""
     timed = [plan for plan in plans if plan.wall_seconds is not None]
     body = _scatter(timed) if len(timed) == len(plans) else _bars(plans)
-    texts = [f"{c.between[0]} is cheaper up to {c.value:,.4g} {c.quantity}, then {c.between[1]}" for c in crossings[:4]]
+    texts = [
+        f"{c.between[0]} is cheaper up to {c.value:,.4g} {c.quantity}, then {c.between[1]}"
+        for c in crossings[:4]
+    ]
     foot = [_text(_MARGIN, _HEIGHT + 20 + 18 * i, text, 12) for i, text in enumerate(texts)]
     height = _HEIGHT + 24 + 18 * len(texts)
     title = _text(_MARGIN, 24, f"Cost in USD {period}; lines show low to high", 14)
@@ -37,7 +32,7 @@ def chart(plans: Sequence[Shown], crossings: Sequence[Crossed], period: str) -> 
     )
 
 
-def _scatter(plans: Sequence[Shown]) -> list[str]:
+def _scatter(plans: Sequence[Plan]) -> list[str]:
     """Wall hours to the right, cost upwards."""
     hours = [(plan.wall_seconds or 0) / 3600 for plan in plans]
     most_hours, most_usd = max(hours) * 1.1 or 1, max(plan.high_usd for plan in plans) * 1.05 or 1
@@ -50,7 +45,7 @@ def _scatter(plans: Sequence[Shown]) -> list[str]:
     return parts
 
 
-def _bars(plans: Sequence[Shown]) -> list[str]:
+def _bars(plans: Sequence[Plan]) -> list[str]:
     """One row for each plan, cost to the right."""
     most = max(plan.high_usd for plan in plans) * 1.05 or 1
     step = (_HEIGHT - 2 * _MARGIN) / len(plans)
@@ -59,13 +54,16 @@ def _bars(plans: Sequence[Shown]) -> list[str]:
         y = _MARGIN + step * (i + 0.5)
         x, low, high = (_x(usd / most) for usd in (plan.expected_usd, plan.low_usd, plan.high_usd))
         colour = _COLOURS.get(plan.purchase, "#555")
-        parts.append(f'<rect x="{_MARGIN}" y="{y - 5:.1f}" width="{max(1, x - _MARGIN):.1f}" height="10" fill="{colour}" opacity=".35"/>')
+        parts.append(
+            f'<rect x="{_MARGIN}" y="{y - 5:.1f}" width="{max(1, x - _MARGIN):.1f}" height="10" '
+            f'fill="{colour}" opacity=".35"/>'
+        )
         parts += _mark(plan, x, y, f"M{low:.1f} {y:.1f}H{high:.1f}")
         parts.append(_text(_MARGIN, y - 9, f"{plan.name}: {plan.expected_usd:,.4g} USD", 11))
     return parts
 
 
-def _mark(plan: Shown, x: float, y: float, path: str) -> list[str]:
+def _mark(plan: Plan, x: float, y: float, path: str) -> list[str]:
     colour = _COLOURS.get(plan.purchase, "#555")
     title = escape(f"{plan.name}: {plan.expected_usd:,.4g} USD ({plan.low_usd:,.4g} to {plan.high_usd:,.4g})")
     return [

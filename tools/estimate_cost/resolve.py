@@ -1,11 +1,12 @@
 """Which options are compared: the caller's own, named catalog machines, or every catalog machine that fits."""
 
 import difflib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-from .._catalog.gpus import candidates
+from .._catalog.gpus import candidates, find_gpu
 from .._catalog.prices import OLD_AFTER_DAYS, Machine, Offer, Prices
 from .._core.errors import ToolError
 from .candidate import USABLE_SHARE
@@ -16,7 +17,14 @@ AnyWorkload = Training | Inference | Batch | Running
 
 _MANAGED = "ml."  # SageMaker's prefix for an EC2 machine
 _DIFFERS = 0.05  # of a stated price from the catalog's, beyond which the Report says so
-_LEGACY = ("p2.", "p3.", "p3dn.", "g2.", "g3.", "g3s.")  # still listed; karpenter-provider-aws dropped their specs
+_LEGACY = (
+    "p2.",
+    "p3.",
+    "p3dn.",
+    "g2.",
+    "g3.",
+    "g3s.",
+)  # still listed; karpenter-provider-aws dropped their specs
 _CHEAPEST_CPU = 400  # CPU machines that are planned for; a dearer one of the same speed cannot win
 
 
@@ -35,6 +43,8 @@ def resolve(
     """The options in one form; refuses names, providers and regions that the catalog does not hold."""
     found = Choices()
     _check_places(constraints, prices)
+    if not isinstance(workload, Running) and workload.accelerator:
+        find_gpu(workload.accelerator)  # refuses a name that is unknown or fits several cards
     for option in options:
         if option.kind == "own" or option.any_price:
             found.kept.append(own_choice(_completed(option, prices), constraints))
@@ -50,14 +60,20 @@ def resolve(
 def _check_places(constraints: Constraints, prices: Prices) -> None:
     for provider in constraints.providers:
         if provider not in prices.providers:
-            raise ToolError("No prices are held for this provider", saw=provider,
-                            try_next=f"one of {', '.join(prices.providers)}, or options with your own prices")  # fmt: skip
+            raise ToolError(
+                "No prices are held for this provider",
+                saw=provider,
+                try_next=f"one of {', '.join(prices.providers)}, or options with your own prices",
+            )
     for region in constraints.regions:
         if region not in prices.regions:
             near = difflib.get_close_matches(region, prices.regions, n=3)
             held = ", ".join(sorted(prices.regions))
-            raise ToolError("No prices are held for this region", saw=region,
-                            try_next=f"{' or '.join(near)}, or another of {held}" if near else f"one of {held}")  # fmt: skip
+            raise ToolError(
+                "No prices are held for this region",
+                saw=region,
+                try_next=f"{' or '.join(near)}, or another of {held}" if near else f"one of {held}",
+            )
 
 
 def _completed(option: Option, prices: Prices) -> Option:
@@ -70,7 +86,9 @@ def _completed(option: Option, prices: Prices) -> Option:
         return option
     accelerator, count, memory = machines.pop()
     known = {"accelerator": accelerator, "gpus": count or None, "memory_bytes": memory}
-    return option.model_copy(update={k: v for k, v in known.items() if v is not None and getattr(option, k) is None})
+    return option.model_copy(
+        update={k: v for k, v in known.items() if v is not None and getattr(option, k) is None}
+    )
 
 
 def _against_catalog(option: Option, constraints: Constraints, prices: Prices) -> Iterator[str]:
@@ -101,12 +119,17 @@ def _named(option: Option, constraints: Constraints, prices: Prices, found: Choi
     offers = list(prices.offers(lambda m: m in machines, providers=providers, regions=regions))
     if not offers:
         held = sorted({o.label for o in prices.offers(lambda m: m in machines)})
-        raise ToolError(f"No price for {option.name} there", saw=", ".join([*providers, *regions]),
-                        try_next=f"one of {', '.join(held[:6])}, or your own price as usd_per_hour")  # fmt: skip
+        raise ToolError(
+            f"No price for {option.name} there",
+            saw=", ".join([*providers, *regions]),
+            try_next=f"one of {', '.join(held[:6])}, or your own price as usd_per_hour",
+        )
     if any(m.name.startswith(_LEGACY) for m in machines):
         found.warnings.append(f"{option.name} is a legacy type: still listed, hard to get")
     for offer in offers:
-        choice = catalog_choice(offer, constraints.model_copy(update={"discount": option.discount or constraints.discount}))
+        choice = catalog_choice(
+            offer, constraints.model_copy(update={"discount": option.discount or constraints.discount})
+        )
         yield replace(choice, interruptions_per_hour=option.interruptions_per_hour)
 
 
@@ -133,12 +156,19 @@ def _unknown(name: str, prices: Prices) -> ToolError:
     cards = {m.accelerator.casefold(): m.accelerator for m in prices.machines.values() if m.accelerator}
     near = difflib.get_close_matches(name.casefold(), {**names, **cards}, n=3, cutoff=0.5)
     shown = " or ".join({**names, **cards}[one] for one in near)
-    return ToolError("No such machine or accelerator in the catalog", saw=name,
-                     try_next=f"{shown}, or your own price as usd_per_hour" if shown else "your own price as usd_per_hour")  # fmt: skip
+    return ToolError(
+        "No such machine or accelerator in the catalog",
+        saw=name,
+        try_next=f"{shown}, or your own price as usd_per_hour" if shown else "your own price as usd_per_hour",
+    )
 
 
 def _fitting(
-    workload: Training | Inference | Batch, constraints: Constraints, prices: Prices, today: date, found: Choices
+    workload: Training | Inference | Batch,
+    constraints: Constraints,
+    prices: Prices,
+    today: date,
+    found: Choices,
 ) -> Iterator[Choice]:
     """Every offer that fits the workload, but no price over a year old unless its provider is named."""
     keep = _fits(workload)
@@ -166,13 +196,20 @@ def _wants_gpu(workload: AnyWorkload) -> bool:
 def _fits(workload: Training | Inference | Batch) -> Callable[[Machine], bool]:
     wanted = (workload.memory_bytes or 0) / USABLE_SHARE
     carried = isinstance(workload, Training)  # its hours are carried over to other cards
-    cards = None if carried or not workload.accelerator else {card.name for card in candidates(workload.accelerator)}
+    cards = (
+        None
+        if carried or not workload.accelerator
+        else {card.name for card in candidates(workload.accelerator)}
+    )
     count = workload.gpus or 1
-    grows = isinstance(workload, Training) and (workload.scaling_efficiency or (workload.gpus is None and _by_flops(workload)))
+    grows = isinstance(workload, Training) and (
+        workload.scaling_efficiency or (workload.gpus is None and _by_flops(workload))
+    )
 
     def gpu(machine: Machine) -> bool:
         return (
             machine.accelerator is not None
+            and (cards is not None or _runs_cuda(machine.accelerator))
             and machine.accelerator_count >= count
             and (grows or machine.accelerator_count < 2 * count)
             and (machine.gpu_memory_bytes or 0) >= wanted
@@ -185,6 +222,13 @@ def _fits(workload: Training | Inference | Batch) -> Callable[[Machine], bool]:
     return gpu if _wants_gpu(workload) else cpu
 
 
+@functools.cache
+def _runs_cuda(accelerator: str) -> bool:
+    """What most training code needs; other accelerators are compared when they are named."""
+    found = candidates(accelerator)
+    return bool(found) and found[0].vendor == "nvidia"
+
+
 def _by_flops(workload: Training) -> bool:
     return workload.flops is not None or workload.tokens is not None
 
@@ -193,11 +237,15 @@ def _nothing_fits(workload: Training | Inference | Batch, prices: Prices) -> Too
     largest = max((m.gpu_memory_bytes or 0, m.accelerator or "") for m in prices.machines.values())
     if workload.memory_bytes and workload.memory_bytes > largest[0] * USABLE_SHARE and _wants_gpu(workload):
         return ToolError(
-            "The model is larger than any single card held", saw=f"{workload.memory_bytes / 2**30:.0f} GiB",
+            "The model is larger than any single card held",
+            saw=f"{workload.memory_bytes / 2**30:.0f} GiB",
             try_next=f"sharding: the largest is {largest[1]} with {largest[0] / 2**30:.0f} GiB",
-        )  # fmt: skip
-    return ToolError("No machine of the catalog fits", saw=f"{workload.gpus or 1} GPUs, accelerator {workload.accelerator}",
-                     try_next="another provider, region or count, or options with your own prices")  # fmt: skip
+        )
+    return ToolError(
+        "No machine of the catalog fits",
+        saw=f"{workload.gpus or 1} GPUs, accelerator {workload.accelerator}",
+        try_next="another provider, region or count, or options with your own prices",
+    )
 
 
 def _warn_of_age(found: Choices, today: date) -> None:

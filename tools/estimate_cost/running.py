@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import date
 
 from .bands import price_band
-from .candidate import Candidate, Miss, memory_miss
+from .candidate import Candidate, Miss, Purchase, memory_miss
 from .option import Choice, Constraints
 from .rates import rate_of
 from .workload import Running
@@ -20,10 +20,15 @@ def today_plans(workload: Running) -> Iterator[Candidate]:
     busy = workload.busy_hours_per_day * workload.days
     for mode, hours in ((AS_IT_RUNS, 24 * workload.days), (STOPPED, busy)):
         yield Candidate(
-            choice=choice, purchase="as_it_runs" if mode == AS_IT_RUNS else "on_demand", mode=mode,
-            usd=workload.usd_per_hour * hours, usd_per_hour=workload.usd_per_hour, same_machine_usd=now,
-            busy_hours=busy, extras={"remedy": "scale_to_zero"} if mode == STOPPED else {},
-        )  # fmt: skip
+            choice=choice,
+            purchase="as_it_runs" if mode == AS_IT_RUNS else "on_demand",
+            mode=mode,
+            usd=workload.usd_per_hour * hours,
+            usd_per_hour=workload.usd_per_hour,
+            same_machine_usd=now,
+            busy_hours=busy,
+            extras={"remedy": "scale_to_zero"} if mode == STOPPED else {},
+        )
 
 
 def running_plans(
@@ -37,11 +42,17 @@ def running_plans(
     now = workload.usd_per_hour * all_day
     band = price_band(choice.as_of, today)
 
-    def plan(purchase: str, mode: str, price: float, hours: float) -> Candidate:
+    def plan(purchase: Purchase, mode: str, price: float, hours: float) -> Candidate:
         return Candidate(
-            choice=choice, purchase=purchase, mode=mode, usd=price * hours, usd_per_hour=price, same_machine_usd=now,  # type: ignore[arg-type]
-            bands={"price": band}, busy_hours=busy,
-        )  # fmt: skip
+            choice=choice,
+            purchase=purchase,
+            mode=mode,
+            usd=price * hours,
+            usd_per_hour=price,
+            same_machine_usd=now,
+            bands={"price": band},
+            busy_hours=busy,
+        )
 
     if choice.fees is not None:
         yield plan("serverless", "serverless", choice.fees.per_second * 3600, busy)

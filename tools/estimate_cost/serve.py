@@ -6,7 +6,7 @@ from datetime import date
 
 from .arrivals import DAY_SECONDS, Arrival, Billed, billed
 from .bands import price_band
-from .candidate import Candidate, Miss, memory_miss
+from .candidate import Candidate, Miss, Purchase, memory_miss
 from .option import Choice, Constraints, Fees, billed_gb
 from .queueing import MOST_REPLICAS, replicas_for
 from .rates import rate_of
@@ -63,7 +63,13 @@ def _machines(
     replicas = _for_bursts(workload, shape) or replicas_at(workload, peak)
     if replicas > constraints.max_machines:
         short = replicas - constraints.max_machines
-        yield Miss(choice.name, "capacity", f"needs {replicas} replicas, {short} over max_machines", short, "machines")
+        yield Miss(
+            choice.name,
+            "capacity",
+            f"needs {replicas} replicas, {short} over max_machines",
+            short,
+            "machines",
+        )
         return
     hours = 24 * workload.days * replicas
     same = None if choice.on_demand is None else choice.on_demand * hours
@@ -71,16 +77,28 @@ def _machines(
     extras = {"replicas": replicas, "utilization": load / replicas}
     busy = load * 24 * workload.days
 
-    def plan(purchase: str, mode: str, price: float, machine_hours: float, as_of: date | None) -> Candidate:
+    def plan(
+        purchase: Purchase, mode: str, price: float, machine_hours: float, as_of: date | None
+    ) -> Candidate:
         derived = purchase == "spot" and choice.spot_method == "derived"
         return Candidate(
-            choice=choice, purchase=purchase, mode=mode, usd=price * machine_hours, usd_per_hour=price,  # type: ignore[arg-type]
-            machines=replicas, same_machine_usd=same, bands={"price": price_band(as_of, today, derived=derived)},
-            busy_hours=busy, extras=dict(extras), notes=_waiting(workload, shape),
-        )  # fmt: skip
+            choice=choice,
+            purchase=purchase,
+            mode=mode,
+            usd=price * machine_hours,
+            usd_per_hour=price,
+            machines=replicas,
+            same_machine_usd=same,
+            bands={"price": price_band(as_of, today, derived=derived)},
+            busy_hours=busy,
+            extras=dict(extras),
+            notes=_waiting(workload, shape),
+        )
 
     if choice.on_demand is not None and constraints.spot != "require":
-        yield plan("own" if choice.kind == "own" else "on_demand", "always on", choice.on_demand, hours, choice.as_of)
+        yield plan(
+            "own" if choice.kind == "own" else "on_demand", "always on", choice.on_demand, hours, choice.as_of
+        )
         scaled = sum(_hourly_replicas(workload, shape)) * workload.days
         if shape.kind == "hourly" and scaled < hours:
             yield plan("on_demand", "autoscaled by the hour", choice.on_demand, scaled, choice.as_of)
@@ -131,18 +149,24 @@ def _serverless(workload: Inference, choice: Choice, fees: Fees, today: date) ->
         and used.cold_share > 1 - workload.latency_percentile
         and (over := cold + workload.seconds_per_request - workload.latency_seconds) > 0
     ):
-        why = f"{used.cold_share:.0%} of the requests wait {cold:g} s for a cold start, past the latency target"
+        why = (
+            f"{used.cold_share:.0%} of the requests wait {cold:g} s for a cold start, past the latency target"
+        )
         return Miss(choice.name, "latency", why, over, "seconds")
     gb = billed_gb(choice.memory_bytes or workload.memory_bytes or 0)
     if fees.per_gb_second and not gb:
         return Miss(choice.name, "memory", "billed by memory, and memory_bytes is not given")
     per_day = used.seconds * (fees.per_second + gb * fees.per_gb_second) + requests * fees.per_request
     one = Candidate(
-        choice=choice, purchase="serverless", mode="scale to zero" if fees.bills_idle else "serverless",
-        usd=per_day * workload.days, usd_per_hour=3600 * (fees.per_second + gb * fees.per_gb_second),
-        bands={"price": price_band(choice.as_of, today)}, busy_hours=used.seconds / 3600 * workload.days,
+        choice=choice,
+        purchase="serverless",
+        mode="scale to zero" if fees.bills_idle else "serverless",
+        usd=per_day * workload.days,
+        usd_per_hour=3600 * (fees.per_second + gb * fees.per_gb_second),
+        bands={"price": price_band(choice.as_of, today)},
+        busy_hours=used.seconds / 3600 * workload.days,
         extras={"billed_seconds_per_day": used.seconds, "cold_start_share": used.cold_share},
-    )  # fmt: skip
+    )
     if not fees.bills_idle:
         _free_tier(one, requests, used.seconds * gb, fees, workload.days)
     elif workload.cold_start_seconds is None and workload.idle_seconds is None:

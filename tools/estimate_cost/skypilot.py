@@ -5,7 +5,18 @@ import json
 from .candidate import Candidate
 from .workload import Batch, Inference, Running, Training
 
-_CLOUDS = {"aws", "azure", "gcp", "lambda", "nebius", "runpod", "oraclecloud", "paperspace", "fluidstack", "cudocompute"}
+_CLOUDS = {
+    "aws",
+    "azure",
+    "gcp",
+    "lambda",
+    "nebius",
+    "runpod",
+    "oraclecloud",
+    "paperspace",
+    "fluidstack",
+    "cudocompute",
+}
 _OTHER_NAMES = {"oraclecloud": "oci", "cudocompute": "cudo"}
 _IDLE_MINUTES = 10
 
@@ -13,7 +24,11 @@ _IDLE_MINUTES = 10
 def task(one: Candidate, workload: Training | Inference | Batch | Running) -> str | None:
     """YAML text for a job on a rented machine; None for a service, serverless, own hardware or an unknown cloud."""
     cloud = one.choice.provider
-    if not isinstance(workload, Training | Batch) or cloud not in _CLOUDS or one.purchase not in ("spot", "on_demand"):
+    if (
+        not isinstance(workload, Training | Batch)
+        or cloud not in _CLOUDS
+        or one.purchase not in ("spot", "on_demand")
+    ):
         return None
     kept = isinstance(workload, Training) or workload.checkpoint is not None
     lines = [
@@ -29,14 +44,28 @@ def task(one: Candidate, workload: Training | Inference | Batch | Running) -> st
         "",
         f"num_nodes: {one.machines}",
         "",
-        *(["file_mounts:", "  /checkpoints:", "    name: my-checkpoints  # a bucket of yours; must be unique", "    mode: MOUNT", ""] if kept else []),
+        *(
+            [
+                "file_mounts:",
+                "  /checkpoints:",
+                "    name: my-checkpoints  # a bucket of yours; must be unique",
+                "    mode: MOUNT",
+                "",
+            ]
+            if kept
+            else []
+        ),
         "setup: |",
         "  pip install -r requirements.txt",
         "",
         "run: |",
-        *([f"  # write a checkpoint about every {one.extras['best_checkpoint_seconds']:.0f} s"] if "best_checkpoint_seconds" in one.extras else []),
+        *(
+            [f"  # write a checkpoint about every {one.extras['best_checkpoint_seconds']:.0f} s"]
+            if "best_checkpoint_seconds" in one.extras
+            else []
+        ),
         "  python train.py --checkpoint-dir /checkpoints --resume" if kept else "  python job.py",
-    ]  # fmt: skip
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -13,8 +13,13 @@ from .rates import Rate, rate_band, rate_of, rhythm_of
 from .speed import peak_tflops
 from .workload import Batch, Training
 
-ASSUMED_UTILIZATION = 0.30  # references/cost.md#utilisation: small single-GPU jobs; large runs publish 0.21 to 0.57
-OTHER_CARD: Band = (0.5, 2.0)  # hours carried over to another card by the ratio of peaks: an order of magnitude
+ASSUMED_UTILIZATION = (
+    0.30  # references/cost.md#utilisation: small single-GPU jobs; large runs publish 0.21 to 0.57
+)
+OTHER_CARD: Band = (
+    0.5,
+    2.0,
+)  # hours carried over to another card by the ratio of peaks: an order of magnitude
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +68,20 @@ def purchases(
     if choice.on_demand is not None and constraints.spot != "require":
         own = choice.kind == "own"
         yield Candidate(
-            choice=choice, purchase="own" if own else "on_demand", mode=("own" if own else "on-demand") + suffix,
-            usd=choice.on_demand * total, usd_per_hour=choice.on_demand, machines=work.machines,
-            wall_hours=work.hours * jobs, interruptions=0.0, same_machine_usd=same,
-            bands={"price": list_band, **work.bands}, busy_hours=total,
-            extras={"time_basis": work.basis}, notes=list(work.notes),
-        )  # fmt: skip
+            choice=choice,
+            purchase="own" if own else "on_demand",
+            mode=("own" if own else "on-demand") + suffix,
+            usd=choice.on_demand * total,
+            usd_per_hour=choice.on_demand,
+            machines=work.machines,
+            wall_hours=work.hours * jobs,
+            interruptions=0.0,
+            same_machine_usd=same,
+            bands={"price": list_band, **work.bands},
+            busy_hours=total,
+            extras={"time_basis": work.basis},
+            notes=list(work.notes),
+        )
         if choice.as_of is None:
             yield from _committed(choice, work, jobs, same, suffix)
     if constraints.spot != "forbid" and choice.kind != "own":
@@ -82,11 +95,23 @@ def _committed(
     total = work.hours * work.machines * jobs
     for label, price in choice.commits:
         yield Candidate(
-            choice=choice, purchase="committed", mode=label + suffix, usd=price * total, usd_per_hour=price,
-            machines=work.machines, wall_hours=work.hours * jobs, interruptions=0.0, same_machine_usd=same,
-            bands=dict(work.bands), busy_hours=total, extras={"time_basis": work.basis},
-            notes=[*work.notes, "a commitment is paid for every hour of its term: this holds if the others are used"],
-        )  # fmt: skip
+            choice=choice,
+            purchase="committed",
+            mode=label + suffix,
+            usd=price * total,
+            usd_per_hour=price,
+            machines=work.machines,
+            wall_hours=work.hours * jobs,
+            interruptions=0.0,
+            same_machine_usd=same,
+            bands=dict(work.bands),
+            busy_hours=total,
+            extras={"time_basis": work.basis},
+            notes=[
+                *work.notes,
+                "a commitment is paid for every hour of its term: this holds if the others are used",
+            ],
+        )
 
 
 def _spot(
@@ -111,23 +136,35 @@ def _spot(
     if math.isinf(outcome.wall_hours):
         lost = rate.expected * members * (rhythm.restart_hours + (rhythm.interval_hours or work.hours) / 2)
         yield Miss(
-            f"{choice.name} spot", "spot",
+            f"{choice.name} spot",
+            "spot",
             f"at {rate.expected * members:g} interruptions/h each costs more work than is done between two: "
-            "it would never finish; checkpoint more often or go on demand", lost - 1, "lost share",
-        )  # fmt: skip
+            "it would never finish; checkpoint more often or go on demand",
+            lost - 1,
+            "lost share",
+        )
         return
     hours = outcome.wall_hours * work.machines * jobs
     band = price_band(choice.spot_as_of, today, derived=choice.spot_method == "derived")
     candidate = Candidate(
-        choice=choice, purchase="spot", mode="spot" + suffix, usd=choice.spot * hours, usd_per_hour=choice.spot,
-        machines=work.machines, wall_hours=outcome.wall_hours * jobs,
-        interruptions=outcome.interruptions * jobs * (work.machines if independent else 1), same_machine_usd=same,
+        choice=choice,
+        purchase="spot",
+        mode="spot" + suffix,
+        usd=choice.spot * hours,
+        usd_per_hour=choice.spot,
+        machines=work.machines,
+        wall_hours=outcome.wall_hours * jobs,
+        interruptions=outcome.interruptions * jobs * (work.machines if independent else 1),
+        same_machine_usd=same,
         bands={
-            "price": band, **work.bands,
+            "price": band,
+            **work.bands,
             "interruption rate": rate_band(work.hours, rate, rhythm, members),
         },
-        busy_hours=hours, extras={"time_basis": work.basis}, notes=list(work.notes),
-    )  # fmt: skip
+        busy_hours=hours,
+        extras={"time_basis": work.basis},
+        notes=list(work.notes),
+    )
     _spot_extras(candidate, workload, constraints, work, rate, members)
     yield candidate
 
@@ -139,7 +176,9 @@ def _spot_extras(
     total_rate = rate.expected * members
     rhythm = rhythm_of(workload, total_rate)
     if constraints.deadline_hours is not None:
-        jobs = workload.trials if isinstance(workload, Training) else 1  # a batch's deadline is for one day's run
+        jobs = (
+            workload.trials if isinstance(workload, Training) else 1
+        )  # a batch's deadline is for one day's run
         odds = odds_within(constraints.deadline_hours / jobs, work.hours, total_rate, rhythm)
         one.extras["deadline_probability"] = odds
     one.extras["interruptions_per_hour"] = rate.expected
@@ -200,8 +239,10 @@ def _enough(
 
 def _carry_over(workload: Training, choice: Choice) -> tuple[float, dict[str, Band], tuple[str, ...]] | Miss:
     """How the hours change when they were stated for another card: by the ratio of peak throughputs."""
-    if workload.accelerator is None or choice.accelerator is None:
+    if choice.accelerator is None or (workload.accelerator is None and choice.as_of is None):
         return 1.0, {}, ()
+    if workload.accelerator is None:
+        return 1.0, {"speed of the card": OTHER_CARD}, ()
     here = peak_tflops(choice.accelerator, workload.precision)
     there = peak_tflops(workload.accelerator, workload.precision)
     if workload.accelerator == choice.accelerator:
@@ -219,7 +260,9 @@ def _from_flops(workload: Training, choice: Choice, constraints: Constraints) ->
     tflops = choice.tflops or (choice.accelerator and peak_tflops(choice.accelerator, workload.precision))
     if not tflops:
         card = choice.accelerator or choice.name
-        return Miss(choice.name, "speed", f"no {workload.precision} peak is known for {card}; give tflops (dense)")
+        return Miss(
+            choice.name, "speed", f"no {workload.precision} peak is known for {card}; give tflops (dense)"
+        )
     share = workload.utilization or ASSUMED_UTILIZATION
     per_machine = choice.gpus or float(workload.gpus or 1)
     machines = max(1, math.ceil((workload.gpus or 1) / per_machine - 1e-9))

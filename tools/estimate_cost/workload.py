@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BeforeValidator, Field, Tag, model_validator
 from pydantic import Discriminator as By
 
-from .arrivals import Arrival, hourly, read_arrival
+from .arrivals import ASSUMED_BURSTS, Arrival, hourly, read_arrival
 from .strict import Amount, Count, Positive, Share, Strict
 
 HOURS_MOST = 1e6  # a century of one GPU; more is a slip of the pen
@@ -116,13 +116,18 @@ class Inference(Strict):
         return self
 
     @property
+    def number_of_bursts_is_assumed(self) -> bool:
+        stated = self.bursts_per_day or self.requests_per_burst or self.arrival.bursts
+        return self.arrival.kind == "bursts" and not stated
+
+    @property
     def shape(self) -> Arrival:
         """The arrival, with the number of bursts where it stands in a field of its own."""
         if self.arrival.kind != "bursts":
             return self.arrival
         if self.requests_per_burst is not None:
             return Arrival("bursts", max(1.0, self.requests_per_day / self.requests_per_burst))
-        return Arrival("bursts", self.bursts_per_day or self.arrival.bursts)
+        return Arrival("bursts", self.bursts_per_day or self.arrival.bursts or ASSUMED_BURSTS)
 
 
 class Batch(_Interruptible):
