@@ -28,8 +28,8 @@ from .report import crossings, written
 from .resolve import resolve
 from .running import running_plans, today_plans
 from .serve import inference_plans
-from .train import training_plans
-from .workload import Batch, Inference, Running, Training, Workload
+from .train import timed, training_plans
+from .workload import AnyWorkload, Batch, Inference, Running, Training, Workload
 
 __all__ = ["EstimateCostReport", "EstimateCostRequest", "estimate_cost"]
 
@@ -69,8 +69,8 @@ def estimate_cost(request: EstimateCostRequest) -> EstimateCostReport:
     Prices are the caller's or the dated catalog's; storage, egress and tax are not included. Writes a chart and, for
     a rented machine, a SkyPilot task as artifacts. Formulas and bands: references/cost.md.
     """
-    workload = request.workload
     constraints = request.constraints or Constraints()
+    workload = timed(request.workload, constraints)
     today = date.today()
     choices = resolve(workload, request.options or [], constraints, shipped(), today)
     step_seconds = (
@@ -79,13 +79,14 @@ def estimate_cost(request: EstimateCostRequest) -> EstimateCostReport:
         else None
     )
     found = list(_plans(workload, choices.kept, constraints, step_seconds, today))
-    comparison = compare(found, constraints)
+    nobody_asked = "spot" not in constraints.model_fields_set
+    comparison = compare(found, constraints, avoid_spot=isinstance(workload, Inference) and nobody_asked)
     broken_even = crossings(workload, choices.kept, constraints, step_seconds, comparison)
     return written(workload, constraints, comparison, broken_even, choices.warnings, today)
 
 
 def _plans(
-    workload: Training | Inference | Batch | Running,
+    workload: AnyWorkload,
     choices: list[Choice],
     constraints: Constraints,
     step_seconds: float | None,

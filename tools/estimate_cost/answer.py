@@ -30,6 +30,8 @@ class PriceLine(_Part):
 
     what: str
     usd: float
+    low_usd: float | None = None
+    high_usd: float | None = None
     unit: str = "hour"
     source: str
     as_of: date | None = None
@@ -69,6 +71,7 @@ class Plan(_Part):
     energy_kwh: float | None = None
     co2_kg: float | None = None
     hangs_on: str | None = Field(None, description="The input that moves this cost most.")
+    affordable_hours: float | None = Field(None, description="What the budget buys.")
     remedy: str | None = None
     prices: list[PriceLine] = Field([])
     not_included: list[str] = Field([])
@@ -90,6 +93,14 @@ class BreakEven(_Part):
     note: str = ""
 
 
+class WhatIf(_Part):
+    """A change of the work itself, and what the job would then cost."""
+
+    change: str
+    usd: float
+    saves_usd: float
+
+
 class Infeasible(_Part):
     """What does not do, and by how much."""
 
@@ -107,6 +118,7 @@ class EstimateCostReport(Report):
     plans: list[Plan] = Field(description="Cheapest first.")
     plans_compared: int
     break_even: list[BreakEven] = Field([])
+    what_if: list[WhatIf] = Field([])
     infeasible: list[Infeasible] = Field([])
     infeasible_count: int = 0
     assumptions: list[str] = Field([])

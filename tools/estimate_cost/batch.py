@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from datetime import date
 
-from .bands import EXACT, price_band
+from .bands import price_band
 from .candidate import Candidate, Miss, memory_miss
 from .option import Choice, Constraints, Fees, billed_gb
 from .serve import handled_seconds
@@ -41,10 +41,18 @@ def _machines(
             choice.name, "capacity", f"needs {machines} machines, {over} over max_machines", over, "machines"
         )
         return
-    start = workload.seconds_of_start / 3600
-    work = Work(hours / machines + start, machines, "assumed", {"throughput": EXACT})
+    work = Work(hours / machines + workload.seconds_of_start / 3600, machines, "assumed", {})
+    # Without checkpoints nothing says that a lost machine loses its own share only.
+    independent = workload.checkpoint is not None
     plans = purchases(
-        workload, choice, constraints, work, today, jobs=workload.days, independent=True, suffix=" batch"
+        workload,
+        choice,
+        constraints,
+        work,
+        today,
+        jobs=workload.days,
+        independent=independent,
+        suffix=" batch",
     )
     for one in plans:
         if isinstance(one, Candidate) and one.wall_hours is not None:

@@ -36,6 +36,7 @@ class Candidate:
     usd_per_hour: float
     machines: int = 1
     wall_hours: float | None = None
+    work_hours: float | None = None  # of one run, without interruptions
     interruptions: float | None = None
     same_machine_usd: float | None = None
     bands: dict[str, Band] = field(default_factory=dict)
@@ -47,7 +48,7 @@ class Candidate:
     @property
     def saving_ratio(self) -> float | None:
         """Against the same machine on demand."""
-        return None if not self.same_machine_usd else 1 - self.usd / self.same_machine_usd
+        return None if not self.same_machine_usd else round(1 - self.usd / self.same_machine_usd, 12)
 
     def range_usd(self) -> Band:
         low, high = combine(self.bands)
@@ -60,9 +61,8 @@ def name_all(candidates: list[Candidate]) -> None:
     for one in candidates:
         by_choice[id(one.choice)] = by_choice.get(id(one.choice), 0) + 1
     for one in candidates:
-        count = f"{one.machines} x " if one.machines > 1 else ""
         alone = by_choice[id(one.choice)] == 1 and one.choice.as_of is None
-        one.name = f"{count}{one.choice.name}" + ("" if alone else f" {one.mode}")
+        one.name = one.choice.name if alone else f"{one.choice.name} {one.mode}"
 
 
 def memory_miss(choice: Choice, wanted: float | None) -> Miss | None:

@@ -13,17 +13,32 @@ _CALM = {"as_it_runs": 0, "own": 0, "on_demand": 0, "committed": 1, "serverless"
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
+    """`feasible` is cheapest first; `avoid_spot` when each interruption is a gap that nobody has agreed to."""
+
     feasible: list[Candidate]
-    tied: int  # how many from the front are within TIE_SHARE of the cheapest
     missed: list[Miss]
+    avoid_spot: bool
+
+    @property
+    def tied(self) -> list[Candidate]:
+        """Those within TIE_SHARE of the cheapest, itself included; empty when it stands alone."""
+        near = _near_the_first(self.feasible)
+        return near if len(near) > 1 else []
 
     @property
     def recommended(self) -> Candidate | None:
-        """The calmest of the tied, else the cheapest."""
-        return min(self.feasible[: self.tied], key=lambda one: (_CALM[one.purchase], one.usd), default=None)
+        """The cheapest that asks for no consent; of those tied with it, the calmest."""
+        plain = [one for one in self.feasible if not self.needs_consent(one)]
+        near = _near_the_first(plain or self.feasible)
+        return min(near, key=lambda one: (_CALM[one.purchase], one.usd), default=None)
+
+    def needs_consent(self, one: Candidate) -> bool:
+        """A catalog commitment binds for years; spot under a service leaves gaps."""
+        bound = one.purchase == "committed" and one.choice.as_of is not None
+        return bound or (one.purchase == "spot" and self.avoid_spot)
 
 
-def compare(found: list[Candidate | Miss], constraints: Constraints) -> Comparison:
+def compare(found: list[Candidate | Miss], constraints: Constraints, *, avoid_spot: bool) -> Comparison:
     """Split by deadline and budget, and sort by cost; equal costs by name, so that the order is certain."""
     candidates = [one for one in found if isinstance(one, Candidate)]
     missed = [one for one in found if isinstance(one, Miss)]
@@ -35,10 +50,8 @@ def compare(found: list[Candidate | Miss], constraints: Constraints) -> Comparis
         if not misses:
             feasible.append(one)
     feasible.sort(key=lambda one: (one.usd, one.name))
-    tied = sum(one.usd <= feasible[0].usd * (1 + TIE_SHARE) for one in feasible)
-    return Comparison(
-        feasible, tied, sorted(missed, key=lambda miss: (miss.reason, miss.misses_by or 0, miss.name))
-    )
+    missed.sort(key=lambda miss: (miss.reason, miss.misses_by or 0, miss.name))
+    return Comparison(feasible, missed, avoid_spot)
 
 
 def reason(comparison: Comparison) -> str:
@@ -48,16 +61,30 @@ def reason(comparison: Comparison) -> str:
         nearest = min(
             (m for m in comparison.missed if m.misses_by), key=lambda m: m.misses_by or 0, default=None
         )
-        return f"No plan does. {nearest.name} {nearest.why}." if nearest else "No plan does; see infeasible."
-    if comparison.tied > 1:
-        others = ", ".join(one.name for one in comparison.feasible[: comparison.tied] if one is not best)
-        calm = {"spot": "", "serverless": ""}.get(best.purchase, " and has no interruptions or cold starts")
-        return f"{best.name} is tied within 1 % with {others}{calm}."
+        return f"No plan does: {nearest.name} {nearest.why}." if nearest else "No plan does; see infeasible."
+    cheapest = comparison.feasible[0]
+    if comparison.needs_consent(cheapest) and best is not cheapest:
+        share = 1 - cheapest.usd / best.usd
+        catch = (
+            "each interruption is a gap in the service"
+            if cheapest.purchase == "spot"
+            else "it binds for years"
+        )
+        return f"{best.name}: {cheapest.name} would save {share:.0%}, but {catch}."
+    if best in comparison.tied:
+        return f"{best.name} {_tie(best, comparison.tied)}."
     if len(comparison.feasible) == 1:
         return f"{best.name} is the only plan that does."
     second = comparison.feasible[1]
-    return (
-        f"{best.name} costs {1 - best.usd / second.usd:.0%} less than {second.name}, the next."
-        if second.usd
-        else ""
-    )
+    return f"{best.name} costs {1 - best.usd / second.usd:.0%} less than {second.name}, the next."
+
+
+def _tie(best: Candidate, tied: list[Candidate]) -> str:
+    others = [one.name for one in tied if one is not best]
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    calm = " and has no interruptions or cold starts" if _CALM[best.purchase] < 2 else ""
+    return f"is tied within 1 % with {', '.join(others[:3])}{more}{calm}"
+
+
+def _near_the_first(ordered: list[Candidate]) -> list[Candidate]:
+    return [one for one in ordered if one.usd <= ordered[0].usd * (1 + TIE_SHARE)]

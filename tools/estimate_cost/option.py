@@ -46,7 +46,9 @@ class Option(Strict):
     provider: str | None = None
     region: str | None = None
     accelerator: str | None = Field(None, validation_alias=AliasChoices("accelerator", "gpu"))
-    tflops: Positive | None = None
+    tflops: Positive | None = Field(
+        None, validation_alias=AliasChoices("tflops", "peak_tflops", "dense_tflops")
+    )
     interruptions_per_hour: float | None = Field(None, ge=0, le=3600)
     discount: Share | None = None
     currency: Literal["USD"] = "USD"
@@ -149,6 +151,7 @@ class Choice:
     spot_as_of: date | None = None
     spot_method: str | None = None
     source: str = "stated by the caller"
+    searched: bool = False  # found by its size alone: nobody says that the work runs as fast on it
 
 
 def own_choice(option: Option, constraints: Constraints) -> Choice:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from .bands import Band
 from .interruptions import Rhythm, expect
 from .option import Choice
-from .workload import Batch, Inference, Running, Training
+from .workload import AnyWorkload, Batch, Training
 
 # Without the caller's figure. Judgement (references/cost.md#interruptions): one in two days; GPU pools have been seen
 # to lose a machine every few hours, and the provider's monthly figures are a floor.
@@ -31,7 +31,7 @@ class Rate:
     assumed: bool
 
 
-def rate_of(workload: Training | Batch | Inference | Running, choice: Choice) -> Rate:
+def rate_of(workload: AnyWorkload, choice: Choice) -> Rate:
     """The option's own figure, else the workload's, else the assumption."""
     stated = choice.interruptions_per_hour
     stated = workload.interruptions_per_hour if stated is None else stated

@@ -9,9 +9,9 @@ from typing import Any
 from .._catalog.prices import shipped
 from .._core.contract import current_call
 from . import picture, skypilot
-from .answer import BreakEven, EstimateCostReport, Infeasible, Plan, PriceLine
+from .answer import BreakEven, EstimateCostReport, Infeasible, Plan, PriceLine, WhatIf
 from .arrivals import ASSUMED_BURSTS
-from .bands import widest
+from .bands import EXACT, widest
 from .batch import work_hours
 from .break_even import (
     Crossing,
@@ -27,7 +27,8 @@ from .energy import grams_co2, kwh_of
 from .option import Choice, Constraints
 from .rates import ASSUMED_PER_HOUR, ASSUMED_RESTART_SECONDS
 from .train import Work, work_on
-from .workload import Batch, Inference, Running, Training
+from .what_if import changes
+from .workload import AnyWorkload, Batch, Inference, Running, Training
 
 SHOWN = 6  # plans in the Report; all of them are in the artifact
 _SHOWN_MISSES = 6
@@ -36,7 +37,7 @@ _CALLER = "stated by the caller"
 
 
 def crossings(
-    workload: Training | Inference | Batch | Running,
+    workload: AnyWorkload,
     choices: list[Choice],
     constraints: Constraints,
     step_seconds: float | None,
@@ -49,7 +50,7 @@ def crossings(
 
 
 def _crossings(
-    workload: Training | Inference | Batch | Running,
+    workload: AnyWorkload,
     choices: list[Choice],
     constraints: Constraints,
     step_seconds: float | None,
@@ -74,7 +75,7 @@ def _crossings(
 
 
 def written(
-    workload: Training | Inference | Batch | Running,
+    workload: AnyWorkload,
     constraints: Constraints,
     comparison: Comparison,
     broken_even: list[Crossing],
@@ -82,9 +83,10 @@ def written(
     today: date,
 ) -> EstimateCostReport:
     """The Report, with its artifacts stored where the workspace takes files."""
-    tied = set(map(id, comparison.feasible[: comparison.tied] if comparison.tied > 1 else []))
     best = comparison.recommended
-    shown = [plan_of(one, workload, tie=id(one) in tied) for one in telling(comparison)]
+    shown = [plan_of(one, workload, tie=one in comparison.tied) for one in telling(comparison)]
+    distinct = {miss.why: miss for miss in reversed(comparison.missed)}  # one region speaks for the others
+    distinct = dict(reversed(distinct.items()))
     report = EstimateCostReport(
         decision=best.name if best else None,
         decision_why=reason(comparison),
@@ -95,7 +97,11 @@ def written(
             BreakEven(between=list(c.between), quantity=c.quantity, value=c.value, note=c.note)
             for c in broken_even
         ],
-        infeasible=[_infeasible(miss) for miss in comparison.missed[:_SHOWN_MISSES]],
+        what_if=[
+            WhatIf(change=c.change, usd=c.usd, saves_usd=c.saves_usd)
+            for c in changes(workload, comparison.feasible)
+        ],
+        infeasible=[_infeasible(miss) for miss in list(distinct.values())[:_SHOWN_MISSES]],
         infeasible_count=len(comparison.missed),
         assumptions=list(_assumptions(workload, comparison)),
         warnings=warnings,
@@ -121,7 +127,7 @@ def telling(comparison: Comparison) -> list[Candidate]:
     return sorted([*shown, *dict.fromkeys(wanted)], key=comparison.feasible.index) if wanted else shown
 
 
-def plan_of(one: Candidate, workload: Training | Inference | Batch | Running, *, tie: bool) -> Plan:
+def plan_of(one: Candidate, workload: AnyWorkload, *, tie: bool) -> Plan:
     """A candidate as it is reported."""
     low, high = one.range_usd()
     days = None if isinstance(workload, Training) else workload.days
@@ -163,8 +169,16 @@ def _prices(one: Candidate) -> Iterator[PriceLine]:
     as_of = choice.spot_as_of if spot else choice.as_of
     method = choice.spot_method if spot else None
     if choice.fees is None:
+        low, high = one.bands.get("price", EXACT)
+        held = as_of is not None
         yield PriceLine(
-            what=one.purchase, usd=one.usd_per_hour, source=choice.source, as_of=as_of, method=method
+            what=one.purchase,
+            usd=one.usd_per_hour,
+            low_usd=one.usd_per_hour * low if held else None,
+            high_usd=one.usd_per_hour * high if held else None,
+            source=choice.source,
+            as_of=as_of,
+            method=method,
         )
         return
     for what, usd, unit in (
@@ -176,7 +190,9 @@ def _prices(one: Candidate) -> Iterator[PriceLine]:
             yield PriceLine(what=what, usd=usd, unit=unit, source=choice.source, as_of=as_of)
 
 
-def _period(workload: Training | Inference | Batch | Running) -> str:
+def _period(workload: AnyWorkload) -> str:
+    if isinstance(workload, Training) and workload.is_an_hour_for_want_of_more:
+        return "for one hour of work; affordable_hours is what the budget buys"
     if isinstance(workload, Training):
         return "for the whole job" if workload.trials == 1 else f"for all {workload.trials} trials"
     return f"for {workload.days:g} {'day' if workload.days == 1 else 'days'}"
@@ -188,7 +204,7 @@ def _infeasible(miss: Miss) -> Infeasible:
     )
 
 
-def _assumptions(workload: Training | Inference | Batch | Running, comparison: Comparison) -> Iterator[str]:
+def _assumptions(workload: AnyWorkload, comparison: Comparison) -> Iterator[str]:
     spot = [one for one in comparison.feasible if one.purchase == "spot"]
     if spot and any(
         "interruptions_per_hour" in one.extras and "interruption rate" in one.bands for one in spot
@@ -228,7 +244,7 @@ def _artifacts(
     report: EstimateCostReport,
     candidates: list[Candidate],
     best: Candidate | None,
-    workload: Training | Inference | Batch | Running,
+    workload: AnyWorkload,
 ) -> dict[str, Any]:
     workspace = current_call().workspace
     if workspace.refusal:

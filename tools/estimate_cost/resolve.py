@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -11,9 +12,8 @@ from .._catalog.prices import OLD_AFTER_DAYS, Machine, Offer, Prices
 from .._core.errors import ToolError
 from .candidate import USABLE_SHARE
 from .option import Choice, Constraints, Option, catalog_choice, own_choice
-from .workload import Batch, Inference, Running, Training
-
-AnyWorkload = Training | Inference | Batch | Running
+from .speed import peak_tflops
+from .workload import AnyWorkload, Batch, Inference, Running, Training
 
 _MANAGED = "ml."  # SageMaker's prefix for an EC2 machine
 _DIFFERS = 0.05  # of a stated price from the catalog's, beyond which the Report says so
@@ -42,12 +42,19 @@ def resolve(
 ) -> Choices:
     """The options in one form; refuses names, providers and regions that the catalog does not hold."""
     found = Choices()
-    _check_places(constraints, prices)
+    constraints = _lower(constraints)
+    if any(option.kind != "own" and not option.any_price for option in options) or not options:
+        _check_places(constraints, prices)
     if not isinstance(workload, Running) and workload.accelerator:
         find_gpu(workload.accelerator)  # refuses a name that is unknown or fits several cards
     for option in options:
         if option.kind == "own" or option.any_price:
-            found.kept.append(own_choice(_completed(option, prices), constraints))
+            if _elsewhere(option, constraints):
+                found.warnings.append(f"{option.name} is left out: not in the named providers and regions")
+                continue
+            completed = _completed(option, prices)
+            _check_dense(completed, workload)
+            found.kept.append(own_choice(completed, constraints))
             found.warnings += _against_catalog(option, constraints, prices)
         else:
             found.kept += _named(option, constraints, prices, found)
@@ -55,6 +62,32 @@ def resolve(
         found.kept += _fitting(workload, constraints, prices, today, found)
     _warn_of_age(found, today)
     return found
+
+
+def _lower(constraints: Constraints) -> Constraints:
+    return constraints.model_copy(update={"providers": [name.casefold() for name in constraints.providers]})
+
+
+def _elsewhere(option: Option, constraints: Constraints) -> bool:
+    """Whether an option says that it is somewhere the constraints exclude."""
+    provider, region = (option.provider or "").casefold(), option.region
+    return bool(
+        (provider and constraints.providers and provider not in constraints.providers)
+        or (region and constraints.regions and region not in constraints.regions)
+    )
+
+
+def _check_dense(option: Option, workload: AnyWorkload) -> None:
+    """Data sheets print the sparse peak, twice what a model reaches; the two must not be mixed."""
+    if option.tflops is None or option.accelerator is None or not isinstance(workload, Training):
+        return
+    dense = peak_tflops(option.accelerator, workload.precision)
+    if dense and option.tflops > 1.5 * dense:
+        raise ToolError(
+            f"tflops of {option.name} looks like the sparse figure",
+            saw=f"{option.tflops:g}",
+            try_next=f"the dense one, {dense:g} for {option.accelerator} in {workload.precision}",
+        )
 
 
 def _check_places(constraints: Constraints, prices: Prices) -> None:
@@ -82,13 +115,30 @@ def _completed(option: Option, prices: Prices) -> Option:
         (m.accelerator, m.accelerator_count, m.gpu_memory_bytes if m.accelerator else m.ram_bytes)
         for m in prices.named(option.name)
     }
-    if len(machines) != 1 or option.kind == "serverless":
+    if option.kind == "serverless":
         return option
-    accelerator, count, memory = machines.pop()
+    if len(machines) == 1:
+        accelerator, count, memory = machines.pop()
+    else:
+        accelerator, memory = _card_of(option)
+        count = 0
     known = {"accelerator": accelerator, "gpus": count or None, "memory_bytes": memory}
     return option.model_copy(
         update={k: v for k, v in known.items() if v is not None and getattr(option, k) is None}
     )
+
+
+def _card_of(option: Option) -> tuple[str | None, int | None]:
+    """The card that an option's own fields or its name speak of ('8xA100 node'), and its memory if that is certain."""
+    words = (
+        [option.accelerator] if option.accelerator else [option.name, *re.split(r"[\s,()/]+", option.name)]
+    )
+    for word in words:
+        cards = candidates(re.sub(r"^\d+ ?x ?", "", word, flags=re.IGNORECASE)) if word else []
+        if cards:
+            sizes = {card.memory_bytes for card in cards}
+            return word if option.accelerator else cards[0].name, sizes.pop() if len(sizes) == 1 else None
+    return None, None
 
 
 def _against_catalog(option: Option, constraints: Constraints, prices: Prices) -> Iterator[str]:
@@ -186,7 +236,7 @@ def _fitting(
     if not _wants_gpu(workload):
         offers.sort(key=lambda o: o.spot_usd_per_hour or o.on_demand_usd_per_hour)
         offers = offers[:_CHEAPEST_CPU]
-    yield from (catalog_choice(offer, constraints) for offer in offers)
+    yield from (replace(catalog_choice(offer, constraints), searched=True) for offer in offers)
 
 
 def _wants_gpu(workload: AnyWorkload) -> bool:

@@ -3,7 +3,7 @@
 import json
 
 from .candidate import Candidate
-from .workload import Batch, Inference, Running, Training
+from .workload import AnyWorkload, Batch, Training
 
 _CLOUDS = {
     "aws",
@@ -21,7 +21,7 @@ _OTHER_NAMES = {"oraclecloud": "oci", "cudocompute": "cudo"}
 _IDLE_MINUTES = 10
 
 
-def task(one: Candidate, workload: Training | Inference | Batch | Running) -> str | None:
+def task(one: Candidate, workload: AnyWorkload) -> str | None:
     """YAML text for a job on a rented machine; None for a service, serverless, own hardware or an unknown cloud."""
     cloud = one.choice.provider
     if (

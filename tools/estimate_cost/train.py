@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
+from .._core.errors import ToolError
 from .bands import EXACT, UTILIZATION, Band, price_band
 from .candidate import Candidate, Miss, memory_miss
 from .interruptions import best_interval_hours, expect, odds_within
 from .option import Choice, Constraints
 from .rates import Rate, rate_band, rate_of, rhythm_of
 from .speed import peak_tflops
-from .workload import Batch, Training
+from .workload import AnyWorkload, Batch, Training
 
 ASSUMED_UTILIZATION = (
     0.30  # references/cost.md#utilisation: small single-GPU jobs; large runs publish 0.21 to 0.57
@@ -33,6 +34,19 @@ class Work:
     notes: tuple[str, ...] = ()
 
 
+def timed(workload: AnyWorkload, constraints: Constraints) -> AnyWorkload:
+    """A training run with a time: one hour where only a budget is given, to be told what it buys."""
+    if not isinstance(workload, Training) or workload.has_time:
+        return workload
+    if constraints.budget_usd is None:
+        raise ToolError(
+            "Nothing says how long the training takes",
+            try_next="hours, or steps with step_seconds, or steps with measurement, or flops, or tokens with "
+            "parameters; with constraints.budget_usd alone you are told what the budget buys",
+        )
+    return workload.model_copy(update={"hours": 1.0, "is_an_hour_for_want_of_more": True})
+
+
 def training_plans(
     workload: Training, choice: Choice, constraints: Constraints, step_seconds: float | None, today: date
 ) -> Iterator[Candidate | Miss]:
@@ -44,7 +58,10 @@ def training_plans(
     if isinstance(work, Miss):
         yield work
         return
-    yield from purchases(workload, choice, constraints, work, today, jobs=workload.trials)
+    for one in purchases(workload, choice, constraints, work, today, jobs=workload.trials):
+        if workload.is_an_hour_for_want_of_more and isinstance(one, Candidate) and constraints.budget_usd:
+            one.extras["affordable_hours"] = constraints.budget_usd / one.usd
+        yield one
 
 
 def purchases(
@@ -149,6 +166,7 @@ def _spot(
     candidate = Candidate(
         choice=choice,
         purchase="spot",
+        work_hours=work.hours,
         mode="spot" + suffix,
         usd=choice.spot * hours,
         usd_per_hour=choice.spot,
@@ -239,10 +257,10 @@ def _enough(
 
 def _carry_over(workload: Training, choice: Choice) -> tuple[float, dict[str, Band], tuple[str, ...]] | Miss:
     """How the hours change when they were stated for another card: by the ratio of peak throughputs."""
-    if choice.accelerator is None or (workload.accelerator is None and choice.as_of is None):
-        return 1.0, {}, ()
     if workload.accelerator is None:
-        return 1.0, {"speed of the card": OTHER_CARD}, ()
+        return 1.0, {"speed of the card": OTHER_CARD} if choice.searched else {}, ()
+    if choice.accelerator is None:
+        return 1.0, {}, ()
     here = peak_tflops(choice.accelerator, workload.precision)
     there = peak_tflops(workload.accelerator, workload.precision)
     if workload.accelerator == choice.accelerator:

@@ -17,6 +17,7 @@ def brief(report: EstimateCostReport) -> str:
     lines = [f"Decision: {report.decision_why} Costs are {report.period}."]
     lines += [_plan(plan) for plan in report.plans[:_BRIEF_PLANS]]
     lines += [f"Break-even: {crossing(one)}" for one in report.break_even[:2]]
+    lines += [f"What if: {one.change}: {usd(one.usd)}" for one in report.what_if[:1]]
     lines += [f"Misses: {one.name}: {one.why}" for one in report.infeasible[:2]]
     lines += [f"Warning: {text}" for text in report.warnings[:2]]
     lines += [f"Assumed: {text}" for text in report.assumptions[:3]]
@@ -34,6 +35,7 @@ def readable(report: EstimateCostReport) -> str:
     if report.plans_path:
         parts.append(f"{report.plans_compared} plans compared, all in {report.plans_path}")
     parts += [f"break-even: {crossing(one)}" for one in report.break_even]
+    parts += [f"what if: {one.change}: {usd(one.usd)}, saves {usd(one.saves_usd)}" for one in report.what_if]
     parts += [f"misses: {one.name}: {one.why}" for one in report.infeasible]
     parts += [f"warning: {text}" for text in report.warnings]
     parts += [f"assumed: {text}" for text in report.assumptions]
@@ -52,9 +54,12 @@ def usd(amount: float) -> str:
 
 
 def _plan(plan: Plan) -> str:
-    facts = [f"- {plan.name}: {usd(plan.expected_usd)} ({usd(plan.low_usd)}-{usd(plan.high_usd)})"]
+    count = f"{plan.machines} x " if plan.machines > 1 else ""
+    facts = [f"- {count}{plan.name}: {usd(plan.expected_usd)} ({usd(plan.low_usd)}-{usd(plan.high_usd)})"]
     if plan.wall_seconds is not None:
         facts.append(f"{plan.wall_seconds / 3600:.4g} h")
+    if plan.affordable_hours is not None:
+        facts.append(f"the budget buys {plan.affordable_hours:.4g} h")
     if plan.expected_interruptions:
         facts.append(f"{plan.expected_interruptions:.3g} interruptions")
     if plan.saving_ratio:
@@ -73,7 +78,7 @@ def _table(plans: list[Plan]) -> list[str]:
 
 def _row(plan: Plan) -> tuple[str, ...]:
     return (
-        plan.name + (" (tie)" if plan.tie else ""),
+        (f"{plan.machines} x " if plan.machines > 1 else "") + plan.name + (" (tie)" if plan.tie else ""),
         usd(plan.expected_usd),
         usd(plan.low_usd),
         usd(plan.high_usd),

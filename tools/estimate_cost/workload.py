@@ -40,10 +40,13 @@ class Training(_Interruptible):
     flops: Annotated[float, Field(gt=0, le=1e30)] | None = None
     parameters: Annotated[float, Field(gt=0, le=1e15)] | None = None
     tokens: Annotated[float, Field(gt=0, le=1e18)] | None = None
-    utilization: Share | None = Field(None, validation_alias=AliasChoices("utilization", "mfu"))
+    utilization: Share | None = Field(
+        None, validation_alias=AliasChoices("utilization", "utilisation", "mfu")
+    )
     precision: Literal["fp32", "tf32", "fp16", "bf16", "fp8"] = "bf16"
     scaling_efficiency: Share | None = None
     trials: Count = 1
+    is_an_hour_for_want_of_more: bool = Field(False, exclude=True, init=False)
 
     @model_validator(mode="after")
     def _one_way_to_the_time(self) -> "Training":
@@ -58,16 +61,32 @@ class Training(_Interruptible):
             )
             if given is not None
         ]
-        if len(ways) != 1:
-            raise ValueError(
-                f"{' and '.join(ways) or 'nothing'} given for the time: give one of hours, steps with step_seconds, "
-                "steps with measurement, flops, or parameters with tokens"
-            )
+        if len(ways) > 1:
+            raise ValueError(f"{' and '.join(ways)} both say how long it takes: give one of them")
+        if not ways:
+            return self  # what a budget buys is asked for
         if ways[0] in ("step_seconds", "measurement") and self.steps is None:
             raise ValueError(f"{ways[0]} needs steps (how many)")
         if ways[0] == "tokens" and self.parameters is None:
             raise ValueError("tokens need parameters (FLOPs = 6 x parameters x tokens)")
         return self
+
+    @model_validator(mode="after")
+    def _checkpoints_fall_within_the_work(self) -> "Training":
+        seconds = self.hours * 3600 if self.hours else (self.steps or 0) * (self.step_seconds or 0)
+        interval = self.checkpoint.interval_seconds if self.checkpoint else None
+        if seconds and interval and interval > seconds:
+            raise ValueError(
+                f"a checkpoint every {interval:g} s is never written in {seconds:g} s of work: give a shorter "
+                "interval_seconds, or checkpoint: null"
+            )
+        return self
+
+    @property
+    def has_time(self) -> bool:
+        return any(
+            v is not None for v in (self.hours, self.step_seconds, self.measurement, self.flops, self.tokens)
+        )
 
 
 def _arrival(value: Any) -> Any:
@@ -164,6 +183,7 @@ def _kind(value: Any) -> str:
     return str(kind)
 
 
+AnyWorkload = Training | Inference | Batch | Running
 Workload = Annotated[
     Annotated[Training, Tag("training")]
     | Annotated[Inference, Tag("inference")]
