@@ -20,10 +20,10 @@ from .._core.quantity import GIB
 _MEMORY_TOLERANCE = 0.10
 
 # Words that never tell two accelerators apart.
-_NOISE = frozenset(
-    "nvidia geforce tesla amd radeon instinct intel graphics gpu generation rtx gtx jetson blackwell "
-    "sxm sxm2 sxm4 sxm5 oam hbm3 tensor core".split()
-)
+# fmt: off
+_NOISE = {"nvidia", "geforce", "tesla", "amd", "radeon", "instinct", "intel", "graphics", "gpu", "generation"}
+_NOISE |= {"rtx", "gtx", "jetson", "blackwell", "sxm", "sxm2", "sxm4", "sxm5", "oam", "hbm3", "tensor", "core"}
+# fmt: on
 
 _MEMORY = re.compile(r"(?<![\w.])(\d+)\s*(?:gib|gb|g)\b")
 
