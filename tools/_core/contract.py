@@ -1,6 +1,5 @@
 """What every tool is made of: one Request, one Report, one function."""
 
-import json
 import types
 import typing
 from collections.abc import Callable
@@ -45,9 +44,7 @@ class Report(BaseModel):
 
     def brief(self) -> str:
         """A text of at most BRIEF_LIMIT characters that makes sense without the structured part."""
-        text = json.dumps(
-            self.model_dump(mode="json", exclude_none=True), ensure_ascii=False, separators=(",", ":")
-        )
+        text = self.model_dump_json(exclude_none=True)
         return (
             text
             if len(text) <= BRIEF_LIMIT
