@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlparse
 
 import anyio
 from mcp.server import Server
-from mcp.server.caching import CacheHint
+from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 from mcp.types import (
@@ -43,7 +43,13 @@ resource skill://optimizing-resources/SKILL.md."""
 
 _ROOTS_SECONDS = 2.0  # a client that announces roots but does not name them is not waited for any longer
 _UNCHANGING = CacheHint(ttl_ms=3_600_000, scope="public")
-_CACHED = ("tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read")
+_CACHED: tuple[CacheableMethod, ...] = (
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+)
 
 
 def build(tools: Mapping[str, Tool], workspace: Workspace, skill: Traversable | None = None) -> App:

@@ -142,8 +142,8 @@ def _surround(folder: str | None) -> None:
     root = Path(folder) if folder else None
     if root and not root.is_dir():
         raise ToolError("The workspace is no folder", saw=folder, try_next="an existing folder")
-    shown = {"progress": _show} if sys.stderr.isatty() else {}
-    CALL.set(Call(Workspace.of_the_caller(root), **shown))
+    workspace = Workspace.of_the_caller(root)
+    CALL.set(Call(workspace, progress=_show) if sys.stderr.isatty() else Call(workspace))
 
 
 def _show(done: float, total: float | None, note: str) -> None:

@@ -1,5 +1,6 @@
 """`doctor`: what works here, and the command that adds what is missing."""
 
+import importlib
 import importlib.metadata
 import json
 import os
@@ -100,8 +101,7 @@ def _package(requirement: str) -> Check:
 
 
 def _nvml() -> Check:
-    import pynvml  # NVIDIA's library is looked for only when asked
-
+    pynvml = importlib.import_module("pynvml")  # looks for NVIDIA's library, so only when asked
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:

@@ -99,7 +99,8 @@ def _read(field: FieldInfo, texts: list[str | None]) -> Any:
     parsed = [_json(text) for text in plain]
     single = [parsed[0], plain[0]] if len(plain) == 1 else []
     readings = [*single, parsed, plain]
-    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])
+    annotated: Any = Annotated[field.annotation, field]
+    adapter: TypeAdapter[Any] = TypeAdapter(annotated)
     for reading in readings:
         try:
             adapter.validate_python(reading)
