@@ -22,7 +22,7 @@ class Parser(argparse.ArgumentParser):
         known = [option for action in self._actions for option in action.option_strings]
         near = difflib.get_close_matches(wrong.split("=")[0], known, n=1)
         hint = f"{near[0]}, or {self.prog} --help" if near else f"{self.prog} --help"
-        raise ToolError(message.capitalize(), try_next=hint)
+        raise ToolError(message[:1].upper() + message[1:], try_next=hint)
 
 
 def parser(command: Command) -> Parser:

@@ -149,7 +149,7 @@ def advice(error: ToolError | ValidationError) -> str:
     for found in error.errors(include_url=False):
         complaints.setdefault((_place(found["loc"]), shorten(found["input"])), []).append(_complaint(found))
     return "; ".join(
-        f"Argument {where!r} {' or '.join(dict.fromkeys(wants))} (got {got})"
+        f"Argument {where!r} {' or '.join(dict.fromkeys(wants)).replace(' or should be ', ' or ')} (got {got})"
         if where
         else f"{error.title}: {' or '.join(wants)} (got {got})"
         for (where, got), wants in complaints.items()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError
 from optimizing_resources.tools._core.worker import Limits, run
 
