@@ -79,8 +79,8 @@ def native_formats(compute_capability: str) -> frozenset[str]:
 @cache
 def gpus() -> dict[str, Gpu]:
     """Every row by catalog name, in the order of the file."""
-    with (files(__package__) / "gpus.csv").open(encoding="utf-8", newline="") as file:
-        rows = [_gpu(row) for row in csv.DictReader(file)]
+    table = (files(__package__) / "gpus.csv").read_text(encoding="utf-8")
+    rows = [_gpu(row) for row in csv.DictReader(table.splitlines())]
     return {row.name: row for row in rows}
 
 

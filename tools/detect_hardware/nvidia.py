@@ -1,5 +1,6 @@
 """NVIDIA GPUs: the answer of the NVML process, or why there is none, as accelerators that this process can use."""
 
+import contextlib
 import importlib.util
 import json
 import re
@@ -30,6 +31,8 @@ _THROTTLE = {
     0x80: "power brake",
 }
 
+_OWNER = {True: ", yours", False: ", another user's", None: " of the host"}
+
 _ADVICE = {  # nvml.h, nvmlReturn_t
     9: "the NVIDIA kernel driver is not loaded",
     12: "no NVIDIA management library here, so no NVIDIA driver",
@@ -51,7 +54,12 @@ def ask_nvml(seconds: float = PROBE_SECONDS) -> dict[str, Any]:
     try:
         text, complaint = child.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        child.kill()  # without waiting for its end: a call that hangs inside the kernel ends only with the machine
+        child.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a call that hangs inside the kernel never ends
+            child.wait(0.5)
+        for pipe in (child.stdout, child.stderr):
+            if pipe:
+                pipe.close()
         return {"error": f"NVML did not answer within {seconds:g} s: the driver hangs", "code": "stuck"}
     if child.returncode:
         last = complaint.decode("utf-8", "replace").strip().rpartition("\n")[2]
@@ -61,7 +69,7 @@ def ask_nvml(seconds: float = PROBE_SECONDS) -> dict[str, Any]:
 
 
 def read_nvidia(
-    system: System, in_container: bool, notes: Notes, ask: Callable[[], dict[str, Any]] = ask_nvml
+    system: System, in_container: bool, notes: Notes, ask: Callable[[], dict[str, Any]]
 ) -> tuple[list[Accelerator], dict[str, Any]]:
     """The accelerators and NVML's raw reply."""
     started = time.perf_counter()
@@ -172,7 +180,7 @@ def _process(pid: int, memory_bytes: int | None, in_container: bool) -> GpuProce
             memory_bytes=memory_bytes,
             is_own=process.username() == psutil.Process().username(),
         )
-    except psutil.Error:
+    except psutil.Error:  # ended meanwhile, or another user's in a closed /proc
         return GpuProcess(pid=pid, memory_bytes=memory_bytes)
 
 
@@ -228,11 +236,10 @@ def _warn(gpu: Accelerator, notes: Notes) -> None:
         notes.warnings.append(
             f"{label} counts {gpu.ecc_errors} uncorrected memory errors since the driver was loaded"
         )
-    others = [p for p in gpu.processes if not p.is_own]
-    held = sum(p.memory_bytes or 0 for p in others)
+    held = sum(p.memory_bytes or 0 for p in gpu.processes)
     if held > 2**30:
-        who = ", ".join(f"{p.name or 'unnamed'} (pid {p.pid})" for p in others[:3])
-        notes.warnings.append(f"{label}: other processes hold {held / 2**30:.1f} GiB: {who}")
+        who = ", ".join(f"{p.name or 'unnamed'} (pid {p.pid}{_OWNER[p.is_own]})" for p in gpu.processes[:3])
+        notes.warnings.append(f"{label}: running processes hold {held / 2**30:.1f} GiB: {who}")
     elif (
         gpu.used_bytes and gpu.memory_bytes and not gpu.processes and gpu.used_bytes > 0.1 * gpu.memory_bytes
     ):
