@@ -268,6 +268,7 @@ def test_mig_slices_stand_in_for_their_gpu(report):
         ("3g.40gb", 40 * GIB, True),
     ]
     assert {p.catalog_name for p in parts} == {"A100-80GB"}
+    assert [p.is_visible for p in parts] == [True, False]  # CUDA shows a process one slice
 
 
 def test_mig_mode_without_slices_leaves_no_usable_device(report):

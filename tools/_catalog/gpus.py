@@ -47,6 +47,7 @@ class Gpu:
     fp8_tflops: float | None
     compute_capability: str | None
     native: frozenset[str]
+    is_unified_memory: bool
     tdp_watts: float | None
     year: int
     as_of: str
@@ -181,6 +182,7 @@ def _gpu(row: dict[str, str]) -> Gpu:
         fp8_tflops=_number(row["fp8_tflops"]),
         compute_capability=row["compute_capability"] or None,
         native=frozenset(row["native"].split("|")) - {""},
+        is_unified_memory=row["unified"] == "yes",
         tdp_watts=_number(row["tdp_w"]),
         year=int(row["year"]),
         as_of=row["as_of"],
