@@ -352,6 +352,13 @@ def test_a_probe_that_hangs_is_abandoned_in_time(tmp_path, monkeypatch):
     assert time.monotonic() - started < 5
 
 
+def test_a_probe_that_crashes_is_a_finding(tmp_path, monkeypatch):
+    crashing = tmp_path / "probe.py"
+    crashing.write_text("import os; os.abort()", encoding="utf-8")
+    monkeypatch.setattr(nvidia, "_PROBE", crashing)
+    assert "exit code" in nvidia.ask_nvml()["error"]
+
+
 class FakeNvml(types.SimpleNamespace):
     """A recorded NVML: what is not listed is not supported, as on a GeForce card."""
 
@@ -479,6 +486,8 @@ def test_windows_reports_what_it_can_and_says_what_it_cannot(report):
     [
         ({"torch_cuda_version": "12.8"}, NO_LIBRARY, {}, "no device"),
         ({"torch_cuda_version": None}, reply(device()), {}, "wrong build"),
+        ({"torch_cuda_version": None}, {"error": "hangs", "code": "stuck"}, {}, "wrong build"),
+        ({"torch_cuda_version": "12.8"}, {"error": "hangs", "code": "stuck"}, {}, None),
         ({"torch_hip_version": "6.2"}, reply(device()), {}, "wrong build"),
         ({"torch_cuda_version": "12.8"}, reply(device(), cuda=11040), {}, "driver too old"),
         (

@@ -63,7 +63,7 @@ def ask_nvml(seconds: float = PROBE_SECONDS) -> dict[str, Any]:
         return {"error": f"NVML did not answer within {seconds:g} s: the driver hangs", "code": "stuck"}
     if child.returncode:
         last = complaint.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        return {"error": f"the NVML process failed: {last}", "code": None}
+        return {"error": f"the NVML process failed: {last or f'exit code {child.returncode}'}", "code": None}
     reply: dict[str, Any] = json.loads(text)
     return reply
 
