@@ -20,10 +20,10 @@ from .._core.quantity import GIB
 _MEMORY_TOLERANCE = 0.10
 
 # Words that never tell two accelerators apart.
-_NOISE = frozenset(
-    "nvidia geforce tesla amd radeon instinct intel graphics gpu generation rtx gtx jetson blackwell "
-    "sxm sxm2 sxm4 sxm5 oam hbm3 tensor core".split()
-)
+# fmt: off
+_NOISE = {"nvidia", "geforce", "tesla", "amd", "radeon", "instinct", "intel", "graphics", "gpu", "generation"}
+_NOISE |= {"rtx", "gtx", "jetson", "blackwell", "sxm", "sxm2", "sxm4", "sxm5", "oam", "hbm3", "tensor", "core"}
+# fmt: on
 
 _MEMORY = re.compile(r"(?<![\w.])(\d+)\s*(?:gib|gb|g)\b")
 
@@ -47,6 +47,7 @@ class Gpu:
     fp8_tflops: float | None
     compute_capability: str | None
     native: frozenset[str]
+    is_unified_memory: bool
     tdp_watts: float | None
     year: int
     as_of: str
@@ -79,8 +80,8 @@ def native_formats(compute_capability: str) -> frozenset[str]:
 @cache
 def gpus() -> dict[str, Gpu]:
     """Every row by catalog name, in the order of the file."""
-    with (files(__package__) / "gpus.csv").open(encoding="utf-8", newline="") as file:
-        rows = [_gpu(row) for row in csv.DictReader(file)]
+    table = (files(__package__) / "gpus.csv").read_text(encoding="utf-8")
+    rows = [_gpu(row) for row in csv.DictReader(table.splitlines())]
     return {row.name: row for row in rows}
 
 
@@ -181,6 +182,7 @@ def _gpu(row: dict[str, str]) -> Gpu:
         fp8_tflops=_number(row["fp8_tflops"]),
         compute_capability=row["compute_capability"] or None,
         native=frozenset(row["native"].split("|")) - {""},
+        is_unified_memory=row["unified"] == "yes",
         tdp_watts=_number(row["tdp_w"]),
         year=int(row["year"]),
         as_of=row["as_of"],

@@ -1,6 +1,5 @@
 """What every tool is made of: one Request, one Report, one function."""
 
-import json
 import types
 import typing
 from collections.abc import Callable
@@ -45,9 +44,7 @@ class Report(BaseModel):
 
     def brief(self) -> str:
         """A text of at most BRIEF_LIMIT characters that makes sense without the structured part."""
-        text = json.dumps(
-            self.model_dump(mode="json", exclude_none=True), ensure_ascii=False, separators=(",", ":")
-        )
+        text = self.model_dump_json(exclude_none=True)
         return (
             text
             if len(text) <= BRIEF_LIMIT
@@ -96,13 +93,16 @@ class Tool(Command):
     """A tool as a value: what the server lists and calls, and a word of the command line besides."""
 
     effect: Effect
+    needs: tuple[str, ...] = ()  # modules that the caller's interpreter must offer; `doctor` looks for them
 
 
-def tool(effect: Effect, *, positional: tuple[str, ...] = ()) -> Callable[[Function], Function]:
+def tool(
+    effect: Effect, *, needs: tuple[str, ...] = (), positional: tuple[str, ...] = ()
+) -> Callable[[Function], Function]:
     """Declare a function from its Request to its Report as a tool; its first docstring line is the menu entry."""
 
     def declare(function: Function) -> Function:
-        value = Tool(**_declared(function), positional=positional, effect=effect)
+        value = Tool(**_declared(function), positional=positional, effect=effect, needs=needs)
         setattr(function, "tool", value)  # noqa: B010  a function has no typed slot for it
         return function
 
@@ -145,18 +145,31 @@ def advice(error: ToolError | ValidationError) -> str:
     """One sentence a caller can act on."""
     if isinstance(error, ToolError):
         return str(error)
-    found = error.errors(include_url=False)
-    return "; ".join(_complaint(error.title, one) for one in found)
+    complaints: dict[tuple[str, str], list[str]] = {}
+    for found in error.errors(include_url=False):
+        complaints.setdefault((_place(found["loc"]), shorten(found["input"])), []).append(_complaint(found))
+    return "; ".join(
+        f"Argument {where!r} {' or '.join(dict.fromkeys(wants)).replace(' or should be ', ' or ')} (got {got})"
+        if where
+        else f"{error.title}: {' or '.join(wants)} (got {got})"
+        for (where, got), wants in complaints.items()
+    )
 
 
-def _complaint(title: str, error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"]) or title
+def _place(location: tuple[int | str, ...]) -> str:
+    """The dotted path of a value, without the names pydantic gives to the members of a union."""
+    kinds = ("str", "int", "float", "bool", "none", "path")
+    tags = [i for i, part in enumerate(location) if i and (str(part) in kinds or "[" in str(part))]
+    return ".".join(str(part) for part in location[: tags[0] if tags else None])
+
+
+def _complaint(error: Any) -> str:
     if error["type"] == "extra_forbidden":
-        return f"Unknown argument {where!r} (got {shorten(error['input'])}); the tool's schema lists the valid names"
+        return "is unknown; the tool's schema lists the valid names"
     if error["type"] == "missing":
-        return f"Argument {where!r} is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"Argument {where!r}: {message} (got {shorten(error['input'])})"
+        return "is missing"
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    return str(message.replace("a valid dictionary", "an object"))
 
 
 def _plain(schema: Any) -> Any:
