@@ -1,8 +1,7 @@
 """Prices of rented machines: one Offer per provider, region and machine, each with its date and its source.
 
-What is not held is not here: a machine without a price in a region has no Offer there. `refreshed` names a folder of
-newer tables (PROVIDER.csv, the columns of prices.csv and machines.csv together, one date in each row), which replace
-that provider's rows.
+What is not held is not here: a machine without a price in a region has no Offer there. `held` reads newer tables from
+a folder (PROVIDER.csv with REFRESHED_COLUMNS), each in the place of that provider's shipped rows.
 """
 
 import csv
@@ -121,6 +120,63 @@ def shipped() -> Prices:
     for row in _table(_FOLDER / "prices.csv"):
         rows[row[0], row[2]].append(row)
     return Prices(machines, rows, sources)
+
+
+REFRESHED_COLUMNS = (
+    "region",
+    "machine",
+    "accelerator",
+    "accelerator_count",
+    "gpu_memory_bytes",
+    "vcpus",
+    "ram_bytes",
+    "on_demand_usd_per_hour",
+    "spot_usd_per_hour",
+    "commit_1y_usd_per_hour",
+    "commit_3y_usd_per_hour",
+    "reclaimed_per_month",
+    "as_of",
+    "spot_as_of",
+    "spot_method",
+    "licence",
+    "source",
+)
+
+
+def held(folder: Path) -> Prices:
+    """The shipped prices, or for each provider with a table in `folder` that table instead."""
+    tables = sorted(folder.glob("*.csv")) if folder.is_dir() else []
+    return _with(tuple((path, path.stat().st_mtime_ns) for path in tables)) if tables else shipped()
+
+
+@functools.lru_cache(maxsize=4)
+def _with(tables: tuple[tuple[Path, int], ...]) -> Prices:
+    fresh = {path.stem for path, _ in tables}
+    base = shipped()
+    machines = {key: machine for key, machine in base.machines.items() if key[0] not in fresh}
+    rows = {key: base.rows[key] for key in machines}
+    sources = dict(base.sources)
+    for path, _ in tables:
+        _add(path, machines, rows, sources)
+    return Prices(machines, rows, sources)
+
+
+def _add(
+    path: Path,
+    machines: dict[tuple[str, str], Machine],
+    rows: dict[tuple[str, str], list[list[str]]],
+    sources: dict[str, Source],
+) -> None:
+    """One refreshed table: a source for each pair of dates in it."""
+    provider = path.stem
+    for row in _table(path):
+        region, name, *specs = row[:7]
+        as_of, spot_as_of, method, licence, text = row[12:]
+        source = f"{provider}-{as_of}" + (f"-spot-{spot_as_of}" if spot_as_of else "")
+        if source not in sources:
+            sources[source] = _source([source, as_of, spot_as_of, method, licence, text])
+        machines[provider, name] = _machine([provider, name, *specs])
+        rows.setdefault((provider, name), []).append([provider, region, name, *row[7:12], source])
 
 
 def _table(path: Path) -> Iterator[list[str]]:

@@ -16,8 +16,8 @@ from typing import Annotated
 
 from pydantic import WithJsonSchema
 
-from .._catalog.prices import shipped
-from .._core.contract import Request, tool
+from .._catalog.prices import held
+from .._core.contract import Request, current_call, tool
 from .answer import EstimateCostReport
 from .batch import batch_plans
 from .candidate import Candidate, Miss
@@ -28,6 +28,7 @@ from .report import crossings, written
 from .resolve import resolve
 from .running import running_plans, today_plans
 from .serve import inference_plans
+from .tables import price_folder
 from .train import timed, training_plans
 from .workload import AnyWorkload, Batch, Inference, Running, Training, Workload
 
@@ -72,7 +73,9 @@ def estimate_cost(request: EstimateCostRequest) -> EstimateCostReport:
     constraints = request.constraints or Constraints()
     workload = timed(request.workload, constraints)
     today = date.today()
-    choices = resolve(workload, request.options or [], constraints, shipped(), today)
+    choices = resolve(
+        workload, request.options or [], constraints, held(price_folder(current_call().workspace)), today
+    )
     step_seconds = (
         step_seconds_of(workload.measurement)
         if isinstance(workload, Training) and workload.measurement

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from .._catalog.prices import shipped
+from .._catalog.prices import held
 from .._core.contract import current_call
 from . import picture, skypilot
 from .answer import BreakEven, EstimateCostReport, Infeasible, Plan, PriceLine, WhatIf
@@ -26,6 +26,7 @@ from .compare import Comparison, reason
 from .energy import grams_co2, kwh_of
 from .option import Choice, Constraints
 from .rates import ASSUMED_PER_HOUR, ASSUMED_RESTART_SECONDS
+from .tables import price_folder
 from .train import Work, work_on
 from .what_if import changes
 from .workload import AnyWorkload, Batch, Inference, Running, Training
@@ -170,12 +171,12 @@ def _prices(one: Candidate) -> Iterator[PriceLine]:
     method = choice.spot_method if spot else None
     if choice.fees is None:
         low, high = one.bands.get("price", EXACT)
-        held = as_of is not None
+        dated = as_of is not None
         yield PriceLine(
             what=one.purchase,
             usd=one.usd_per_hour,
-            low_usd=one.usd_per_hour * low if held else None,
-            high_usd=one.usd_per_hour * high if held else None,
+            low_usd=one.usd_per_hour * low if dated else None,
+            high_usd=one.usd_per_hour * high if dated else None,
             source=choice.source,
             as_of=as_of,
             method=method,
@@ -236,8 +237,12 @@ def _restart(workload: Training | Batch) -> float | None:
 
 def _sources(plans: list[Plan]) -> dict[str, str]:
     names = {line.source for plan in plans for line in plan.prices} - {_CALLER}
-    held = shipped().sources
-    return {name: f"{held[name].text}; {held[name].licence}" for name in sorted(names) if name in held}
+    held_here = held(price_folder(current_call().workspace)).sources
+    return {
+        name: f"{held_here[name].text}; {held_here[name].licence}"
+        for name in sorted(names)
+        if name in held_here
+    }
 
 
 def _artifacts(

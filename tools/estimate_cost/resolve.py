@@ -161,9 +161,9 @@ def _against_catalog(option: Option, constraints: Constraints, prices: Prices) -
 
 def _named(option: Option, constraints: Constraints, prices: Prices, found: Choices) -> Iterator[Choice]:
     """Catalog offers for a machine name, 'provider region machine', or an accelerator."""
-    machines, place = _machines(option.name, prices)
+    machines, place = machines_named(option.name, prices)
     if not machines:
-        raise _unknown(option.name, prices)
+        raise unknown_machine(option.name, prices)
     providers = [option.provider] if option.provider else constraints.providers
     regions = [option.region] if option.region else place or constraints.regions
     offers = list(prices.offers(lambda m: m in machines, providers=providers, regions=regions))
@@ -183,7 +183,8 @@ def _named(option: Option, constraints: Constraints, prices: Prices, found: Choi
         yield replace(choice, interruptions_per_hour=option.interruptions_per_hour)
 
 
-def _machines(name: str, prices: Prices) -> tuple[list[Machine], list[str]]:
+def machines_named(name: str, prices: Prices) -> tuple[list[Machine], list[str]]:
+    """The machines that a machine's name, 'provider region machine' or an accelerator means, and the region named."""
     if machines := prices.named(name):
         return machines, []
     words = name.replace("/", " ").split()
@@ -195,7 +196,8 @@ def _machines(name: str, prices: Prices) -> tuple[list[Machine], list[str]]:
     return [m for m in prices.machines.values() if m.accelerator in family], []
 
 
-def _unknown(name: str, prices: Prices) -> ToolError:
+def unknown_machine(name: str, prices: Prices) -> ToolError:
+    """The refusal of a name that the catalog does not hold, with the nearest."""
     plain = name.removeprefix(_MANAGED)
     if plain != name and prices.named(plain):
         return ToolError(
