@@ -4,6 +4,7 @@ workload       what is to be paid for: training, inference, batch, running
 option         what can be rented or is owned; constraints on the plans
 resolve        the caller's options and the catalog's offers in one list
 train, serve, batch, running    the plans of one option for one kind of workload
+sizing, purchase    hours by machine count; on demand, by commitment, on spot
 interruptions, arrivals, queueing, rates, bands, speed    the formulas; sources in references/cost.md
 break_even, compare             crossings; feasible, cheapest first, tied
 report, skypilot, picture       the answer, a task file, a chart
@@ -84,7 +85,7 @@ def estimate_cost(request: EstimateCostRequest) -> EstimateCostReport:
     found = list(_plans(workload, choices.kept, constraints, step_seconds, today))
     nobody_asked = "spot" not in constraints.model_fields_set
     comparison = compare(found, constraints, avoid_spot=isinstance(workload, Inference) and nobody_asked)
-    broken_even = crossings(workload, choices.kept, constraints, step_seconds, comparison)
+    broken_even = crossings(workload, choices.kept, constraints, step_seconds, comparison, today)
     return written(workload, constraints, comparison, broken_even, choices.warnings, today)
 
 

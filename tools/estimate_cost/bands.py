@@ -31,6 +31,11 @@ def price_band(as_of: date | None, today: date, *, derived: bool = False) -> Ban
     return (low * (1 - DERIVED_SPOT), high * (1 + DERIVED_SPOT)) if derived else (low, high)
 
 
+def is_old(as_of: date, today: date) -> bool:
+    """Whether a price is so old that it is shown only when it is asked for."""
+    return (today - as_of).days > OLD_AFTER_DAYS
+
+
 def combine(bands: Mapping[str, Band]) -> Band:
     """Independent factors together: their logarithms add in quadrature, each side for itself."""
     low = math.exp(-math.hypot(*(math.log(band[0]) for band in bands.values()))) if bands else 1.0

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 
 from .bands import price_band
 from .candidate import Candidate, Miss, memory_miss
 from .option import Choice, Constraints, Fees, billed_gb
+from .purchase import Job, purchases
 from .serve import handled_seconds
-from .train import Work, purchases
+from .sizing import Sizing
 from .workload import Batch
 
 
@@ -29,51 +31,53 @@ def work_hours(workload: Batch) -> float:
     return workload.items_per_day / workload.items_per_second / 3600
 
 
+def batch_job(workload: Batch, constraints: Constraints, today: date) -> Job:
+    """One day's items, over as many machines as the deadline, or the day, asks for."""
+    hours, start = work_hours(workload), workload.seconds_of_start / 3600
+    return Job(
+        workload=workload,
+        sizing=Sizing(lambda count: hours / count + start, most=constraints.max_machines),
+        constraints=constraints,
+        today=today,
+        runs=workload.days,
+        within_hours=min(24.0, constraints.deadline_hours or 24.0),
+        # Without checkpoints nothing says that a lost machine loses its own share only.
+        independent=workload.checkpoint is not None,
+        suffix=" batch",
+    )
+
+
 def _machines(
     workload: Batch, choice: Choice, constraints: Constraints, today: date
 ) -> Iterator[Candidate | Miss]:
-    window = min(24.0, constraints.deadline_hours or 24.0)
-    hours = work_hours(workload)
-    machines = math.ceil(hours / window - 1e-9)
-    if machines > constraints.max_machines:
-        over = machines - constraints.max_machines
-        yield Miss(
-            choice.name, "capacity", f"needs {machines} machines, {over} over max_machines", over, "machines"
-        )
+    job = batch_job(workload, constraints, today)
+    if job.sizing.hours_at(constraints.max_machines) > 24:
+        needed = math.ceil(work_hours(workload) / 24)
+        over = needed - constraints.max_machines
+        why = f"needs {needed} machines all day, {over} over max_machines"
+        yield Miss(choice.name, "capacity", why, over, "machines")
         return
-    work = Work(hours / machines + workload.seconds_of_start / 3600, machines, "assumed", {})
-    # Without checkpoints nothing says that a lost machine loses its own share only.
-    independent = workload.checkpoint is not None
-    plans = purchases(
-        workload,
-        choice,
-        constraints,
-        work,
-        today,
-        jobs=workload.days,
-        independent=independent,
-        suffix=" batch",
-    )
-    for one in plans:
+    on_demand = None
+    for one in purchases(job, choice):
         if isinstance(one, Candidate) and one.wall_hours is not None:
             one.wall_hours /= workload.days  # of one day's run
+            on_demand = one if one.purchase in ("on_demand", "own") else on_demand
         yield one
-    if choice.on_demand is not None and constraints.spot != "require":
-        always = 24 * machines * workload.days
-        yield Candidate(
-            choice=choice,
-            purchase="own" if choice.kind == "own" else "on_demand",
-            mode="always on",
-            usd=choice.on_demand * always,
-            usd_per_hour=choice.on_demand,
-            machines=machines,
-            wall_hours=hours / machines,
-            interruptions=0.0,
-            same_machine_usd=choice.on_demand * work.hours * machines * workload.days,
-            bands={"price": price_band(choice.as_of, today)},
-            busy_hours=hours * workload.days,
-            extras={"utilization": hours / machines / 24},
-        )
+    if on_demand is not None:
+        yield _always_on(workload, on_demand)
+
+
+def _always_on(workload: Batch, batch: Candidate) -> Candidate:
+    """The machines of the batch, never stopped."""
+    hours = 24 * batch.machines * workload.days
+    return replace(
+        batch,
+        mode="always on",
+        usd=batch.usd_per_hour * hours,
+        same_machine_usd=batch.usd,
+        extras={"utilization": batch.busy_hours / hours},
+        notes=[],
+    )
 
 
 def _serverless(workload: Batch, choice: Choice, fees: Fees, today: date) -> Candidate | Miss:

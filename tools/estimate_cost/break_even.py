@@ -7,9 +7,9 @@ from itertools import product
 from .arrivals import DAY_SECONDS
 from .interruptions import break_even_rate
 from .option import Choice, billed_gb
+from .purchase import Job
 from .rates import rate_of, rhythm_of
 from .serve import handled_seconds, replicas_at
-from .train import Work
 from .workload import Batch, Inference, Running
 
 
@@ -23,18 +23,16 @@ class Crossing:
     note: str = ""
 
 
-def spot_crossing(workload: object, choice: Choice, work: Work) -> Iterator[Crossing]:
+def spot_crossing(job: Job, choice: Choice) -> Iterator[Crossing]:
     """The interruption rate of one machine beyond which on demand is cheaper."""
     if choice.spot is None or choice.on_demand is None:
         return
-    rate = rate_of(workload, choice).expected  # type: ignore[arg-type]
-    rhythm = rhythm_of(workload, rate)  # type: ignore[arg-type]
-    members = 1 if isinstance(workload, Batch) else work.machines
-    found = break_even_rate(work.hours, choice.spot / choice.on_demand, rhythm)
+    machines = job.sizing.least
+    rhythm = rhythm_of(job.workload, rate_of(job.workload, choice).expected * job.members(machines))
+    found = break_even_rate(job.sizing.hours_at(machines), choice.spot / choice.on_demand, rhythm)
     if found is not None:
-        yield Crossing(
-            (f"{choice.name} spot", f"{choice.name} on-demand"), "interruptions_per_hour", found / members
-        )
+        pair = (f"{choice.name} spot{job.suffix}", f"{choice.name} on-demand{job.suffix}")
+        yield Crossing(pair, "interruptions_per_hour", found / job.members(machines))
 
 
 def commitment_crossings(choice: Choice) -> Iterator[Crossing]:

@@ -8,16 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .._catalog.prices import Offer, Prices, held
 from .._core.contract import Report, Request, ToolError, command, current_call
-from .bands import price_band
+from .bands import is_old, price_band
 from .resolve import machines_named, unknown_machine
 from .tables import price_folder
 
 
 class PricesRequest(Request):
-    action: Literal["show", "refresh"] = Field("show", description="show (default) or refresh.")
-    names: list[str] = Field(
-        [], description="show: machines or GPUs, none for a summary; refresh: providers."
-    )
+    words: list[str] = Field([], description="show [MACHINE or GPU ...], or refresh [PROVIDER ...].")
     regions: list[str] = Field([], description="Only these regions; refresh needs them for aws and azure.")
     limit: int = Field(20, gt=0, le=10_000, description="Most offers to show.")
     endpoint: str | None = Field(None, description="Another address of the same shape, for one provider.")
@@ -79,13 +76,10 @@ class PricesReport(Report):
 
 
 def _offer_line(one: ShownOffer) -> str:
-    spot = (
-        ""
-        if one.spot_usd_per_hour is None
-        else (
-            f"  spot {one.spot_usd_per_hour:.4f} ({one.spot_low_usd:.4f}-{one.spot_high_usd:.4f}, {one.spot_age_days} days old)"
-        )
-    )
+    spot = ""
+    if one.spot_usd_per_hour is not None:
+        band = f"{one.spot_low_usd:.4f}-{one.spot_high_usd:.4f}"
+        spot = f"  spot {one.spot_usd_per_hour:.4f} ({band}, {one.spot_age_days} days old)"
     card = f"{one.count:g} x {one.accelerator}" if one.accelerator else "CPU"
     return f"{one.name:48} {card:18} {one.usd_per_hour:10.4f} USD/h ({one.age_days} days old){spot}"
 
@@ -100,37 +94,39 @@ def _refreshed_line(one: Refreshed) -> str:
     )
 
 
-@command("action", "names")
+@command("words")
 def prices(request: PricesRequest) -> PricesReport:
     """Show the prices held and their age, or fetch newer ones: `prices show A100`, `prices refresh aws`.
 
     Refreshed tables are kept in this workspace. A source that does not look right changes nothing, and says why.
     """
     table = held(price_folder(current_call().workspace))
-    if request.action == "refresh":
-        return _refresh(request, table)
-    return _show(request, table) if request.names or request.regions else _summary(table)
+    action, *names = request.words or ["show"]
+    if action == "refresh":
+        return _refresh(names, request, table)
+    if action != "show":  # `prices A100` is meant as `prices show A100`
+        names = request.words
+    return _show(names, request, table) if names or request.regions else _summary(table)
 
 
-def _show(request: PricesRequest, table: Prices) -> PricesReport:
+def _show(names: list[str], request: PricesRequest, table: Prices) -> PricesReport:
     unknown = [region for region in request.regions if region not in table.regions]
     if unknown:
         raise ToolError("No prices are held for this region", saw=unknown[0],
                         try_next=f"one of {', '.join(sorted(table.regions))}")  # fmt: skip
     offers: list[Offer] = []
-    for name in request.names or [""]:
+    for name in names or [""]:
         machines, place = machines_named(name, table) if name else (list(table.machines.values()), [])
         if not machines:
             raise unknown_machine(name, table)
-        found = list(
-            table.offers(lambda m, wanted=set(machines): m in wanted, regions=place or request.regions)
-        )  # type: ignore[misc]
+        found = list(table.offers(set(machines).__contains__, regions=place or request.regions))
         if not found:
             raise ToolError(f"No price for {name} there", saw=", ".join(place or request.regions),
                             try_next=f"prices show {name}, to see where one is held")  # fmt: skip
         offers += found
-    offers.sort(key=lambda o: (o.on_demand_usd_per_hour, o.label))
-    shown = [_shown(offer, date.today()) for offer in offers[: request.limit]]
+    today = date.today()
+    offers.sort(key=lambda o: (is_old(o.source.as_of, today), o.on_demand_usd_per_hour, o.label))
+    shown = [_shown(offer, today) for offer in offers[: request.limit]]
     sources = {o.source.name: f"{o.source.text}; {o.source.licence}" for o in offers[: request.limit]}
     return PricesReport(offers=shown, matching=len(offers), sources=sources)
 
@@ -168,12 +164,10 @@ def _summary(table: Prices) -> PricesReport:
     return PricesReport(providers=providers)
 
 
-def _refresh(request: PricesRequest, table: Prices) -> PricesReport:
+def _refresh(names: list[str], request: PricesRequest, table: Prices) -> PricesReport:
     from .refresh import PROVIDERS  # urllib with ssl: 0.1 s
 
-    names = request.names or [
-        name for name, one in PROVIDERS.items() if not one.by_region and name != "lambda"
-    ]
+    names = names or [name for name, one in PROVIDERS.items() if not one.by_region and name != "lambda"]
     if unknown := [name for name in names if name not in PROVIDERS]:
         raise ToolError(
             "No source for this provider", saw=unknown[0], try_next=f"one of {', '.join(PROVIDERS)}"
@@ -181,9 +175,10 @@ def _refresh(request: PricesRequest, table: Prices) -> PricesReport:
     if request.endpoint and len(names) != 1:
         raise ToolError("An endpoint is for one provider", saw=", ".join(names), try_next="one name")
     if needy := [name for name in names if PROVIDERS[name].by_region and not request.regions]:
-        regions = sorted({o.region for o in table.offers(providers=needy)})
+        held_regions = sorted({offer.region for offer in table.offers(providers=needy[:1])})
         raise ToolError(
-            f"{needy[0]} is refreshed by region", try_next=f"--regions with some of {', '.join(regions)}"
+            f"{needy[0]} is refreshed by region",
+            try_next=f"--regions with regions of {needy[0]}; held are {', '.join(held_regions)}",
         )
     return PricesReport(refreshed=[_refreshed(name, request, table) for name in names])
 

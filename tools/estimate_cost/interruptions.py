@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 NEVER = math.inf
 _EXPONENT_LIMIT = 700  # e^709 is the largest float
-_TERMS = (
-    400  # of the Poisson sum below; the odds of more interruptions are negligible where a plan is feasible
-)
+_NEGLIGIBLE = 1e-12  # interruptions in the whole job; below it 1/L would overflow
+_TERMS = 400  # of a Poisson sum; where a plan is feasible, more interruptions are all but impossible
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ def expect(work_hours: float, rate: float, rhythm: Rhythm) -> Outcome:
 
 def _starting_over(work_hours: float, rate: float, restart_hours: float) -> Outcome:
     """E = (e^(LH) - 1)(1/L + R): a job that must run through once without an interruption."""
-    if rate == 0:
+    if rate * work_hours < _NEGLIGIBLE:
         return Outcome(work_hours, 0.0)
     if rate * work_hours > _EXPONENT_LIMIT:
         return Outcome(NEVER, NEVER)
@@ -61,7 +60,7 @@ def best_interval_hours(write_hours: float, rate: float) -> float | None:
 
 def odds_within(deadline_hours: float, work_hours: float, rate: float, rhythm: Rhythm) -> float:
     """The chance that the job ends within `deadline_hours`."""
-    if rate == 0:
+    if rate * work_hours < _NEGLIGIBLE:
         return float(work_hours <= deadline_hours)
     if rhythm.interval_hours is None or rhythm.interval_hours >= work_hours:
         return _odds_starting_over(deadline_hours, work_hours, rate, rhythm.restart_hours)

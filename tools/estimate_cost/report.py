@@ -12,7 +12,7 @@ from . import picture, skypilot
 from .answer import BreakEven, EstimateCostReport, Infeasible, Plan, PriceLine, WhatIf
 from .arrivals import ASSUMED_BURSTS
 from .bands import EXACT, widest
-from .batch import work_hours
+from .batch import batch_job
 from .break_even import (
     Crossing,
     batch_crossings,
@@ -25,9 +25,10 @@ from .candidate import Candidate, Miss
 from .compare import Comparison, reason
 from .energy import grams_co2, kwh_of
 from .option import Choice, Constraints
+from .purchase import Job
 from .rates import ASSUMED_PER_HOUR, ASSUMED_RESTART_SECONDS
 from .tables import price_folder
-from .train import Work, work_on
+from .train import training_job
 from .what_if import changes
 from .workload import AnyWorkload, Batch, Inference, Running, Training
 
@@ -43,11 +44,12 @@ def crossings(
     constraints: Constraints,
     step_seconds: float | None,
     comparison: Comparison,
+    today: date,
 ) -> list[Crossing]:
     """The break-evens between the options that matter: the caller's, or those of the plans shown."""
     shown = [one.choice for one in comparison.feasible[:SHOWN]]
     near = [c for c in choices if c.as_of is None or c in shown[:1]]
-    return list(_crossings(workload, near, constraints, step_seconds))[:SHOWN]
+    return list(_crossings(workload, near, constraints, step_seconds, today))[:SHOWN]
 
 
 def _crossings(
@@ -55,6 +57,7 @@ def _crossings(
     choices: list[Choice],
     constraints: Constraints,
     step_seconds: float | None,
+    today: date,
 ) -> Iterator[Crossing]:
     if isinstance(workload, Inference):
         yield from service_crossings(workload, choices)
@@ -65,13 +68,13 @@ def _crossings(
         yield from batch_crossings(workload, choices)
     for choice in choices:
         if isinstance(workload, Training | Batch) and constraints.spot == "allow" and choice.fees is None:
-            work = (
-                work_on(workload, choice, constraints, step_seconds)
+            job = (
+                training_job(workload, choice, constraints, step_seconds, today)
                 if isinstance(workload, Training)
-                else Work(work_hours(workload), 1, "assumed", {})
+                else batch_job(workload, constraints, today)
             )
-            if isinstance(work, Work):
-                yield from spot_crossing(workload, choice, work)
+            if isinstance(job, Job):
+                yield from spot_crossing(job, choice)
         yield from commitment_crossings(choice)
 
 

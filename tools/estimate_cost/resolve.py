@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from .._catalog.gpus import candidates, find_gpu
-from .._catalog.prices import OLD_AFTER_DAYS, Machine, Offer, Prices
+from .._catalog.prices import Machine, Offer, Prices
 from .._core.errors import ToolError
+from .bands import is_old
 from .candidate import USABLE_SHARE
 from .option import Choice, Constraints, Option, catalog_choice, own_choice
 from .speed import peak_tflops
@@ -227,7 +228,7 @@ def _fitting(
     old = 0
     offers: list[Offer] = []
     for offer in prices.offers(keep, providers=constraints.providers, regions=constraints.regions):
-        if (today - offer.source.as_of).days > OLD_AFTER_DAYS and not constraints.providers:
+        if is_old(offer.source.as_of, today) and not constraints.providers:
             old += 1
         else:
             offers.append(offer)
@@ -301,6 +302,6 @@ def _nothing_fits(workload: Training | Inference | Batch, prices: Prices) -> Too
 
 
 def _warn_of_age(found: Choices, today: date) -> None:
-    old = sorted({c.name for c in found.kept if c.as_of and (today - c.as_of).days > OLD_AFTER_DAYS})
+    old = sorted({c.name for c in found.kept if c.as_of and is_old(c.as_of, today)})
     if old:
         found.warnings.append(f"prices over a year old (within 40 % at best): {', '.join(old[:4])}")

@@ -176,11 +176,9 @@ class Running(Strict):
     days: Positive = 30
 
 
-def _kind(value: Any) -> str:
+def _kind(value: Any) -> str | None:
     kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
-    if kind not in ("training", "inference", "batch", "running"):
-        raise ValueError(f"workload.kind is {kind!r}; one of training, inference, batch, running")
-    return str(kind)
+    return kind if kind in ("training", "inference", "batch", "running") else None
 
 
 AnyWorkload = Training | Inference | Batch | Running
@@ -189,5 +187,9 @@ Workload = Annotated[
     | Annotated[Inference, Tag("inference")]
     | Annotated[Batch, Tag("batch")]
     | Annotated[Running, Tag("running")],
-    By(_kind),
+    By(
+        _kind,
+        custom_error_type="workload_kind",
+        custom_error_message="an object is wanted whose kind is one of training, inference, batch, running",
+    ),
 ]

@@ -55,9 +55,10 @@ def _region(
         if len(cells) != len(names):
             raise bad(url, "broke off inside a row", ",".join(cells)[:80])
         row = dict(zip(names, cells, strict=True))
-        if all(row[name] == value for name, value in _WANTED.items()) and row["Instance Type"]:
-            if (fresh := _fresh(row, region, spot, ranges, prices)) is not None:
-                yield fresh
+        if not row["Instance Type"] or any(row[name] != value for name, value in _WANTED.items()):
+            continue
+        if (fresh := _fresh(row, region, spot, ranges, prices)) is not None:
+            yield fresh
 
 
 def _fresh(

@@ -42,9 +42,8 @@ def judge(fresh: Iterable[Fresh], provider: str, prices: Prices) -> Judged:
         raise ToolError(f"{provider} sent less than half of its prices", saw=saw, try_next=_KEPT)
     ratios = _ratios(priced, held)
     if ratios and not 1 / _MOST_MOVE <= (middle := statistics.median(ratios.values())) <= _MOST_MOVE:
-        raise ToolError(
-            f"The prices of {provider} moved {middle:.3g}-fold", saw=f"{len(ratios)} machines", try_next=_KEPT
-        )
+        saw = f"the median of {len(ratios)} machines"
+        raise ToolError(f"The prices of {provider} moved {middle:.3g}-fold", saw=saw, try_next=_KEPT)
     jumped = {key: ratio for key, ratio in ratios.items() if not 1 / _MOST_JUMP < ratio < _MOST_JUMP}
     kept = [row for row in priced if (row.region, row.machine) not in jumped]
     return Judged(kept, len(found) - len(priced), jumped)

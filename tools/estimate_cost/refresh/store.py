@@ -37,21 +37,52 @@ def save(
 
 def _fresh(row: Fresh, today: str, source: str, method: str | None) -> list[str]:
     spot = row.spot is not None
-    return _texts((
-        row.region, row.machine, row.accelerator, row.accelerator_count, row.gpu_memory_bytes, row.vcpus, row.ram_bytes,
-        row.on_demand, row.spot, row.commit_1y, row.commit_3y, row.reclaimed_per_month, today,
-        today if spot else None, method if spot else None, "terms of the provider", source,
-    ))  # fmt: skip
+    return _texts(
+        (
+            row.region,
+            row.machine,
+            row.accelerator,
+            row.accelerator_count,
+            row.gpu_memory_bytes,
+            row.vcpus,
+            row.ram_bytes,
+            row.on_demand,
+            row.spot,
+            row.commit_1y,
+            row.commit_3y,
+            row.reclaimed_per_month,
+            today,
+            today if spot else None,
+            method if spot else None,
+            "terms of the provider",
+            source,
+        )
+    )
 
 
 def _held(offer: Offer) -> list[str]:
     machine, source = offer.machine, offer.source
-    return _texts((
-        offer.region, machine.name, machine.accelerator, machine.accelerator_count, machine.gpu_memory_bytes, machine.vcpus,
-        machine.ram_bytes, offer.on_demand_usd_per_hour, offer.spot_usd_per_hour, offer.commit_1y_usd_per_hour,
-        offer.commit_3y_usd_per_hour, offer.reclaimed_per_month, source.as_of, source.spot_as_of, source.spot_method,
-        source.licence, source.text,
-    ))  # fmt: skip
+    return _texts(
+        (
+            offer.region,
+            machine.name,
+            machine.accelerator,
+            machine.accelerator_count,
+            machine.gpu_memory_bytes,
+            machine.vcpus,
+            machine.ram_bytes,
+            offer.on_demand_usd_per_hour,
+            offer.spot_usd_per_hour,
+            offer.commit_1y_usd_per_hour,
+            offer.commit_3y_usd_per_hour,
+            offer.reclaimed_per_month,
+            source.as_of,
+            source.spot_as_of,
+            source.spot_method,
+            source.licence,
+            source.text,
+        )
+    )
 
 
 def _texts(values: Iterable[object]) -> list[str]:
