@@ -7,7 +7,7 @@ a folder (PROVIDER.csv with REFRESHED_COLUMNS), each in the place of that provid
 import csv
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -61,11 +61,12 @@ class Offer:
 
 @dataclass(frozen=True)
 class Prices:
-    """The whole table, as text rows by (provider, machine); Offers are made only for what a query keeps."""
+    """The whole table, as text rows by (provider, machine); Offers are made only for what a query keeps, once."""
 
     machines: dict[tuple[str, str], Machine]
     rows: dict[tuple[str, str], list[list[str]]]
     sources: dict[str, Source]
+    _made: dict[tuple[str, str], list[Offer]] = field(default_factory=dict, compare=False, repr=False)
 
     def offers(
         self,
@@ -79,9 +80,9 @@ class Prices:
         for key, machine in self.machines.items():
             if (wanted and key[0] not in wanted) or not keep(machine):
                 continue
-            for row in self.rows[key]:
-                if not places or row[1] in places:
-                    yield self._offer(machine, row)
+            if (made := self._made.get(key)) is None:
+                made = self._made[key] = [self._offer(machine, row) for row in self.rows[key]]
+            yield from (offer for offer in made if not places or offer.region in places)
 
     def named(self, name: str) -> list[Machine]:
         """The machines of this exact name (case aside) at any provider."""

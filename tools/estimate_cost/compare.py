@@ -1,6 +1,7 @@
 """From candidates to an answer: what is feasible, cheapest first, which are tied, and which one to take."""
 
 from dataclasses import dataclass
+from itertools import takewhile
 
 from .candidate import Candidate, Miss, budget_miss, deadline_miss, name_all
 from .option import Constraints
@@ -87,4 +88,4 @@ def _tie(best: Candidate, tied: list[Candidate]) -> str:
 
 
 def _near_the_first(ordered: list[Candidate]) -> list[Candidate]:
-    return [one for one in ordered if one.usd <= ordered[0].usd * (1 + TIE_SHARE)]
+    return list(takewhile(lambda one: one.usd <= ordered[0].usd * (1 + TIE_SHARE), ordered))

@@ -1,7 +1,7 @@
 """One option bought on demand, by commitment or on spot, for hours that are known by machine count."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -56,10 +56,8 @@ def purchases(job: Job, choice: Choice) -> Iterator[Candidate | Miss]:
 
 
 def _by_the_hour(job: Job, choice: Choice, purchase: Purchase, mode: str, price: float) -> Candidate:
-    sizing, within = job.sizing, job.within_hours
-    machines = sizing.least
-    if within is not None:
-        machines = sizing.fewest(lambda count: sizing.hours_at(count) <= within * (1 + 1e-9))
+    sizing = job.sizing
+    machines = sizing.fewest(job.within_hours)
     hours = sizing.hours_at(machines)
     total = hours * machines * job.runs
     return Candidate(
@@ -87,9 +85,7 @@ def _on_spot(job: Job, choice: Choice, price: float) -> Candidate | Miss:
         total = rate.expected * job.members(count)
         return expect(sizing.hours_at(count), total, rhythm_of(job.workload, total))
 
-    machines = sizing.least
-    if within is not None:
-        machines = sizing.fewest(lambda count: outcome(count).wall_hours <= within * (1 + 1e-9))
+    machines = _fewest_on_spot(sizing, within, lambda count: outcome(count).wall_hours)
     expected = outcome(machines)
     if math.isinf(expected.wall_hours):
         return _endless(job, choice, rate, machines)
@@ -125,6 +121,21 @@ def _on_spot(job: Job, choice: Choice, price: float) -> Candidate | Miss:
     elif total_rate * (rhythm.restart_hours + rhythm.interval_hours / 2) > SAFE_LOSS:
         one.notes.append("over half of the time is lost to interruptions: outside the formula's safe range")
     return one
+
+
+def _fewest_on_spot(sizing: Sizing, within: float | None, wall_hours: Callable[[int], float]) -> int:
+    """The fewest machines whose expected wall time is in time; more machines are also interrupted more often."""
+    first = sizing.fewest(within)
+    if within is None or sizing.hours_at(first) > within:
+        return first
+    before = math.inf
+    for count in range(first, sizing.most + 1):
+        if (wall := wall_hours(count)) <= within:
+            return count
+        if wall > before:
+            break
+        before = wall
+    return sizing.least
 
 
 def _endless(job: Job, choice: Choice, rate: Rate, machines: int) -> Miss:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from .._catalog.gpus import candidates, find_gpu
-from .._catalog.prices import Machine, Offer, Prices
+from .._catalog.prices import Machine, Prices
 from .._core.errors import ToolError
 from .bands import is_old
 from .candidate import USABLE_SHARE
@@ -225,13 +225,10 @@ def _fitting(
 ) -> Iterator[Choice]:
     """Every offer that fits the workload, but no price over a year old unless its provider is named."""
     keep = _fits(workload)
-    old = 0
-    offers: list[Offer] = []
-    for offer in prices.offers(keep, providers=constraints.providers, regions=constraints.regions):
-        if is_old(offer.source.as_of, today) and not constraints.providers:
-            old += 1
-        else:
-            offers.append(offer)
+    aged = {name for name, source in prices.sources.items() if is_old(source.as_of, today)}
+    every = list(prices.offers(keep, providers=constraints.providers, regions=constraints.regions))
+    offers = every if constraints.providers else [one for one in every if one.source.name not in aged]
+    old = len(every) - len(offers)
     if not offers:
         raise _nothing_fits(workload, prices)
     if old:

@@ -1,6 +1,7 @@
 """How many hours a training run needs on an option, by the number of machines."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -28,9 +29,12 @@ class Sizing:
     bands: dict[str, Band] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def fewest(self, fits: Callable[[int], bool]) -> int:
-        """The fewest machines that fit; `least` when none do, so that the miss is told of that."""
-        return next((count for count in range(self.least, self.most + 1) if fits(count)), self.least)
+    def fewest(self, within_hours: float | None) -> int:
+        """The fewest machines that work within that time; `least` when none do, so that the miss is told of that."""
+        if within_hours is None or self.hours_at(self.most) > within_hours:
+            return self.least
+        counts = range(self.least, self.most + 1)  # hours fall with the count
+        return counts[bisect_left(counts, True, key=lambda count: self.hours_at(count) <= within_hours)]
 
 
 def size(workload: Training, choice: Choice, most: int, step_seconds: float | None) -> Sizing | Miss:
