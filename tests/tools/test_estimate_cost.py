@@ -2,12 +2,21 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from optimizing_resources.tools._core.contract import CALL, Call, ToolError, advice, input_schema
+from optimizing_resources.tools._core.contract import (
+    CALL,
+    Call,
+    ToolError,
+    advice,
+    current_call,
+    input_schema,
+)
+from optimizing_resources.tools._core.ledger import Figure, Run, append, ledger_path, new_id, open_ledger
 from optimizing_resources.tools._core.workspace import Workspace
 from optimizing_resources.tools.estimate_cost import EstimateCostReport, EstimateCostRequest, estimate_cost
 from pydantic import ValidationError
@@ -399,6 +408,25 @@ def test_spot_without_a_spot_price_and_work_that_never_ends_are_named() -> None:
 def test_a_stale_list_price_is_noticed() -> None:
     report = ask(training(hours=1), [{"name": "p4d.24xlarge", "usd_per_hour": 32.7726}])
     assert "21.9576" in report.warnings[0]
+
+
+def test_a_measured_step_makes_the_time_measured() -> None:
+    workspace = current_call().workspace
+    figure = Figure(metric="step_seconds_p50", value=0.36, unit="s")
+    run = Run(
+        id=new_id(),
+        taken_at="",
+        tool="measure_run",
+        outcome="finished",
+        device="d",
+        workload="w",
+        figures=[figure],
+    )
+    with closing(open_ledger(ledger_path(workspace))) as ledger:
+        append(ledger, run)
+    plan = ask(training(steps=100_000, measurement=run.id), [G5], spot="forbid").plans[0]
+    assert plan.wall_seconds == pytest.approx(36_000) and plan.time_basis == "measured"
+    assert "nope" in refused(training(steps=1, measurement="nope"), [G5])
 
 
 def test_the_artifacts_lie_in_the_workspace_and_the_words_stand_alone() -> None:

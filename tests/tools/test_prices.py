@@ -247,7 +247,7 @@ def test_gcp_is_read_by_its_indentation(replay: Any, monkeypatch: pytest.MonkeyP
 
 def test_lambda_reads_cents_and_asks_for_a_key(replay: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = {"name": "gpu_1x_a10", "description": "1x A10 (24 GB PCIe)", "gpu_description": "A10 (24 GB PCIe)",
-             "price_cents_per_hour": 75, "specs": {"vcpus": 30, "memory_gib": 200, "storage_gib": 1400, "gpus": 1}}  # fmt: skip
+             "price_cents_per_hour": 75, "specs": {"vcpus": 30, "memory_gib": 200, "gpus": 1}}  # fmt: skip
     endpoint = replay({"/": {"data": {"gpu_1x_a10": {"instance_type": entry}}}})
     monkeypatch.delenv("LAMBDA_API_KEY", raising=False)
     assert "LAMBDA_API_KEY" in refresh("lambda", endpoint + "/").why

@@ -123,7 +123,9 @@ def _completed(option: Option, prices: Prices) -> Option:
     else:
         accelerator, memory = _card_of(option)
         count = 0
-    known = {"accelerator": accelerator, "gpus": count or None, "memory_bytes": memory}
+    providers = {m.provider for m in prices.named(option.name)}
+    provider = providers.pop() if len(providers) == 1 else None
+    known = {"accelerator": accelerator, "gpus": count or None, "memory_bytes": memory, "provider": provider}
     return option.model_copy(
         update={k: v for k, v in known.items() if v is not None and getattr(option, k) is None}
     )

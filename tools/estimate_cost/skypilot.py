@@ -5,70 +5,69 @@ import json
 from .candidate import Candidate
 from .workload import AnyWorkload, Batch, Training
 
-_CLOUDS = {
-    "aws",
-    "azure",
-    "gcp",
-    "lambda",
-    "nebius",
-    "runpod",
-    "oraclecloud",
-    "paperspace",
-    "fluidstack",
-    "cudocompute",
-}
-_OTHER_NAMES = {"oraclecloud": "oci", "cudocompute": "cudo"}
+_CLOUDS = ("aws", "azure", "gcp")  # whose machine names in the catalog are the clouds' own
 _IDLE_MINUTES = 10
 
 
 def task(one: Candidate, workload: AnyWorkload) -> str | None:
-    """YAML text for a job on a rented machine; None for a service, serverless, own hardware or an unknown cloud."""
-    cloud = one.choice.provider
-    if (
-        not isinstance(workload, Training | Batch)
-        or cloud not in _CLOUDS
-        or one.purchase not in ("spot", "on_demand")
-    ):
+    """YAML text for a job on a rented machine; None for a service, serverless, own hardware or another cloud."""
+    choice = one.choice
+    if not isinstance(workload, Training | Batch) or choice.provider not in _CLOUDS or choice.machine is None:
         return None
-    kept = isinstance(workload, Training) or workload.checkpoint is not None
+    if one.purchase not in ("spot", "on_demand"):
+        return None
     lines = [
         f"# {one.name}: about {one.usd:.2f} USD. Fill in setup and run; then: sky jobs launch task.yaml",
-        f"name: {'train' if isinstance(workload, Training) else 'batch'}",
+        f"name: {workload.kind}",
         "",
-        "resources:",
-        f"  infra: {_infra(cloud, one.choice.region)}",
-        f"  instance_type: {json.dumps(one.choice.machine)}",
-        f"  use_spot: {'true' if one.purchase == 'spot' else 'false'}",
-        *(["  job_recovery: EAGER_NEXT_REGION"] if one.purchase == "spot" else []),
-        f"  autostop: {{idle_minutes: {_IDLE_MINUTES}, down: true}}",
-        "",
+        *_resources(one),
         f"num_nodes: {one.machines}",
         "",
-        *(
-            [
-                "file_mounts:",
-                "  /checkpoints:",
-                "    name: my-checkpoints  # a bucket of yours; must be unique",
-                "    mode: MOUNT",
-                "",
-            ]
-            if kept
-            else []
-        ),
+        *(_checkpoints() if _keeps(workload) else []),
         "setup: |",
         "  pip install -r requirements.txt",
         "",
         "run: |",
-        *(
-            [f"  # write a checkpoint about every {one.extras['best_checkpoint_seconds']:.0f} s"]
-            if "best_checkpoint_seconds" in one.extras
-            else []
-        ),
-        "  python train.py --checkpoint-dir /checkpoints --resume" if kept else "  python job.py",
+        *_run(one, workload),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _infra(cloud: str, region: str | None) -> str:
-    name = _OTHER_NAMES.get(cloud, cloud)
-    return f"{name}/{region}" if region else name
+def _resources(one: Candidate) -> list[str]:
+    """Where and on what; a region that is named is kept to, so that the price holds."""
+    choice = one.choice
+    machine, attached, _ = (choice.machine or "").partition(
+        "+"
+    )  # n1-standard-4+T4x1: a card attached to a host
+    lines = [
+        "resources:",
+        f"  infra: {choice.provider}/{choice.region}" if choice.region else f"  infra: {choice.provider}",
+        f"  instance_type: {json.dumps(machine)}",
+    ]
+    if attached:
+        lines.append(f"  accelerators: {choice.accelerator}:{choice.gpus:g}")
+    if one.purchase == "spot":
+        lines += ["  use_spot: true", "  job_recovery: EAGER_NEXT_REGION  # without a region above, in any"]
+    return [*lines, f"  autostop: {{idle_minutes: {_IDLE_MINUTES}, down: true}}", ""]
+
+
+def _keeps(workload: Training | Batch) -> bool:
+    return isinstance(workload, Training) or workload.checkpoint is not None
+
+
+def _checkpoints() -> list[str]:
+    return [
+        "file_mounts:",
+        "  /checkpoints:",
+        "    name: my-checkpoints  # a bucket of yours; names are unique in the world",
+        "    mode: MOUNT",
+        "",
+    ]
+
+
+def _run(one: Candidate, workload: Training | Batch) -> list[str]:
+    if not _keeps(workload):
+        return ["  python job.py"]
+    best = one.extras.get("best_checkpoint_seconds")
+    often = [f"  # write a checkpoint about every {best:.0f} s"] if best else []
+    return [*often, "  python train.py --checkpoint-dir /checkpoints --resume"]
