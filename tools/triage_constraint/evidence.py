@@ -94,7 +94,7 @@ def by_machine(
 
 def _by_card(machine: Machine, numbers: Numbers) -> tuple[list[Evidence], str | None]:
     for card in machine.accelerators:
-        others = [p for p in card.processes if not p.is_own and p.memory_bytes]
+        others = [p for p in card.processes if p.is_own is False and p.memory_bytes]  # None: a container cannot tell
         held = sum(p.memory_bytes or 0 for p in others)
         if card.memory_bytes and held >= _FOREIGN_SHARE * card.memory_bytes and _would_fit(held, numbers):
             names = ", ".join(

@@ -4,7 +4,10 @@ Tools that print "GB" here mean GiB (PyTorch, TensorFlow and Apple's backend all
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
+
+_TERMINAL_WIDTH = 60  # shorter lines of one length are lists, not wraps
 
 Value = float | int | list[int]
 Numbers = dict[str, Value]
@@ -131,9 +134,13 @@ def gib(number: str, unit: str) -> float:
 
 
 def _unwrapped(lowered: str) -> str:
-    """The text with terminal wraps undone: a message may break inside a word or behind a comment sign."""
-    glued = re.sub(r"(?<=[a-z])(?<=.{70})\n(?=[a-z])", "", lowered)
-    return re.sub(r"\s*\n[#>*/\s]*", " ", glued)
+    """The text as one line, with the wraps of a terminal undone: there a message may break inside a word."""
+    lines = lowered.split("\n")
+    widths = Counter(len(line) for line in lines if len(line) >= _TERMINAL_WIDTH)
+    width, times = widths.most_common(1)[0] if widths else (0, 0)
+    ends = ("" if len(line) == width and times > 1 else "\n" for line in lines)
+    whole = "".join(line + end for line, end in zip(lines, ends, strict=True))
+    return re.sub(r"\s*\n[#>*/\s]*", " ", whole)
 
 
 def _sizes(pattern: str, text: str) -> Iterator[float]:

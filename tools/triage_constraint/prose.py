@@ -341,7 +341,7 @@ def read_prose(text: str, raised: list[Clue]) -> list[Clue]:
 
 
 def _ours(found: list[Clue], everywhere: set[str]) -> list[Clue]:
-    if everywhere & {"ml", "gpu"}:
+    if everywhere & {"ml", "gpu", "train"}:
         return found
     foreign: tuple[str, ...] = ("compute_time", "inference_latency")
     if everywhere & {"nonml", "service"}:
