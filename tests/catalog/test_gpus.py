@@ -47,7 +47,7 @@ def test_tensor_rates_are_the_dense_half_of_the_headline(name):
 
 @pytest.mark.parametrize("row", [row for row in NVIDIA if row.bf16_tflops], ids=lambda row: row.name)
 def test_tensor_rates_keep_the_ratios_of_their_architecture(row):
-    """From Ampere on: fp16 = bf16 = 2 tf32, int8 twice that, or four times where fp32 accumulation runs at half rate."""
+    """From Ampere on fp16 = bf16 = 2 tf32; int8 is twice that, four times where fp32 accumulation is halved."""
     assert row.fp16_tflops == row.bf16_tflops
     assert row.tf32_tflops is None or row.bf16_tflops / row.tf32_tflops == pytest.approx(2, rel=0.05)
     assert row.int8_tops is None or any(
