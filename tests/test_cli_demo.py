@@ -117,9 +117,6 @@ def test_the_real_tools_get_through_it(tmp_path):
 
 
 def test_the_example_script_offers_what_the_tools_ask_for():
-    names = {name for name in compile_names(ROOT / "examples/gpu_oom/train.py")}
-    assert {"make_step", "main"} <= names
-
-
-def compile_names(path):
-    return compile(path.read_text(encoding="utf-8"), path.name, "exec").co_names
+    script = ROOT / "examples/gpu_oom/train.py"
+    names = compile(script.read_text(encoding="utf-8"), script.name, "exec").co_names
+    assert {"make_step", "main"} <= set(names)

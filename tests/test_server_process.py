@@ -212,12 +212,15 @@ def test_a_cancel_ends_the_child_within_a_second_and_the_server_goes_on(start, e
     assert wire.hang_up()[0] == 0
 
 
-@pytest.mark.parametrize("end", ["hangs up", "is killed"])
-def test_nothing_survives_a_client_that_hangs_up_or_a_server_that_is_killed(start, engine, end):
+@pytest.mark.parametrize("end", ["client hangs up", "server is told to end", "server is killed"])
+def test_nothing_survives_the_end_of_client_or_server(start, engine, end):
     wire = start(str(TOY_SERVER))
     family = begin_work(wire, engine(SLEEPER))
-    if end == "hangs up":
+    if end == "client hangs up":
         wire.hang_up()
+    elif end == "server is told to end":
+        wire.child.terminate()
+        wire.child.wait(timeout=10)
     else:
         family = family[:1]  # the kernel ends the child; what the child started it cannot know
         wire.child.kill()
