@@ -57,7 +57,8 @@ def _parser() -> Parser:
 async def over_stdio(app: App) -> None:
     """Answer one client on standard input and output until it hangs up."""
     async with anyio.create_task_group() as group:
-        group.start_soon(_end_when_told, group.cancel_scope)
+        if sys.platform != "win32":  # where asyncio hears no signals
+            group.start_soon(_end_when_told, group.cancel_scope)
         async with stdio_server() as (reader, writer):
             await app.run(reader, writer, app.create_initialization_options())
         group.cancel_scope.cancel()
