@@ -9,7 +9,9 @@ recommend    first settings that follow; text is what people and models read
 
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -18,7 +20,7 @@ from .._core.interpreter import resolve_python
 from .._core.machine import Accelerator, Cpu, DiskSpace, HostMemory, ResourceLimits, Software
 from .cgroup import read_cgroup
 from .host import read_cpu, read_disk, read_limits, read_memory
-from .nvidia import read_nvidia
+from .nvidia import ask_nvml, read_nvidia
 from .other_gpus import read_apple, read_drm, read_jetson
 from .recommend import Recommended, recommend
 from .scheduler import read_allocation, read_container
@@ -73,8 +75,10 @@ def detect_hardware(request: DetectHardwareRequest) -> DetectHardwareReport:
     return survey(System(), python, {"workspace": workspace.root, "temp": Path(tempfile.gettempdir())})
 
 
-def survey(system: System, python: Path, folders: dict[str, Path]) -> DetectHardwareReport:
-    """The report on one system."""
+def survey(
+    system: System, python: Path, folders: dict[str, Path], ask: Callable[[], dict[str, Any]] = ask_nvml
+) -> DetectHardwareReport:
+    """The report on one system, whose NVIDIA driver is asked by `ask`."""
     started = time.perf_counter()
     notes = Notes()
     allocation, container = read_allocation(system), read_container(system)
@@ -82,7 +86,7 @@ def survey(system: System, python: Path, folders: dict[str, Path]) -> DetectHard
     limits = read_limits(system, cgroup, allocation, container, notes)
     cpu = read_cpu(system, cgroup, allocation, notes)
     memory = read_memory(system, cgroup, allocation, limits, notes)
-    nvidia, nvml = read_nvidia(system, container is not None, notes)
+    nvidia, nvml = read_nvidia(system, container is not None, notes, ask)
     accelerators = [
         *(nvidia or read_jetson(system, notes)),
         *read_drm(system, notes),

@@ -1,6 +1,7 @@
 """A clue: one thing the text says that speaks for one constraint, with the words that say it."""
 
 import re
+from collections import deque
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -47,12 +48,16 @@ def found_messages(lowered: str, messages: tuple[Message, ...]) -> list[Clue]:
     for message in messages:
         if not any(needle in lowered for needle in message.needles):
             continue
-        last = None
-        for last in message.compiled.finditer(lowered):
-            pass
-        if last:
-            later = last.end() / max(1, len(lowered))  # between equals the later message counts
+        if last := deque(message.compiled.finditer(lowered), maxlen=1):
+            (found,) = last
+            later = found.end() / max(1, len(lowered))  # between equals the later message counts
             clues.append(
-                Clue(message.constraint, message.sub_cause, message.points + later, *last.span(), message.shows)
+                Clue(
+                    message.constraint,
+                    message.sub_cause,
+                    message.points + later,
+                    *found.span(),
+                    message.shows,
+                )
             )
     return clues
