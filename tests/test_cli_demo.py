@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class NothingRequest(Request):
-    pass
+    python: str = Field(description="An interpreter.")
 
 
 class TriageRequest(Request):
