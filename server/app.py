@@ -54,7 +54,7 @@ _CACHED: tuple[CacheableMethod, ...] = (
 
 def build(tools: Mapping[str, Tool], workspace: Workspace, skill: Traversable | None = None) -> App:
     """A server over `tools`, whose file access is confined to `workspace`."""
-    entries = [_entry(tool) for tool in tools.values()]
+    entries = [entry(tool) for tool in tools.values()]
 
     async def list_tools(context: Any, params: Any) -> ListToolsResult:
         return ListToolsResult(tools=entries)
@@ -87,7 +87,7 @@ def build(tools: Mapping[str, Tool], workspace: Workspace, skill: Traversable | 
     return app
 
 
-def _entry(tool: Tool) -> ToolEntry:
+def entry(tool: Tool) -> ToolEntry:
     """What hosts are told. The Report's schema is a resource: here it would cost every conversation its tokens."""
     return ToolEntry(
         name=tool.name,

@@ -153,13 +153,15 @@ def _show(done: float, total: float | None, note: str) -> None:
 
 def _coloured(report: Report) -> str:
     """The readable report, its headings in bold where the output is a terminal that wants colours."""
-    text = report.readable()
+    lines = report.readable().splitlines()
     if not sys.stdout.isatty() or "NO_COLOR" in os.environ:
-        return text
-    is_heading = [line.endswith(":") and not line.startswith(" ") for line in text.splitlines()]
+        return "\n".join(lines)
+    below = [*lines[1:], ""]
     return "\n".join(
-        f"\033[1m{line}\033[0m" if bold else line
-        for line, bold in zip(text.splitlines(), is_heading, strict=True)
+        f"\033[1m{line}\033[0m"
+        if line[:1].strip() and (follower.startswith("  ") or line.endswith(":"))
+        else line
+        for line, follower in zip(lines, below, strict=True)
     )
 
 

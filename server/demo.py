@@ -59,7 +59,7 @@ def main_job(tools: Mapping[str, Tool], python: Path) -> DemoReport:
     """Hardware, triage of the example, then the plan. The example's card is not this machine's, so its log decides."""
     folder = _copy_of_the_example(current_call().workspace)
     CALL.set(replace(current_call(), workspace=Workspace.of_the_caller(folder)))
-    _, first = _run(tools["detect_hardware"], {}, "What this process may use")
+    _, first = _run(tools["detect_hardware"], {"python": str(python)}, "What this process may use")
     triage, second = _run(
         tools["triage_constraint"],
         {"log_path": "train.log", "script_path": "train.py"},
