@@ -32,6 +32,13 @@ _ERROR = (
 )
 
 
+_SIZES = (
+    ("10 KB", 10_000, 50),
+    ("100 MB", 100_000_000, 3),
+    ("1 GB", 1_000_000_000, 1),
+)  # name, bytes, repeats
+
+
 def write_log(path: Path, size_bytes: int) -> None:
     """A log of progress lines that ends in an out-of-memory error."""
     with path.open("w", encoding="utf-8") as file:
@@ -45,19 +52,14 @@ def write_log(path: Path, size_bytes: int) -> None:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for name, size_bytes, repeats in (
-            ("10 KB", 10_000, 50),
-            ("100 MB", 100_000_000, 3),
-            ("1 GB", 1_000_000_000, 1),
-        ):
+        for name, size_bytes, repeats in _SIZES:
             path = Path(folder) / "train.log"
             write_log(path, size_bytes)
             command = [sys.executable, "-P", "-c", _CHILD, str(path), str(repeats)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             row = json.loads(done.stdout)
-            print(
-                f"{name:>7}: {row['median_seconds'] * 1000:8.1f} ms, peak {row['peak_rss_bytes'] / 2**20:6.1f} MiB, {row}"
-            )
+            milliseconds, mebibytes = row["median_seconds"] * 1000, row["peak_rss_bytes"] / 2**20
+            print(f"{name:>7}: {milliseconds:8.1f} ms, peak {mebibytes:6.1f} MiB, line {row['line']}")
 
 
 if __name__ == "__main__":

@@ -131,7 +131,8 @@ def test_the_allocator_figures_are_read_as_printed_also_when_a_terminal_wrapped_
 
 
 def test_cached_of_old_pytorch_is_reserved_without_allocated_and_reserved_of_newer_includes_it():
-    head = "CUDA out of memory. Tried to allocate 20.00 MiB (GPU 0; 8.00 GiB total capacity; 6.00 GiB already allocated; "
+    head = "CUDA out of memory. Tried to allocate 20.00 MiB (GPU 0; 8.00 GiB total capacity; "
+    head += "6.00 GiB already allocated; "
     assert triage(head + "1.00 GiB free; 512.00 MiB cached)").numbers["reserved_unalloc_gib"] == 0.5
     assert (
         triage(head + "1.00 GiB free; 6.50 GiB reserved in total by PyTorch)").numbers["reserved_gib"] == 6.5
@@ -170,21 +171,18 @@ def test_every_message_format_of_a_resource_survives_the_skim_of_a_large_log():
     words = [word.decode() for word in WORDS]
     resources = [m for m in MESSAGES if m.constraint not in ("not_a_resource_problem", "out_of_scope")]
     lost = [m.shows for m in resources if not any(word in needle for word in words for needle in m.needles)]
-    assert lost == ["an edge device is named"]  # a mention, not a message
+    assert not lost
 
 
 def test_what_the_machine_shows_decides_what_the_log_leaves_open():
-    text = oom("0.50 GiB", 24.0, 0.3, 22.0, 0.9)
-    busy = Accelerator(
-        index=0,
-        vendor="nvidia",
-        name="NVIDIA L4",
-        memory_bytes=24 * GIB,
-        processes=[GpuProcess(pid=9, name="python", memory_bytes=20 * GIB)],
-    )
-    report = triage(text, hardware=Machine(accelerators=[busy]).model_dump())
+    held = GpuProcess(pid=9, name="python", memory_bytes=20 * GIB)
+    busy = Accelerator(index=0, vendor="nvidia", name="NVIDIA L4", memory_bytes=24 * GIB, processes=[held])
+    hardware = Machine(accelerators=[busy]).model_dump()
+    report = triage("RuntimeError: CUDA error: out of memory", hardware=hardware)
     assert report.sub_cause == "other_process"
     assert report.plan[0].remedy == "free_other_process"
+    # a card that the log's own process fills was not filled by somebody who came later
+    assert triage(oom("0.50 GiB", 24.0, 0.3, 22.0, 0.9), hardware=hardware).sub_cause is None
     limited = Machine(memory=HostMemory(total_bytes=64 * GIB, limit_bytes=8 * GIB))
     assert triage("MemoryError", hardware=limited.model_dump()).sub_cause == "container_limit"
 

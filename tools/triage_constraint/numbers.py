@@ -105,8 +105,8 @@ def read_numbers(text: str, constraint: str, secondary: list[str]) -> Numbers:
     found: Numbers = {}
     found.update(_allocator_figures(lowered))
     for key, pattern in _SIZED:
-        if (size := _last_size(pattern, lowered)) is not None:
-            found[key] = round(size * 1024, 4) if key == "limit_mib" else size
+        if (value := _last_size(pattern, lowered)) is not None:
+            found[key] = round(value * 1024, 4) if key == "limit_mib" else value
     for key, pattern, kind in _PLAIN:
         if values := [next(filter(None, m.groups())) for m in re.finditer(pattern, lowered)]:
             found[key] = kind(values[0 if key == "overflow_bytes" else -1].replace(",", ""))
@@ -114,13 +114,22 @@ def read_numbers(text: str, constraint: str, secondary: list[str]) -> Numbers:
         found["tensor_shape"] = shape
     relevant = {constraint, *secondary}
     for key, constraints, pattern in _PROSE:
-        if relevant.intersection(constraints) and (value := _prose_figure(key, pattern, lowered)) is not None:
-            found[key] = value
+        if (
+            relevant.intersection(constraints)
+            and (figure := _prose_figure(key, pattern, lowered)) is not None
+        ):
+            found[key] = figure
     if "inference_latency" in relevant:
         found.update(_latency(lowered))
     if constraint == "budget":
         found.update(_money(lowered))
     return found
+
+
+def size(numbers: Numbers, key: str) -> float | None:
+    """One figure as a number; None where the text does not print it."""
+    value = numbers.get(key)
+    return None if value is None or isinstance(value, list) else float(value)
 
 
 def gib(number: str, unit: str) -> float:
