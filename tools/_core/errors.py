@@ -12,5 +12,5 @@ class ToolError(Exception):
 
 def shorten(value: object) -> str:
     """A value as it may stand inside a sentence."""
-    text = value if isinstance(value, str) else repr(value)
+    text = " ".join((value if isinstance(value, str) else repr(value)).split())
     return text if len(text) <= 120 else text[:117] + "..."
