@@ -3,7 +3,8 @@
 import logging
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
@@ -11,7 +12,7 @@ from mcp.types import ListRootsRequest, ListRootsResult
 
 log = logging.getLogger(__name__)
 
-_ROOTS_SECONDS = 2.0  # a client that announces roots but does not name them is not waited for any longer
+ROOTS_SECONDS = 2.0  # a client that announces roots but does not name them is not waited for any longer
 
 
 async def client_roots(session: Any, request_id: Any) -> tuple[Path, ...]:
@@ -23,11 +24,11 @@ async def client_roots(session: Any, request_id: Any) -> tuple[Path, ...]:
         answer = await session.send_request(
             ListRootsRequest(),
             ListRootsResult,
-            request_read_timeout_seconds=_ROOTS_SECONDS,
+            request_read_timeout_seconds=ROOTS_SECONDS,
             metadata=ServerMessageMetadata(related_request_id=request_id),
         )
     except MCPError as error:
         log.warning("The client announced roots but did not name them: %s", error)
         return ()
     uris = [urlparse(str(root.uri)) for root in answer.roots]
-    return tuple(Path(unquote(uri.path)) for uri in uris if uri.scheme == "file")
+    return tuple(Path(url2pathname(uri.path)) for uri in uris if uri.scheme == "file")
