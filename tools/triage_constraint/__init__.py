@@ -17,7 +17,9 @@ from pydantic import Field, WithJsonSchema
 
 from .._core.contract import Report, Request, current_call, tool
 from .._core.errors import ToolError
+from .._core.interpreter import resolve_python
 from .._core.machine import Machine
+from .._hardware.survey import survey_here
 from .advice import decisive_check, handoff
 from .causes import sub_cause
 from .clues import found_messages
@@ -151,7 +153,7 @@ def _material(request: TriageConstraintRequest) -> Material:
 
 def _machine(hardware: Literal["unknown", "detect"] | Machine) -> Machine | None:
     if hardware == "detect":
-        raise ToolError("detect not here yet")
+        return survey_here(resolve_python(None, current_call().workspace))
     return None if hardware == "unknown" else hardware
 
 

@@ -3,7 +3,7 @@
 import re
 
 from .clues import FINAL, Clue
-from .numbers import Numbers
+from .numbers import Numbers, size
 
 # Shares of the memory limit that tell causes apart, from the briefed analysis of messages whose cause is known; the
 # CUDA context and kernels explain up to about 0.16 of a card, desktop use up to 0.28.
@@ -35,24 +35,19 @@ def _told(clues: list[Clue]) -> str | None:
     return best.sub_cause if best in raised or not raised or best.constraint != "gpu_memory" else None
 
 
-def _size(numbers: Numbers, key: str) -> float | None:
-    value = numbers.get(key)
-    return None if value is None or isinstance(value, list) else float(value)
-
-
 def _from_figures(numbers: Numbers, lowered: str) -> str | None:
-    total, tried = _size(numbers, "total_gib"), _size(numbers, "tried_gib")
+    total, tried = size(numbers, "total_gib"), size(numbers, "tried_gib")
     if "mps_max_gib" in numbers:
         return "true_capacity"
     if total is None:
         return "single_huge_tensor" if tried is not None and tried >= 48 else None
-    allocated = _size(numbers, "allocated_gib") or 0.0
-    free = _size(numbers, "free_gib")
-    unallocated = _size(numbers, "reserved_unalloc_gib")
-    if unallocated is None and (reserved := _size(numbers, "reserved_gib")) is not None:
+    allocated = size(numbers, "allocated_gib") or 0.0
+    free = size(numbers, "free_gib")
+    unallocated = size(numbers, "reserved_unalloc_gib")
+    if unallocated is None and (reserved := size(numbers, "reserved_gib")) is not None:
         unallocated = max(0.0, reserved - allocated)
     idle = unallocated or 0.0
-    allowed = _size(numbers, "allowed_gib")
+    allowed = size(numbers, "allowed_gib")
     limit = min(total, allowed) if allowed is not None else total
     if re.search(r"\bmig\b|\b[1-7]g\.\d+gb", lowered):
         return "mig_slice"
@@ -69,7 +64,7 @@ def _from_figures(numbers: Numbers, lowered: str) -> str | None:
             if re.search(r"resum|default_restore_location|map_location|all ranks", lowered)
             else "other_process"
         )
-    others = _size(numbers, "other_process_gib")
+    others = size(numbers, "other_process_gib")
     if others is not None and "allocated_gib" not in numbers and others >= _HUGE_SHARE * total:
         return "other_process"  # otherwise the balance decides: a container sees its own process as another
     return None

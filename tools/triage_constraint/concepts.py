@@ -26,7 +26,8 @@ _WORDS = {
     ),
     "duration": (
         (
-            r"(?:\d+(?:\.\d+)?|an|one|two|three|several|few|many) ?(?:\+ ?)?(?:hours?|days?|weeks?|minutes?|"
+            r"(?:\d+(?:\.\d+)?|an|one|two|three|four|five|six|seven|eight|nine|ten|several|few|many) ?(?:\+ "
+            r"?)?(?:hours?|days?|weeks?|minutes?|"
             r"mins?|seconds?|secs?|s)\b|how long|hour and a half|\d+ ?(?:[-~] ?\d+ ?)?fps"
         ),
         r"\d+ ?(?:小时|天|分钟|秒|個小時|時間|시간)|多久|多长时间",

@@ -4,7 +4,10 @@ Tools that print "GB" here mean GiB (PyTorch, TensorFlow and Apple's backend all
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
+
+_TERMINAL_WIDTH = 60  # shorter lines of one length are lists, not wraps
 
 Value = float | int | list[int]
 Numbers = dict[str, Value]
@@ -102,8 +105,8 @@ def read_numbers(text: str, constraint: str, secondary: list[str]) -> Numbers:
     found: Numbers = {}
     found.update(_allocator_figures(lowered))
     for key, pattern in _SIZED:
-        if (size := _last_size(pattern, lowered)) is not None:
-            found[key] = round(size * 1024, 4) if key == "limit_mib" else size
+        if (value := _last_size(pattern, lowered)) is not None:
+            found[key] = round(value * 1024, 4) if key == "limit_mib" else value
     for key, pattern, kind in _PLAIN:
         if values := [next(filter(None, m.groups())) for m in re.finditer(pattern, lowered)]:
             found[key] = kind(values[0 if key == "overflow_bytes" else -1].replace(",", ""))
@@ -111,13 +114,22 @@ def read_numbers(text: str, constraint: str, secondary: list[str]) -> Numbers:
         found["tensor_shape"] = shape
     relevant = {constraint, *secondary}
     for key, constraints, pattern in _PROSE:
-        if relevant.intersection(constraints) and (value := _prose_figure(key, pattern, lowered)) is not None:
-            found[key] = value
+        if (
+            relevant.intersection(constraints)
+            and (figure := _prose_figure(key, pattern, lowered)) is not None
+        ):
+            found[key] = figure
     if "inference_latency" in relevant:
         found.update(_latency(lowered))
     if constraint == "budget":
         found.update(_money(lowered))
     return found
+
+
+def size(numbers: Numbers, key: str) -> float | None:
+    """One figure as a number; None where the text does not print it."""
+    value = numbers.get(key)
+    return None if value is None or isinstance(value, list) else float(value)
 
 
 def gib(number: str, unit: str) -> float:
@@ -131,9 +143,13 @@ def gib(number: str, unit: str) -> float:
 
 
 def _unwrapped(lowered: str) -> str:
-    """The text with terminal wraps undone: a message may break inside a word or behind a comment sign."""
-    glued = re.sub(r"(?<=[a-z])(?<=.{70})\n(?=[a-z])", "", lowered)
-    return re.sub(r"\s*\n[#>*/\s]*", " ", glued)
+    """The text as one line, with the wraps of a terminal undone: there a message may break inside a word."""
+    lines = lowered.split("\n")
+    widths = Counter(len(line) for line in lines if len(line) >= _TERMINAL_WIDTH)
+    width, times = widths.most_common(1)[0] if widths else (0, 0)
+    ends = ("" if len(line) == width and times > 1 else "\n" for line in lines)
+    whole = "".join(line + end for line, end in zip(lines, ends, strict=True))
+    return re.sub(r"\s*\n[#>*/\s]*", " ", whole)
 
 
 def _sizes(pattern: str, text: str) -> Iterator[float]:
