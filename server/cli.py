@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..tools import load_commands, load_tools
-from ..tools._core.contract import CALL, Call, Command, Report, ToolError, advice
+from ..tools._core.contract import CALL, Call, Command, Report, ToolError, advice, read
 from ..tools._core.workspace import Workspace
 
 _HELP = """\
@@ -100,7 +100,7 @@ def _call(rest: list[str]) -> int:
     made.add_argument("--workspace", metavar="DIR", help="instead of the current folder")
     typed = made.parse_args(rest)
     command = _known(typed.tool.replace("-", "_"), {**load_tools(), **load_commands()})
-    request = command.request.model_validate(_object(_text(typed.arguments)))
+    request = read(command.request, _object(_text(typed.arguments)))
     _surround(typed.workspace)
     return _print(command.run(request).model_dump_json())
 
@@ -133,7 +133,7 @@ def _one(command: Command, rest: list[str]) -> str:
 
     typed = parser(command).parse_args(rest)
     _surround(typed._workspace)
-    report = command.run(command.request.model_validate(values(command, typed)))
+    report = command.run(read(command.request, values(command, typed)))
     return report.model_dump_json(indent=2) if typed._json else _coloured(report)
 
 
@@ -153,13 +153,15 @@ def _show(done: float, total: float | None, note: str) -> None:
 
 def _coloured(report: Report) -> str:
     """The readable report, its headings in bold where the output is a terminal that wants colours."""
-    text = report.readable()
+    lines = report.readable().splitlines()
     if not sys.stdout.isatty() or "NO_COLOR" in os.environ:
-        return text
-    is_heading = [line.endswith(":") and not line.startswith(" ") for line in text.splitlines()]
+        return "\n".join(lines)
+    below = [*lines[1:], ""]
     return "\n".join(
-        f"\033[1m{line}\033[0m" if bold else line
-        for line, bold in zip(text.splitlines(), is_heading, strict=True)
+        f"\033[1m{line}\033[0m"
+        if line[:1].strip() and (follower.startswith("  ") or line.endswith(":"))
+        else line
+        for line, follower in zip(lines, below, strict=True)
     )
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from .. import skill_root
 from ..tools import load_tools
-from ..tools._core.contract import CALL, Report, Request, Tool, ToolError, advice, command, current_call
+from ..tools._core.contract import CALL, Report, Request, Tool, ToolError, advice, command, current_call, read
 from ..tools._core.interpreter import resolve_python
 from ..tools._core.workspace import Workspace
 from .doctor import modules_of
@@ -59,7 +59,7 @@ def main_job(tools: Mapping[str, Tool], python: Path) -> DemoReport:
     """Hardware, triage of the example, then the plan. The example's card is not this machine's, so its log decides."""
     folder = _copy_of_the_example(current_call().workspace)
     CALL.set(replace(current_call(), workspace=Workspace.of_the_caller(folder)))
-    _, first = _run(tools["detect_hardware"], {}, "What this process may use")
+    _, first = _run(tools["detect_hardware"], {"python": str(python)}, "What this process may use")
     triage, second = _run(
         tools["triage_constraint"],
         {"log_path": "train.log", "script_path": "train.py"},
@@ -108,7 +108,7 @@ def _step(tool: Tool, item: dict[str, Any], title: str, python: Path) -> Step:
 def _run(tool: Tool, arguments: dict[str, Any], title: str) -> tuple[Report | None, Step]:
     began = time.perf_counter()
     try:
-        report = tool.run(tool.request.model_validate(arguments))
+        report = tool.run(read(tool.request, arguments))
     except (ToolError, ValidationError) as error:
         return None, Step(title=title, command=_by_hand(tool, arguments), text=advice(error), was_run=False)
     seconds = round(time.perf_counter() - began, 3)

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.shared.exceptions import MCPError
@@ -135,6 +136,18 @@ async def test_the_roots_of_a_client_narrow_the_workspace(folder, toys):
     async with Client(app, mode="legacy", list_roots_callback=roots) as client:
         assert not (await client.call_tool("read_log", {"path": "inner.log"})).is_error
         assert (await client.call_tool("read_log", {"path": str(folder / "train.log")})).is_error
+
+
+async def test_a_client_that_never_names_its_roots_is_not_waited_for(folder, toys, monkeypatch):
+    monkeypatch.setattr("optimizing_resources.server.roots.ROOTS_SECONDS", 0.05)
+
+    async def silence(context):
+        await anyio.sleep(60)
+
+    app = build(toys.TOOLS, Workspace.of_a_server(folder))
+    with anyio.fail_after(10):
+        async with Client(app, mode="legacy", list_roots_callback=silence) as client:
+            assert not (await client.call_tool("read_log", {"path": "train.log"})).is_error
 
 
 def test_the_instructions_are_short():

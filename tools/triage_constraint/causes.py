@@ -3,7 +3,7 @@
 import re
 
 from .clues import FINAL, Clue
-from .numbers import Numbers
+from .numbers import Numbers, size
 
 # Shares of the memory limit that tell causes apart, from the briefed analysis of messages whose cause is known; the
 # CUDA context and kernels explain up to about 0.16 of a card, desktop use up to 0.28.
@@ -18,41 +18,36 @@ def gpu_cause(numbers: Numbers, lowered: str) -> str | None:
 
 
 def sub_cause(constraint: str, clues: list[Clue], numbers: Numbers, lowered: str) -> str | None:
-    """The sub-cause of `constraint` that the evidence establishes, or None."""
-    told = _told(clues)
+    """The sub-cause of `constraint` that the evidence establishes, or None.
+
+    A raised error that means one cause decides; for GPU memory then its figures; then words of the text, in the order
+    of their table; last what a sentence was read for.
+    """
+    named = sorted((c for c in clues if c.sub_cause), key=lambda c: -c.points)
+    raised = next((c.sub_cause for c in named if c.points >= FINAL), None)
+    told = next((c.sub_cause for c in named), None)
     if constraint == "gpu_memory":
-        return told or gpu_cause(numbers, lowered)
-    return _named(_WORDS.get(constraint, ()), lowered) or told or _DEFAULTS.get(constraint)
-
-
-def _told(clues: list[Clue]) -> str | None:
-    named = [c for c in clues if c.sub_cause]
-    if not named:
-        return None
-    raised = [c for c in clues if c.points >= FINAL]
-    best = max(named, key=lambda c: c.points)
-    # a raised error without a sub-cause is not explained by a word elsewhere in the prose
-    return best.sub_cause if best in raised or not raised or best.constraint != "gpu_memory" else None
-
-
-def _size(numbers: Numbers, key: str) -> float | None:
-    value = numbers.get(key)
-    return None if value is None or isinstance(value, list) else float(value)
+        # an error without a cause is not explained by a sentence that was read for another purpose
+        plain = told if not any(c.points >= FINAL for c in clues) else None
+        return raised or gpu_cause(numbers, lowered) or plain
+    if constraint == "training_data":
+        return told
+    return raised or _named(_WORDS.get(constraint, ()), lowered) or told or _DEFAULTS.get(constraint)
 
 
 def _from_figures(numbers: Numbers, lowered: str) -> str | None:
-    total, tried = _size(numbers, "total_gib"), _size(numbers, "tried_gib")
+    total, tried = size(numbers, "total_gib"), size(numbers, "tried_gib")
     if "mps_max_gib" in numbers:
         return "true_capacity"
     if total is None:
         return "single_huge_tensor" if tried is not None and tried >= 48 else None
-    allocated = _size(numbers, "allocated_gib") or 0.0
-    free = _size(numbers, "free_gib")
-    unallocated = _size(numbers, "reserved_unalloc_gib")
-    if unallocated is None and (reserved := _size(numbers, "reserved_gib")) is not None:
+    allocated = size(numbers, "allocated_gib") or 0.0
+    free = size(numbers, "free_gib")
+    unallocated = size(numbers, "reserved_unalloc_gib")
+    if unallocated is None and (reserved := size(numbers, "reserved_gib")) is not None:
         unallocated = max(0.0, reserved - allocated)
     idle = unallocated or 0.0
-    allowed = _size(numbers, "allowed_gib")
+    allowed = size(numbers, "allowed_gib")
     limit = min(total, allowed) if allowed is not None else total
     if re.search(r"\bmig\b|\b[1-7]g\.\d+gb", lowered):
         return "mig_slice"
@@ -69,7 +64,7 @@ def _from_figures(numbers: Numbers, lowered: str) -> str | None:
             if re.search(r"resum|default_restore_location|map_location|all ranks", lowered)
             else "other_process"
         )
-    others = _size(numbers, "other_process_gib")
+    others = size(numbers, "other_process_gib")
     if others is not None and "allocated_gib" not in numbers and others >= _HUGE_SHARE * total:
         return "other_process"  # otherwise the balance decides: a container sees its own process as another
     return None
@@ -308,7 +303,6 @@ _WORDS: dict[str, _Words] = {
             "overfitting",
             r"over-?fit\w*|过拟合|過学習|과적합|переобуч\w*|sobreajust\w*|surapprentissage|überanpass\w*",
         ),
-        ("few_samples", r"."),
     ),
     "no_gpu": (
         ("apple_silicon", r"\bm[1-4]\b|apple silicon|mps\b|macmini|mac mini"),
@@ -345,7 +339,6 @@ _WORDS: dict[str, _Words] = {
         ("power", r"power (?:consumption|draw|budget|mode)|battery|watt|overheat|thermal|throttl"),
         ("device_memory", r"out of memory|oom\b|memory|ram\b|arena|resize buffer"),
         ("device_latency", r"slow|fps|latency|speed|faster|takes|real[- ]?time|慢"),
-        ("hardware_limit", r"."),
     ),
     "network": (
         ("nccl_timeout", r"watchdog|collective operation timeout|timeout\(ms\)"),
@@ -356,7 +349,7 @@ _WORDS: dict[str, _Words] = {
         ("nccl_hang", r"hang|stuck|卡住|卡死|deadlock|freez"),
         ("rpc_timeout", r"deadline|rendezvous|tcpstore|rpc|grpc|gloo"),
         ("download_bandwidth", r"download|bandwidth|下载|upload|s3\b"),
-        ("multi_gpu_scaling", r"."),
+        ("multi_gpu_scaling", r"slow|scal|efficien|faster|speed|慢|利用率"),
     ),
     "disk": (
         (

@@ -11,6 +11,7 @@ FINAL = 20.0
 STRONG = 14.0
 LIKELY = 8.0
 WEAK = 3.0
+_LATER = 4.0  # what the end of a text adds: the last final error ended the run
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def found_messages(lowered: str, messages: tuple[Message, ...]) -> list[Clue]:
             continue
         if last := deque(message.compiled.finditer(lowered), maxlen=1):
             (found,) = last
-            later = found.end() / max(1, len(lowered))  # between equals the later message counts
+            later = _LATER * found.end() / max(1, len(lowered))
             clues.append(
                 Clue(
                     message.constraint,

@@ -28,6 +28,15 @@ WORDS = (
     b"memory", b"oom", b"error", b"alloc", b"exhaust", b"kill", b"signal", b"exit", b"nccl", b"cuda",
     b"space", b"quota", b"limit", b"time", b"nan", b"assert", b"gpu", b"mismatch", b"shm", b"driver",
     b"fail", b"torch", b"arena", b"region", b"kernel", b"cache", b"shape", b"slurm",
+    b"errno", b"disk", b"worker", b"device", b"watchdog", b"capac", b"mmap", b"overflow", b"container", b"137",
+    b"buffer",
+    b"exceed",
+    b"bottleneck",
+    b"heap",
+    b"jetson",
+    b"tflite",
+    b"cl_",
+    b"deserial",
 )  # fmt: skip
 
 
