@@ -56,8 +56,8 @@ _OBJECT = {"type": "object"}
 class EstimateCostRequest(Request):
     workload: Annotated[Workload, WithJsonSchema({**_OBJECT, "description": _WORKLOAD})]
     options: Annotated[
-        list[Annotated[Option, WithJsonSchema({**_OBJECT, "description": _OPTION})]] | None,
-        WithJsonSchema({"type": "array", "items": {**_OBJECT, "description": _OPTION}}),
+        list[Option] | None,
+        WithJsonSchema({"type": "array", "items": _OBJECT, "description": _OPTION}),
     ] = None
     constraints: Annotated[Constraints | None, WithJsonSchema({**_OBJECT, "description": _CONSTRAINTS})] = (
         None
