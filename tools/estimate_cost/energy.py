@@ -5,8 +5,10 @@ from .speed import tdp_watts
 
 # Judgement, in references/cost.md#energy: a busy card draws most of its design power; a data centre adds its overhead.
 LOAD_SHARE = 0.8
-OVERHEAD = 1.2  # PUE
-GRAMS_PER_KWH = 475  # codecarbon's world figure, for want of the region's
+OVERHEAD = 1.2  # PUE of a large cloud; an average room is nearer 1.6
+GRAMS_PER_KWH = (
+    475  # the world in 2019, IEA; carbontracker falls back to the same figure (saintslab/carbontracker#49)
+)
 
 
 def kwh_of(one: Candidate) -> float | None:
