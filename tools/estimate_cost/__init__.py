@@ -27,11 +27,11 @@ from .measured import step_seconds_of
 from .option import Choice, Constraints, Option
 from .report import crossings, written
 from .resolve import resolve
-from .running import running_plans, today_plans
+from .running import running_machine, running_plans, today_plans
 from .serve import inference_plans
 from .tables import price_folder
 from .train import timed, training_plans
-from .workload import AnyWorkload, Batch, Inference, Running, Training, Workload
+from .workload import AnyWorkload, Batch, Inference, Running, Training, Workload, measured_on
 
 __all__ = ["EstimateCostReport", "EstimateCostRequest", "estimate_cost"]
 
@@ -72,7 +72,7 @@ def estimate_cost(request: EstimateCostRequest) -> EstimateCostReport:
     a rented machine, a SkyPilot task as artifacts. Formulas and bands: references/cost.md.
     """
     constraints = request.constraints or Constraints()
-    workload = timed(request.workload, constraints)
+    workload = timed(request.workload, request.options or [], constraints)
     today = date.today()
     choices = resolve(
         workload, request.options or [], constraints, held(price_folder(current_call().workspace)), today
@@ -90,15 +90,17 @@ def estimate_cost(request: EstimateCostRequest) -> EstimateCostReport:
 
 
 def _plans(
-    workload: AnyWorkload,
+    asked: AnyWorkload,
     choices: list[Choice],
     constraints: Constraints,
     step_seconds: float | None,
     today: date,
 ) -> Iterator[Candidate | Miss]:
-    if isinstance(workload, Running):
-        yield from today_plans(workload)
+    running = running_machine(asked, choices) if isinstance(asked, Running) else None
+    if isinstance(asked, Running) and running:
+        yield from today_plans(asked, running)
     for choice in choices:
+        workload = measured_on(asked, choice.measured)
         if isinstance(workload, Training):
             yield from training_plans(workload, choice, constraints, step_seconds, today)
         elif isinstance(workload, Inference):
@@ -106,4 +108,4 @@ def _plans(
         elif isinstance(workload, Batch):
             yield from batch_plans(workload, choice, constraints, today)
         else:
-            yield from running_plans(workload, choice, constraints, today)
+            yield from running_plans(workload, choice, constraints, today, runs_already=choice is running)

@@ -13,7 +13,9 @@ from .strict import Amount, Positive, Share, Strict
 BILLED_GB = 1024**3
 
 Kind = Literal["instance", "serverless", "own"]
-_COMMITMENT = re.compile(r"commit|reserv|savings.?plan|\b[13][ -]?y(ea)?rs?\b", re.IGNORECASE)
+_COMMITMENT = re.compile(
+    r"commit|reserv|savings.?plan|(?<![a-z])cud(?![a-z])|(?<!\d)[13][ _-]?y(ea)?rs?(?![a-z])", re.IGNORECASE
+)
 _FEES = ("usd_per_second", "usd_per_gb_second", "usd_per_vcpu_second")
 _PER_REQUEST = ("usd_per_request", "usd_per_million_requests")
 
@@ -52,6 +54,11 @@ class Option(Strict):
     interruptions_per_hour: float | None = Field(None, ge=0, le=3600)
     discount: Share | None = None
     currency: Literal["USD"] = "USD"
+    # where the work was measured on this option
+    hours: Positive | None = None
+    step_seconds: Positive | None = None
+    items_per_second: Positive | None = None
+    seconds_per_request: Positive | None = None
     # serverless fees
     usd_per_second: Positive | None = Field(
         None, validation_alias=AliasChoices("usd_per_second", "usd_per_gpu_second")
@@ -151,6 +158,7 @@ class Choice:
     spot_as_of: date | None = None
     spot_method: str | None = None
     source: str = "stated by the caller"
+    measured: tuple[tuple[str, float], ...] = ()  # figures of the workload that hold for this option
     searched: bool = False  # found by its size alone: nobody says that the work runs as fast on it
 
 
@@ -181,7 +189,14 @@ def own_choice(option: Option, constraints: Constraints) -> Choice:
         vcpus=option.vcpus,
         interruptions_per_hour=option.interruptions_per_hour,
         fees=_fees(option, rest) if option.kind == "serverless" else None,
+        measured=measured_on(option),
     )
+
+
+def measured_on(option: Option) -> tuple[tuple[str, float], ...]:
+    """The figures of the workload that an option states for itself."""
+    names = ("hours", "step_seconds", "items_per_second", "seconds_per_request")
+    return tuple((name, getattr(option, name)) for name in names if getattr(option, name) is not None)
 
 
 def catalog_choice(offer: Offer, constraints: Constraints) -> Choice:

@@ -30,7 +30,7 @@ from .rates import ASSUMED_PER_HOUR, ASSUMED_RESTART_SECONDS
 from .tables import price_folder
 from .train import training_job
 from .what_if import changes
-from .workload import AnyWorkload, Batch, Inference, Running, Training
+from .workload import AnyWorkload, Batch, Inference, Running, Training, measured_on
 
 SHOWN = 6  # plans in the Report; all of them are in the artifact
 _SHOWN_MISSES = 6
@@ -67,11 +67,12 @@ def _crossings(
     elif isinstance(workload, Batch):
         yield from batch_crossings(workload, choices)
     for choice in choices:
-        if isinstance(workload, Training | Batch) and constraints.spot == "allow" and choice.fees is None:
+        here = measured_on(workload, choice.measured)
+        if isinstance(here, Training | Batch) and constraints.spot == "allow" and choice.fees is None:
             job = (
-                training_job(workload, choice, constraints, step_seconds, today)
-                if isinstance(workload, Training)
-                else batch_job(workload, constraints, today)
+                training_job(here, choice, constraints, step_seconds, today)
+                if isinstance(here, Training)
+                else batch_job(here, constraints, today)
             )
             if isinstance(job, Job):
                 yield from spot_crossing(job, choice)

@@ -12,7 +12,7 @@ from .._catalog.prices import Machine, Prices
 from .._core.errors import ToolError
 from .bands import is_old
 from .candidate import USABLE_SHARE
-from .option import Choice, Constraints, Option, catalog_choice, own_choice
+from .option import Choice, Constraints, Option, catalog_choice, measured_on, own_choice
 from .speed import peak_tflops
 from .workload import AnyWorkload, Batch, Inference, Running, Training
 
@@ -167,14 +167,15 @@ def _named(option: Option, constraints: Constraints, prices: Prices, found: Choi
     machines, place = machines_named(option.name, prices)
     if not machines:
         raise unknown_machine(option.name, prices)
+    if option.gpus and any(m.accelerator_count == option.gpus for m in machines):
+        machines = [m for m in machines if m.accelerator_count == option.gpus]
     providers = [option.provider] if option.provider else constraints.providers
     regions = [option.region] if option.region else place or constraints.regions
     offers = list(prices.offers(lambda m: m in machines, providers=providers, regions=regions))
     if not offers:
         held = sorted({o.label for o in prices.offers(lambda m: m in machines)})
         raise ToolError(
-            f"No price for {option.name} there",
-            saw=", ".join([*providers, *regions]),
+            f"No price for {option.name} is held in {', '.join([*providers, *regions])}",
             try_next=f"one of {', '.join(held[:6])}, or your own price as usd_per_hour",
         )
     if any(m.name.startswith(_LEGACY) for m in machines):
@@ -183,7 +184,9 @@ def _named(option: Option, constraints: Constraints, prices: Prices, found: Choi
         choice = catalog_choice(
             offer, constraints.model_copy(update={"discount": option.discount or constraints.discount})
         )
-        yield replace(choice, interruptions_per_hour=option.interruptions_per_hour)
+        yield replace(
+            choice, interruptions_per_hour=option.interruptions_per_hour, measured=measured_on(option)
+        )
 
 
 def machines_named(name: str, prices: Prices) -> tuple[list[Machine], list[str]]:

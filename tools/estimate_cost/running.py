@@ -1,6 +1,6 @@
 """Plans for a bill that already runs: as it is, stopped when idle, and each option in its place."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 
 from .bands import price_band
@@ -13,9 +13,16 @@ AS_IT_RUNS = "as it runs now"
 STOPPED = "stopped when idle"
 
 
-def today_plans(workload: Running) -> Iterator[Candidate]:
+def running_machine(workload: Running, choices: Iterable[Choice]) -> Choice:
+    """What runs today: the option of exactly that price, else a machine without a name."""
+    same = (one for one in choices if one.fees is None and one.on_demand == workload.usd_per_hour)
+    return next(
+        same, Choice("this machine", "instance", workload.usd_per_hour, None, (), workload.gpus, None)
+    )
+
+
+def today_plans(workload: Running, choice: Choice) -> Iterator[Candidate]:
     """The bill as it is, and the same machine only while it works."""
-    choice = Choice("this machine", "instance", workload.usd_per_hour, None, (), workload.gpus, None)
     now = workload.usd_per_hour * 24 * workload.days
     busy = workload.busy_hours_per_day * workload.days
     for mode, hours in ((AS_IT_RUNS, 24 * workload.days), (STOPPED, busy)):
@@ -32,9 +39,9 @@ def today_plans(workload: Running) -> Iterator[Candidate]:
 
 
 def running_plans(
-    workload: Running, choice: Choice, constraints: Constraints, today: date
+    workload: Running, choice: Choice, constraints: Constraints, today: date, *, runs_already: bool
 ) -> Iterator[Candidate | Miss]:
-    """One option in the place of the machine that runs, for the same busy hours."""
+    """One option in the place of the machine that runs, for the same busy hours; of that machine what is new."""
     if miss := memory_miss(choice, workload.memory_bytes):
         yield miss
         return
@@ -57,7 +64,7 @@ def running_plans(
     if choice.fees is not None:
         yield plan("serverless", "serverless", choice.fees.per_second * 3600, busy)
         return
-    if choice.on_demand is not None and constraints.spot != "require":
+    if choice.on_demand is not None and constraints.spot != "require" and not runs_already:
         own = choice.kind == "own"
         yield plan("own" if own else "on_demand", "always on", choice.on_demand, all_day)
         if not own and busy < all_day:

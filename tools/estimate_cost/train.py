@@ -1,20 +1,22 @@
 """Plans for a training run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 from .._core.errors import ToolError
 from .candidate import Candidate, Miss, memory_miss
-from .option import Choice, Constraints
+from .option import Choice, Constraints, Option
 from .purchase import Job, purchases
 from .sizing import size
 from .workload import AnyWorkload, Training
 
 
-def timed(workload: AnyWorkload, constraints: Constraints) -> AnyWorkload:
+def timed(workload: AnyWorkload, options: Sequence[Option], constraints: Constraints) -> AnyWorkload:
     """A training run with a time: one hour where only a budget is given, to be told what it buys."""
     if not isinstance(workload, Training) or workload.has_time:
         return workload
+    if options and all(option.hours or (option.step_seconds and workload.steps) for option in options):
+        return workload  # each option brings its own
     if constraints.budget_usd is None:
         raise ToolError(
             "Nothing says how long the training takes",
