@@ -9,6 +9,7 @@ from .interruptions import break_even_rate
 from .option import Choice, billed_gb
 from .purchase import Job
 from .rates import rate_of, rhythm_of
+from .running import STOPPED, running_machine
 from .serve import handled_seconds, replicas_at
 from .workload import Batch, Inference, Running
 
@@ -114,13 +115,10 @@ def batch_crossings(workload: Batch, choices: list[Choice]) -> Iterator[Crossing
 
 def running_crossings(workload: Running, choices: list[Choice]) -> Iterator[Crossing]:
     """Busy hours a day beyond which an option that is always paid for is cheaper than paying by the hour."""
+    running = running_machine(workload, choices).name
     for choice in choices:
         hourly = choice.on_demand if choice.on_demand is not None else workload.usd_per_hour
-        base = (
-            f"{choice.name} stopped when idle"
-            if choice.on_demand is not None
-            else "this machine stopped when idle"
-        )
+        base = f"{choice.name if choice.on_demand is not None else running} {STOPPED}"
         for label, price in choice.commits:
             name = choice.name if label == choice.name else f"{choice.name} {label}"
             note = f"{price / hourly:.1%} of all hours; below it do not commit"

@@ -62,7 +62,8 @@ def reason(comparison: Comparison) -> str:
         nearest = min(
             (m for m in comparison.missed if m.misses_by), key=lambda m: m.misses_by or 0, default=None
         )
-        return f"No plan does: {nearest.name} {nearest.why}." if nearest else "No plan does; see infeasible."
+        nearest = nearest or next(iter(comparison.missed), None)
+        return f"No plan does: {nearest.name}: {nearest.why}." if nearest else "There is nothing to compare."
     cheapest = comparison.feasible[0]
     if comparison.needs_consent(cheapest) and best is not cheapest:
         share = 1 - cheapest.usd / best.usd

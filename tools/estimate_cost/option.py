@@ -13,6 +13,7 @@ from .strict import Amount, Positive, Share, Strict
 BILLED_GB = 1024**3
 
 Kind = Literal["instance", "serverless", "own"]
+# An option whose name says so is priced for every hour of its term.
 _COMMITMENT = re.compile(
     r"commit|reserv|savings.?plan|(?<![a-z])cud(?![a-z])|(?<!\d)[13][ _-]?y(ea)?rs?(?![a-z])", re.IGNORECASE
 )

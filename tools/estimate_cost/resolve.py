@@ -178,7 +178,7 @@ def _named(option: Option, constraints: Constraints, prices: Prices, found: Choi
             f"No price for {option.name} is held in {', '.join([*providers, *regions])}",
             try_next=f"one of {', '.join(held[:6])}, or your own price as usd_per_hour",
         )
-    if any(m.name.startswith(_LEGACY) for m in machines):
+    if any(m.provider == "aws" and m.name.startswith(_LEGACY) for m in machines):
         found.warnings.append(f"{option.name} is a legacy type: still listed, hard to get")
     for offer in offers:
         choice = catalog_choice(

@@ -183,7 +183,7 @@ def _kind(value: Any) -> str | None:
 
 def measured_on(workload: "AnyWorkload", figures: tuple[tuple[str, float], ...]) -> "AnyWorkload":
     """The workload with the figures that hold for one option, where it has such a field."""
-    known = {name: value for name, value in figures if name in type(workload).model_fields}
+    known: dict[str, Any] = {name: value for name, value in figures if name in type(workload).model_fields}
     if "hours" in known:  # it replaces every other way to the time
         known |= dict.fromkeys(("step_seconds", "measurement", "flops", "tokens"))
     return workload.model_copy(update=known) if known else workload
