@@ -1,11 +1,11 @@
 """Where one plan becomes cheaper than another."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
 from .arrivals import DAY_SECONDS
-from .interruptions import break_even_rate
+from .interruptions import break_even_rate, expect
 from .option import Choice, billed_gb
 from .purchase import Job
 from .rates import rate_of, rhythm_of
@@ -16,12 +16,18 @@ from .workload import Batch, Inference, Running
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """Up to `value` the first of `between` is the cheaper one, beyond it the second."""
+    """Up to `value` the first of `between` is the cheaper one, beyond it the second; `costs` is for the chart."""
 
     between: tuple[str, str]
     quantity: str
     value: float
+    costs: Callable[[float], tuple[float, float]]
     note: str = ""
+
+
+def _by_use(pair: tuple[str, str], quantity: str, value: float, fixed_usd: float, note: str = "") -> Crossing:
+    """The first is paid by use, the second costs `fixed_usd` however much it is used."""
+    return Crossing(pair, quantity, value, lambda used: (fixed_usd * used / value, fixed_usd), note)
 
 
 def spot_crossing(job: Job, choice: Choice) -> Iterator[Crossing]:
@@ -30,10 +36,19 @@ def spot_crossing(job: Job, choice: Choice) -> Iterator[Crossing]:
         return
     machines = job.sizing.least
     rhythm = rhythm_of(job.workload, rate_of(job.workload, choice).expected * job.members(machines))
-    found = break_even_rate(job.sizing.hours_at(machines), choice.spot / choice.on_demand, rhythm)
+    hours, members = job.sizing.hours_at(machines), job.members(machines)
+    found = break_even_rate(hours, choice.spot / choice.on_demand, rhythm)
+    spot_usd, on_demand_usd = (
+        choice.spot * machines * job.runs,
+        choice.on_demand * machines * hours * job.runs,
+    )
+
+    def costs(rate: float) -> tuple[float, float]:
+        return spot_usd * expect(hours, rate * members, rhythm).wall_hours, on_demand_usd
+
     if found is not None:
         pair = (f"{choice.name} spot{job.suffix}", f"{choice.name} on-demand{job.suffix}")
-        yield Crossing(pair, "interruptions_per_hour", found / job.members(machines))
+        yield Crossing(pair, "interruptions_per_hour", found / members, costs)
 
 
 def commitment_crossings(choice: Choice) -> Iterator[Crossing]:
@@ -43,7 +58,7 @@ def commitment_crossings(choice: Choice) -> Iterator[Crossing]:
     for label, price in choice.commits:
         note = f"{24 * price / choice.on_demand:.3g} h a day; below it do not commit"
         pair = (f"{choice.name} on-demand", f"{choice.name} {label}")
-        yield Crossing(pair, "share_of_hours_used", price / choice.on_demand, note)
+        yield _by_use(pair, "share_of_hours_used", price / choice.on_demand, 720 * price, note)
 
 
 def service_crossings(workload: Inference, choices: list[Choice]) -> Iterator[Crossing]:
@@ -71,7 +86,7 @@ def _service_crossing(workload: Inference, free: Choice, machine: Choice) -> Ite
             size = workload.requests_per_day / min(shape.bursts, workload.requests_per_day)
             burst = up * per_second + size * per_request
             note = f"bursts of {size:g} requests each"
-            yield Crossing((free.name, machine.name), "bursts_per_day", day_usd / burst, note)
+            yield _by_use((free.name, machine.name), "bursts_per_day", day_usd / burst, day_usd, note)
             return
         per_request += up * per_second
     if per_request <= 0:
@@ -82,7 +97,7 @@ def _service_crossing(workload: Inference, free: Choice, machine: Choice) -> Ite
     note = _capacity(workload, requests)
     if free.fees.bills_idle and (workload.idle_seconds or workload.cold_start_seconds):
         note = f"even arrivals; {note}"
-    yield Crossing((free.name, machine.name), "requests_per_day", requests, note)
+    yield _by_use((free.name, machine.name), "requests_per_day", requests, day_usd, note)
 
 
 def _capacity(workload: Inference, requests: float) -> str:
@@ -110,7 +125,9 @@ def batch_crossings(workload: Batch, choices: list[Choice]) -> Iterator[Crossing
             if hours <= 24
             else "more than one machine can do in a day"
         )
-        yield Crossing((free.name, f"{machine.name} always on"), "items_per_day", items, fits)
+        yield _by_use(
+            (free.name, f"{machine.name} always on"), "items_per_day", items, 24 * machine.on_demand, fits
+        )
 
 
 def running_crossings(workload: Running, choices: list[Choice]) -> Iterator[Crossing]:
@@ -122,4 +139,4 @@ def running_crossings(workload: Running, choices: list[Choice]) -> Iterator[Cros
         for label, price in choice.commits:
             name = choice.name if label == choice.name else f"{choice.name} {label}"
             note = f"{price / hourly:.1%} of all hours; below it do not commit"
-            yield Crossing((base, name), "busy_hours_per_day", 24 * price / hourly, note)
+            yield _by_use((base, name), "busy_hours_per_day", 24 * price / hourly, 24 * price, note)

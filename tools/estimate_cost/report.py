@@ -112,7 +112,7 @@ def written(
         warnings=warnings,
         sources=_sources(shown),
     )
-    return report.model_copy(update=_artifacts(report, comparison.feasible, best, workload))
+    return report.model_copy(update=_artifacts(report, comparison.feasible, best, broken_even, workload))
 
 
 def telling(comparison: Comparison) -> list[Candidate]:
@@ -253,6 +253,7 @@ def _artifacts(
     report: EstimateCostReport,
     candidates: list[Candidate],
     best: Candidate | None,
+    broken_even: list[Crossing],
     workload: AnyWorkload,
 ) -> dict[str, Any]:
     workspace = current_call().workspace
@@ -267,7 +268,7 @@ def _artifacts(
     if len(candidates) > len(report.plans):
         stored["plans_path"] = str(workspace.store("plans.csv", _table(candidates)))
     if report.plans:
-        chart = picture.chart(report.plans, report.break_even, report.period)
+        chart = picture.chart(report.plans, broken_even, report.period)
         stored["picture_path"] = str(workspace.store("cost.svg", chart.encode()))
     task = skypilot.task(best, workload) if best else None
     if task:

@@ -46,7 +46,12 @@ def readable(report: EstimateCostReport) -> str:
 def crossing(one: BreakEven) -> str:
     note = f" ({one.note})" if one.note else ""
     first, second = one.between
-    return f"{first} is cheaper up to {one.value:,.4g} {one.quantity}, beyond it {second}{note}"
+    return f"{first} is cheaper up to {plain(one.value)} {one.quantity.replace('_', ' ')}, beyond it {second}{note}"
+
+
+def plain(number: float) -> str:
+    """A number as people write it: 311,941 and 0.3745, never 3.119e+05."""
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
 
 
 def usd(amount: float) -> str:
