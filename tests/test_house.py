@@ -5,7 +5,8 @@ import importlib.util
 import tomllib
 from pathlib import Path
 
-from optimizing_resources import tools
+from optimizing_resources import __version__, tools
+from optimizing_resources.server.skill import front_matter
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {"_core": 0, "_catalog": 1, "_topic": 2, "tool": 3, "server": 4}
@@ -64,6 +65,13 @@ def test_every_package_on_disk_is_named_in_pyproject():
     }
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert set(config["tool"]["setuptools"]["packages"]) == on_disk
+
+
+def test_there_is_one_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    skill = front_matter((ROOT / "SKILL.md").read_text(encoding="utf-8"))
+    assert {project["version"], __version__} >= {skill.get("metadata", {}).get("version", __version__)}
+    assert project["version"] == __version__
 
 
 NEW_TOOL = """
