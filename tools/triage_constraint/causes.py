@@ -22,6 +22,8 @@ def sub_cause(constraint: str, clues: list[Clue], numbers: Numbers, lowered: str
     told = _told(clues)
     if constraint == "gpu_memory":
         return told or gpu_cause(numbers, lowered)
+    if constraint == "training_data" and told:
+        return told
     return _named(_WORDS.get(constraint, ()), lowered) or told or _DEFAULTS.get(constraint)
 
 

@@ -203,14 +203,23 @@ def _tensor_shape(lowered: str) -> list[int] | None:
 def _prose_figure(key: str, pattern: str, lowered: str) -> Value | None:
     matches = list(re.finditer(pattern, lowered))
     if key == "gpu_util_pct":
-        near = r"gpu|cuda|util|利用率|使用率|占用"
-        matches = [m for m in matches if re.search(near, lowered[max(0, m.start() - 50) : m.end() + 30])]
+        matches = [m for m in matches if _about_the_gpu(lowered, m)]
         return float(matches[-1][1]) if matches else None
     values = [float(m[1].replace(",", "")) for m in matches]
     if not values:
         return None
     chosen = min(values) if key == "fps" else values[0]
     return int(chosen) if chosen == int(chosen) else chosen
+
+
+def _about_the_gpu(lowered: str, percentage: re.Match[str]) -> bool:
+    """Whether the device named last before a percentage, or right behind it, is a GPU."""
+    before = re.findall(
+        r"gpu|cuda|cpu|util|利用率|使用率|占用", lowered[max(0, percentage.start() - 50) : percentage.start()]
+    )
+    if before:
+        return before[-1] != "cpu"
+    return re.search(r"gpu|util", lowered[percentage.end() : percentage.end() + 30]) is not None
 
 
 def _latency(lowered: str) -> Numbers:

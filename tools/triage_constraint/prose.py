@@ -4,10 +4,11 @@ import re
 from dataclasses import dataclass
 
 from .clues import STRONG, Clue
-from .concepts import NAMES, spans
+from .concepts import concepts, spans
 
 PROSE_LIMIT = 4000  # characters of prose that are read: people state their problem early
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|[。！？]")
+_SHORT = 150  # characters in which a job need not be described
 _TITLE_FACTOR = 1.5  # the first line of an issue or a mail is its summary
 _MACHINE_LINE = re.compile(
     r"^\s*(?:file \"|at \S+\(|\^+\s*$|\[?\d{4}-\d\d-\d\d|\[?\d\d:\d\d|[ \t]*\d+%\||#\d+ 0x|frame #|"
@@ -61,6 +62,17 @@ RULES = (
         "host nogpu bug",
         "nonml",
         shows="crashes where only host memory is at hand",
+    ),
+    Rule(
+        "gpu_memory",
+        "true_capacity",
+        5,
+        "bigmodel gpu",
+        "choice slow money multi nonml",
+        shows="a large model and one card",
+    ),
+    Rule(
+        "host_memory", "container_limit", 6, "oom smallbox", "gpu nonml", shows="a memory limit is in the way"
     ),
     Rule("gpu_memory", None, 5, "gpumem", "choice nonml money", shows="GPU memory is named"),
     # time
@@ -319,7 +331,7 @@ def read_prose(text: str, raised: list[Clue]) -> list[Clue]:
     quoted = [clue for clue in raised if clue.points >= STRONG]
     sentences = _sentences(text[: 4 * PROSE_LIMIT].lower())
     prose = "\n".join(sentence for _, sentence in sentences)
-    named = {name: spans(name, prose) for name in NAMES}
+    named = {name: spans(name, prose) for name in concepts()}
     everywhere = {name for name, found in named.items() if found}
     clues: dict[Rule, Clue] = {}
     position = 0
@@ -337,15 +349,18 @@ def read_prose(text: str, raised: list[Clue]) -> list[Clue]:
         if rule.scope == "text" and _fires(rule, everywhere):
             first = _original(min(named[name][0][0] for name in rule.needs.split()), sentences)
             _keep(clues, rule, rule.points, first, first + 1)
-    return _ours(list(clues.values()), everywhere)
+    return _ours(list(clues.values()), everywhere, len(prose))
 
 
-def _ours(found: list[Clue], everywhere: set[str]) -> list[Clue]:
+def _ours(found: list[Clue], everywhere: set[str], characters: int) -> list[Clue]:
+    """The clues; where no word of machine learning falls, slowness is taken for ours only in a short cry for help."""
     if everywhere & {"ml", "gpu", "train"}:
         return found
-    foreign: tuple[str, ...] = ("compute_time", "inference_latency")
+    foreign: tuple[str, ...] = ()
     if everywhere & {"nonml", "service"}:
-        foreign += ("gpu_memory", "host_memory")
+        foreign = ("compute_time", "inference_latency", "gpu_memory", "host_memory")
+    elif characters > _SHORT:
+        foreign = ("compute_time", "inference_latency")
     return [_not_ours(clue) if clue.constraint in foreign else clue for clue in found]
 
 

@@ -130,8 +130,10 @@ MESSAGES = (
         "compute_time",
         "walltime_limit",
         FINAL,
-        ("due to time limit", "time limit", "walltime", "term_runlimit"),
-        r"cancelled at[^\n]{0,60}due to time limit|due to time limit|(?:walltime|wall time|wall "
+        ("due to time limit", "time limit", "walltime", "term_runlimit", "after"),
+        r"cancelled at[^\n]{0,60}due to time limit|(?:job|run|training)[^\n]{0,20} (?:killed|cancelled|"
+        r"stopped|terminated)[^\n]{0,30}after \d+ ?(?:h\b|hours)|due to time limit|(?:walltime|wall time|"
+        r"wall "
         r"clock)[^\n]{0,40}(?:exceeded|limit|exceed)"
         r"|term_runlimit|exceeded (?:the )?(?:max\w* )?(?:run ?time|wall ?time|time) limit|\btimeout\b 0:0",
         "the scheduler ended the job at its time limit",

@@ -109,8 +109,9 @@ MESSAGES = (
         BUG,
         "nan_loss",
         OVER,
-        ("nan", "loss = inf", "loss: inf", "loss is inf"),
-        r"loss[\s:=\w\"'`,]{0,24}\bnan\b|\bnan\b[\s\w]{0,16}\bloss|had nan values|is nan\b|nan or inf|nan "
+        ("nan", "loss = inf", "loss: inf", "loss is inf", "explod", "diverg", "blow"),
+        r"loss[^\n]{0,12}(?:explod|diverg|blows? up)|loss[\s:=\w\"'`,]{0,24}\bnan\b|"
+        r"\bnan\b[\s\w]{0,16}\bloss|had nan values|is nan\b|nan or inf|nan "
         r"in (?:summary|gradient)|\bnans?\b (?:values?|gradients?|weights?|outputs?)"
         r"|(?:returns?|produces?|gives?|outputs?|become\w*|turns? (?:in)?to|got|get|getting|变成|出现|为|是|都是) "
         r"?(?:all )?nan\b|loss[^\n]{0,20}(?:inf\b|为nan|nan)|nan during training",
@@ -201,8 +202,8 @@ MESSAGES = (
         BUG,
         "bug_other",
         STRONG,
-        ("segmentation fault", "sigsegv", "core dumped", "access violation"),
-        r"(?<!bus error \()segmentation fault|\bsigsegv\b|exit code 139|access violation",
+        ("segmentation fault", "sigsegv", "core dumped", "access violation", "c0000005", "1073741819"),
+        r"(?<!bus error \()segmentation fault|\bsigsegv\b|exit code 139|access violation|0xc0000005|-1073741819",
         "the process crashed in native code",
     ),
     Message(
