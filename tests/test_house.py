@@ -70,8 +70,7 @@ def test_every_package_on_disk_is_named_in_pyproject():
 def test_there_is_one_version():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     skill = front_matter((ROOT / "SKILL.md").read_text(encoding="utf-8"))
-    assert {project["version"], __version__} >= {skill.get("metadata", {}).get("version", __version__)}
-    assert project["version"] == __version__
+    assert project["version"] == skill["metadata"]["version"] == __version__
 
 
 NEW_TOOL = """
