@@ -107,6 +107,34 @@ def test_the_cause_follows_from_the_figures_and_is_null_where_they_do_not_decide
     assert (report.decisive_check is None) == (cause is not None)
 
 
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (
+            "DataLoader worker (pid 7) is killed by signal: Bus error. Workers may be out of shared memory.",
+            "shm_limit",
+        ),
+        ("DataLoader worker (pid 7) is killed by signal: Killed.", "dataloader_workers"),
+        ("the pod was OOMKilled, exit code 137", "container_limit"),
+        ("Torch not compiled with CUDA enabled on my Mac mini M1", "apple_silicon"),
+        ("The first request takes 40 seconds, later ones 50 ms: too slow", "warmup"),
+        ("Our notebook instance is still running and we get charged", "idle_resources"),
+        ("Which SageMaker instance type should I choose?", "instance_selection"),
+    ],
+)
+def test_what_a_message_means_comes_before_the_words_around_it(text, cause):
+    assert triage(text).sub_cause == cause
+
+
+def test_a_cap_on_the_process_is_raised_by_hand_not_patched_around():
+    capped = oom("1.00 GiB", 44.0, 9.0, 17.4, 0.1).replace(
+        "Of the allocated", "17.60 GiB allowed; Of the allocated"
+    )
+    report = triage(capped)
+    assert report.sub_cause == "fraction_limit"
+    assert (report.plan[0].remedy, report.plan[0].tool) == ("allocator_settings", None)
+
+
 def test_a_container_that_sees_its_own_process_as_another_is_not_blamed_on_others():
     text = (
         "CUDA out of memory. Tried to allocate 1.00 GiB. GPU 0 has a total capacity of 14.58 GiB of which 0.50 GiB is"

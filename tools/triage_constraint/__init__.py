@@ -27,7 +27,7 @@ from .evidence import Evidence, by_machine, by_script, quotes
 from .measured import read_measurement
 from .messages import MESSAGES
 from .numbers import Numbers, read_numbers
-from .plan import Step, make_plan
+from .plan import Situation, Step, make_plan
 from .prose import read_prose
 from .reading import Material, read_log, read_pasted
 from .script import ScriptFacts, read_script
@@ -119,7 +119,7 @@ def _report(
     from_machine, cause_of_machine = by_machine(machine, constraint, numbers)
     from_script, cause_of_script = by_script(script, constraint)
     cause = cause_of_machine or sub_cause(constraint, verdict.clues, numbers, lowered) or cause_of_script
-    plan, fallback = make_plan(constraint, cause, numbers, machine, script, lowered)
+    plan, fallback = make_plan(Situation(constraint, cause, numbers, machine, script, lowered))
     return TriageConstraintReport(
         constraint=constraint,
         sub_cause=cause,
@@ -130,7 +130,7 @@ def _report(
         rejected=[
             f"{name} ({score:.0f} points against {verdict.points:.0f})" for name, score in verdict.rejected
         ],
-        decisive_check=decisive_check(constraint, cause),
+        decisive_check=decisive_check(constraint, cause, lowered),
         plan=plan,
         fallback=fallback,
         handoff=handoff(constraint, cause, lowered),

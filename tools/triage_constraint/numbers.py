@@ -218,7 +218,7 @@ def _about_the_gpu(lowered: str, percentage: re.Match[str]) -> bool:
         r"gpu|cuda|cpu|util|利用率|使用率|占用", lowered[max(0, percentage.start() - 50) : percentage.start()]
     )
     if before:
-        return before[-1] != "cpu"
+        return bool(before[-1] != "cpu")
     return re.search(r"gpu|util", lowered[percentage.end() : percentage.end() + 30]) is not None
 
 

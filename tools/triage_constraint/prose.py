@@ -302,6 +302,9 @@ RULES = (
     ),
     Rule("out_of_scope", "how_to", 1, "howto", "", shows="asks how something works"),
     Rule(
+        "out_of_scope", "instance_selection", 8, "choice instance", "money oom", shows="asks which instance"
+    ),
+    Rule(
         "out_of_scope",
         "hardware_selection",
         7,

@@ -13,7 +13,7 @@ MESSAGES = (
     ),
     Message(
         "no_gpu",
-        "cpu_only_build",
+        None,
         FINAL,
         (
             "not compiled with cuda",
