@@ -143,12 +143,11 @@ def _tool(tool: Tool, found: set[str], python: Path) -> Check:
 
 
 def _extras() -> list[Check]:
-    """Each optional part of this installation, and whether its packages are there."""
+    """Each optional part of this installation, and whether its packages are there; `test` is for developers."""
     named = importlib.metadata.metadata("optimizing-resources").get_all("Provides-Extra") or []
-    requires = importlib.metadata.requires("optimizing-resources") or []
-    return [
-        _extra(name, [line for line in requires if re.search(rf"extra == .{name}\b", line)]) for name in named
-    ]
+    lines = importlib.metadata.requires("optimizing-resources") or []
+    parts = {name: [line for line in lines if re.search(rf"extra == .{name}\b", line)] for name in named}
+    return [_extra(name, requirements) for name, requirements in parts.items() if name != "test"]
 
 
 def _extra(name: str, requirements: list[str]) -> Check:

@@ -65,6 +65,7 @@ def triage_constraint(request: TriageRequest) -> TriageReport:
         step("gradient_accumulation", "measure_size", path="train.py"),
         step("gradient_checkpointing", "wants_torch", path="train.py"),
         step("model_reduction", "measure_size", needs=["a smaller model"], path="other.py"),
+        step("lora", "measure_step", needs=["step: a file with make_step()"]),
         step("pruning", "measure_size", path="nowhere.py"),
         step("sharding", "no_such_tool"),
     ]
@@ -77,13 +78,26 @@ def measure_size(request: SizeRequest) -> SizeReport:
     return SizeReport(size_bytes=current_call().workspace.file(request.path).stat().st_size)
 
 
+class StepRequest(Request):
+    step: str = Field(description="file.py:make_step")
+
+
+@tool(effect="reads")
+def measure_step(request: StepRequest) -> SizeReport:
+    """Want what the example holds ready."""
+    assert request.step == "train.py:make_step"
+    return SizeReport(size_bytes=7)
+
+
 @tool(effect="reads", needs=("no_such_module",))
 def wants_torch(request: SizeRequest) -> SizeReport:
     """Need what is not there."""
     raise ToolError("This must not run")
 
 
-STAND_INS = {f.tool.name: f.tool for f in (detect_hardware, triage_constraint, measure_size, wants_torch)}
+STAND_INS = {
+    f.tool.name: f.tool for f in (detect_hardware, triage_constraint, measure_size, measure_step, wants_torch)
+}
 
 
 @pytest.fixture
@@ -94,10 +108,11 @@ def report(tmp_path):
 
 
 def test_the_plan_is_carried_out_as_far_as_it_goes_here(report):
-    assert [step.was_run for step in report.steps] == [True, True, True, False, False, False]
+    assert [step.was_run for step in report.steps] == [True, True, True, False, False, True, False]
     size = (ROOT / "examples/gpu_oom/train.py").stat().st_size
     assert report.steps[2].text == f"size_bytes: {size}"
-    missing, wanting, failing = (step.text for step in report.steps[3:])
+    missing, wanting, supplied, failing = (step.text for step in report.steps[3:])
+    assert supplied == "size_bytes: 7"
     assert "no_such_module" in missing and "make demo TORCH=1" in missing and "190 MB" in missing
     assert "a smaller model" in wanting and "No such file" in failing
 
@@ -105,7 +120,7 @@ def test_the_plan_is_carried_out_as_far_as_it_goes_here(report):
 def test_a_person_can_repeat_each_step_by_hand(report):
     text = report.readable()
     assert "$ optimizing-resources triage_constraint --log-path train.log --script-path train.py" in text
-    assert (Path(report.folder) / "train.py").exists()
+    assert f"cd {report.folder}" in text and (Path(report.folder) / "train.py").exists()
 
 
 @pytest.mark.skipif("triage_constraint" not in load_tools(), reason="the tools it runs are not here yet")

@@ -104,6 +104,21 @@ async def test_progress_reaches_the_client(any_client):
     assert seen[:2] == [(1, 3, "step 1"), (2, 3, "step 2")]
 
 
+async def test_concurrent_calls_keep_their_progress_apart(client):
+    seen: dict[int, list[float]] = {5: [], 9: []}
+
+    async def work(steps):
+        async def note(done, total, message):
+            seen[steps].append(total)
+
+        await client.call_tool("count", {"steps": steps}, progress_callback=note)
+
+    async with anyio.create_task_group() as group:
+        for steps in seen:
+            group.start_soon(work, steps)
+    assert all(totals and set(totals) == {steps} for steps, totals in seen.items())
+
+
 async def test_every_prompt_leads_to_triage_first(client):
     prompts = {prompt.name: prompt for prompt in (await client.list_prompts()).prompts}
     assert set(prompts) == set(JOURNEYS)
