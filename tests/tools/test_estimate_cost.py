@@ -273,6 +273,13 @@ def test_spot_prices_seen_elsewhere_lie_in_the_band(name: str, seen: tuple[float
     assert line.low_usd <= seen[0] and seen[1] <= line.high_usd
 
 
+def test_every_option_of_the_caller_is_answered() -> None:
+    options = [{"name": f"m{i}", "usd_per_hour": 1 + i, "spot_usd_per_hour": 0.5 + i} for i in range(10)]
+    assert len(ask(training(hours=2), options).plans) == 20
+    report = ask(training(hours=2), options, deadline_hours=1)
+    assert len(report.infeasible) == report.infeasible_count == 20
+
+
 def test_a_search_of_the_catalog_shows_each_machine_once_and_a_plan_without_spot() -> None:
     report = ask(training(hours=10, memory_bytes=20 * 1024**3, checkpoint=CHECKPOINT))
     shown = [(plan.provider, plan.machine, plan.purchase) for plan in report.plans]

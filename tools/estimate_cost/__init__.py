@@ -6,12 +6,14 @@ resolve        the caller's options and the catalog's offers in one list
 train, serve, batch, running    the plans of one option for one kind of workload
 sizing, purchase    hours by machine count; on demand, by commitment, on spot
 interruptions, arrivals, queueing, rates, bands, speed    the formulas; sources in references/cost.md
-break_even, compare             crossings; feasible, cheapest first, tied
-report, skypilot, picture       the answer, a task file, a chart
+break_even, what_if, compare    crossings; changes of the work; feasible, cheapest first, tied
+report, answer, words           the Report and how it reads
+artifacts, skypilot, picture    a table, a task file, a chart
 command, refresh                `prices`: what is held, and newer prices from the providers
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from typing import Annotated
 
@@ -21,11 +23,12 @@ from .._catalog.prices import held
 from .._core.contract import Request, current_call, tool
 from .answer import EstimateCostReport
 from .batch import batch_plans
+from .break_even import crossings
 from .candidate import Candidate, Miss
 from .compare import compare
 from .measured import step_seconds_of
 from .option import Choice, Constraints, Option
-from .report import crossings, written
+from .report import written
 from .resolve import resolve
 from .running import running_machine, running_plans, today_plans
 from .serve import inference_plans
@@ -85,7 +88,8 @@ def estimate_cost(request: EstimateCostRequest) -> EstimateCostReport:
     found = list(_plans(workload, choices.kept, constraints, step_seconds, today))
     nobody_asked = "spot" not in constraints.model_fields_set
     comparison = compare(found, constraints, avoid_spot=isinstance(workload, Inference) and nobody_asked)
-    broken_even = crossings(workload, choices.kept, constraints, step_seconds, comparison, today)
+    cheapest = comparison.feasible[0].choice if comparison.feasible else None
+    broken_even = crossings(workload, choices.kept, constraints, step_seconds, cheapest, today)
     return written(workload, constraints, comparison, broken_even, choices.warnings, today)
 
 
@@ -102,10 +106,12 @@ def _plans(
     for choice in choices:
         workload = measured_on(asked, choice.measured)
         if isinstance(workload, Training):
-            yield from training_plans(workload, choice, constraints, step_seconds, today)
+            plans = training_plans(workload, choice, constraints, step_seconds, today)
         elif isinstance(workload, Inference):
-            yield from inference_plans(workload, choice, constraints, today)
+            plans = inference_plans(workload, choice, constraints, today)
         elif isinstance(workload, Batch):
-            yield from batch_plans(workload, choice, constraints, today)
+            plans = batch_plans(workload, choice, constraints, today)
         else:
-            yield from running_plans(workload, choice, constraints, today, runs_already=choice is running)
+            plans = running_plans(workload, choice, constraints, today, runs_already=choice is running)
+        held_here = choice.as_of is not None
+        yield from (replace(one, from_catalog=held_here) if isinstance(one, Miss) else one for one in plans)

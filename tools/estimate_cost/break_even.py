@@ -2,16 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import product
+from datetime import date
+from itertools import islice, product
 
 from .arrivals import DAY_SECONDS
+from .batch import batch_job
 from .interruptions import break_even_rate, expect
-from .option import Choice, billed_gb
+from .option import Choice, Constraints, billed_gb
 from .purchase import Job
 from .rates import rate_of, rhythm_of
 from .running import STOPPED, running_machine
 from .serve import handled_seconds, replicas_at
-from .workload import Batch, Inference, Running
+from .train import training_job
+from .workload import AnyWorkload, Batch, Inference, Running, Training, measured_on
+
+_MOST = 12  # in one answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,46 @@ class Crossing:
 def _by_use(pair: tuple[str, str], quantity: str, value: float, fixed_usd: float, note: str = "") -> Crossing:
     """The first is paid by use, the second costs `fixed_usd` however much it is used."""
     return Crossing(pair, quantity, value, lambda used: (fixed_usd * used / value, fixed_usd), note)
+
+
+def crossings(
+    workload: AnyWorkload,
+    choices: list[Choice],
+    constraints: Constraints,
+    step_seconds: float | None,
+    cheapest: Choice | None,
+    today: date,
+) -> list[Crossing]:
+    """The break-evens between the options that matter: the caller's, or the cheapest of the catalog."""
+    near = [one for one in choices if one.as_of is None or one is cheapest]
+    return list(islice(_crossings(workload, near, constraints, step_seconds, today), _MOST))
+
+
+def _crossings(
+    workload: AnyWorkload,
+    choices: list[Choice],
+    constraints: Constraints,
+    step_seconds: float | None,
+    today: date,
+) -> Iterator[Crossing]:
+    if isinstance(workload, Inference):
+        yield from service_crossings(workload, choices)
+    elif isinstance(workload, Running):
+        yield from running_crossings(workload, choices)
+        return
+    elif isinstance(workload, Batch):
+        yield from batch_crossings(workload, choices)
+    for choice in choices:
+        here = measured_on(workload, choice.measured)
+        if isinstance(here, Training | Batch) and constraints.spot == "allow" and choice.fees is None:
+            job = (
+                training_job(here, choice, constraints, step_seconds, today)
+                if isinstance(here, Training)
+                else batch_job(here, constraints, today)
+            )
+            if isinstance(job, Job):
+                yield from spot_crossing(job, choice)
+        yield from commitment_crossings(choice)
 
 
 def spot_crossing(job: Job, choice: Choice) -> Iterator[Crossing]:

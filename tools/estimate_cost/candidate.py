@@ -23,6 +23,7 @@ class Miss:
     why: str
     misses_by: float | None = None
     unit: str | None = None
+    from_catalog: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -94,6 +95,7 @@ def deadline_miss(one: Candidate, constraints: Constraints) -> Miss | None:
         f"takes {one.wall_hours:.4g} h, {over:.4g} h past the deadline of {constraints.deadline_hours:g} h",
         over,
         "hours",
+        one.choice.as_of is not None,
     )
 
 
@@ -108,4 +110,5 @@ def budget_miss(one: Candidate, constraints: Constraints) -> Miss | None:
         f"costs {one.usd:.2f} USD, {over:.2f} over; {constraints.budget_usd:g} USD pays for {share:.0%} of it",
         over,
         "usd",
+        one.choice.as_of is not None,
     )

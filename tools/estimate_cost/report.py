@@ -1,82 +1,30 @@
-"""The answer: the Report, its words, and its artifacts."""
+"""From a comparison to the Report."""
 
-import csv
-import io
 from collections.abc import Iterator
 from datetime import date
-from typing import Any
 
 from .._catalog.prices import held
 from .._core.contract import current_call
-from . import picture, skypilot
 from .answer import BreakEven, EstimateCostReport, Infeasible, Plan, PriceLine, WhatIf
 from .arrivals import ASSUMED_BURSTS
+from .artifacts import artifacts
 from .bands import EXACT, widest
-from .batch import batch_job
 from .break_even import (
     Crossing,
-    batch_crossings,
-    commitment_crossings,
-    running_crossings,
-    service_crossings,
-    spot_crossing,
 )
 from .candidate import Candidate, Miss
 from .compare import Comparison, reason
 from .energy import grams_co2, kwh_of
-from .option import Choice, Constraints
-from .purchase import Job
+from .option import Constraints
 from .rates import ASSUMED_PER_HOUR, ASSUMED_RESTART_SECONDS
 from .tables import price_folder
-from .train import training_job
 from .what_if import changes
-from .workload import AnyWorkload, Batch, Inference, Running, Training, measured_on
+from .workload import AnyWorkload, Batch, Inference, Training
 
-SHOWN = 6  # plans in the Report; all of them are in the artifact
+SHOWN = 6  # catalog machines in the Report; all of them are in the artifact
 _SHOWN_MISSES = 4
 NOT_INCLUDED = ["storage", "egress", "tax"]
 _CALLER = "stated by the caller"
-
-
-def crossings(
-    workload: AnyWorkload,
-    choices: list[Choice],
-    constraints: Constraints,
-    step_seconds: float | None,
-    comparison: Comparison,
-    today: date,
-) -> list[Crossing]:
-    """The break-evens between the options that matter: the caller's, or those of the plans shown."""
-    shown = [one.choice for one in comparison.feasible[:SHOWN]]
-    near = [c for c in choices if c.as_of is None or c in shown[:1]]
-    return list(_crossings(workload, near, constraints, step_seconds, today))[:SHOWN]
-
-
-def _crossings(
-    workload: AnyWorkload,
-    choices: list[Choice],
-    constraints: Constraints,
-    step_seconds: float | None,
-    today: date,
-) -> Iterator[Crossing]:
-    if isinstance(workload, Inference):
-        yield from service_crossings(workload, choices)
-    elif isinstance(workload, Running):
-        yield from running_crossings(workload, choices)
-        return
-    elif isinstance(workload, Batch):
-        yield from batch_crossings(workload, choices)
-    for choice in choices:
-        here = measured_on(workload, choice.measured)
-        if isinstance(here, Training | Batch) and constraints.spot == "allow" and choice.fees is None:
-            job = (
-                training_job(here, choice, constraints, step_seconds, today)
-                if isinstance(here, Training)
-                else batch_job(here, constraints, today)
-            )
-            if isinstance(job, Job):
-                yield from spot_crossing(job, choice)
-        yield from commitment_crossings(choice)
 
 
 def written(
@@ -90,8 +38,6 @@ def written(
     """The Report, with its artifacts stored where the workspace takes files."""
     best = comparison.recommended
     shown = [plan_of(one, workload, tie=one in comparison.tied) for one in telling(comparison)]
-    distinct = {miss.why: miss for miss in reversed(comparison.missed)}  # one region speaks for the others
-    distinct = dict(reversed(distinct.items()))
     report = EstimateCostReport(
         decision=best.name if best else None,
         decision_why=reason(comparison),
@@ -106,13 +52,13 @@ def written(
             WhatIf(change=c.change, usd=c.usd, saves_usd=c.saves_usd)
             for c in changes(workload, comparison.feasible)
         ],
-        infeasible=[_infeasible(miss) for miss in list(distinct.values())[:_SHOWN_MISSES]],
+        infeasible=[_infeasible(miss) for miss in _telling_misses(comparison.missed)],
         infeasible_count=len(comparison.missed),
         assumptions=list(_assumptions(workload, comparison)),
         warnings=warnings,
         sources=_sources(shown),
     )
-    return report.model_copy(update=_artifacts(report, comparison.feasible, best, broken_even, workload))
+    return report.model_copy(update=artifacts(report, comparison.feasible, best, broken_even, workload))
 
 
 def telling(comparison: Comparison) -> list[Candidate]:
@@ -120,16 +66,28 @@ def telling(comparison: Comparison) -> list[Candidate]:
 
     The recommended plan and the cheapest without interruptions are always among them.
     """
-    seen = set()
+    seen: set[object] = set()
     shown: list[Candidate] = []
     rest: list[Candidate] = []
     for one in comparison.feasible:
         key = (one.choice.provider, one.choice.machine, one.mode) if one.choice.as_of else id(one)
-        (rest if key in seen or len(shown) == SHOWN else shown).append(one)
+        left_out = one.choice.as_of is not None and (key in seen or len(seen) >= SHOWN)
+        (rest if left_out else shown).append(one)
         seen.add(key)
     calm = next((one for one in comparison.feasible if one.purchase != "spot"), None)
     wanted = [one for one in (comparison.recommended, calm) if one is not None and one in rest]
     return sorted([*shown, *dict.fromkeys(wanted)], key=comparison.feasible.index) if wanted else shown
+
+
+def _telling_misses(missed: list[Miss]) -> Iterator[Miss]:
+    """The caller's options all; of the catalog's a few, one region speaking for the others."""
+    seen: set[str] = set()
+    for miss in missed:
+        if not miss.from_catalog:
+            yield miss
+        elif miss.why not in seen and len(seen) < _SHOWN_MISSES:
+            seen.add(miss.why)
+            yield miss
 
 
 def plan_of(one: Candidate, workload: AnyWorkload, *, tie: bool) -> Plan:
@@ -247,65 +205,3 @@ def _sources(plans: list[Plan]) -> dict[str, str]:
         for name in sorted(names)
         if name in held_here
     }
-
-
-def _artifacts(
-    report: EstimateCostReport,
-    candidates: list[Candidate],
-    best: Candidate | None,
-    broken_even: list[Crossing],
-    workload: AnyWorkload,
-) -> dict[str, Any]:
-    workspace = current_call().workspace
-    if workspace.refusal:
-        return {
-            "warnings": [
-                *report.warnings,
-                "no chart and no task file: this server has no workspace (--workspace DIR)",
-            ]
-        }
-    stored: dict[str, str] = {}
-    if len(candidates) > len(report.plans):
-        stored["plans_path"] = str(workspace.store("plans.csv", _table(candidates)))
-    if report.plans:
-        chart = picture.chart(report.plans, broken_even, report.period)
-        stored["picture_path"] = str(workspace.store("cost.svg", chart.encode()))
-    task = skypilot.task(best, workload) if best else None
-    if task:
-        stored["skypilot_yaml_path"] = str(workspace.store("task.yaml", task.encode()))
-    return stored
-
-
-def _table(candidates: list[Candidate]) -> bytes:
-    """Every feasible plan as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        (
-            "name",
-            "purchase",
-            "accelerator",
-            "machines",
-            "expected_usd",
-            "low_usd",
-            "high_usd",
-            "wall_hours",
-            "expected_interruptions",
-            "saving_ratio",
-        )
-    )
-    for one in candidates:
-        writer.writerow(
-            (
-                one.name,
-                one.purchase,
-                one.choice.accelerator,
-                one.machines,
-                one.usd,
-                *one.range_usd(),
-                one.wall_hours,
-                one.interruptions,
-                one.saving_ratio,
-            )
-        )
-    return text.getvalue().encode()
