@@ -45,8 +45,7 @@ def percentile(values: list[float], share: float) -> float:
 
 def series_of(trace: Trace) -> Series:
     """The iterations of a trace: steps of the optimizer that leads, one after another."""
-    stepped = [step for step in trace.steps if step.optimizer >= 0]
-    leading = _leading(stepped or trace.steps)
+    leading = _leading(trace.steps)
     laps = [
         Lap(step, step.at - before.at, step.cpu_seconds - before.cpu_seconds)
         for before, step in zip(leading, leading[1:], strict=False)
@@ -68,12 +67,14 @@ def series_of(trace: Trace) -> Series:
 def _leading(steps: list[Step]) -> list[Step]:
     """Steps that close an iteration, each with the sums of everything since the one before.
 
-    Optimizers whose spans overlap work together (a GAN's two, one per parameter): the busiest of them counts, the last
+    Backward passes count as steps only where no optimizer ever stepped (updates by hand). Optimizers whose spans overlap work together (a GAN's two, one per parameter): the busiest of them counts, the last
     one to step in a tie. Optimizers that follow one another all count.
     """
     spans: dict[int, list[int]] = defaultdict(list)
+    by_hand = all(step.optimizer < 0 for step in steps)
     for place, step in enumerate(steps):
-        spans[step.optimizer].append(place)
+        if step.optimizer >= 0 or by_hand:
+            spans[step.optimizer].append(place)
     groups: list[list[int]] = []
     reach = -1
     for number in sorted(spans, key=lambda number: spans[number][0]):

@@ -12,7 +12,7 @@ import time
 import psutil
 from output import Output
 from sampling import COLUMNS, Sampler, machine_memory, open_gpus
-from tree import Tree, adopt_orphans, end_with_parent_gently
+from tree import Tree, end_with_parent_gently
 
 _POLL_SECONDS = 0.02
 _STOP_SECONDS = 15.0  # for a program that was stopped at its step limit to end by itself
@@ -33,7 +33,6 @@ def answer(request, progress):
     exit status, what ended the run, peaks, samples and the file with what it printed. No process is left running.
     """
     tree = Tree()
-    adopt_orphans()
     end_with_parent_gently(lambda *_: _abandon(tree))
     before = machine_memory()
     started = time.monotonic()

@@ -12,14 +12,6 @@ LINUX = sys.platform.startswith("linux")
 _GONE = (psutil.Error, OSError)
 
 
-def adopt_orphans():
-    """From now on a daemon that left its parent becomes a child of this process, so that it is found (Linux)."""
-    if LINUX:
-        import ctypes
-
-        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # 36 = PR_SET_CHILD_SUBREAPER
-
-
 def end_with_parent_gently(end):
     """When the server dies, this process gets SIGTERM instead of SIGKILL, and ends the run before itself."""
     signal.signal(signal.SIGTERM, end)
