@@ -7,7 +7,7 @@ outcome      how it ended                       metrics     quality figures
 conditions   what must be equal to compare      recording   from runs to a row of the ledger and a Report
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,22 +19,22 @@ from .outcome import Outcome
 
 
 class MeasureRunRequest(Request):
-    command: list[str] | None = Field(None, min_length=1, description='["python", "train.py", "--epochs", "1"]')
+    command: list[str] = Field([], description='["python", "train.py", "--epochs", "1"]')
     target: str | None = Field(None, description="Or a function to call for inference: file.py:function.")
     max_steps: int | None = Field(None, gt=0, description="Stop after so many optimizer steps (calls).")
     max_seconds: float = Field(600, gt=0, le=86400)
     memory_limit_bytes: int | None = Field(None, gt=0, description="Of host memory, over all its processes.")
     repeats: int | None = Field(None, ge=1, le=50, description="Default 1; 3 with `against`.")
-    against: list[str] | None = Field(None, min_length=1, description="A second command, run in turns.")
+    against: list[str] = Field([], description="A second command, run in turns.")
     metrics: dict[str, str] = Field({}, description="Name: regex with a group, or .json/.csv file it writes.")
     python: str | None = Field(None, description="Interpreter or virtual environment.")
     label: str = Field("", max_length=200)
 
     @model_validator(mode="after")
     def _one_thing_to_run(self) -> "MeasureRunRequest":
-        if (self.command is None) == (self.target is None):
+        if bool(self.command) == bool(self.target):
             raise ValueError("give either `command` or `target`")
-        if self.target is not None and self.against is not None:
+        if self.target and self.against:
             raise ValueError("`against` is a second command, for `command` only")
         return self
 
@@ -43,7 +43,9 @@ Percentiles = dict[Literal["p50", "p95"], float]
 
 
 class MeasureRunReport(Report):
-    id: str | None = Field(description="Of the row in the ledger; None when the run deleted the ledger's folder.")
+    id: str | None = Field(
+        description="Of the row in the ledger; None when the run deleted the ledger's folder."
+    )
     label: str = ""
     outcome: Outcome
     reason: str
@@ -61,16 +63,19 @@ class MeasureRunReport(Report):
     peak_gpu_bytes: int | None = None
     peak_gpu_reserved_bytes: int | None = None
     peak_gpu_device_bytes: int | None = None
-    loss: list[float] = []
+    loss: list[float] = Field([])
     loss_every: int = Field(1, description="`loss` holds the sum backpropagated in each such step.")
-    metrics: dict[str, float] = {}
-    causes: list[Cause] = []
+    metrics: dict[str, float] = Field({}, description="The last value of each.")
+    metric_series: dict[str, list[tuple[float, float]]] = Field(
+        {}, description="Seconds since the start, value."
+    )
+    causes: list[Cause] = Field([])
     calls: list[dict[str, Any]] = Field([], description="Of `target`: by batch size.")
-    repeats: list[dict[str, Any]] = []
+    repeats: list[dict[str, Any]] = Field([])
     against: dict[str, Any] | None = None
     python: str
     probe: str
-    notes: list[str] = []
+    notes: list[str] = Field([])
     output_path: str | None = None
     trace_path: str | None = None
     basis: Literal["measured"] = "measured"
@@ -79,31 +84,25 @@ class MeasureRunReport(Report):
         """Verdict, key figures, causes and what to do next."""
         lines = [f"{self.outcome}: {self.reason}. Ledger id {self.id}."]
         if self.step_seconds:
-            lines.append(
-                f"{self.steps} steps ({self.step_source}); step p50 {self.step_seconds['p50'] * 1e3:.4g} ms, "
-                f"p95 {self.step_seconds['p95'] * 1e3:.4g} ms (measured)."
-            )
-        lines.append(f"Peak host memory {human_bytes(self.peak_rss_bytes)}; {self.wall_seconds:.1f} s in all.")
-        if self.peak_gpu_bytes is not None:
-            lines.append(f"Peak GPU memory allocated by torch {human_bytes(self.peak_gpu_bytes)}.")
-        if self.data_wait_share is not None:
-            lines.append(f"Waiting for data: {self.data_wait_share:.1%} of the step time.")
-        lines += [f"{name}: {value:g}." for name, value in list(self.metrics.items())[:5]]
-        lines += [f"Cause: {cause.cause}: {cause.evidence}." for cause in self.causes[:3]]
-        lines += [f"Note: {note}." for note in self.notes[:3]]
-        lines.append(f"Output: {self.output_path}. Next: triage_constraint with measurement={self.id!r}, or one remedy and the same measurement again, then review_evidence.")
+            lines.append(f"Output: {self.output_path}.")
+        lines.append(
+            f"Next: triage_constraint with measurement={self.id!r}; or one remedy, the same measurement again, "
+            "and review_evidence over both ids."
+        )
         return "\n".join(lines)[:1500]
 
 
-@tool(effect="trains")
+@tool(effect="trains", positional=("command",))
 def measure_run(request: MeasureRunRequest) -> MeasureRunReport:
-    """Run a training or inference program unmodified, measure time, memory and causes of slowness, keep it in the ledger.
+    """Run a program unmodified and measure step time, memory and why it is slow; kept in the ledger.
 
-    A probe rides inside Python processes: optimizer steps, waiting for data, losses, memory. Other programs get figures
-    of the process tree. Stops at `max_steps`, `max_seconds` or a memory limit; nothing is left running. What the program
-    itself does to files is its own affair. Raises ToolError when it cannot be started.
+    A probe rides inside Python processes: optimizer steps, waiting for data, losses, memory. Other programs get
+    figures of the process tree. Stops at `max_steps`, `max_seconds` or a memory limit; nothing is left running. What
+    the program itself does to files is its own affair. Raises ToolError when it cannot be started.
     """
-    from .recording import measure  # the engine's side of the contract: reads nothing heavy, keeps this file short
+    from .recording import (
+        measure,
+    )  # the engine's side of the contract: reads nothing heavy, keeps this file short
 
     call = current_call()
     python = resolve_python(request.python, call.workspace)

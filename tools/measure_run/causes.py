@@ -1,8 +1,9 @@
 """Why a run is slow or grows: each cause with the evidence that shows it, or nothing.
 
-A threshold here is where a figure stops being explained by a healthy run; benchmarks/measure_causes.py shows both sides.
+A threshold is where a healthy run no longer explains the figure; benchmarks/measure_causes.py shows both sides.
 """
 
+import itertools
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -74,12 +75,16 @@ def _data(series: Series, usage: dict[str, Any]) -> Cause | None:
     else:
         how = "waiting without computing: slow storage, network or sleep in the data set"
     return Cause(
-        cause="data_loader_bound", share=round(share, 3), evidence=f"{share:.0%} of the step time goes to the DataLoader: {how}"
+        cause="data_loader_bound",
+        share=round(share, 3),
+        evidence=f"{share:.0%} of the step time goes to the DataLoader: {how}",
     )
 
 
 def _gap(series: Series) -> Cause | None:
-    gaps = [max(0.0, (lap.step.gap_seconds or 0.0) - lap.step.sync_seconds) / lap.seconds for lap in series.laps]
+    gaps = [
+        max(0.0, (lap.step.gap_seconds or 0.0) - lap.step.sync_seconds) / lap.seconds for lap in series.laps
+    ]
     share = percentile(gaps, 0.5)
     if share < _GAP:
         return None
@@ -137,7 +142,7 @@ def _growth(values: list[int]) -> float:
     half = len(values) // 2
     first = (values[half] - values[0]) / half
     second = (values[-1] - values[half]) / (len(values) - 1 - half)
-    rises = sum(later > earlier for earlier, later in zip(values, values[1:], strict=False)) / (len(values) - 1)
+    rises = sum(later > earlier for earlier, later in itertools.pairwise(values)) / (len(values) - 1)
     steady = second > 0.5 * first > 0 and rises > 0.5
     grown = values[-1] - values[0]
     return grown / (len(values) - 1) if steady and grown > max(_LEAK_BYTES, 0.02 * values[0]) else 0.0

@@ -19,6 +19,7 @@ _ENVIRONMENT = re.compile(
 )
 _SEED = re.compile(r"--?(?:random[-_]|manual[-_])?seed(?:=(.+))?", re.IGNORECASE)
 _SECRET = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
+_LINES = 3000  # of a script, kept as hashes: enough to know a revision of it
 _HASHED_BYTES = 64 * 1024**2  # a larger data file is known by its size and time
 
 
@@ -35,8 +36,10 @@ def conditions_of(launch: Launch, trace: Trace, samples: int | None) -> dict[str
         "versions": {"python": start.get("python"), "torch": torch.get("version")},
         "python": str(launch.python),
         "git": _git(launch.cwd),
-        "environment": {name: value for name, value in sorted(os.environ.items()) if _ENVIRONMENT.fullmatch(name)},
-        "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "environment": {
+            name: value for name, value in sorted(os.environ.items()) if _ENVIRONMENT.fullmatch(name)
+        },
+        "load_per_core": round(os.getloadavg()[0] / usable_cores(), 2) if hasattr(os, "getloadavg") else None,
     }
 
 
@@ -109,7 +112,12 @@ def _script(path: Path | None) -> dict[str, Any] | None:
     if path is None or not path.is_file():
         return None
     content = path.read_bytes()
-    return {"path": str(path), "sha256": hashlib.sha256(content).hexdigest()}
+    lines = sorted({line.strip() for line in content.splitlines() if line.strip()})
+    return {
+        "path": str(path),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "lines": [hashlib.sha256(line).hexdigest()[:8] for line in lines[:_LINES]],
+    }
 
 
 def _git(folder: Path) -> str | None:

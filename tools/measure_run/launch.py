@@ -51,7 +51,9 @@ def _program(name: str, cwd: Path, path: str) -> str:
     found = shutil.which(name, path=path) if os.sep not in name else shutil.which(str(cwd / name))
     if found is None:
         raise ToolError(
-            "Command not found", saw=name, try_next='its full path, or ["python", "script.py", ...] as a list of words'
+            "Command not found",
+            saw=name,
+            try_next='its full path, or ["python", "script.py", ...] as a list of words',
         )
     return found
 

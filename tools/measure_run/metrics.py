@@ -9,6 +9,7 @@ from typing import Any
 from .._core.errors import ToolError
 
 _SUFFIXES = {".json", ".jsonl", ".csv"}
+_KEPT = 50
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
@@ -21,23 +22,28 @@ def split_metrics(metrics: dict[str, str], folder: Path) -> tuple[dict[str, str]
             re.compile(pattern)
         except re.error as error:
             raise ToolError(
-                f"The pattern of metric {name!r} is no regular expression", saw=f"{pattern}: {error}", try_next=r"acc: ([\d.]+)"
+                f"The pattern of metric {name!r} is no regular expression",
+                saw=f"{pattern}: {error}",
+                try_next=r"acc: ([\d.]+)",
             ) from error
     return patterns, files
 
 
-def values_of(found: dict[str, list[str]], files: dict[str, Path], folder: Path) -> dict[str, float]:
-    """The last value of each metric; one that was never seen is left out."""
-    values = {}
+def series_found(found: dict[str, list[tuple[float, str]]]) -> dict[str, list[tuple[float, float]]]:
+    """The numbers that each pattern found, with their times, thinned to at most 50; the last one always stays."""
+    series = {}
     for name, texts in found.items():
-        numbers = [match.group() for text in texts if (match := _NUMBER.search(text))]
+        numbers = [(round(at, 3), float(m.group())) for at, text in texts if (m := _NUMBER.search(text))]
         if numbers:
-            values[name] = float(numbers[-1])
-    for name, path in files.items():
-        number = _from_file(name, path) if path.is_file() else None
-        if number is not None:
-            values[name] = number
-    return values
+            every = -(-len(numbers) // _KEPT)
+            series[name] = numbers[::-every][::-1]
+    return series
+
+
+def read_files(files: dict[str, Path]) -> dict[str, float]:
+    """The last value of each metric that a file holds; one that it does not hold is left out."""
+    values = {name: _from_file(name, path) for name, path in files.items() if path.is_file()}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _from_file(name: str, path: Path) -> float | None:
@@ -54,5 +60,7 @@ def _from_file(name: str, path: Path) -> float | None:
         return float(having[-1]) if having else None
     except (ValueError, TypeError) as error:
         raise ToolError(
-            f"Metric {name!r} cannot be read", saw=f"{path.name}: {error}", try_next="a JSON object or CSV column of that name"
+            f"Metric {name!r} cannot be read",
+            saw=f"{path.name}: {error}",
+            try_next="a JSON object or CSV column of that name",
         ) from error

@@ -24,14 +24,23 @@ _STALLED = 5  # times its longest step: then the program hangs
 
 
 def outcome_of(
-    usage: dict[str, Any], trace: Trace, series: Series, tail: str, *, max_steps: int | None, limit_bytes: int | None
+    usage: dict[str, Any],
+    trace: Trace,
+    series: Series,
+    tail: str,
+    *,
+    max_steps: int | None,
+    limit_bytes: int | None,
 ) -> tuple[Outcome, str]:
     """The outcome and the reason. `tail` is the end of what the program printed."""
     steps = f"after {series.steps} steps" if series.steps else "before any training step"
     ended_by = usage["ended_by"]
     if ended_by == "memory":
         seen = human_bytes(usage["peak_seen_bytes"])
-        return "out_of_memory", f"Ended {steps} at {seen} of host memory, over the limit of {human_bytes(limit_bytes or 0)}"
+        return (
+            "out_of_memory",
+            f"Ended {steps} at {seen} of host memory, over the limit of {human_bytes(limit_bytes or 0)}",
+        )
     if ended_by == "machine_memory":
         seen = human_bytes(usage["peak_seen_bytes"])
         return "out_of_memory", f"Ended {steps} at {seen} of host memory, before the machine itself ran out"
@@ -61,7 +70,10 @@ def _by_itself(
     said = " ".join(f"{raised.get('kind', '')}: {raised['text']}".split()) if raised else _last_line(tail)
     if code == 0:
         if max_steps and not series.steps:
-            return "never_stepped", "It ended by itself without an optimizer step or backward pass that the probe could see"
+            return (
+                "never_stepped",
+                "It ended by itself without an optimizer step or backward pass that the probe could see",
+            )
         return "finished", f"It ended by itself {steps}" if series.steps else "It ended by itself"
     if any(sign in said for sign in _OOM_SIGNS) or any(sign in tail for sign in _OOM_SIGNS):
         return "out_of_memory", f"Out of memory {steps}: {said}"[:400]

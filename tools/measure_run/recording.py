@@ -12,7 +12,6 @@ from . import MeasureRunReport, MeasureRunRequest
 from .causes import data_wait_share, find_causes, samples_per_step
 from .conditions import conditions_of, device_name, usable_cores, workload_hash
 from .launch import Launch, prepare
-from .outcome import Outcome
 from .series import percentile
 from .taking import Taken, take
 
@@ -25,7 +24,8 @@ def measure(request: MeasureRunRequest, workspace: Workspace, python: Path) -> M
     assert request.command
     commands = [request.command, *([request.against] if request.against else [])]
     launches = [
-        prepare(command, python=python, cwd=workspace.root, max_steps=request.max_steps) for command in commands
+        prepare(command, python=python, cwd=workspace.root, max_steps=request.max_steps)
+        for command in commands
     ]
     repeats = request.repeats or (_AGAINST_REPEATS if request.against else 1)
     taken: list[list[Taken]] = [[] for _ in launches]
@@ -33,7 +33,10 @@ def measure(request: MeasureRunRequest, workspace: Workspace, python: Path) -> M
         order = list(zip(launches, taken, strict=True))
         for launch, runs in order if turn % 2 == 0 else reversed(order):
             runs.append(_take(request, launch, workspace))
-    reports = [_keep(request, launch, runs, workspace) for launch, runs in zip(launches, taken, strict=True)]
+    turns = new_id() if len(launches) > 1 else None  # what was run in turns is compared turn by turn
+    reports = [
+        _keep(request, launch, runs, workspace, turns) for launch, runs in zip(launches, taken, strict=True)
+    ]
     if len(reports) == 1:
         return reports[0]
     return reports[0].model_copy(update={"against": _beside(reports[1])})
@@ -51,15 +54,19 @@ def _take(request: MeasureRunRequest, launch: Launch, workspace: Workspace) -> T
 
 def _beside(report: MeasureRunReport) -> dict[str, Any]:
     return report.model_dump(
-        mode="json", include={"id", "outcome", "steps", "step_seconds", "peak_rss_bytes", "metrics", "repeats"}
+        mode="json",
+        include={"id", "outcome", "steps", "step_seconds", "peak_rss_bytes", "metrics", "repeats"},
     )
 
 
-def _keep(request: MeasureRunRequest, launch: Launch, runs: list[Taken], workspace: Workspace) -> MeasureRunReport:
+def _keep(
+    request: MeasureRunRequest, launch: Launch, runs: list[Taken], workspace: Workspace, turns: str | None
+) -> MeasureRunReport:
     """The Report of one command's runs, after it became a row of the ledger."""
     main = _typical(runs)
     samples = samples_per_step(main.trace, main.series)
     conditions = conditions_of(launch, main.trace, samples)
+    conditions["turns"] = turns
     conditions["memory_limit_bytes"] = request.memory_limit_bytes
     conditions["max_steps"] = request.max_steps
     report = _report(request, launch, runs, main, samples)
@@ -95,7 +102,9 @@ def _typical(runs: list[Taken]) -> Taken:
     wrong = [run for run in runs if run.outcome not in ("finished", "stopped_at_limit")]
     if wrong:
         return wrong[0]
-    return sorted(runs, key=lambda run: (run.step_seconds or {"p50": run.usage["seconds"]})["p50"])[len(runs) // 2]
+    return sorted(runs, key=lambda run: (run.step_seconds or {"p50": run.usage["seconds"]})["p50"])[
+        len(runs) // 2
+    ]
 
 
 def _report(
@@ -114,9 +123,11 @@ def _report(
         exit_code=usage["exit_code"],
         steps=series.steps,
         step_source=_source(main),
-        step_seconds={name: float(f"{value:.6g}") for name, value in seconds.items()} if seconds else None,  # type: ignore[misc]
+        step_seconds={name: float(f"{value:.6g}") for name, value in seconds.items()} if seconds else None,
         samples_per_step=samples,
-        samples_per_second=round(samples / statistics.fmean(series.seconds), 3) if samples and seconds else None,
+        samples_per_second=round(samples / statistics.fmean(series.seconds), 3)
+        if samples and seconds
+        else None,
         wall_seconds=round(usage["seconds"], 3),
         cpu_cores_used=_cores_used(main),
         gpu_utilization_percent=_utilization(gpu),
@@ -127,6 +138,7 @@ def _report(
         loss=[float(f"{loss:.6g}") for loss in series.losses[::every] if loss is not None],
         loss_every=every,
         metrics=main.metrics,
+        metric_series=main.metric_series,
         causes=find_causes(trace, series, usage, usable_cores()),
         repeats=[_repeat(run) for run in runs] if len(runs) > 1 else [],
         python=str(launch.python),
@@ -184,6 +196,7 @@ def _repeat(run: Taken) -> dict[str, Any]:
         "wall_seconds": round(run.usage["seconds"], 3),
         "peak_rss_bytes": run.peak_rss_bytes,
         "metrics": run.metrics,
+        "metric_series": run.metric_series,
     }
 
 
@@ -197,13 +210,16 @@ def _figures(runs: list[Taken], samples: int | None) -> list[Figure]:
         "peak_rss_bytes": ("bytes", [r.peak_rss_bytes for r in runs]),
         "peak_gpu_bytes": ("bytes", [r.peak_gpu_allocated_bytes for r in runs]),
         "data_wait_share": ("1", [data_wait_share(r.series) for r in runs]),
-        "final_loss": ("1", [next((v for v in reversed(r.series.losses) if v is not None), None) for r in runs]),
+        "final_loss": (
+            "1",
+            [next((v for v in reversed(r.series.losses) if v is not None), None) for r in runs],
+        ),
     }
     for name in sorted({name for run in runs for name in run.metrics}):
         columns[f"metric:{name}"] = ("1", [run.metrics.get(name) for run in runs])
     figures = []
     for metric, (unit, column) in columns.items():
-        values = [value for value in column if value is not None]
+        values = [float(value) for value in column if value is not None]
         if values:
             figures.append(
                 Figure(
@@ -213,6 +229,7 @@ def _figures(runs: list[Taken], samples: int | None) -> list[Figure]:
                     repeats=len(values),
                     low=min(values),
                     high=max(values),
+                    singles=values,
                 )
             )
     return figures

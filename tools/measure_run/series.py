@@ -1,5 +1,6 @@
 """Step times from a trace: which steps count, what is warm-up, and their percentiles."""
 
+import itertools
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -48,7 +49,7 @@ def series_of(trace: Trace) -> Series:
     leading = _leading(trace.steps)
     laps = [
         Lap(step, step.at - before.at, step.cpu_seconds - before.cpu_seconds)
-        for before, step in zip(leading, leading[1:], strict=False)
+        for before, step in itertools.pairwise(leading)
     ]
     warm = laps[min(_WARM_UP, max(1, len(laps) // 5)) :] or laps
     plain = [lap for lap in warm if not lap.step.evaluations]
@@ -67,8 +68,9 @@ def series_of(trace: Trace) -> Series:
 def _leading(steps: list[Step]) -> list[Step]:
     """Steps that close an iteration, each with the sums of everything since the one before.
 
-    Backward passes count as steps only where no optimizer ever stepped (updates by hand). Optimizers whose spans overlap work together (a GAN's two, one per parameter): the busiest of them counts, the last
-    one to step in a tie. Optimizers that follow one another all count.
+    Backward passes count as steps only where no optimizer ever stepped (updates by hand). Optimizers whose spans
+    overlap work together (a GAN's two, one per parameter): the busiest of them counts, the last one to step in a
+    tie. Optimizers that follow one another all count.
     """
     spans: dict[int, list[int]] = defaultdict(list)
     by_hand = all(step.optimizer < 0 for step in steps)

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._core.worker import Limits, run
 from .launch import Launch, own_python
-from .metrics import split_metrics, values_of
+from .metrics import read_files, series_found, split_metrics
 from .outcome import Outcome, outcome_of
 from .series import Series, percentile, series_of
 from .trace import Trace, read_trace
@@ -28,17 +28,20 @@ class Taken:
     series: Series
     printed: bytes
     metrics: dict[str, float]
+    metric_series: dict[str, list[tuple[float, float]]]
     calls: list[dict[str, Any]]
 
     @property
     def peak_rss_bytes(self) -> int:
-        """Of the process tree: the kernel's own mark for one process, the largest sum of proportional shares for several.
+        """The kernel's own mark for one process, the largest sum of proportional shares for several.
 
         The kernel lets a child start with the mark of its parent, so a mark below the supervisor's own size is its.
         """
         usage = self.usage
         kernel = usage["max_rss_bytes"] if usage["max_rss_bytes"] > 1.02 * usage["own_rss_bytes"] else 0
-        return max(kernel, usage["peak_process_bytes"], usage["peak_tree_bytes"]) or int(usage["peak_seen_bytes"])
+        return max(kernel, usage["peak_process_bytes"], usage["peak_tree_bytes"]) or int(
+            usage["peak_seen_bytes"]
+        )
 
     @property
     def peak_gpu_allocated_bytes(self) -> int | None:
@@ -84,8 +87,9 @@ def take(
     outcome, reason = outcome_of(
         usage, trace, series, tail, max_steps=max_steps, limit_bytes=memory_limit_bytes
     )
-    found = values_of(usage.pop("values"), files, launch.cwd)
-    return Taken(outcome, reason, usage, trace, series, printed, found, [])
+    found = series_found(usage.pop("values"))
+    last = {**{name: values[-1][1] for name, values in found.items()}, **read_files(files)}
+    return Taken(outcome, reason, usage, trace, series, printed, last, found, [])
 
 
 def with_calls(taken: Taken, calls: list[dict[str, Any]]) -> Taken:

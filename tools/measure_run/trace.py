@@ -42,7 +42,9 @@ class Trace:
     """The events of one process."""
 
     steps: list[Step] = field(default_factory=list)
-    forwards: list[tuple[float, float]] = field(default_factory=list)  # (started, seconds), before any training
+    forwards: list[tuple[float, float]] = field(
+        default_factory=list
+    )  # (started, seconds), before any training
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)  # by event; the first of each kind
     optimizers: list[dict[str, Any]] = field(default_factory=list)
     processes: int = 0  # that had a probe
@@ -52,7 +54,9 @@ def read_trace(events: Path) -> Trace:
     """The trace of rank 0; of several such processes, the one with the most steps."""
     traces = [_read(path) for path in sorted(events.glob("*.jsonl"))]
     first = [trace for trace in traces if trace.facts["start"]["rank"] == "0"] or traces
-    best = max(first, key=lambda trace: (len(trace.steps), len(trace.forwards), len(trace.facts)), default=Trace())
+    best = max(
+        first, key=lambda trace: (len(trace.steps), len(trace.forwards), len(trace.facts)), default=Trace()
+    )
     best.processes = len(traces)
     return best
 

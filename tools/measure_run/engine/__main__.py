@@ -39,7 +39,7 @@ def answer(request, progress):
     try:
         child = _start(request, started + request["max_seconds"])
     except OSError as error:
-        saw = "%s: %s" % (request["command"][0], error.strerror)
+        saw = "{}: {}".format(request["command"][0], error.strerror)
         return {"refused": {"problem": "The command does not start", "saw": saw, "try_next": "its full path"}}
     tree.main = child.pid
     output = Output(child.stdout, request["patterns"])
@@ -159,7 +159,9 @@ class Supervision:
         self._check_memory(now)
         if now > self._told_at + 1:
             self._told_at = now
-            self._progress(now - self._started, request["max_seconds"], "seconds of %s" % request["command"][0])
+            self._progress(
+                now - self._started, request["max_seconds"], "seconds of {}".format(request["command"][0])
+            )
             if psutil.disk_usage(request["events"]).free < _DISK_RESERVE_BYTES:
                 raise Ended("disk")
 
@@ -173,5 +175,3 @@ class Supervision:
             raise Ended("memory")
         if psutil.virtual_memory().available < self._reserve_bytes:
             raise Ended("machine_memory")
-
-

@@ -3,6 +3,7 @@
 import collections
 import re
 import threading
+import time
 
 HEAD_BYTES = 256 * 1024
 TAIL_BYTES = 768 * 1024
@@ -21,6 +22,7 @@ class Output(threading.Thread):
         self._tail = collections.deque()
         self._tail_bytes = 0
         self._rest = b""
+        self._began = time.monotonic()
         self.bytes = 0
         self.values = {name: [] for name in patterns}
 
@@ -58,4 +60,6 @@ class Output(threading.Thread):
                 for match in pattern.finditer(line):
                     if len(self.values[name]) < _VALUES:
                         found = match.group(1) if pattern.groups else match.group(0)
-                        self.values[name].append(found.decode("utf-8", "replace"))
+                        self.values[name].append(
+                            (time.monotonic() - self._began, found.decode("utf-8", "replace"))
+                        )

@@ -10,7 +10,15 @@ _SHARE = 50  # a sample may cost a fiftieth of the time to the next one
 _KEPT = 4000  # then every second sample goes, and they are taken half as often
 
 # The columns of a sample.
-COLUMNS = ("at", "proportional_bytes", "swapped_bytes", "cpu_seconds", "ran_seconds", "waited_seconds", "processes")
+COLUMNS = (
+    "at",
+    "proportional_bytes",
+    "swapped_bytes",
+    "cpu_seconds",
+    "ran_seconds",
+    "waited_seconds",
+    "processes",
+)
 
 
 class Sampler:

@@ -48,7 +48,7 @@ class Tree:
         shares = 0
         for pid in self.members:
             with contextlib.suppress(*_GONE):
-                for line in _read("/proc/%d/smaps_rollup" % pid).splitlines():
+                for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
                     if line.startswith("Pss:"):
                         shares += int(line.split()[1]) * 1024
         return shares if LINUX else None
@@ -58,7 +58,7 @@ class Tree:
         marks = {}
         for pid in self.members if LINUX else ():
             with contextlib.suppress(*_GONE):
-                lines = dict(line.split(":", 1) for line in _read("/proc/%d/status" % pid).splitlines())
+                lines = dict(line.split(":", 1) for line in _read(f"/proc/{pid}/status").splitlines())
                 if "VmHWM" in lines:  # a zombie has none
                     marks[pid] = tuple(int(lines[name].split()[0]) * 1024 for name in ("VmHWM", "VmSwap"))
         return marks
@@ -76,8 +76,8 @@ class Tree:
         times = {}
         for pid in self.members if LINUX else ():
             with contextlib.suppress(*_GONE):
-                for thread in os.listdir("/proc/%d/task" % pid):
-                    ran, waited, _ = _read("/proc/%d/task/%s/schedstat" % (pid, thread)).split()
+                for thread in os.listdir(f"/proc/{pid}/task"):
+                    ran, waited, _ = _read(f"/proc/{pid}/task/{thread}/schedstat").split()
                     times[int(thread)] = (int(ran) / 1e9, int(waited) / 1e9)
         return times
 
@@ -105,7 +105,11 @@ class Tree:
         """Collect adopted orphans that have ended; the command itself is waited for elsewhere."""
         for pid, member in list(self.members.items()):
             with contextlib.suppress(*_GONE):
-                if member.status() == psutil.STATUS_ZOMBIE and member.ppid() == self._own.pid and pid != self.main:
+                if (
+                    member.status() == psutil.STATUS_ZOMBIE
+                    and member.ppid() == self._own.pid
+                    and pid != self.main
+                ):
                     os.waitpid(pid, os.WNOHANG)
 
     main = None

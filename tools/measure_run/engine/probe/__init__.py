@@ -54,7 +54,7 @@ def start():
     seen = sys.excepthook
 
     def note_exception(kind, error, trace):
-        record.note("exception", kind="%s.%s" % (kind.__module__, kind.__qualname__), text=str(error)[:500])
+        record.note("exception", kind=f"{kind.__module__}.{kind.__qualname__}", text=str(error)[:500])
         seen(kind, error, trace)
 
     def hook(torch):

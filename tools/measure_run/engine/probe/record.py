@@ -66,10 +66,16 @@ class Record:
     def flush(self, now):
         """Hand everything noted so far to the kernel."""
         if self._file is None:
-            path = os.path.join(self._folder, "%d.jsonl" % os.getpid())
+            path = os.path.join(self._folder, f"{os.getpid()}.jsonl")
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            rank = next((os.environ[n] for n in ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID") if n in os.environ), "0")
-            start = ["start", {"pid": os.getpid(), "rank": rank, "argv": sys.argv[:20], "python": sys.version.split()[0]}]
+            rank = next(
+                (os.environ[n] for n in ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID") if n in os.environ),
+                "0",
+            )
+            start = [
+                "start",
+                {"pid": os.getpid(), "rank": rank, "argv": sys.argv[:20], "python": sys.version.split()[0]},
+            ]
             os.write(self._file, (json.dumps(start) + "\n").encode())
         lines, self._pending, self._flushed = self._pending, [], now
         os.write(self._file, "".join(line + "\n" for line in lines).encode())

@@ -18,6 +18,7 @@ except ImportError:  # Windows
     resource = None
 
 _SYNCS = ("item", "tolist", "__bool__", "__float__", "__int__", "__index__")
+_STATM = "/proc/self/statm"
 _COPIES = ("to", "cuda")
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
@@ -80,14 +81,16 @@ class Hooks:
         self.steps = self.all_backwards = 0
         self.inside = False  # a DataLoader, or a forward pass that is being timed
         self.sums = Sums(time.perf_counter(), time.thread_time())
-        self.statm = open("/proc/self/statm", "rb", buffering=0) if os.path.exists("/proc/self/statm") else None
+        self.statm = os.open(_STATM, os.O_RDONLY) if os.path.exists(_STATM) else None
 
     def install(self):
         """Hook this process's torch."""
         torch = self.torch
         from torch.optim import optimizer
 
-        self.record.note("torch", version=str(torch.__version__), cuda=torch.version.cuda, threads=torch.get_num_threads())
+        self.record.note(
+            "torch", version=str(torch.__version__), cuda=torch.version.cuda, threads=torch.get_num_threads()
+        )
         if not hasattr(optimizer, "register_optimizer_step_post_hook"):
             self.record.note("unsupported", why="torch is older than 2.0")
             return
@@ -102,7 +105,9 @@ class Hooks:
         if torch.cuda.is_available():
             for name in _COPIES:
                 setattr(torch.Tensor, name, self.around_copy(getattr(torch.Tensor, name)))
-        self.first_forward = torch.nn.modules.module.register_module_forward_pre_hook(self.before_first_forward)
+        self.first_forward = torch.nn.modules.module.register_module_forward_pre_hook(
+            self.before_first_forward
+        )
         import atexit
 
         atexit.register(self.at_exit)
@@ -352,7 +357,7 @@ class Hooks:
     def process_figures(self):
         anonymous = faults = None
         if self.statm is not None:
-            _, resident, shared = os.pread(self.statm.fileno(), 200, 0).split()[:3]
+            _, resident, shared = os.pread(self.statm, 200, 0).split()[:3]
             anonymous = (int(resident) - int(shared)) * _PAGE
         if resource is not None:
             faults = resource.getrusage(resource.RUSAGE_SELF).ru_majflt
@@ -384,7 +389,10 @@ class Hooks:
             "end",
             steps=self.steps,
             threads=self.torch.get_num_threads(),
-            sites=[["%s:%d" % (os.path.basename(code.co_filename), line), count] for (code, line), count in busiest],
+            sites=[
+                [f"{os.path.basename(code.co_filename)}:{line}", count]
+                for (code, line), count in busiest
+            ],
             losses=[[step, float(loss)] for step, loss in self.late_losses],
             gpu_peaks=self.gpu_peaks(),
         )
@@ -394,7 +402,7 @@ def first_tensor(torch, batch, depth=3):
     """The first tensor in a batch of any nesting, else None."""
     if isinstance(batch, torch.Tensor):
         return batch
-    if depth and isinstance(batch, dict) or hasattr(batch, "data") and isinstance(batch.data, dict):
+    if (depth and isinstance(batch, dict)) or (hasattr(batch, "data") and isinstance(batch.data, dict)):
         batch = list((batch if isinstance(batch, dict) else batch.data).values())
     if depth and isinstance(batch, (list, tuple)):
         for item in batch[:8]:
