@@ -19,21 +19,25 @@ from .outcome import Outcome
 
 
 class MeasureRunRequest(Request):
-    command: list[str] = Field([], description='["python", "train.py", "--epochs", "1"]')
-    target: str | None = Field(None, description="Or a function to call for inference: file.py:function.")
-    max_steps: int | None = Field(None, gt=0, description="Stop after so many optimizer steps (calls).")
-    max_seconds: float = Field(600, gt=0, le=86400)
-    memory_limit_bytes: int | None = Field(None, gt=0, description="Of host memory, over all its processes.")
-    repeats: int | None = Field(None, ge=1, le=50, description="Default 1; 3 with `against`.")
-    against: list[str] = Field([], description="A second command, run in turns.")
-    metrics: dict[str, str] = Field({}, description="Name: regex with a group, or .json/.csv file it writes.")
-    python: str | None = Field(None, description="Interpreter or virtual environment.")
-    label: str = Field("", max_length=200)
+    command: list[str] = Field([], description='["python", "train.py"]')
+    target: str | None = Field(None, description="Or file.py:function to call, for inference.")
+    batch_sizes: list[int] = Field([1], description="For its batch_size.")
+    threads: list[int] = Field([])
+    max_steps: int | None = Field(None, gt=0, description="Optimizer steps (calls).")
+    max_seconds: float = Field(600, gt=0)
+    memory_limit_bytes: int | None = Field(None, gt=0, description="Host memory of all its processes.")
+    repeats: int | None = Field(None, ge=1, description="3 with `against`.")
+    against: list[str] = Field([], description="Second command, in turns.")
+    metrics: dict[str, str] = Field({}, description="Name: regex or .json/.csv file.")
+    python: str | None = None
+    label: str = ""
 
     @model_validator(mode="after")
     def _one_thing_to_run(self) -> "MeasureRunRequest":
         if bool(self.command) == bool(self.target):
             raise ValueError("give either `command` or `target`")
+        if any(number < 1 for number in [*self.batch_sizes, *self.threads]) or not self.batch_sizes:
+            raise ValueError("`batch_sizes` and `threads` are positive numbers")
         if self.target and self.against:
             raise ValueError("`against` is a second command, for `command` only")
         return self

@@ -25,10 +25,10 @@ _HASHED_BYTES = 64 * 1024**2  # a larger data file is known by its size and time
 
 def conditions_of(launch: Launch, trace: Trace, samples: int | None) -> dict[str, Any]:
     """Everything that might explain a difference between two runs, as it is kept in the ledger."""
-    words, seed = _without_seed(launch.command)
+    words, seed = _without_seed(launch.words)
     start, torch = trace.facts.get("start", {}), trace.facts.get("torch", {})
     return {
-        "command": [_redacted(word) for word in launch.command],
+        "command": [_redacted(word) for word in launch.words],
         "script": _script(launch.script),
         "workload": _workload(launch, words),
         "seed": seed,

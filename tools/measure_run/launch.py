@@ -21,6 +21,7 @@ class Launch:
     environment: dict[str, str]
     python: Path
     script: Path | None  # the program's own file, where the command names one
+    words: list[str]  # the command as the ledger keeps it
 
 
 def prepare(command: list[str], *, python: Path, cwd: Path, max_steps: int | None) -> Launch:
@@ -44,7 +45,7 @@ def prepare(command: list[str], *, python: Path, cwd: Path, max_steps: int | Non
         ),
         "OPTIMIZING_RESOURCES_MAX_STEPS": str(max_steps or 0),
     }
-    return Launch(command, cwd, environment, python, script)
+    return Launch(command, cwd, environment, python, script, command)
 
 
 def _program(name: str, cwd: Path, path: str) -> str:

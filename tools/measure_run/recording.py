@@ -6,14 +6,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from .._core.errors import ToolError
 from .._core.ledger import Figure, Run, append, ledger_path, new_id, now, open_ledger
 from .._core.workspace import Workspace
 from . import MeasureRunReport, MeasureRunRequest
+from .calling import split_target, take_calls
 from .causes import data_wait_share, find_causes, samples_per_step
 from .conditions import conditions_of, device_name, usable_cores, workload_hash
 from .launch import Launch, prepare
 from .series import percentile
 from .taking import Taken, take
+from .trace import Trace
 
 _LOSSES = 100  # in the Report; the trace has all
 _AGAINST_REPEATS = 3
@@ -21,7 +24,9 @@ _AGAINST_REPEATS = 3
 
 def measure(request: MeasureRunRequest, workspace: Workspace, python: Path) -> MeasureRunReport:
     """Run what is asked, in turns with `against`, and keep each command's runs under one id."""
-    assert request.command
+    if request.target:
+        launch, runs = _take_target(request, workspace, python)
+        return _keep(request, launch, runs, workspace, None)
     commands = [request.command, *([request.against] if request.against else [])]
     launches = [
         prepare(command, python=python, cwd=workspace.root, max_steps=request.max_steps)
@@ -32,7 +37,7 @@ def measure(request: MeasureRunRequest, workspace: Workspace, python: Path) -> M
     for turn in range(repeats):
         order = list(zip(launches, taken, strict=True))
         for launch, runs in order if turn % 2 == 0 else reversed(order):
-            runs.append(_take(request, launch, workspace))
+            runs.append(_take(request, launch, workspace, python))
     turns = new_id() if len(launches) > 1 else None  # what was run in turns is compared turn by turn
     reports = [
         _keep(request, launch, runs, workspace, turns) for launch, runs in zip(launches, taken, strict=True)
@@ -42,14 +47,58 @@ def measure(request: MeasureRunRequest, workspace: Workspace, python: Path) -> M
     return reports[0].model_copy(update={"against": _beside(reports[1])})
 
 
-def _take(request: MeasureRunRequest, launch: Launch, workspace: Workspace) -> Taken:
-    return take(
-        launch,
-        max_steps=request.max_steps,
-        max_seconds=request.max_seconds,
-        memory_limit_bytes=request.memory_limit_bytes,
-        metrics=request.metrics,
+def _take(request: MeasureRunRequest, launch: Launch, workspace: Workspace, python: Path) -> Taken:
+    try:
+        return take(
+            launch,
+            max_steps=request.max_steps,
+            max_seconds=request.max_seconds,
+            memory_limit_bytes=request.memory_limit_bytes,
+            metrics=request.metrics,
+        )
+    except ToolError:
+        raise
+    except (
+        BaseException
+    ):  # a cancelled call or Ctrl-C: the worker has ended the run; the ledger says that it was
+        _keep_cancelled(request, launch, workspace)
+        raise
+
+
+def _take_target(
+    request: MeasureRunRequest, workspace: Workspace, python: Path
+) -> tuple[Launch, list[Taken]]:
+    target = split_target(request.target or "", workspace)
+    taken = [
+        take_calls(
+            target,
+            python=python,
+            cwd=workspace.root,
+            batch_sizes=request.batch_sizes,
+            threads=request.threads,
+            max_calls=request.max_steps,
+            max_seconds=request.max_seconds,
+            memory_limit_bytes=request.memory_limit_bytes,
+        )
+        for _ in range(request.repeats or 1)
+    ]
+    return taken[0][0], [run for _, run in taken]
+
+
+def _keep_cancelled(request: MeasureRunRequest, launch: Launch, workspace: Workspace) -> None:
+    conditions = conditions_of(launch, Trace(), None)
+    row = Run(
+        id=new_id(),
+        taken_at=now(),
+        tool="measure_run",
+        label=request.label,
+        outcome="cancelled",
+        device=device_name([]),
+        workload=workload_hash(conditions["workload"]),
+        conditions=conditions,
     )
+    with closing(open_ledger(ledger_path(workspace))) as ledger:
+        append(ledger, row)
 
 
 def _beside(report: MeasureRunReport) -> dict[str, Any]:
@@ -121,7 +170,7 @@ def _report(
         outcome=main.outcome,
         reason=main.reason,
         exit_code=usage["exit_code"],
-        steps=series.steps,
+        steps=main.steps,
         step_source=_source(main),
         step_seconds={name: float(f"{value:.6g}") for name, value in seconds.items()} if seconds else None,
         samples_per_step=samples,
@@ -139,6 +188,7 @@ def _report(
         loss_every=every,
         metrics=main.metrics,
         metric_series=main.metric_series,
+        calls=main.calls,
         causes=find_causes(trace, series, usage, usable_cores()),
         repeats=[_repeat(run) for run in runs] if len(runs) > 1 else [],
         python=str(launch.python),
@@ -148,6 +198,8 @@ def _report(
 
 
 def _source(run: Taken) -> Any:
+    if run.calls:
+        return "calls"
     if run.trace.steps:
         return "optimizer" if any(step.optimizer >= 0 for step in run.trace.steps) else "backward"
     return "forward" if run.trace.forwards else None
@@ -191,7 +243,7 @@ def _notes(run: Taken) -> list[str]:
 def _repeat(run: Taken) -> dict[str, Any]:
     return {
         "outcome": run.outcome,
-        "steps": run.series.steps,
+        "steps": run.steps,
         "step_seconds_p50": run.step_seconds["p50"] if run.step_seconds else None,
         "wall_seconds": round(run.usage["seconds"], 3),
         "peak_rss_bytes": run.peak_rss_bytes,
@@ -206,7 +258,7 @@ def _figures(runs: list[Taken], samples: int | None) -> list[Figure]:
         "step_seconds_p50": ("seconds", [r.step_seconds["p50"] if r.step_seconds else None for r in runs]),
         "step_seconds_p95": ("seconds", [r.step_seconds["p95"] if r.step_seconds else None for r in runs]),
         "wall_seconds": ("seconds", [r.usage["seconds"] for r in runs]),
-        "steps": ("steps", [r.series.steps for r in runs]),
+        "steps": ("steps", [r.steps for r in runs]),
         "peak_rss_bytes": ("bytes", [r.peak_rss_bytes for r in runs]),
         "peak_gpu_bytes": ("bytes", [r.peak_gpu_allocated_bytes for r in runs]),
         "data_wait_share": ("1", [data_wait_share(r.series) for r in runs]),

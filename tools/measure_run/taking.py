@@ -1,7 +1,7 @@
 """One run of one command under the supervisor, and everything that was seen of it."""
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,15 @@ class Taken:
         return max([*steps, *([last] if last is not None else [])], default=None)
 
     @property
+    def steps(self) -> int:
+        """Optimizer steps, backward passes where no optimizer stepped, or the calls of the first batch size."""
+        return self.calls[0]["calls"] if self.calls else self.series.steps
+
+    @property
     def step_seconds(self) -> dict[str, float] | None:
-        """p50 and p95 after warm-up."""
+        """p50 and p95 after warm-up; of a function's calls those of the first batch size."""
+        if self.calls:
+            return {"p50": self.calls[0]["p50_seconds"], "p95": self.calls[0]["p95_seconds"]}
         seconds = self.series.seconds
         return {"p50": percentile(seconds, 0.5), "p95": percentile(seconds, 0.95)} if seconds else None
 
@@ -90,8 +97,3 @@ def take(
     found = series_found(usage.pop("values"))
     last = {**{name: values[-1][1] for name, values in found.items()}, **read_files(files)}
     return Taken(outcome, reason, usage, trace, series, printed, last, found, [])
-
-
-def with_calls(taken: Taken, calls: list[dict[str, Any]]) -> Taken:
-    """The same run with what the calls of a function took."""
-    return replace(taken, calls=calls)

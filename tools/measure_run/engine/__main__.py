@@ -39,7 +39,7 @@ def answer(request, progress):
     try:
         child = _start(request, started + request["max_seconds"])
     except OSError as error:
-        saw = "{}: {}".format(request["command"][0], error.strerror)
+        saw = f"{request['command'][0]}: {error.strerror}"
         return {"refused": {"problem": "The command does not start", "saw": saw, "try_next": "its full path"}}
     tree.main = child.pid
     output = Output(child.stdout, request["patterns"])
@@ -129,6 +129,10 @@ class Supervision:
             return limit.args[0]
         return self._limit_reached()
 
+    def _has_probe(self):
+        """Whether a probe has written anything, so that it may still stop the program at the end of a step."""
+        return bool(os.listdir(self._request["events"]))
+
     def _limit_reached(self):
         """The limit at which the probe stopped the program, or None."""
         if not os.path.exists(self._limit_file):
@@ -154,7 +158,7 @@ class Supervision:
             self._limit_seen_at = now
         if self._limit_seen_at and now > self._limit_seen_at + _STOP_SECONDS:
             raise Ended(self._limit_reached())
-        if now > self._started + request["max_seconds"] + _GRACE_SECONDS:
+        if now > self._started + request["max_seconds"] + (_GRACE_SECONDS if self._has_probe() else 0):
             raise Ended("seconds")
         self._check_memory(now)
         if now > self._told_at + 1:

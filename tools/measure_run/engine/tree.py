@@ -82,9 +82,9 @@ class Tree:
         return times
 
     def end(self, grace_seconds):
-        """Ask every member to end, then end it; returns when none is left."""
+        """Ask every member to end (with a grace), then end it; returns when none is left."""
         self.look()
-        for member in list(self.members.values()):
+        for member in list(self.members.values()) if grace_seconds else ():
             with contextlib.suppress(*_GONE):
                 member.terminate()
         deadline = time.monotonic() + grace_seconds

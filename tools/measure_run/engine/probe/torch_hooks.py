@@ -390,8 +390,7 @@ class Hooks:
             steps=self.steps,
             threads=self.torch.get_num_threads(),
             sites=[
-                [f"{os.path.basename(code.co_filename)}:{line}", count]
-                for (code, line), count in busiest
+                [f"{os.path.basename(code.co_filename)}:{line}", count] for (code, line), count in busiest
             ],
             losses=[[step, float(loss)] for step, loss in self.late_losses],
             gpu_peaks=self.gpu_peaks(),
