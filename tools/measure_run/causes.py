@@ -164,13 +164,13 @@ def _tiny_batches(trace: Trace, series: Series, usage: dict[str, Any]) -> Cause 
     tensors = sum(one["tensors"] for one in trace.optimizers)
     if not samples or samples > _SMALL_BATCH or not tensors:
         return None
-    computing = percentile([lap.seconds - lap.step.data_seconds for lap in series.laps], 0.5)
+    computing = percentile([lap.step.thread_seconds - lap.step.data_cpu_seconds for lap in series.laps], 0.5)
     overhead = _OVERHEAD[0] + _OVERHEAD[1] * tensors
     if computing > overhead:
         return None
     return Cause(
         cause="tiny_batches",
-        evidence=f"{samples} samples a step, {computing * 1e3:.2f} ms without the loader: for {tensors} parameter tensors that is "
+        evidence=f"{samples} samples a step, {computing * 1e3:.2f} ms of the training thread's processor time: for {tensors} parameter tensors that is "
         "the fixed cost of starting operations, which a larger batch shares among more samples",
     )
 

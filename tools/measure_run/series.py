@@ -101,7 +101,7 @@ def _summed(steps: list[Step], leads: set[int]) -> list[Step]:
 
 _SUMMED = (
     "data_seconds", "data_cpu_seconds", "batches", "samples", "sync_seconds", "syncs", "user_syncs", "copy_seconds",
-    "backwards", "evaluations",
+    "backwards", "thread_seconds", "evaluations",
 )  # fmt: skip
 
 

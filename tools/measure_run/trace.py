@@ -27,6 +27,7 @@ class Step(NamedTuple):
     evaluations: int
     loss: float | None
     graphs: int
+    thread_seconds: float
     anonymous_bytes: int | None
     cpu_seconds: float
     major_faults: int | None

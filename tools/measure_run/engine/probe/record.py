@@ -23,6 +23,7 @@ STEP = (
     "evaluations",  # forward passes without gradients
     "loss",  # sum of what was backpropagated; None when it lies on an accelerator (noted at the end)
     "graphs",  # autograd graphs of earlier losses that are still alive
+    "thread_seconds",  # processor time of the training thread
     "anonymous_bytes",  # resident memory that no file backs
     "cpu_seconds",  # of the whole process since its start
     "major_faults",

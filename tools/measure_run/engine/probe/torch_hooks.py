@@ -292,7 +292,7 @@ class Hooks:
 
     def close_lap(self, number):
         now, cpu = time.perf_counter(), time.thread_time()
-        self.record.step(self.values(number, now))
+        self.record.step(self.values(number, now, cpu - self.sums.began_cpu))
         self.sums = Sums(now, cpu)
 
     def count(self, optimizer):
@@ -316,7 +316,7 @@ class Hooks:
             self.steps += 1
         return self.optimizers[key]
 
-    def values(self, number, now):
+    def values(self, number, now, thread_seconds):
         sums = self.sums
         loss = self.loss_value(sums.loss)
         anonymous, cpu, faults = self.process_figures()
@@ -338,6 +338,7 @@ class Hooks:
             sums.evaluations,
             loss,
             len(self.marks),
+            thread_seconds,
             anonymous,
             cpu,
             faults,
