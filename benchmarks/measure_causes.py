@@ -1,7 +1,7 @@
 """Six planted causes and six healthy runs: which causes measure_run names. Writes results/measure_causes.json.
 
-Run: python benchmarks/measure_causes.py [--python PYTHON_WITH_TORCH] [NAME ...]. The swap case needs root, a swap file and
-a memory cgroup (it makes and removes both); elsewhere it is reported as not run.
+Run: python benchmarks/measure_causes.py [--python PYTHON_WITH_TORCH] [NAME ...]. The swap case needs root: it makes a
+swap file and a memory cgroup (v1), and removes both.
 """
 
 import argparse
@@ -52,7 +52,8 @@ def main() -> None:
                 named = [cause["cause"] for cause in found["causes"]]
                 right = wanted in named if kind == "planted" else not named
                 results[f"{kind}: {name}"] = {"right": right, **found}
-                print(f"{'ok ' if right else 'NO '} {kind} {name}: {named} {found['outcome']} {found['step_seconds']}", flush=True)
+                mark = "ok" if right else "NO"
+                print(mark, kind, name, named, found["outcome"], found["step_seconds"], flush=True)
                 for cause in found["causes"]:
                     print("     ", cause["evidence"])
     RESULTS.parent.mkdir(exist_ok=True)

@@ -56,7 +56,10 @@ kept = torch.zeros(300_000_000, dtype=torch.uint8)
 """
 PLANTED = {
     "slow_loader": (_START + _MLP + _SLOW + loop(64), "data_loader_bound"),
-    "item_every_step": (_START + _MLP + "total = 0.0\n" + loop(128, "total += loss.item()"), "synchronization"),
+    "item_every_step": (
+        _START + _MLP + "total = 0.0\n" + loop(128, "total += loss.item()"),
+        "synchronization",
+    ),
     "retained_graph": (_START + _MLP + _RETAINED, "leak"),
     "tiny_batches": (_START + _MLP.replace("1024", "64") + loop(1), "tiny_batches"),
     "oversubscription": (_START + "torch.set_num_threads(16)\n" + _MLP + loop(512), "cpu_oversubscription"),

@@ -1,13 +1,11 @@
 """However a program behaves, it gets one clear outcome and nothing of it is left running."""
 
-import os
 import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
-
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError
 from optimizing_resources.tools._core.ledger import ledger_path, open_ledger, read_run
 from optimizing_resources.tools._core.workspace import Workspace
@@ -149,7 +147,8 @@ def test_a_cancelled_call_ends_the_program_and_is_kept_as_cancelled(workspace, n
 def test_peak_memory_is_the_kernels_own(workspace):
     script = workspace / "program.py"
     script.write_text(
-        "import resource\nkept = bytearray(200_000_000)\nprint('maxrss', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)",
+        "import resource\nkept = bytearray(200_000_000)\n"
+        "print('maxrss', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)",
         encoding="utf-8",
     )
     report = measure_run(

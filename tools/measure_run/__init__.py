@@ -85,15 +85,49 @@ class MeasureRunReport(Report):
     basis: Literal["measured"] = "measured"
 
     def brief(self) -> str:
-        """Verdict, key figures, causes and what to do next."""
-        lines = [f"{self.outcome}: {self.reason}. Ledger id {self.id}."]
-        if self.step_seconds:
-            lines.append(f"Output: {self.output_path}.")
+        """Outcome, key figures, causes and what to do next."""
+        lines = [f"{self.outcome}: {self.reason[:300]}.", *self._figures()]
+        lines += [f"Cause: {cause.cause}: {cause.evidence}." for cause in self.causes[:2]]
+        lines += [f"{name}: {value:g}." for name, value in list(self.metrics.items())[:5]]
+        lines += [f"Note: {note}." for note in self.notes[:2]]
+        lines.append(f"Ledger id {self.id}; output in {self.output_path}.")
         lines.append(
             f"Next: triage_constraint with measurement={self.id!r}; or one remedy, the same measurement again, "
             "and review_evidence over both ids."
         )
         return "\n".join(lines)[:1500]
+
+    def readable(self) -> str:
+        """The same for a terminal, with every cause and note."""
+        lines = [f"{self.outcome}: {self.reason}", "", *(f"  {line}" for line in self._figures())]
+        lines += [f"  {name} {value:g}" for name, value in self.metrics.items()]
+        lines += [f"  {call}" for call in self.calls]
+        lines += [f"  cause: {cause.cause}: {cause.evidence}" for cause in self.causes]
+        lines += [f"  note: {note}" for note in self.notes]
+        lines += ["", f"  ledger id {self.id}", f"  output {self.output_path}", f"  probe {self.probe}"]
+        return "\n".join(lines)
+
+    def _figures(self) -> list[str]:
+        lines = []
+        if self.step_seconds:
+            middle, slow = (self.step_seconds[share] * 1e3 for share in ("p50", "p95"))
+            lines.append(
+                f"{self.steps} steps ({self.step_source}): p50 {middle:.4g} ms, p95 {slow:.4g} ms (measured)."
+            )
+        lines += [
+            f"batch {call['batch_size'] or '-'}, threads {call['threads'] or 'default'}: "
+            f"{call['samples_per_second']:.4g} samples/s, p99 {call['p99_seconds'] * 1e3:.4g} ms, "
+            f"first call {call['first_seconds'] * 1e3:.4g} ms."
+            for call in self.calls[:4]
+        ]
+        lines.append(
+            f"Peak host memory {human_bytes(self.peak_rss_bytes)}; {self.wall_seconds:.1f} s in all."
+        )
+        if self.peak_gpu_bytes is not None:
+            lines.append(f"Peak GPU memory allocated by torch {human_bytes(self.peak_gpu_bytes)}.")
+        if self.data_wait_share is not None:
+            lines.append(f"Waiting for data: {self.data_wait_share:.1%} of the step time.")
+        return lines
 
 
 @tool(effect="trains", positional=("command",))

@@ -53,7 +53,8 @@ def take_calls(
         bare = prepare(["python", str(_SCRIPT), str(settings)], python=python, cwd=cwd, max_steps=None)
         named = replace(bare, script=path, words=["python", str(path), function])
         taken: list[Taken] = []
-        for count in threads or [None]:
+        counts: list[int | None] = [*threads] or [None]
+        for count in counts:
             extra = dict.fromkeys(_THREADS, str(count)) if count else {}
             launch = replace(named, environment={**named.environment, **extra})
             run = take(

@@ -93,8 +93,8 @@ def _gap(series: Series) -> Cause | None:
     return Cause(
         cause="data_loader_bound",
         share=round(share, 3),
-        evidence=f"{share:.0%} of the median step passes between a step and the next forward pass, outside a DataLoader: "
-        f"{how}; input preparation, logging or a sleep there",
+        evidence=f"{share:.0%} of the median step passes between a step and the next forward pass, outside a "
+        f"DataLoader: {how}; input preparation, logging or a sleep there",
     )
 
 
@@ -170,8 +170,8 @@ def _tiny_batches(trace: Trace, series: Series, usage: dict[str, Any]) -> Cause 
         return None
     return Cause(
         cause="tiny_batches",
-        evidence=f"{samples} samples a step, {computing * 1e3:.2f} ms of the training thread's processor time: for {tensors} parameter tensors that is "
-        "the fixed cost of starting operations, which a larger batch shares among more samples",
+        evidence=f"{samples} samples a step, {computing * 1e3:.2f} ms of the training thread's processor time: for "
+        f"{tensors} parameter tensors that is the fixed cost of starting operations, which a larger batch shares",
     )
 
 
@@ -189,8 +189,8 @@ def _oversubscription(trace: Trace, series: Series, usage: dict[str, Any], cores
     return Cause(
         cause="cpu_oversubscription",
         share=round(queued, 3),
-        evidence=f"{demand:.1f} threads of this run are ready at a time for {cores:g} cores, and spend {queued:.0%} of it waiting "
-        f"for one (torch uses {threads} threads, {usage['most_processes']} processes)",
+        evidence=f"{demand:.1f} threads of this run are ready at a time for {cores:g} cores, and spend {queued:.0%} "
+        f"of it waiting for one (torch uses {threads} threads, {usage['most_processes']} processes)",
     )
 
 
@@ -202,8 +202,8 @@ def _swap(series: Series, usage: dict[str, Any]) -> Cause | None:
         return None
     return Cause(
         cause="swap",
-        evidence=f"{human_bytes(swapped)} of the run were swapped out at the peak, with {faults} faults that had to read from "
-        f"disk in {len(series.laps)} steps; the machine read {human_bytes(brought)} back",
+        evidence=f"{human_bytes(swapped)} of the run were swapped out at the peak, with {faults} faults that had to "
+        f"read from disk in {len(series.laps)} steps; the machine read {human_bytes(brought)} back",
     )
 
 

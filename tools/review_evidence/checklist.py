@@ -36,7 +36,8 @@ def constraint_box(constraint: str | None, before: list[Run]) -> Box:
     shown = _shown(constraint, before)
     if shown:
         return Box(box="binding_constraint", ticked=True, evidence=shown)
-    wanted = f"a run before that shows {constraint}: {_SIGNS.get(constraint, 'its own evidence, such as the bill or the error')}"
+    sign = _SIGNS.get(constraint, "its own evidence, such as the bill or the error")
+    wanted = f"a run before that shows {constraint}: {sign}"
     return Box(box="binding_constraint", ticked=False, missing=wanted)
 
 
@@ -127,7 +128,8 @@ def _shown(constraint: str, before: list[Run]) -> str:
         step = run.figure("step_seconds_p50") or run.figure("wall_seconds")
         if constraint in _TIME and step:
             causes = [cause["cause"] for cause in run.report.get("causes", [])]
-            return f"{run.id}: {step.metric} {step.value:.4g} s; {', '.join(causes) or 'no cause beside the computation itself'}"
+            why = ", ".join(causes) or "no cause beside the computation itself"
+            return f"{run.id}: {step.metric} {step.value:.4g} s; {why}"
     return ""
 
 

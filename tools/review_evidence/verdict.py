@@ -48,17 +48,30 @@ def judge(
     ]
     impact = _with_time_to_quality(impact, before, after)
     verdict, reason = _by_outcome(before, after) or _by_figure(constraint, remedies, impact, quality)
-    changing = [remedy for remedy in remedies if remedy in CHANGES_RESULTS]
-    if verdict in ("better", "no difference") and changing and not quality:
-        reason = f"{', '.join(changing)} changes results, and no quality figure was taken on both sides (`metrics` of measure_run, or the loss of equally many steps)"
-        return Judgement("cannot tell", reason, impact, quality)
-    if verdict == "better" and (lost := [one for one in quality if one.verdict == "worse"]):
-        reason = f"{reason}, but {lost[0].metric} went from {lost[0].before:.4g} to {lost[0].after:.4g}: a trade, for the user to decide"
-        return Judgement("cannot tell", reason, impact, quality)
-    open_ones = [one for one in quality if one.verdict == "cannot tell"]
-    if verdict == "better" and changing and len(open_ones) == len(quality):
-        reason = f"{reason}; whether {open_ones[0].metric} suffered is open ({open_ones[0].how})"
-        return Judgement("cannot tell", reason, impact, quality)
+    if verdict in ("better", "no difference"):
+        return _held_back(verdict, reason, remedies, impact, quality)
+    return Judgement(verdict, reason, impact, quality)
+
+
+def _held_back(
+    verdict: Verdict, reason: str, remedies: list[str], impact: list[Comparison], quality: list[Comparison]
+) -> Judgement:
+    """The verdict, unless quality fell, or may have fallen and was not (well enough) measured."""
+    changing = ", ".join(remedy for remedy in remedies if remedy in CHANGES_RESULTS)
+    if changing and not quality:
+        wanted = "`metrics` of measure_run, or the loss of equally many steps"
+        return Judgement(
+            "cannot tell",
+            f"{changing} changes results, and no quality figure was taken on both sides ({wanted})",
+            impact,
+        )
+    lost = [one for one in quality if one.verdict == "worse"]
+    if lost and verdict == "better":
+        trade = f"{lost[0].metric} went from {lost[0].before:.4g} to {lost[0].after:.4g}: a trade, for the user to decide"
+        return Judgement("cannot tell", f"{reason}, but {trade}", impact, quality)
+    if verdict == "better" and changing and all(one.verdict == "cannot tell" for one in quality):
+        doubt = f"whether {quality[0].metric} suffered is open ({quality[0].how})"
+        return Judgement("cannot tell", f"{reason}; {doubt}", impact, quality)
     return Judgement(verdict, reason, impact, quality)
 
 
