@@ -1,8 +1,8 @@
-"""Real, unmodified training scripts under measure_run: are steps exact and step times right? Writes results/measure_scripts.json.
+"""Real, unmodified training scripts under measure_run: are steps exact and step times right?
 
-Run: python benchmarks/measure_scripts.py CHECKOUTS [NAME ...] --python PYTHON
-CHECKOUTS holds checkouts of pytorch/examples, karpathy/nanoGPT and karpathy/minGPT under their repository's name; PYTHON
-has torch, torchvision, lightning, transformers and accelerate. Data is synthetic and made here. Each script runs through
+Writes results/measure_scripts.json. Run: python benchmarks/measure_scripts.py CHECKOUTS [NAME ...] --python PYTHON
+CHECKOUTS holds pytorch/examples, karpathy/nanoGPT and karpathy/minGPT under their repository's name; PYTHON has torch,
+torchvision, lightning, transformers and accelerate. Data is synthetic and made here. Each script runs through
 own_timing.py, which counts and times the optimizer steps by another route in the same process.
 """
 
@@ -62,7 +62,10 @@ def text(path: Path) -> None:
     )
 
 
-NANO = "--device=cpu --compile=False --eval_iters=1 --log_interval=1 --block_size=64 --batch_size=12 --n_layer=4 --n_head=4"
+NANO = (
+    "--device=cpu --compile=False --eval_iters=1 --log_interval=1 --block_size=64 --batch_size=12 "
+    "--n_layer=4 --n_head=4"
+)
 # name: folder below CHECKOUTS, script, arguments
 SCRIPTS = {
     "mnist": ("examples/mnist", "main.py", "--epochs 1 --no-accel"),
@@ -75,7 +78,6 @@ SCRIPTS = {
     "word_language_model": (
         "examples/word_language_model", "main.py", "--epochs 1 --model LSTM --emsize 64 --nhid 64",
     ),
-    "time_sequence_prediction": ("examples/time_sequence_prediction", "train.py", "--steps 3"),
     "regression": ("examples/regression", "main.py", ""),
     "nanoGPT": ("nanoGPT", "train.py", f"config/train_shakespeare_char.py {NANO} --n_embd=128 --max_iters=200"),
     "minGPT_adder": ("minGPT", "projects/adder/adder.py", "--trainer.max_iters=200"),
@@ -139,7 +141,8 @@ Trainer(Model(), settings, train_dataset=rows).train()
     + """
 from accelerate import Accelerator
 accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
-model, optimizer, loader = accelerator.prepare(net, torch.optim.AdamW(net.parameters()), DataLoader(data, batch_size=32))
+loader = DataLoader(data, batch_size=32)
+model, optimizer, loader = accelerator.prepare(net, torch.optim.AdamW(net.parameters()), loader)
 for x, y in loader:
     with accelerator.accumulate(model):
         loss = nn.functional.cross_entropy(model(x), y)
@@ -187,7 +190,8 @@ def main() -> None:
         printed = [value / 1e3 for _, value in report.metric_series.get("printed_ms", [])][5:]
         own, ours = report.metrics.get("median"), (report.step_seconds or {}).get("p50")
         results[name] = {
-            "outcome": report.outcome, "reason": report.reason, "steps": report.steps, "own_steps": report.metrics.get("steps"),
+            "outcome": report.outcome, "reason": report.reason,
+            "steps": report.steps, "own_steps": report.metrics.get("steps"),
             "step_seconds": ours, "own_step_seconds": own, "difference": ours / own - 1 if ours and own else None,
             "printed_median_seconds": statistics.median(printed) if printed else None,
             "step_source": report.step_source, "loss": report.loss[:2], "causes": [c.cause for c in report.causes],

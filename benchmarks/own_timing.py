@@ -1,9 +1,10 @@
-"""Runs a script as it is and prints how often and how fast its optimizers stepped: `python own_timing.py SCRIPT ARGUMENTS`.
+"""Runs a script as it is and prints how often and how fast its optimizers stepped: `own_timing.py SCRIPT ARGUMENTS`.
 
-The second route beside the probe of measure_run: the class's `step` is wrapped before the script starts, and nothing else.
+The second route beside the probe of measure_run: `step` of the optimizer classes is wrapped, and nothing else.
 """
 
 import atexit
+import itertools
 import runpy
 import statistics
 import sys
@@ -25,7 +26,7 @@ def timed(step):
 
 def report():
     ends = max(ENDS.values(), key=len, default=[])
-    gaps = [later - earlier for earlier, later in zip(ends, ends[1:])]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(ends)]
     warm = gaps[min(5, max(1, len(gaps) // 5)) :] or [0.0]
     print(f"\nown steps {len(ends)} own median {statistics.median(warm):.9f}", flush=True)
 

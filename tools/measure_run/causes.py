@@ -4,6 +4,7 @@ A threshold is where a healthy run no longer explains the figure; benchmarks/mea
 """
 
 import itertools
+import statistics
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -138,14 +139,16 @@ def _leak(series: Series) -> Cause | None:
 
 
 def _growth(values: list[int]) -> float:
-    """Bytes per step when the values rise steadily through both halves of the run, else 0."""
-    half = len(values) // 2
-    first = (values[half] - values[0]) / half
-    second = (values[-1] - values[half]) / (len(values) - 1 - half)
-    rises = sum(later > earlier for earlier, later in itertools.pairwise(values)) / (len(values) - 1)
-    steady = second > 0.5 * first > 0 and rises > 0.5
-    grown = values[-1] - values[0]
-    return grown / (len(values) - 1) if steady and grown > max(_LEAK_BYTES, 0.02 * values[0]) else 0.0
+    """Bytes per step when memory rises from each quarter of the run to the next at a like pace, else 0.
+
+    Medians, because an allocator gives back and takes again from step to step; a cache that fills slows down instead.
+    """
+    quarter = len(values) / 4
+    levels = [statistics.median(values[round(n * quarter) : round((n + 1) * quarter)]) for n in range(4)]
+    rises = [later - earlier for earlier, later in itertools.pairwise(levels)]
+    rate = (levels[-1] - levels[0]) / (3 * quarter)
+    steady = min(rises) > 0.5 * rate * quarter
+    return rate if steady and rate * len(values) > max(_LEAK_BYTES, 0.02 * levels[0]) else 0.0
 
 
 def samples_per_step(trace: Trace, series: Series) -> int | None:
