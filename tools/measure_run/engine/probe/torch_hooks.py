@@ -73,6 +73,8 @@ class Hooks:
         self.sites = {}
         self.marks = weakref.WeakSet()
         self.read = torch.Tensor.item
+        # True only while torch.compile traces a function: it then sees torch's own functions alone, not these wrappers
+        self.is_traced = getattr(getattr(torch, "compiler", None), "is_compiling", lambda: False)
         self.unscaled = None
         self.late_losses = []  # (number of the step, tensor on an accelerator)
         self.optimizers = {}  # id -> [number, steps]
@@ -118,7 +120,7 @@ class Hooks:
     def before_first_forward(self, module, inputs):
         """Find the outermost module of training by its first call, then time its class and take this hook away."""
         kind = type(module)
-        if self.inside or threading.get_ident() != self.thread:
+        if self.is_traced() or self.inside or threading.get_ident() != self.thread:
             return
         if "__call__" not in vars(kind) or not hasattr(vars(kind)["__call__"], "optimizing_resources"):
             kind.__call__ = self.around_forward(kind.__call__)
@@ -133,7 +135,7 @@ class Hooks:
     def around_forward(self, call):
         @functools.wraps(call)
         def timed(module, *args, **kwargs):
-            if self.inside or threading.get_ident() != self.thread:
+            if self.is_traced() or self.inside or threading.get_ident() != self.thread:
                 return call(module, *args, **kwargs)
             if self.torch.is_grad_enabled():
                 self.note_gap()
@@ -185,7 +187,7 @@ class Hooks:
     def around_copy(self, copy):
         @functools.wraps(copy)
         def timed(tensor, *args, **kwargs):
-            if tensor.is_cuda or threading.get_ident() != self.thread:
+            if self.is_traced() or tensor.is_cuda or threading.get_ident() != self.thread:
                 return copy(tensor, *args, **kwargs)
             start = time.perf_counter()
             moved = copy(tensor, *args, **kwargs)
@@ -200,7 +202,7 @@ class Hooks:
     def around_sync(self, read):
         @functools.wraps(read)
         def timed(tensor):
-            if self.inside or threading.get_ident() != self.thread:
+            if self.is_traced() or self.inside or threading.get_ident() != self.thread:
                 return read(tensor)
             start = time.perf_counter()
             value = read(tensor)
