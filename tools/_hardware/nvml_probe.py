@@ -92,6 +92,6 @@ def _ask(why: dict[str, str], nvml: Any, name: str, function: str, *arguments: A
 
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
-    import pynvml
+    import pynvml  # type: ignore[import-untyped]
 
     print(json.dumps(read(pynvml)))

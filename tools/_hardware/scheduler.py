@@ -38,16 +38,13 @@ def read_allocation(system: System) -> Allocation:
 
 def read_container(system: System) -> str | None:
     """The kind of container around this process; None on a plain machine."""
-    if (
-        "KUBERNETES_SERVICE_HOST" in system.environ
-        or (system.root / "var/run/secrets/kubernetes.io").exists()
-    ):
+    if "KUBERNETES_SERVICE_HOST" in system.environ or system.exists("var/run/secrets/kubernetes.io"):
         return "kubernetes"
     for name in ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"):
         if name in system.environ:
             return "apptainer"
     for file, name in ((".dockerenv", "docker"), ("run/.containerenv", "podman")):
-        if (system.root / file).exists():
+        if system.exists(file):
             return name
     groups = system.read("proc/1/cgroup") or ""
     found = re.search(r"kubepods|docker|libpod|containerd|lxc", groups)

@@ -19,7 +19,8 @@ def answer(request, progress):
     reply = {"python_version": platform.python_version(), "frameworks": found}
     if "torch" in found:
         reply.update(torch_build())
-        if request.get("ask_torch"):
+        has_gpu_code = any(reply.get(key) for key in ("torch_cuda_version", "torch_hip_version"))
+        if request.get("ask_torch") and has_gpu_code:  # importing torch costs 1 to 3 seconds
             reply["cuda"] = ask_torch()
     return reply
 

@@ -1,5 +1,6 @@
 """NVIDIA GPUs: the answer of the NVML process, or why there is none, as accelerators that this process can use."""
 
+import contextlib
 import importlib.util
 import json
 import re
@@ -12,14 +13,14 @@ from typing import Any
 
 import psutil
 
-from .._catalog.gpus import candidates, native_formats
+from .._catalog.gpus import candidates, gpus, native_formats
 from .._core.machine import Accelerator, GpuProcess
 from .system import Notes, System
 
 _PROBE = Path(__file__).with_name("nvml_probe.py")
 
 # A driver without persistence mode takes about 2 s a GPU to initialise (NVIDIA, driver persistence); the rest is room.
-PROBE_SECONDS = 10.0
+PROBE_SECONDS = 20.0
 
 # nvml.h, nvmlClocksThrottleReason*: the bits that slow work down. Idle, application clocks and the like do not.
 _THROTTLE = {
@@ -29,6 +30,8 @@ _THROTTLE = {
     0x40: "hardware thermal slowdown",
     0x80: "power brake",
 }
+
+_OWNER = {True: ", yours", False: ", another user's", None: " of the host"}
 
 _ADVICE = {  # nvml.h, nvmlReturn_t
     9: "the NVIDIA kernel driver is not loaded",
@@ -51,17 +54,22 @@ def ask_nvml(seconds: float = PROBE_SECONDS) -> dict[str, Any]:
     try:
         text, complaint = child.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        child.kill()  # without waiting for its end: a call that hangs inside the kernel ends only with the machine
+        child.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a call that hangs inside the kernel never ends
+            child.wait(0.5)
+        for pipe in (child.stdout, child.stderr):
+            if pipe:
+                pipe.close()
         return {"error": f"NVML did not answer within {seconds:g} s: the driver hangs", "code": "stuck"}
     if child.returncode:
         last = complaint.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        return {"error": f"the NVML process failed: {last}", "code": None}
+        return {"error": f"the NVML process failed: {last or f'exit code {child.returncode}'}", "code": None}
     reply: dict[str, Any] = json.loads(text)
     return reply
 
 
 def read_nvidia(
-    system: System, in_container: bool, notes: Notes, ask: Callable[[], dict[str, Any]] = ask_nvml
+    system: System, in_container: bool, notes: Notes, ask: Callable[[], dict[str, Any]]
 ) -> tuple[list[Accelerator], dict[str, Any]]:
     """The accelerators and NVML's raw reply."""
     started = time.perf_counter()
@@ -70,7 +78,7 @@ def read_nvidia(
     if "init_seconds" in reply:
         notes.seconds["nvml_init"] = round(reply["init_seconds"], 4)
     if "error" in reply:
-        _explain(system, reply, notes)
+        _explain(system, reply, in_container, notes)
         return [], reply
     notes.sources["accelerators.nvidia"] = "NVML"
     for name, reason in reply["why"].items():
@@ -82,25 +90,24 @@ def read_nvidia(
     return found, reply
 
 
-def _explain(system: System, reply: dict[str, Any], notes: Notes) -> None:
+def _explain(system: System, reply: dict[str, Any], in_container: bool, notes: Notes) -> None:
     """Say why there is no NVIDIA GPU to see, and warn where one should be."""
     reason = _ADVICE.get(reply["code"], reply["error"])
     notes.missing["accelerators.nvidia"] = reason
-    plugged = list((system.root / "sys/bus/pci/devices").glob("*/vendor"))
-    cards = [
-        p for p in plugged if (p.read_text(encoding="ascii").strip() == "0x10de" and _is_display(p.parent))
-    ]
+    devices = "sys/bus/pci/devices"
+    cards = [p.name for p in (system.root / devices).glob("*") if _is_gpu(system, f"{devices}/{p.name}")]
     if cards:
-        notes.warnings.append(f"{len(cards)} NVIDIA GPU(s) on the PCI bus, but {reason}")
+        inside = "; a container must be started with its GPUs (docker run --gpus all)" if in_container else ""
+        notes.warnings.append(f"{len(cards)} NVIDIA GPU(s) on the PCI bus, but {reason}{inside}")
     elif reply["code"] not in (9, 12):
         notes.warnings.append(f"NVIDIA GPUs cannot be read: {reason}")
 
 
-def _is_display(device: Path) -> bool:
-    kind = device / "class"
-    return kind.is_file() and kind.read_text(encoding="ascii").startswith(
+def _is_gpu(system: System, device: str) -> bool:
+    """A display controller (PCI class 03) of NVIDIA (PCI vendor 10de)."""
+    return system.read(f"{device}/vendor") == "0x10de" and (system.read(f"{device}/class") or "").startswith(
         "0x03"
-    )  # PCI class 03: display controllers
+    )
 
 
 def _parts(device: dict[str, Any], in_container: bool, notes: Notes) -> list[Accelerator]:
@@ -124,12 +131,13 @@ def _accelerator(device: dict[str, Any], part: dict[str, Any], in_container: boo
     version = device["compute_capability"]
     capability = f"{version[0]}.{version[1]}" if version else None
     profile = re.search(r"MIG (\S+)", part["name"] or "") if part is not device else None
+    known = catalog_name(device["name"], device["memory"][0] if device["memory"] else None)
     mask = device["throttle"] or 0
     return Accelerator(
         index=device["index"],
         vendor="nvidia",
         name=part["name"] or "an NVIDIA GPU without a name",
-        catalog_name=catalog_name(device["name"], device["memory"][0] if device["memory"] else None),
+        catalog_name=known,
         uuid_short=_short(part["uuid"]),
         memory_bytes=total,
         free_bytes=free,
@@ -138,7 +146,7 @@ def _accelerator(device: dict[str, Any], part: dict[str, Any], in_container: boo
         supports_bf16="bf16" in native_formats(capability) if capability else None,
         is_mig_slice=part is not device,
         mig_profile=profile[1] if profile else None,
-        is_unified_memory=part["memory"] is None,
+        is_unified_memory=known is not None and gpus()[known].is_unified_memory,
         utilization_percent=device["utilization"],
         power_limit_watts=device["power_limit_milliwatts"] / 1000
         if device["power_limit_milliwatts"]
@@ -172,7 +180,7 @@ def _process(pid: int, memory_bytes: int | None, in_container: bool) -> GpuProce
             memory_bytes=memory_bytes,
             is_own=process.username() == psutil.Process().username(),
         )
-    except psutil.Error:
+    except psutil.Error:  # ended meanwhile, or another user's in a closed /proc
         return GpuProcess(pid=pid, memory_bytes=memory_bytes)
 
 
@@ -182,7 +190,7 @@ def _mark_hidden(
     """What CUDA_VISIBLE_DEVICES leaves visible (CUDA programming guide, environment variables)."""
     wish = system.environ.get("CUDA_VISIBLE_DEVICES")
     if wish is None or not found:
-        return found
+        return _one_slice(found)
     visible: set[int] = set()
     for entry in wish.split(","):
         places = _named(entry.strip(), found, devices)
@@ -202,7 +210,17 @@ def _mark_hidden(
             "The GPUs differ and CUDA counts the fastest first: CUDA_VISIBLE_DEVICES may mean other cards than shown "
             "here; set CUDA_DEVICE_ORDER=PCI_BUS_ID"
         )
-    return [a.model_copy(update={"is_visible": a.is_visible and i in visible}) for i, a in enumerate(found)]
+    return _one_slice(
+        [a.model_copy(update={"is_visible": a.is_visible and i in visible}) for i, a in enumerate(found)]
+    )
+
+
+def _one_slice(found: list[Accelerator]) -> list[Accelerator]:
+    """CUDA shows a process one MIG slice, the first (NVIDIA MIG user guide, CUDA device enumeration)."""
+    shown = [a for a in found if a.is_visible]
+    if not all(a.is_mig_slice for a in shown):
+        return found
+    return [a.model_copy(update={"is_visible": a in shown[:1]}) for a in found]
 
 
 def _named(entry: str, found: list[Accelerator], devices: list[dict[str, Any]]) -> set[int]:
@@ -228,11 +246,10 @@ def _warn(gpu: Accelerator, notes: Notes) -> None:
         notes.warnings.append(
             f"{label} counts {gpu.ecc_errors} uncorrected memory errors since the driver was loaded"
         )
-    others = [p for p in gpu.processes if not p.is_own]
-    held = sum(p.memory_bytes or 0 for p in others)
+    held = sum(p.memory_bytes or 0 for p in gpu.processes)
     if held > 2**30:
-        who = ", ".join(f"{p.name or 'unnamed'} (pid {p.pid})" for p in others[:3])
-        notes.warnings.append(f"{label}: other processes hold {held / 2**30:.1f} GiB: {who}")
+        who = ", ".join(f"{p.name or 'unnamed'} (pid {p.pid}{_OWNER[p.is_own]})" for p in gpu.processes[:3])
+        notes.warnings.append(f"{label}: running processes hold {held / 2**30:.1f} GiB: {who}")
     elif (
         gpu.used_bytes and gpu.memory_bytes and not gpu.processes and gpu.used_bytes > 0.1 * gpu.memory_bytes
     ):

@@ -97,6 +97,8 @@ def _reason(
         for vendor, kind in (("nvidia", "CUDA"), ("amd", "ROCm")):
             if vendor in vendors:
                 return f"wrong build: {torch} is a CPU build; install its {kind} build"
+        if nvml.get("code") == "stuck":
+            return f"wrong build: {torch} is a CPU build (and the NVIDIA driver does not answer)"
         return f"no device: no NVIDIA or AMD GPU was found (and {torch} is a CPU build)"
     if wanted not in vendors:
         other = vendors & {"nvidia", "amd"}
@@ -104,7 +106,8 @@ def _reason(
             return f"wrong build: {torch} is built for {'ROCm' if hip else 'CUDA'}, the GPU is from {other.pop()}"
         if nvml.get("code") == "stuck":
             return None
-        return f"no device: {notes_of(nvml) if wanted == 'nvidia' else 'no AMD GPU was found'}"
+        why = nvml.get("error") or "NVML counts no GPU"
+        return f"no device: {why if wanted == 'nvidia' else 'no AMD GPU was found'}"
     if not any(a.is_visible for a in accelerators if a.vendor == wanted):
         name = "CUDA_VISIBLE_DEVICES" if wanted == "nvidia" else "HIP_VISIBLE_DEVICES or ROCR_VISIBLE_DEVICES"
         return f"hidden by the environment: {name}={system.environ.get('CUDA_VISIBLE_DEVICES', '')!r}"
@@ -114,11 +117,6 @@ def _reason(
             "update the driver or install an older build"
         )
     return None
-
-
-def notes_of(nvml: dict[str, Any]) -> str:
-    """Why NVML shows no GPU, in a few words."""
-    return str(nvml.get("error") or "NVML counts no GPU")
 
 
 def _check_architectures(asked: dict[str, Any], accelerators: list[Accelerator], notes: Notes) -> None:

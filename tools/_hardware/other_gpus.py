@@ -1,7 +1,6 @@
 """Accelerators that the kernel or the operating system describes itself: AMD, Intel, Jetson, Apple."""
 
 import re
-from pathlib import Path
 
 from .._core.machine import Accelerator
 from .nvidia import catalog_name
@@ -87,7 +86,8 @@ def _amd(system: System, base: str, index: int, target: str | None, notes: Notes
         )
     notes.sources["accelerators.amd"] = "sysfs (amdgpu)"
     name = _name(system, base, "amd", total)
-    caps = sorted((system.root / base / "device/hwmon").glob("hwmon*/power1_cap"))
+    monitors = sorted(p.name for p in (system.root / base / "device/hwmon").glob("hwmon*"))
+    cap = system.integer(f"{base}/device/hwmon/{monitors[0]}/power1_cap") if monitors else None  # microwatts
     busy = system.integer(f"{base}/device/gpu_busy_percent")
     return Accelerator(
         index=index,
@@ -100,7 +100,7 @@ def _amd(system: System, base: str, index: int, target: str | None, notes: Notes
         compute_capability=target,
         supports_bf16=bool(_AMD_BF16.match(target)) if target else None,
         utilization_percent=busy,
-        power_limit_watts=int(caps[0].read_text(encoding="ascii")) / 1e6 if caps else None,
+        power_limit_watts=cap / 1e6 if cap else None,
     )
 
 
@@ -139,18 +139,17 @@ def _name(system: System, base: str, vendor: str, memory_bytes: int | None) -> s
 
 def _amd_targets(system: System) -> list[str]:
     """gfx names in the order of the kernel's topology, which is the order ROCm counts in."""
-    nodes = system.root / "sys/class/kfd/kfd/topology/nodes"
+    nodes = "sys/class/kfd/kfd/topology/nodes"
     found = []
-    for node in sorted(nodes.glob("*/properties"), key=_number_of):
-        version = re.search(r"^gfx_target_version (\d+)$", node.read_text(encoding="ascii"), flags=re.M)
+    for number in sorted(int(p.name) for p in (system.root / nodes).glob("*") if p.name.isdigit()):
+        properties = (
+            system.read(f"{nodes}/{number}/properties") or ""
+        )  # closed for a GPU a container may not use
+        version = re.search(r"^gfx_target_version (\d+)$", properties, flags=re.M)
         if version and int(version[1]):
             major, minor, step = int(version[1]) // 10000, int(version[1]) // 100 % 100, int(version[1]) % 100
             found.append(f"gfx{major}{minor:x}{step:x}")
     return found
-
-
-def _number_of(properties: Path) -> int:
-    return int(properties.parent.name)
 
 
 def _mark_hidden(system: System, found: list[Accelerator], notes: Notes) -> list[Accelerator]:

@@ -41,6 +41,10 @@ class System:
         except OSError:
             return None
 
+    def exists(self, path: str) -> bool:
+        """Whether there is something at a path below the root that this user may see."""
+        return os.path.exists(self.root / path)
+
     def integer(self, path: str) -> int | None:
         """The whole number that a file holds; None when there is none ('max', say)."""
         text = (self.read(path) or "").strip()

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -145,7 +146,7 @@ def read_disk(folders: dict[str, Path], notes: Notes) -> list[DiskSpace]:
     return list(seen.values())
 
 
-def _linux_cpu(system: System) -> dict:
+def _linux_cpu(system: System) -> dict[str, Any]:
     text = system.read("proc/cpuinfo") or ""
     blocks = [
         dict(re.findall(r"^([^\t:]+?)\s*:\s*(.*)$", block, flags=re.M))
@@ -168,7 +169,7 @@ def _arm_part(block: dict[str, str]) -> str | None:
     return f"ARM implementer {parts[0]} part {parts[1]}" if len(parts) == 2 else None
 
 
-def _mac_cpu(system: System) -> dict:
+def _mac_cpu(system: System) -> dict[str, Any]:
     def value(name: str) -> str | None:
         return system.output_of(["sysctl", "-n", name])
 
