@@ -9,7 +9,7 @@ conditions   what must be equal to compare      recording   from runs to a row o
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from .._core.contract import Report, Request, current_call, tool
 from .._core.interpreter import resolve_python
@@ -19,27 +19,38 @@ from .outcome import Outcome
 
 
 class MeasureRunRequest(Request):
+    """What to run (`command` or `target`) and when to stop."""
+
     command: list[str] = Field([], description='["python", "train.py"]')
-    target: str | None = Field(None, description="Or file.py:function to call, for inference.")
-    batch_sizes: list[int] = Field([1], description="For its batch_size.")
-    threads: list[int] = Field([])
-    max_steps: int | None = Field(None, gt=0, description="Optimizer steps (calls).")
-    max_seconds: float = Field(600, gt=0)
-    memory_limit_bytes: int | None = Field(None, gt=0, description="Host memory of all its processes.")
-    repeats: int | None = Field(None, ge=1, description="3 with `against`.")
+    target: str | None = Field(None, description="file.py:function to call instead.")
+    batch_sizes: list[int] = Field([1], description="Of a target.")
+    threads: list[int] = Field([], description="Of a target.")
+    max_steps: int | None = Field(None, description="Optimizer steps, or calls.")
+    max_seconds: float = Field(600, description="Wall time.")
+    memory_limit_bytes: int | None = Field(None, description="Host memory, in all.")
+    repeats: int | None = Field(None, description="3 with against.")
     against: list[str] = Field([], description="Second command, in turns.")
-    metrics: dict[str, str] = Field({}, description="Name: regex or .json/.csv file.")
-    python: str | None = None
-    label: str = ""
+    metrics: dict[str, str] = Field({}, description="Name: regex, or .json/.csv file.")
+    python: str | None = Field(None, description="Interpreter.")
+    label: str = Field("", description="A name.")
+
+    @field_validator("max_steps", "max_seconds", "memory_limit_bytes", "repeats", "batch_sizes", "threads")
+    @classmethod
+    def _positive(cls, value: Any) -> Any:
+        """Here and not in the schema, which every host reads."""
+        numbers = value if isinstance(value, list) else [] if value is None else [value]
+        if any(number <= 0 for number in numbers):
+            raise ValueError("must be positive")
+        return value
 
     @model_validator(mode="after")
     def _one_thing_to_run(self) -> "MeasureRunRequest":
         if bool(self.command) == bool(self.target):
             raise ValueError("give either `command` or `target`")
-        if any(number < 1 for number in [*self.batch_sizes, *self.threads]) or not self.batch_sizes:
-            raise ValueError("`batch_sizes` and `threads` are positive numbers")
         if self.target and self.against:
             raise ValueError("`against` is a second command, for `command` only")
+        if not self.batch_sizes:
+            raise ValueError("`batch_sizes` wants one at least")
         return self
 
 
@@ -101,7 +112,6 @@ class MeasureRunReport(Report):
         """The same for a terminal, with every cause and note."""
         lines = [f"{self.outcome}: {self.reason}", "", *(f"  {line}" for line in self._figures())]
         lines += [f"  {name} {value:g}" for name, value in self.metrics.items()]
-        lines += [f"  {call}" for call in self.calls]
         lines += [f"  cause: {cause.cause}: {cause.evidence}" for cause in self.causes]
         lines += [f"  note: {note}" for note in self.notes]
         lines += ["", f"  ledger id {self.id}", f"  output {self.output_path}", f"  probe {self.probe}"]

@@ -85,8 +85,13 @@ def _summary(call: dict[str, Any], threads: int | None) -> dict[str, Any]:
         "batch_size": call["batch_size"],
         "threads": threads,
         "calls": len(seconds),
-        "first_seconds": call["first_seconds"],
-        **{f"p{share}_seconds": percentile(seconds, share / 100) for share in (50, 95, 99)},
-        "calls_per_second": per_second,
-        "samples_per_second": per_second * (call["batch_size"] or 1),
+        "first_seconds": _short(call["first_seconds"]),
+        **{f"p{share}_seconds": _short(percentile(seconds, share / 100)) for share in (50, 95, 99)},
+        "calls_per_second": _short(per_second),
+        "samples_per_second": _short(per_second * (call["batch_size"] or 1)),
     }
+
+
+def _short(value: float) -> float:
+    """Six digits: more would only claim to be known."""
+    return float(f"{value:.6g}")

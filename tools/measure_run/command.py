@@ -25,7 +25,7 @@ class LedgerRequest(Request):
     ids: list[str] = Field(
         [], description="Only these; two of them (before, after) are drawn with --picture."
     )
-    export: Literal["csv", "json", "mlflow"] | None = None
+    export: Literal["csv", "json", "mlflow"] | None = Field(None, description="Write the rows so.")
     picture: bool = Field(False, description="A before-and-after picture (SVG) of two ids.")
     experiment: str = Field("optimizing-resources", description="The MLflow experiment.")
     python: str | None = Field(None, description="The environment that has mlflow.")
