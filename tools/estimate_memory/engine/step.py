@@ -1,0 +1,158 @@
+"""Drives the caller's step under the recorder: two optimizer steps, since the first one makes the optimizer's state."""
+
+import contextlib
+
+import torch
+from torch.utils import _pytree as pytree
+
+from .fake import fake_world, target_device
+from .load import build, failed
+from .record import Declined, Recorder
+
+OPTIMIZER_STEPS = 2
+MICRO_STEPS = 2  # of an accumulation: the second already shows gradients beside activations
+
+
+class Trace:
+    """What a simulated step left behind: blocks, events, and which block is of which kind."""
+
+    def __init__(self, recorder):
+        self.sizes, self.labels, self.events = recorder.sizes, recorder.labels, recorder.events
+        self.read_values, self.unknown = recorder.read_values, recorder.unknown
+        self.flops = recorder.flops
+        self.kinds = {}  # block -> weights | gradients | optimizer | inputs
+        self.parameters = self.trainable = 0
+        self.notes = []
+
+
+def simulate(function, arguments, kind, card, change=None):
+    """The trace of make_step(**arguments), altered by `change` (see variants), on the target device."""
+    device = target_device(kind)
+    recorder = Recorder(device, card)
+    trace = Trace(recorder)
+    with fake_world(kind), recorder:
+        made = build(function, arguments)
+        if change is not None:
+            change.apply(made)
+        _place(made, device)
+        hooks = _attribute(made["model"], recorder)
+        try:
+            _run(made, recorder, trace, change)
+        finally:
+            for hook in hooks:
+                hook.remove()
+            recorder.recording = False
+        del made
+    return trace
+
+
+def _place(made, device):
+    """The model and the batch on the target, the batch as tensors of its own (a view would keep its whole base)."""
+    model = made["model"]
+    if any(t.device != device for t in [*model.parameters(), *model.buffers()]):
+        model.to(device)
+
+    def own(tensor):
+        whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+        return tensor if whole and tensor.device == device else tensor.detach().to(device).clone()
+
+    made["batch"] = pytree.tree_map_only(torch.Tensor, own, made.get("batch"))
+
+
+def _run(made, recorder, trace, change):
+    model, optimizer = made["model"], made.get("optimizer")
+    recorder.recording = True
+    recorder.phase = "weights"
+    recorder.hold([*model.parameters(), *model.buffers()], "weights")
+    for tensor in [*model.parameters(), *model.buffers()]:
+        trace.kinds[recorder.block_of(tensor)] = "weights"
+    trace.parameters = sum(p.numel() for p in model.parameters())
+    trace.trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    recorder.phase = "batch"
+    for tensor in pytree.tree_leaves(made["batch"]):
+        if isinstance(tensor, torch.Tensor):
+            recorder.hold([tensor], "batch")
+            trace.kinds.setdefault(recorder.block_of(tensor), "inputs")
+    if optimizer is None and "step" not in made:
+        _infer(made, recorder)
+        return
+    for _ in range(OPTIMIZER_STEPS):
+        if "step" in made:
+            recorder.phase = "forward"
+            _call("`step` raised", made["step"], model, made["batch"], optimizer)
+            _note_kinds(made, recorder, trace)
+            continue
+        _accumulate(made, recorder, trace)
+        recorder.phase = "optimizer"
+        _call("The optimizer's step raised", optimizer.step)
+        _note_kinds(made, recorder, trace)
+        optimizer.zero_grad()
+
+
+def _infer(made, recorder):
+    recorder.phase = "forward"
+    for _ in range(2):
+        with torch.no_grad():
+            _call("`loss` raised", made["loss"], made["model"], made["batch"])
+
+
+def _accumulate(made, recorder, trace):
+    for _ in range(min(made.get("accumulation_steps", 1), MICRO_STEPS)):
+        recorder.phase = "forward"
+        with made.get("context", contextlib.nullcontext)():
+            loss = _call("`loss` raised", made["loss"], made["model"], made["batch"])
+        _check_loss(loss, made["model"])
+        recorder.phase = "backward"
+        if loss.requires_grad:
+            _call("The backward pass raised", loss.backward)
+        _note_kinds(made, recorder, trace)
+        del loss
+
+
+def _call(problem, function, *args):
+    try:
+        return function(*args)
+    except Exception as error:  # noqa: BLE001  the caller's code
+        raise failed(problem, error) from error
+
+
+def _check_loss(loss, model):
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+        shape = list(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__
+        raise Declined(
+            "`loss(model, batch)` must return a tensor with one element", str(shape), "loss.mean()"
+        )
+    if not loss.requires_grad and all(p.grad is None for p in model.parameters()):
+        raise Declined(
+            "The loss depends on no trainable parameter",
+            "requires_grad is False",
+            "a loss that is computed from the model, outside no_grad; or optimizer None for inference",
+        )
+
+
+def _note_kinds(made, recorder, trace):
+    """Which blocks are gradients and optimizer state, seen while they live."""
+    for parameter in made["model"].parameters():
+        if parameter.grad is not None:
+            trace.kinds.setdefault(recorder.block_of(parameter.grad), "gradients")
+    for state in getattr(made.get("optimizer"), "state", {}).values():
+        for value in pytree.tree_leaves(state):
+            if isinstance(value, torch.Tensor):
+                trace.kinds.setdefault(recorder.block_of(value), "optimizer")
+
+
+def _attribute(model, recorder):
+    """Global hooks that tell the recorder which module runs."""
+    names = {module: name or type(module).__name__ for name, module in model.named_modules()}
+    hooks = torch.nn.modules.module
+
+    def before(module, args):
+        recorder.enter(names.get(module, type(module).__name__))
+
+    def after(module, args, output):
+        recorder.leave()
+
+    return [
+        hooks.register_module_forward_pre_hook(before),
+        hooks.register_module_forward_hook(after, always_call=True),
+    ]
