@@ -29,6 +29,7 @@ def target_device(kind):
 def install(kind, card):
     """Make this process believe in the target device. Global and for good: one process, one device."""
     _move_in_place()
+    FakeTensorMode.__deepcopy__ = lambda self, memo: self  # else a copied layer belongs to a world of its own
     if kind == "cpu":
         _send_cuda_to_cpu()
         return

@@ -46,5 +46,77 @@ REPLACED = {
     aten._local_scalar_dense.default: _value,
     aten.nonzero.default: _all_elements,
 }
-_ON_CPU = {}
+
+
+def _channel_block():
+    return 16 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 8
+
+
+def _padded(tensor, channels, axis, block):
+    """Bytes of a tensor in oneDNN's blocked layout."""
+    return tensor.numel() // channels * (-(-channels // block) * block) * tensor.element_size()
+
+
+def _uses_onednn(x, weight, stride, dilation, groups):
+    """The condition of use_mkldnn in aten/src/ATen/native/Convolution.cpp, for float32 and bfloat16."""
+    if not torch.backends.mkldnn.is_available() or x.dtype not in (torch.float32, torch.bfloat16):
+        return False
+    if x.dtype == torch.bfloat16:
+        return True
+    kernel = list(weight.shape[2:])
+    one_by_one_alone = (
+        all(s == 1 for s in stride)
+        and all(d == 1 for d in dilation)
+        and x.shape[0] < 16
+        and kernel[-1] == 1
+        and (len(kernel) < 2 or kernel[-2] == 1)
+        and torch.get_num_threads() == 1
+    )
+    return not one_by_one_alone and (
+        groups > 1
+        or (len(kernel) > 1 and kernel[-1] > 3 and kernel[-2] > 3)
+        or x.shape[0] > 1
+        or x.numel() > 20480
+    )
+
+
+def _onednn_sizes(x, weight, y, groups):
+    """Bytes of input, weight and output in oneDNN's own layout; plain input of few channels is read as it is."""
+    block = _channel_block()
+    channels = x.shape[1]
+    inner = _padded(x, channels, 1, block)
+    kernel = weight.element_size() * weight.numel()
+    if groups == 1:
+        kernel = _padded(weight, weight.shape[0], 0, block)
+        kernel = kernel // weight.shape[1] * (-(-weight.shape[1] // block) * block)
+    return inner, kernel, _padded(y, y.shape[1], 1, block)
+
+
+def _onednn_forward(recorder, args, kwargs, result):
+    x, weight, _bias, stride, _padding, dilation, _transposed, _output_padding, groups = args[:9]
+    if not _uses_onednn(x, weight, stride, dilation, groups):
+        return ()
+    inner, kernel, outer = _onednn_sizes(x, weight, result, groups)
+    inner = inner if x.shape[1] >= _channel_block() else 0
+    y = result.numel() * result.element_size()
+    return [(max(inner + kernel + outer, y + outer) - y, False)]
+
+
+def _onednn_backward(recorder, args, kwargs, result):
+    gradient, x, weight, _bias, stride, _padding, dilation, _transposed, _output_padding, groups = args[:10]
+    if not _uses_onednn(x, weight, stride, dilation, groups):
+        return ()
+    inner, kernel, outer = _onednn_sizes(x, weight, gradient, groups)
+    out = sum(t.numel() * t.element_size() for t in result[:2] if t is not None)
+    first = max(outer + kernel + inner, inner + x.numel() * x.element_size()) if result[0] is not None else 0
+    inner = inner if x.shape[1] >= _channel_block() else 0
+    given = x.numel() * x.element_size() if result[0] is not None else 0
+    second = given + outer + inner + kernel
+    return [(max(first, second) - out, False)] if max(first, second) > out else ()
+
+
+_ON_CPU = {
+    aten.convolution.default: _onednn_forward,
+    aten.convolution_backward.default: _onednn_backward,
+}
 _ON_CUDA = {}
