@@ -42,7 +42,18 @@ def _all_elements(recorder, func, args, kwargs):
     return tensor.new_empty((tensor.numel(), max(tensor.dim(), 1)), dtype=torch.int64)
 
 
+def _whole_loss(recorder, func, args, kwargs):
+    """A mean or sum of these losses sits in a storage as long as the input (aten/src/ATen/native/BinaryOps, Loss.cpp)."""
+    result = func(*args, **kwargs)
+    count = max(args[0].numel(), args[1].numel())
+    if result.dim() == 0 and count > 1:
+        return result.new_empty(count).as_strided((), ())
+    return result
+
+
 REPLACED = {
+    aten.mse_loss.default: _whole_loss,
+    aten.smooth_l1_loss.default: _whole_loss,
     aten._local_scalar_dense.default: _value,
     aten.nonzero.default: _all_elements,
 }
@@ -115,8 +126,22 @@ def _onednn_backward(recorder, args, kwargs, result):
     return [(max(first, second) - out, False)] if max(first, second) > out else ()
 
 
+def _elementwise_loss(recorder, args, kwargs, result):
+    """The losses before their reduction."""
+    if result.dim() or args[0].dim() == 0:
+        return ()
+    return [(max(args[0].numel(), args[1].numel()) * args[0].element_size(), False)]
+
+
+_ON_BOTH = {
+    aten.mse_loss.default: _elementwise_loss,
+    aten.smooth_l1_loss.default: _elementwise_loss,
+    aten.huber_loss.default: _elementwise_loss,
+    aten.binary_cross_entropy.default: _elementwise_loss,
+}
 _ON_CPU = {
+    **_ON_BOTH,
     aten.convolution.default: _onednn_forward,
     aten.convolution_backward.default: _onednn_backward,
 }
-_ON_CUDA = {}
+_ON_CUDA = {**_ON_BOTH}

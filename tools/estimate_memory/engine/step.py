@@ -78,13 +78,14 @@ def _run(made, recorder, trace, change):
     if optimizer is None and "step" not in made:
         _infer(made, recorder)
         return
+    kept = []  # as a loop's variable does, the last loss lives until the next one is there
     for _ in range(OPTIMIZER_STEPS):
         if "step" in made:
             recorder.phase = "forward"
             _call("`step` raised", made["step"], model, made["batch"], optimizer)
             _note_kinds(made, recorder, trace)
             continue
-        _accumulate(made, recorder, trace)
+        _accumulate(made, recorder, trace, kept)
         recorder.phase = "optimizer"
         _call("The optimizer's step raised", optimizer.step)
         _note_kinds(made, recorder, trace)
@@ -98,17 +99,17 @@ def _infer(made, recorder):
             _call("`loss` raised", made["loss"], made["model"], made["batch"])
 
 
-def _accumulate(made, recorder, trace):
+def _accumulate(made, recorder, trace, kept):
     for _ in range(min(made.get("accumulation_steps", 1), MICRO_STEPS)):
         recorder.phase = "forward"
         with made.get("context", contextlib.nullcontext)():
             loss = _call("`loss` raised", made["loss"], made["model"], made["batch"])
         _check_loss(loss, made["model"])
+        kept[:] = [loss]
         recorder.phase = "backward"
         if loss.requires_grad:
             _call("The backward pass raised", loss.backward)
         _note_kinds(made, recorder, trace)
-        del loss
 
 
 def _call(problem, function, *args):
