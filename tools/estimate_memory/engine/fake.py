@@ -8,6 +8,7 @@ torch: `check` tries them once and refuses in one sentence where they have chang
 """
 
 import contextlib
+import importlib
 import types
 
 import torch
@@ -37,7 +38,8 @@ def install(kind, card):
     _claim_cuda(card)
     FakeTensorMode.avoid_device_init = property(lambda self: True)
     fake_tensor.init_gpu_context = lambda device: None
-    torch.optim.optimizer._foreach_supported_types.append(FakeTensor)  # so that foreach is the default, as on CUDA
+    optimizer = importlib.import_module("torch.optim.optimizer")
+    optimizer._foreach_supported_types.append(FakeTensor)  # so that foreach is the default, as on CUDA
     torch.backends.mha.set_fastpath_enabled(False)  # its fused kernel has no fake counterpart
 
 
@@ -45,7 +47,7 @@ def check(kind):
     """One small training step; raises Unsupported when torch's private interfaces are not as expected."""
     device = target_device(kind)
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True), device:
+        with fake_world(kind):
             layer = torch.nn.Linear(4, 4)
             layer(torch.zeros(2, 4)).sum().backward()
             layer.to(torch.bfloat16)
@@ -158,12 +160,24 @@ def _claim_cuda(card):
         "reset_peak_memory_stats", "reset_max_memory_allocated", "set_per_process_memory_fraction",
     ):  # fmt: skip
         setattr(torch.cuda, name, lambda *args, **kwargs: None)
-    torch.amp.autocast_mode.torch.cuda.is_available = torch.cuda.is_available
+    torch.amp.grad_scaler.GradScaler._maybe_opt_step = lambda self, optimizer, state, *args, **kwargs: (
+        optimizer.step(*args, **kwargs)  # no gradient is infinite here
+    )
+
+
+class CudaFakeMode(FakeTensorMode):
+    """C++ makes new tensors "on the device of that one" and was told meta: send them back to the target."""
+
+    def dispatch(self, func, kinds, args=(), kwargs=types.MappingProxyType({})):
+        device = kwargs.get("device")
+        if device is not None and torch.device(device).type in ("meta", "cuda"):
+            kwargs = {**kwargs, "device": target_device("cuda")}
+        return super().dispatch(func, kinds, args, kwargs)
 
 
 @contextlib.contextmanager
 def fake_world(kind):
     """Inside, new tensors are fake and, unless they name a device, on the target."""
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    mode = (CudaFakeMode if kind == "cuda" else FakeTensorMode)(allow_non_fake_inputs=True)
     with mode, target_device(kind):
         yield mode

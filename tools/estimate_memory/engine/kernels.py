@@ -144,4 +144,38 @@ _ON_CPU = {
     aten.convolution.default: _onednn_forward,
     aten.convolution_backward.default: _onednn_backward,
 }
-_ON_CUDA = {**_ON_BOTH}
+
+
+def _cublas(recorder, args, kwargs, result):
+    """cuBLAS takes a workspace from the allocator per thread at its first matrix product, and keeps it."""
+    recorder.workspace(recorder.card["cublas_bytes"], "cuBLAS, " + recorder.thread())
+    return ()
+
+
+def _flash_backward(recorder, args, kwargs, result):
+    """FlashAttention 2 gathers the query's gradient in fp32, beside a row sum (flash_attn/flash_api.cpp, mha_bwd)."""
+    batch, heads, length, width = args[1].shape
+    rows = batch * heads * (-(-length // 128) * 128)
+    blocks = [(rows * (-(-width // 32) * 32) * 4, False), (rows * 4, False)]
+    groups = heads // args[2].shape[1]
+    if groups > 1:  # gradients of key and value are made per query head, then summed
+        expanded = batch * heads * args[2].shape[2] * width * args[1].element_size()
+        blocks = [(blocks[0][0] + 2 * expanded, False), *blocks[1:]]
+    return blocks
+
+
+def _efficient_backward(recorder, args, kwargs, result):
+    """The memory-efficient kernel gathers gradients in fp32 when its inputs are half (mem_eff_attention)."""
+    query = args[1]
+    rows = query.numel() // query.shape[-1]
+    gathered = query.numel() * 4 if query.element_size() < 4 else 0
+    return [(rows * 4 + gathered, False)]
+
+
+_MATMULS = ("mm", "addmm", "bmm", "baddbmm", "addbmm", "addmv", "mv", "dot")
+_ON_CUDA = {
+    **_ON_BOTH,
+    **{getattr(aten, name).default: _cublas for name in _MATMULS},
+    aten._scaled_dot_product_flash_attention_backward.default: _flash_backward,
+    aten._scaled_dot_product_efficient_attention_backward.default: _efficient_backward,
+}

@@ -16,7 +16,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from . import kernels
 from .fake import DEVICE_QUERY, META
 
-_FACTORY_KEY = "device"
 _ADD = torch.ops.aten.add.Tensor
 
 
@@ -45,25 +44,32 @@ class Recorder(TorchDispatchMode):
         self._modules = [""]
         self._turns, self._turn_names = [], []  # autograd sequence numbers at which the module changed
         self._workspaces = set()
+        self._unique = (0, 0)  # use counts of a tensor and its storage that only the engine holds
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func is DEVICE_QUERY:
             return META if self.device.type == "cuda" else self.device
         kwargs = kwargs or {}
-        device = kwargs.get(_FACTORY_KEY)
-        if device is not None and self.device.type == "cuda" and torch.device(device).type in ("meta", "cuda"):
-            kwargs = {**kwargs, _FACTORY_KEY: self.device}
         replaced = kernels.REPLACED.get(func)
         if replaced is not None:
             result = replaced(self, func, args, kwargs)
         else:
             result = func(*args, **kwargs)
+        if self.phase == "calibration" and func is _ADD:
+            self._unique = _use_counts(args[0])
         if self.recording:
             self._note_inputs(args)
             if func is _ADD and self.phase == "backward":
                 self._accumulated(args, result)
             self._note(func, args, kwargs, result)
         return result
+
+    def calibrate(self):
+        """Learn what the use counts look like when the engine adds two gradients that nobody else holds."""
+        self.phase = "calibration"
+        middle = torch.ones(2, 2, device=self.device, requires_grad=True) * 2
+        (middle.relu() * middle.sigmoid()).sum().backward()
+        self.phase = "build"
 
     def _accumulated(self, args, result):
         """The engine adds gradients of two paths in place where it may, but never for tensors with a Python class.
@@ -76,8 +82,7 @@ class Recorder(TorchDispatchMode):
             if (
                 isinstance(operand, torch.Tensor)
                 and operand.untyped_storage().nbytes() == result.untyped_storage().nbytes()
-                and operand._use_count() <= _UNIQUE[0]
-                and torch._C._storage_Use_Count(operand.untyped_storage()._cdata) <= _UNIQUE[1]
+                and all(seen <= alone for seen, alone in zip(_use_counts(operand), self._unique))
             ):
                 block = self.block_of(operand)
                 if block is not None:
@@ -178,29 +183,15 @@ class Recorder(TorchDispatchMode):
         """A block that a library keeps for the life of the process, once per key."""
         if key not in self._workspaces:
             self._workspaces.add(key)
-            self._block(size, f"{key[0]} workspace")
+            self._block(size, f"workspace of {key}")
+
+    def thread(self):
+        """Forward and optimizer run on the caller's thread, the backward pass on one of the engine's."""
+        return "backward thread" if self.phase == "backward" else "main thread"
 
 
-_UNIQUE = [0, 0]  # counts of a tensor and its storage that only the engine holds, as seen inside __torch_dispatch__
-
-
-def calibrate(device):
-    """Learn what the use counts look like when the engine adds two gradients that nobody else holds."""
-
-    class Probe(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            if func is DEVICE_QUERY:
-                return META if device.type == "cuda" else device
-            result = func(*args, **(kwargs or {}))
-            if func is _ADD:
-                storage = args[0].untyped_storage()
-                _UNIQUE[:] = [args[0]._use_count(), torch._C._storage_Use_Count(storage._cdata)]
-            return result
-
-    leaf = torch.ones(2, 2, device=device, requires_grad=True)
-    middle = leaf * 2
-    with Probe():
-        (middle.relu() * middle.sigmoid()).sum().backward()
+def _use_counts(tensor):
+    return tensor._use_count(), torch._C._storage_Use_Count(tensor.untyped_storage()._cdata)
 
 
 def _called_by_the_engine():

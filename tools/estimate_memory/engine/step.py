@@ -7,7 +7,7 @@ from torch.utils import _pytree as pytree
 
 from .fake import fake_world, target_device
 from .load import build, failed
-from .record import Declined, Recorder, calibrate
+from .record import Declined, Recorder
 
 OPTIMIZER_STEPS = 2
 MICRO_STEPS = 2  # of an accumulation: the second already shows gradients beside activations
@@ -30,9 +30,8 @@ def simulate(function, arguments, kind, card, change=None):
     device = target_device(kind)
     recorder = Recorder(device, card)
     trace = Trace(recorder)
-    with fake_world(kind):
-        calibrate(device)
     with fake_world(kind), recorder:
+        recorder.calibrate()
         made = build(function, arguments)
         if change is not None:
             change.apply(made)
