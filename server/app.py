@@ -1,52 +1,94 @@
-"""The MCP server: lists and calls whatever load_tools() finds, and knows nothing about any tool."""
+"""The MCP server: lists and calls the tools it is given, and knows nothing about any of them."""
 
 import json
 import logging
+from collections.abc import Mapping
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import anyio
 from mcp.server import Server
-from mcp.types import CallToolResult, ListToolsResult, TextContent, ToolAnnotations
+from mcp.server.caching import CacheableMethod, CacheHint
+from mcp.shared.exceptions import MCPError
+from mcp.shared.message import ServerMessageMetadata
+from mcp.types import (
+    CallToolResult,
+    ListRootsRequest,
+    ListRootsResult,
+    ListToolsResult,
+    TextContent,
+    ToolAnnotations,
+)
 from mcp.types import Tool as ToolEntry
 from pydantic import ValidationError
 
-from ..tools import load_tools
-from ..tools._core.contract import CALL, Call, Tool, ToolError, advice, input_schema
+from .. import __version__, skill_root
+from ..tools._core.contract import CALL, Call, Report, Tool, ToolError, advice, input_schema
 from ..tools._core.workspace import Workspace
+from .prompts import get_prompt, list_prompts
+from .resources import serve_resources
 
+App = Server[Any]
 log = logging.getLogger(__name__)
 
+INSTRUCTIONS = """\
+Finds the ONE resource that limits a machine-learning job and the remedy that fits it. Start with triage_constraint: \
+give it the error text or log path, and the script if there is one; it names the constraint with evidence and a plan \
+whose steps carry tool names and arguments ready to send. Measure before and after each remedy; nothing counts as \
+better until two measurements say so. Every figure carries its basis: measured, simulated, catalog or assumed. A tool \
+that cannot be sure declines and says why: pass that on. Paths are relative to the workspace. The procedure is the \
+resource skill://optimizing-resources/SKILL.md."""
 
-def build(workspace: Workspace) -> Server[Any]:
-    """A server over every tool, whose file access is confined to `workspace`."""
-    tools = load_tools()
+_ROOTS_SECONDS = 2.0  # a client that announces roots but does not name them is not waited for any longer
+_UNCHANGING = CacheHint(ttl_ms=3_600_000, scope="public")
+_CACHED: tuple[CacheableMethod, ...] = (
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+)
+
+
+def build(tools: Mapping[str, Tool], workspace: Workspace, skill: Traversable | None = None) -> App:
+    """A server over `tools`, whose file access is confined to `workspace`."""
+    entries = [_entry(tool) for tool in tools.values()]
 
     async def list_tools(context: Any, params: Any) -> ListToolsResult:
-        return ListToolsResult(tools=[_entry(tool) for tool in tools.values()])
+        return ListToolsResult(tools=entries)
 
     async def call_tool(context: Any, params: Any) -> CallToolResult:
-        def progress(done: float, total: float | None, note: str) -> None:
-            anyio.from_thread.run(context.session.report_progress, done, total, note)
-
         try:
             if params.name not in tools:
                 raise ToolError("No such tool", saw=params.name, try_next=f"one of {', '.join(tools)}")
             tool = tools[params.name]
             request = tool.request.model_validate(params.arguments or {})
-            CALL.set(Call(workspace, anyio.from_thread.check_cancelled, progress))
-            report = await anyio.to_thread.run_sync(tool.run, request)
+            CALL.set(await _surroundings(context, workspace))
+            return _answer(await anyio.to_thread.run_sync(tool.run, request))
         except (ToolError, ValidationError) as error:
             return _refused(advice(error))
-        except Exception:
+        except (Exception, SystemExit):  # the low-level server would send the exception's own text, or end
             log.exception("%s failed", params.name)
-            return _refused(f"{params.name} failed inside; the traceback is on the server's stderr")
-        text = TextContent(type="text", text=report.brief())
-        return CallToolResult(content=[text], structured_content=json.loads(report.model_dump_json()))
+            return _refused(f"{params.name} failed inside; the traceback is on the server's stderr.")
 
-    return Server("optimizing-resources", on_list_tools=list_tools, on_call_tool=call_tool)
+    app = Server(
+        "optimizing-resources",
+        version=__version__,
+        instructions=INSTRUCTIONS,
+        cache_hints=dict.fromkeys(_CACHED, _UNCHANGING),
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+        on_list_prompts=list_prompts,
+        on_get_prompt=get_prompt,
+    )
+    serve_resources(app, skill or skill_root(), tools)
+    return app
 
 
 def _entry(tool: Tool) -> ToolEntry:
+    """What hosts are told. The Report's schema is a resource: here it would cost every conversation its tokens."""
     return ToolEntry(
         name=tool.name,
         description=tool.summary,
@@ -57,6 +99,42 @@ def _entry(tool: Tool) -> ToolEntry:
             idempotent_hint=tool.effect in ("reads", "writes"),
             open_world_hint=False,
         ),
+    )
+
+
+async def _surroundings(context: Any, workspace: Workspace) -> Call:
+    def progress(done: float, total: float | None, note: str) -> None:
+        anyio.from_thread.run(context.session.report_progress, done, total, note)
+
+    roots = await _roots(context.session, context.request_id)
+    return Call(
+        workspace.narrowed(roots) if roots else workspace, anyio.from_thread.check_cancelled, progress
+    )
+
+
+async def _roots(session: Any, request_id: Any) -> tuple[Path, ...]:
+    """The folders a client of the handshake era works in; none where it does not say."""
+    announced = session.client_capabilities and session.client_capabilities.roots
+    if not announced or not session.can_send_request:
+        return ()
+    try:
+        answer = await session.send_request(
+            ListRootsRequest(),
+            ListRootsResult,
+            request_read_timeout_seconds=_ROOTS_SECONDS,
+            metadata=ServerMessageMetadata(related_request_id=request_id),
+        )
+    except MCPError as error:
+        log.warning("The client announced roots but did not name them: %s", error)
+        return ()
+    uris = [urlparse(str(root.uri)) for root in answer.roots]
+    return tuple(Path(unquote(uri.path)) for uri in uris if uri.scheme == "file")
+
+
+def _answer(report: Report) -> CallToolResult:
+    structure = json.loads(report.model_dump_json())  # by way of text: NaN, which JSON lacks, becomes null
+    return CallToolResult(
+        content=[TextContent(type="text", text=report.brief())], structured_content=structure
     )
 
 

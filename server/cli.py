@@ -1,50 +1,170 @@
-"""The command line: `serve` for MCP hosts, `call` for programs."""
+"""The command line: `serve` for MCP hosts, `call` for programs, and one word per tool and command for people."""
 
+import difflib
+import gc
 import json
+import os
 import sys
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..tools import load_tools
-from ..tools._core.contract import ToolError, advice
+from ..tools import load_commands, load_tools
+from ..tools._core.contract import CALL, Call, Command, Report, ToolError, advice
+from ..tools._core.workspace import Workspace
+
+_HELP = """\
+optimizing-resources: which resource binds your ML job, and what to do about it.
+
+  optimizing-resources serve               the MCP server, over stdio or HTTP (serve --help)
+  optimizing-resources call TOOL JSON      one tool for programs: JSON, @file or - (stdin) in, the Report out
+  optimizing-resources TOOL --help         one tool for people: its options and what they mean
+"""
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 when it worked, 2 for what the caller can mend."""
-    arguments = sys.argv[1:] or ["serve"]
+    typed = sys.argv[1:] if arguments is None else arguments
     try:
-        if arguments[0] == "serve":
-            return _serve()
-        return _call(*arguments[1:3])
+        return _run(typed or [_default()])
     except (ToolError, ValidationError) as error:
         print(advice(error), file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of our output has seen enough: `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
 
 
-def _serve() -> int:
-    import anyio
-    from mcp.server.stdio import stdio_server
-
-    from ..tools._core.workspace import Workspace
-    from .app import build
-
-    async def run() -> None:
-        app = build(Workspace.of_a_server(None))
-        async with stdio_server() as (reader, writer):
-            await app.run(reader, writer, app.create_initialization_options())
-
-    anyio.run(run)
-    return 0
+def _default() -> str:
+    return "help" if sys.stdin is not None and sys.stdin.isatty() else "serve"
 
 
-def _call(name: str, text: str) -> int:
+def _run(typed: list[str]) -> int:
+    word, rest = typed[0].replace("-", "_"), typed[1:]
+    if word == "serve":
+        gc.disable()  # an import makes no garbage worth looking for: 12 % off the start
+        from .serve import serve  # the MCP SDK: 0.5 s
+
+        return serve(rest)
+    if word in ("help", "__help", "_h"):
+        return _print(_help())
+    if word in ("__version", "version"):
+        from .. import __version__
+
+        return _print(__version__)
+    if word == "call":
+        return _call(rest)
+    return _print(_one(_known(word, _words()), rest))
+
+
+def _words() -> dict[str, Command]:
+    from . import clean, config, demo, doctor
+
+    ours = [module.COMMAND for module in (clean, config, demo, doctor)]
+    return {**load_tools(), **load_commands(), **{command.name: command for command in ours}}
+
+
+def _help() -> str:
     tools = load_tools()
-    if name not in tools:
-        raise ToolError("No such tool", saw=name, try_next=f"one of {', '.join(tools)}")
-    source = sys.stdin.read() if text == "-" else text
-    if text.startswith("@"):
-        source = Path(text[1:]).read_text(encoding="utf-8")
-    report = tools[name].run(tools[name].request.model_validate(json.loads(source)))
-    print(report.model_dump_json())
+    menu = [(name, command) for name, command in _words().items()]
+    lines = [_HELP]
+    for title, is_tool in (("Tools", True), ("Others", False)):
+        lines += [f"{title}:"]
+        lines += [
+            f"  {name:20} {command.summary.split('. ')[0].rstrip('.')}"
+            for name, command in menu
+            if (name in tools) == is_tool
+        ]
+    return "\n".join(lines)
+
+
+def _known(word: str, words: dict[str, Command]) -> Command:
+    if word not in words:
+        near = difflib.get_close_matches(word, words, n=1)
+        raise ToolError(
+            "No such command", saw=word, try_next=near[0] if near else f"one of {', '.join(words)}"
+        )
+    return words[word]
+
+
+def _call(rest: list[str]) -> int:
+    from .options import Parser
+
+    made = Parser(prog="optimizing-resources call", description="Run one tool; print its Report as JSON.")
+    made.add_argument("tool", metavar="TOOL")
+    made.add_argument(
+        "arguments", metavar="JSON", nargs="?", default="{}", help="JSON text, @file, or - for stdin"
+    )
+    made.add_argument("--workspace", metavar="DIR", help="instead of the current folder")
+    typed = made.parse_args(rest)
+    command = _known(typed.tool.replace("-", "_"), {**load_tools(), **load_commands()})
+    request = command.request.model_validate(_object(_text(typed.arguments)))
+    _surround(typed.workspace)
+    return _print(command.run(request).model_dump_json())
+
+
+def _text(argument: str) -> str:
+    if argument == "-":
+        return sys.stdin.read()
+    if not argument.startswith("@"):
+        return argument
+    try:
+        return Path(argument[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ToolError("The arguments cannot be read", saw=str(error), try_next="a file of JSON") from error
+
+
+def _object(text: str) -> dict[str, object]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ToolError(
+            "The arguments are not JSON", saw=f"{text}: {error}", try_next="'{\"name\": value}'"
+        ) from error
+    if not isinstance(value, dict):
+        raise ToolError("The arguments are no JSON object", saw=text, try_next="'{\"name\": value}'")
+    return value
+
+
+def _one(command: Command, rest: list[str]) -> str:
+    from .options import parser, values
+
+    typed = parser(command).parse_args(rest)
+    _surround(typed._workspace)
+    report = command.run(command.request.model_validate(values(command, typed)))
+    return report.model_dump_json(indent=2) if typed._json else _coloured(report)
+
+
+def _surround(folder: str | None) -> None:
+    """Make the call's workspace the folder named, and show progress where a person is watching."""
+    root = Path(folder) if folder else None
+    if root and not root.is_dir():
+        raise ToolError("The workspace is no folder", saw=folder, try_next="an existing folder")
+    workspace = Workspace.of_the_caller(root)
+    CALL.set(Call(workspace, progress=_show) if sys.stderr.isatty() else Call(workspace))
+
+
+def _show(done: float, total: float | None, note: str) -> None:
+    share = f"{done / total:4.0%} " if total else ""
+    print(f"\r\033[K{share}{note}", end="", file=sys.stderr, flush=True)
+
+
+def _coloured(report: Report) -> str:
+    """The readable report, its headings in bold where the output is a terminal that wants colours."""
+    text = report.readable()
+    if not sys.stdout.isatty() or "NO_COLOR" in os.environ:
+        return text
+    is_heading = [line.endswith(":") and not line.startswith(" ") for line in text.splitlines()]
+    return "\n".join(
+        f"\033[1m{line}\033[0m" if bold else line
+        for line, bold in zip(text.splitlines(), is_heading, strict=True)
+    )
+
+
+def _print(text: str) -> int:
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)  # the last line of progress
+    print(text, flush=True)
     return 0

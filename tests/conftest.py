@@ -1,9 +1,14 @@
 """Fixtures every test may use."""
 
+import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+TOY_SERVER = Path(__file__).with_name("toy_server.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,3 +34,14 @@ def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
         assert path.read_text(encoding="utf-8") == text
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def toys() -> ModuleType:
+    """The module of toy tools beside this file."""
+    spec = importlib.util.spec_from_file_location("toy_server", TOY_SERVER)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["toy_server"] = module
+    spec.loader.exec_module(module)
+    return module

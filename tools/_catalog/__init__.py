@@ -1,1 +1,4 @@
-"""Dated facts with a source each."""
+"""Dated facts with a source each.
+
+gpus        accelerators by name: memory, bandwidth, dense throughput by precision, native number formats
+"""

@@ -17,7 +17,9 @@ from typing import Optional
 def die_with_parent(parent: int) -> None:
     """On Linux the kernel ends this process when the server dies, however it dies."""
     if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 = PR_SET_PDEATHSIG
+        libc = ctypes.CDLL(None)
+        libc.prctl(1, signal.SIGKILL)  # 1 = PR_SET_PDEATHSIG
+        libc.prctl(36, 1)  # 36 = PR_SET_CHILD_SUBREAPER: daemons stay below us, where worker.py finds them
         if os.getppid() != parent:  # it died before the call above
             os._exit(1)
 

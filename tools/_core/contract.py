@@ -1,6 +1,5 @@
 """What every tool is made of: one Request, one Report, one function."""
 
-import json
 import types
 import typing
 from collections.abc import Callable
@@ -13,7 +12,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from .errors import ToolError, shorten
 from .workspace import Workspace
 
-__all__ = ["CALL", "Call", "Report", "Request", "Tool", "ToolError", "advice", "current_call", "tool"]
+__all__ = [
+    "CALL",
+    "Call",
+    "Command",
+    "Report",
+    "Request",
+    "Tool",
+    "ToolError",
+    "advice",
+    "command",
+    "current_call",
+    "tool",
+]
 
 BRIEF_LIMIT = 1500  # characters of text a model reads per answer; the structure beside it is complete
 
@@ -33,9 +44,7 @@ class Report(BaseModel):
 
     def brief(self) -> str:
         """A text of at most BRIEF_LIMIT characters that makes sense without the structured part."""
-        text = json.dumps(
-            self.model_dump(mode="json", exclude_none=True), ensure_ascii=False, separators=(",", ":")
-        )
+        text = self.model_dump_json(exclude_none=True)
         return (
             text
             if len(text) <= BRIEF_LIMIT
@@ -67,37 +76,59 @@ def current_call() -> Call:
 Function = TypeVar("Function", bound=Callable[[Any], Report])
 
 
-@dataclass(frozen=True)
-class Tool:
-    """A tool as a value: what the server lists and calls."""
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One word of the command line; its options are generated from its Request."""
 
     name: str
     summary: str
     request: type[Request]
     report: type[Report]
-    effect: Effect
     run: Callable[[Any], Report]
+    positional: tuple[str, ...] = ()  # fields that need no --name; a list takes all that follows
 
 
-def tool(effect: Effect) -> Callable[[Function], Function]:
+@dataclass(frozen=True, kw_only=True)
+class Tool(Command):
+    """A tool as a value: what the server lists and calls, and a word of the command line besides."""
+
+    effect: Effect
+    needs: tuple[str, ...] = ()  # modules that the caller's interpreter must offer; `doctor` looks for them
+
+
+def tool(
+    effect: Effect, *, needs: tuple[str, ...] = (), positional: tuple[str, ...] = ()
+) -> Callable[[Function], Function]:
     """Declare a function from its Request to its Report as a tool; its first docstring line is the menu entry."""
 
     def declare(function: Function) -> Function:
-        assert isinstance(function, types.FunctionType) and function.__doc__
-        hints = typing.get_type_hints(function)
-        summary = function.__doc__.strip().split("\n\n")[0]
-        value = Tool(
-            name=function.__name__,
-            summary=" ".join(summary.split()),
-            request=hints["request"],
-            report=hints["return"],
-            effect=effect,
-            run=function,
-        )
+        value = Tool(**_declared(function), positional=positional, effect=effect, needs=needs)
         setattr(function, "tool", value)  # noqa: B010  a function has no typed slot for it
         return function
 
     return declare
+
+
+def command(*positional: str) -> Callable[[Callable[[Any], Report]], Command]:
+    """Turn a function from its Request to its Report into a word of the command line that no host is offered."""
+
+    def declare(function: Callable[[Any], Report]) -> Command:
+        return Command(**_declared(function), positional=positional)
+
+    return declare
+
+
+def _declared(function: Callable[[Any], Report]) -> dict[str, Any]:
+    assert isinstance(function, types.FunctionType) and function.__doc__
+    hints = typing.get_type_hints(function)
+    summary = function.__doc__.strip().split("\n\n")[0]
+    return {
+        "name": function.__name__,
+        "summary": " ".join(summary.split()),
+        "request": hints["request"],
+        "report": hints["return"],
+        "run": function,
+    }
 
 
 def input_schema(request: type[Request]) -> dict[str, Any]:
@@ -114,18 +145,31 @@ def advice(error: ToolError | ValidationError) -> str:
     """One sentence a caller can act on."""
     if isinstance(error, ToolError):
         return str(error)
-    found = error.errors(include_url=False)
-    return "; ".join(_complaint(error.title, one) for one in found)
+    complaints: dict[tuple[str, str], list[str]] = {}
+    for found in error.errors(include_url=False):
+        complaints.setdefault((_place(found["loc"]), shorten(found["input"])), []).append(_complaint(found))
+    return "; ".join(
+        f"Argument {where!r} {' or '.join(dict.fromkeys(wants)).replace(' or should be ', ' or ')} (got {got})"
+        if where
+        else f"{error.title}: {' or '.join(wants)} (got {got})"
+        for (where, got), wants in complaints.items()
+    )
 
 
-def _complaint(title: str, error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"]) or title
+def _place(location: tuple[int | str, ...]) -> str:
+    """The dotted path of a value, without the names pydantic gives to the members of a union."""
+    kinds = ("str", "int", "float", "bool", "none", "path")
+    tags = [i for i, part in enumerate(location) if i and (str(part) in kinds or "[" in str(part))]
+    return ".".join(str(part) for part in location[: tags[0] if tags else None])
+
+
+def _complaint(error: Any) -> str:
     if error["type"] == "extra_forbidden":
-        return f"Unknown argument {where!r} (got {shorten(error['input'])}); the tool's schema lists the valid names"
+        return "is unknown; the tool's schema lists the valid names"
     if error["type"] == "missing":
-        return f"Argument {where!r} is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"Argument {where!r}: {message} (got {shorten(error['input'])})"
+        return "is missing"
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    return str(message.replace("a valid dictionary", "an object"))
 
 
 def _plain(schema: Any) -> Any:

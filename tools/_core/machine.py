@@ -40,11 +40,13 @@ class GpuProcess(_Noun):
     pid: int
     name: str | None = None
     memory_bytes: int | None = None
-    is_own: bool = Field(False, description="Belongs to this user's process tree.")
+    is_own: bool | None = Field(
+        None, description="Runs under this user; None when that cannot be told, as inside a container."
+    )
 
 
 class Accelerator(_Noun):
-    index: int
+    index: int = Field(description="As its driver counts; a MIG slice has the index of its GPU.")
     vendor: str = Field(description="nvidia, amd, intel or apple.")
     name: str
     catalog_name: str | None = Field(None, description="The row of the GPU catalog, where the name is known.")
@@ -55,6 +57,7 @@ class Accelerator(_Noun):
     compute_capability: str | None = None
     supports_bf16: bool | None = Field(None, description="Natively; emulation does not count.")
     is_mig_slice: bool = False
+    mig_profile: str | None = Field(None, description="Such as 1g.10gb.")
     is_visible: bool = Field(
         True, description="False when an environment variable hides it from this process."
     )
@@ -99,7 +102,12 @@ class ResourceLimits(_Noun):
     affinity_cores: int | None = None
     scheduler_cpu_cores: int | None = None
     scheduler_memory_bytes: int | None = None
+    scheduler_gpus: int | None = None
     visible_devices: str | None = Field(None, description="CUDA_VISIBLE_DEVICES or its peers, as set.")
+    address_space_bytes: int | None = Field(
+        None, description="The soft limit of `ulimit -v`; None when there is none."
+    )
+    open_files: int | None = Field(None, description="The soft limit of `ulimit -n`.")
 
 
 class Machine(_Noun):

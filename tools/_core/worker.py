@@ -20,6 +20,7 @@ from .quantity import human_bytes
 
 _POLL_SECONDS = 0.02
 _TAIL_BYTES = 2000
+_SWEEPS = 50
 _MARK = "OPTIMIZING_RESOURCES_CALL"  # inherited by every process of one child, so none is overlooked
 _CHILD = Path(__file__).with_name("child.py")
 
@@ -75,15 +76,42 @@ def run(engine: Path, request: dict[str, Any], *, python: Path, limits: Limits) 
 
 
 def kill_tree(child: subprocess.Popen[bytes], mark: str) -> None:
-    """End the child and every process that inherited `mark`, also daemons that left its group and its tree."""
+    """End the child, what descends from it, and whatever inherited `mark`, also daemons that left group and tree."""
+    family = _descendants(child.pid)
     if os.name == "posix":
         with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is empty already
             os.killpg(child.pid, signal.SIGKILL)
+    child.kill()
+    child.wait()
+    for _ in range(_SWEEPS):  # one may fork while we look
+        family = [process for process in {*family, *_marked(mark)} if _is_alive(process)]
+        if not family:
+            return
+        for process in family:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(family, timeout=_POLL_SECONDS)
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def _marked(mark: str) -> list[psutil.Process]:
+    found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):  # gone meanwhile, or another user's
             if process.environ().get(_MARK) == mark:
-                process.kill()
-    child.wait()
+                found.append(process)
+    return found
 
 
 def _start(command: list[str], mark: str, log: Any) -> subprocess.Popen[bytes]:
@@ -138,8 +166,7 @@ def _pass_on(progress: Path, read: int) -> int:
 def _resident_bytes(pid: int) -> int:
     total = 0
     with contextlib.suppress(psutil.NoSuchProcess):  # ended while we looked
-        child = psutil.Process(pid)
-        for member in [child, *child.children(recursive=True)]:
+        for member in [psutil.Process(pid), *_descendants(pid)]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 total += member.memory_info().rss
     return total

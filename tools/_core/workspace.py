@@ -44,16 +44,17 @@ class Workspace:
     def narrowed(self, roots: tuple[Path, ...]) -> "Workspace":
         """This workspace, limited to the folders that the client names as its roots.
 
-        A root inside the workspace becomes the workspace; roots that do not touch it leave no file within reach.
+        Roots inside the workspace take its place; roots that do not touch it leave no file of it within reach.
+        Folders that the server's own flag --allow added stay: whoever started it named each of them.
         """
-        inside = [r for r in (root.resolve() for root in roots) if self._covers(r)]
-        if inside:
-            return Workspace(inside[0], tuple(inside[1:]), self.confined, self.refusal)
-        if any(self.root.is_relative_to(root.resolve()) for root in roots):
+        resolved = [root.resolve() for root in roots]
+        if not self.refusal and any(self.root.is_relative_to(root) for root in resolved):
             return self
-        return Workspace(
-            self.root, (), self.confined, "The client's roots do not overlap the server's workspace"
-        )
+        inside = [root for root in resolved if self._covers(root)]
+        if inside:
+            return Workspace(inside[0], (*inside[1:], *self.allowed), self.confined)
+        refusal = self.refusal or "The client's roots do not overlap the server's workspace"
+        return Workspace(self.root, self.allowed, self.confined, refusal)
 
     def file(self, path: Path) -> Path:
         """The resolved path of an existing, readable file inside the workspace."""
