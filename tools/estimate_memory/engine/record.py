@@ -12,6 +12,7 @@ import weakref
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from . import kernels
 from .fake import DEVICE_QUERY, META
@@ -38,7 +39,7 @@ class Recorder(TorchDispatchMode):
         self.phase = "build"
         self.read_values = {}  # where a value of a tensor was asked for -> how often
         self.unknown = {}  # operators whose kernel memory is not known
-        self.flops = 0
+        self.work = {}  # phase -> half and single precision FLOPs, bytes moved, operator calls
         self._live = {}  # address of a storage -> (block, weak reference)
         self._owners = {}  # block -> how many storages stand for it (see _accumulated)
         self._modules = [""]
@@ -62,6 +63,7 @@ class Recorder(TorchDispatchMode):
             if func is _ADD and self.phase == "backward":
                 self._accumulated(args, result)
             self._note(func, args, kwargs, result)
+            self._count(func, args, kwargs, result)
         return result
 
     def calibrate(self):
@@ -178,6 +180,20 @@ class Recorder(TorchDispatchMode):
         self.labels.append((self.phase, name, self._module()))
         self.events.append(block)
         return block
+
+    def _count(self, func, args, kwargs, result):
+        work = self.work.setdefault(self.phase, {"half": 0, "single": 0, "bytes": 0, "calls": 0})
+        if func.is_view:
+            return
+        work["calls"] += 1
+        formula = flop_registry.get(func._overloadpacket)
+        outputs = list(kernels.tensors(result))
+        if formula is not None:
+            half = bool(outputs) and outputs[0].dtype in (torch.float16, torch.bfloat16)
+            work["half" if half else "single"] += formula(*args, **kwargs, out_val=result)
+        elif outputs:
+            # an elementwise kernel reads about twice what it writes
+            work["bytes"] += 3 * sum(t.numel() * t.element_size() for t in outputs)
 
     def workspace(self, size, key):
         """A block that a library keeps for the life of the process, once per key."""

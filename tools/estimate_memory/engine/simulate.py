@@ -5,7 +5,7 @@ import time
 import torch
 
 from . import autocast, cuda_choices, fake, variants
-from .allocator import OutOfMemory, replay, survives
+from .allocator import replay, survives
 from .load import accepts, default_of, load
 from .record import Declined
 from .step import simulate
@@ -37,9 +37,11 @@ def _estimate(request, progress):
     reply = study.describe()
     reply["torch_version"] = torch.__version__
     reply["simulation_seconds"] = time.monotonic() - began
-    if request["largest_batch"]:
-        reply["largest_batch"] = study.largest_batch()
-    reply["remedies"] = study.remedies(request["remedies"])
+    wanted = request["remedies"]
+    if wanted is None:
+        wanted = "search" if reply["fits"] in ("no", "tight") else []
+    reply["largest_batch"] = study.largest_batch()
+    reply["remedies"] = study.remedies(wanted)
     return reply
 
 
@@ -54,22 +56,35 @@ class Study:
         progress(0, None, "simulating the step")
         self.trace = self.run()
 
+    @property
+    def base_seconds(self):
+        return variants.step_seconds(self.trace, self.card)
+
+    def argument(self, name):
+        """The value of one of make_step's arguments now."""
+        return self.arguments.get(name, default_of(self.function, name))
+
     def run(self, change=None, arguments=None):
         """The trace of the step with a change, or with other arguments."""
         return simulate(self.function, {**self.arguments, **(arguments or {})}, self.kind, self.card, change)
 
-    def figures(self, trace):
+    def figures(self, trace, expandable=None):
         """Peaks and the decision for a trace."""
         limits = self.request["limits"]
-        free = peak(trace, self.kind, self.card)
-        return {**free, "fits": decide(trace, free, limits, self.card) if limits else None}
+        card = self.card if expandable is None else {**self.card, "expandable_segments": expandable}
+        found = peak(trace, self.kind, card)
+        return {**found, "fits": decide(trace, found, limits, card) if limits else None}
 
     def describe(self):
         """The step as it is."""
         trace = self.trace
         result = self.figures(trace)
-        result["timeline"] = series(trace)
+        result["timeline"] = series(trace, kind_of)
         result["parameters"], result["trainable"] = trace.parameters, trace.trainable
+        result["flops"] = sum(w["half"] + w["single"] for w in trace.work.values()) / trace.optimizer_steps
+        result["batch"], result["batch_argument"] = self.batch(), self.batch_argument
+        result["has_batch_norm"] = trace.has_batch_norm
+        result["has_rnn"] = trace.has_rnn
         result["values_asked"] = sorted(trace.read_values)
         result["notes"] = trace.notes
         return result
@@ -88,27 +103,33 @@ class Study:
         """Samples per step now, or None when nothing says so."""
         if self.batch_argument is None:
             return None
-        return self.arguments.get(self.batch_argument, default_of(self.function, self.batch_argument))
+        return self.argument(self.batch_argument)
 
     def largest_batch(self):
         """The largest batch that fits, and the smallest beyond which the answer is no; None without a limit."""
-        if self.batch_argument is None or not self.request["limits"]:
+        limits = self.request["limits"]
+        if self.batch_argument is None or not limits:
             return None
+        found = {self.batch(): self.figures(self.trace)}
+
+        def figures(batch):
+            if batch not in found:
+                self.progress(len(found), None, f"simulating batch {batch}")
+                found[batch] = self.figures(self.run(arguments={self.batch_argument: batch}))
+            return found[batch]
+
+        def search(answers, capacity):
+            return variants.largest(
+                lambda batch: figures(batch)["fits"] in answers,
+                lambda batch: capacity(figures(batch)) - figures(batch)["peak_allocated_bytes"],
+                self.batch(),
+            )
+
         return {
-            "fits": self._search(lambda verdict: verdict == "fits"),
-            "not_no": self._search(lambda verdict: verdict != "no"),
+            "fits": search(("fits",), lambda f: limits["sure_capacity_bytes"] - margin_of(f, limits)),
+            "not_no": search(("fits", "tight"), lambda f: limits["capacity_bytes"]),
+            "simulated": {batch: f["peak_allocated_bytes"] for batch, f in sorted(found.items())},
         }
-
-    def _search(self, good):
-        return variants.largest(self._verdict, good, self.batch())
-
-    def _verdict(self, batch):
-        if not hasattr(self, "_verdicts"):
-            self._verdicts = {}
-        if batch not in self._verdicts:
-            trace = self.run(arguments={self.batch_argument: batch})
-            self._verdicts[batch] = self.figures(trace)
-        return self._verdicts[batch]
 
     def remedies(self, wanted):
         """A row per remedy, then combinations in order of harm until one fits."""
@@ -119,7 +140,7 @@ def peak(trace, kind, card):
     """Peaks of a trace; on a CPU every byte counts as asked for and nothing is cached."""
     if kind == "cpu":
         highest, at = highest_point(trace.sizes, trace.events)
-        return {"peak_allocated_bytes": highest, "peak_reserved_bytes": highest, "at": at, **_what(trace, at)}
+        return {"peak_allocated_bytes": highest, "peak_reserved_bytes": highest, **_what(trace, at)}
     allocator = replay(trace.sizes, trace.events, expandable=card["expandable_segments"])
     _, at = highest_point(trace.sizes, trace.events)
     return {
@@ -175,21 +196,22 @@ def decide(trace, found, limits, card):
     fits: the replay survives with the stated margin taken off and one spare segment; no: it does not survive even
     with the whole capacity; tight: between.
     """
-    if card["kind"] == "cpu":
-        return _decide_sizes(found["peak_allocated_bytes"], limits)
+    if not card["caching"]:
+        return _decide_sizes(found, limits)
     expandable = card["expandable_segments"]
     if not survives(trace.sizes, trace.events, limits["capacity_bytes"], expandable):
         return "no"
-    margin = int(found["peak_allocated_bytes"] * limits["margin_ratio"]) + limits["margin_bytes"]
-    roomy = survives(trace.sizes, trace.events, limits["sure_capacity_bytes"] - margin, expandable)
-    return "fits" if roomy else "tight"
+    roomy = limits["sure_capacity_bytes"] - margin_of(found, limits)
+    return "fits" if survives(trace.sizes, trace.events, roomy, expandable) else "tight"
 
 
-def _decide_sizes(size, limits):
-    margin = int(size * limits["margin_ratio"]) + limits["margin_bytes"]
+def margin_of(found, limits):
+    """What must stay free before we say that it fits."""
+    return int(found["peak_allocated_bytes"] * limits["margin_ratio"]) + limits["margin_bytes"]
+
+
+def _decide_sizes(found, limits):
+    size = found["peak_allocated_bytes"]
     if size > limits["capacity_bytes"]:
         return "no"
-    return "fits" if size + margin <= limits["sure_capacity_bytes"] else "tight"
-
-
-__all__ = ["OutOfMemory", "answer"]
+    return "fits" if size + margin_of(found, limits) <= limits["sure_capacity_bytes"] else "tight"

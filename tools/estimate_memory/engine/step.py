@@ -1,6 +1,6 @@
 """Drives the caller's step under the recorder: two optimizer steps, since the first one makes the optimizer's state."""
 
-import contextlib
+import copy
 
 import torch
 from torch.utils import _pytree as pytree
@@ -19,10 +19,18 @@ class Trace:
     def __init__(self, recorder):
         self.sizes, self.labels, self.events = recorder.sizes, recorder.labels, recorder.events
         self.read_values, self.unknown = recorder.read_values, recorder.unknown
-        self.flops = recorder.flops
+        self.work = recorder.work
+        self.optimizer_steps = OPTIMIZER_STEPS
+        self.micro_run = self.micro_asked = 1
+        self.batch_rows = None
+        self.has_batch_norm = self.has_rnn = False
         self.kinds = {}  # block -> weights | gradients | optimizer | inputs
         self.parameters = self.trainable = 0
         self.notes = []
+
+    def copy(self):
+        """A trace whose lists can be replaced without touching this one."""
+        return copy.copy(self)
 
 
 def simulate(function, arguments, kind, card, change=None):
@@ -67,12 +75,15 @@ def _run(made, recorder, trace, change):
     recorder.hold([*model.parameters(), *model.buffers()], "weights")
     for tensor in [*model.parameters(), *model.buffers()]:
         trace.kinds[recorder.block_of(tensor)] = "weights"
+    trace.has_batch_norm = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in model.modules())
+    trace.has_rnn = any(isinstance(m, torch.nn.RNNBase) for m in model.modules())
     trace.parameters = sum(p.numel() for p in model.parameters())
     trace.trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     recorder.phase = "batch"
     for tensor in pytree.tree_leaves(made["batch"]):
         if isinstance(tensor, torch.Tensor):
             recorder.hold([tensor], "batch")
+            trace.batch_rows = trace.batch_rows or (tensor.shape[0] if tensor.dim() else None)
             trace.kinds.setdefault(recorder.block_of(tensor), "inputs")
     if optimizer is None and "step" not in made:
         _infer(made, recorder)
@@ -99,10 +110,11 @@ def _infer(made, recorder):
 
 
 def _accumulate(made, recorder, trace, kept):
-    for _ in range(min(made.get("accumulation_steps", 1), MICRO_STEPS)):
+    trace.micro_asked = made.get("accumulation_steps", 1)
+    trace.micro_run = min(trace.micro_asked, MICRO_STEPS)
+    for _ in range(trace.micro_run):
         recorder.phase = "forward"
-        with made.get("context", contextlib.nullcontext)():
-            loss = _call("`loss` raised", made["loss"], made["model"], made["batch"])
+        loss = _call("`loss` raised", made["loss"], made["model"], made["batch"])
         _check_loss(loss, made["model"])
         kept[:] = [loss]
         recorder.phase = "backward"
