@@ -141,6 +141,7 @@ def _claim_cuda(card):
     )
     answers = {
         "is_available": True,
+        "is_current_stream_capturing": False,
         "device_count": 1,
         "current_device": 0,
         "get_device_name": card["name"],

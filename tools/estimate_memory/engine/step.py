@@ -1,6 +1,8 @@
 """Drives the caller's step under the recorder: two optimizer steps, since the first one makes the optimizer's state."""
 
+import contextlib
 import copy
+import importlib
 
 import torch
 from torch.utils import _pytree as pytree
@@ -89,17 +91,50 @@ def _run(made, recorder, trace, change):
         _infer(made, recorder)
         return
     kept = []  # as a loop's variable does, the last loss lives until the next one is there
-    for _ in range(OPTIMIZER_STEPS):
-        if "step" in made:
-            recorder.phase = "forward"
-            _call("`step` raised", made["step"], model, made["batch"], optimizer)
+    recorder.phase = "forward"
+    with _phases(made, recorder, trace):
+        for _ in range(OPTIMIZER_STEPS):
+            if "step" in made:
+                _call("`step` raised", made["step"], model, made["batch"], optimizer)
+                continue
+            _accumulate(made, trace, kept)
+            _call("The optimizer's step raised", optimizer.step)
             _note_kinds(made, recorder, trace)
-            continue
-        _accumulate(made, recorder, trace, kept)
-        recorder.phase = "optimizer"
-        _call("The optimizer's step raised", optimizer.step)
+            optimizer.zero_grad()
+
+
+@contextlib.contextmanager
+def _phases(made, recorder, trace):
+    """Tell the recorder when the backward pass and the optimizer run, whoever calls them."""
+    graph, original = torch.autograd.graph, torch.autograd.graph._engine_run_backward
+
+    def backward(*args, **kwargs):
+        before, recorder.phase = recorder.phase, "backward"
+        try:
+            return original(*args, **kwargs)
+        finally:
+            recorder.phase = before
+            _note_kinds(made, recorder, trace)
+
+    def stepping(optimizer, args, kwargs):
+        recorder.phase = "optimizer" if recorder.phase == "forward" else recorder.phase
+
+    def stepped(optimizer, args, kwargs):
         _note_kinds(made, recorder, trace)
-        optimizer.zero_grad()
+        recorder.phase = "forward" if recorder.phase == "optimizer" else recorder.phase
+
+    hooks = importlib.import_module("torch.optim.optimizer")
+    handles = [
+        hooks.register_optimizer_step_pre_hook(stepping),
+        hooks.register_optimizer_step_post_hook(stepped),
+    ]
+    graph._engine_run_backward = torch.autograd._engine_run_backward = backward
+    try:
+        yield
+    finally:
+        graph._engine_run_backward = torch.autograd._engine_run_backward = original
+        for handle in handles:
+            handle.remove()
 
 
 def _infer(made, recorder):
@@ -109,18 +144,15 @@ def _infer(made, recorder):
             _call("`loss` raised", made["loss"], made["model"], made["batch"])
 
 
-def _accumulate(made, recorder, trace, kept):
+def _accumulate(made, trace, kept):
     trace.micro_asked = made.get("accumulation_steps", 1)
     trace.micro_run = min(trace.micro_asked, MICRO_STEPS)
     for _ in range(trace.micro_run):
-        recorder.phase = "forward"
         loss = _call("`loss` raised", made["loss"], made["model"], made["batch"])
         _check_loss(loss, made["model"])
         kept[:] = [loss]
-        recorder.phase = "backward"
         if loss.requires_grad:
             _call("The backward pass raised", loss.backward)
-        _note_kinds(made, recorder, trace)
 
 
 def _call(problem, function, *args):

@@ -208,7 +208,7 @@ def largest(good, slack, start):
     low, high = _narrow(good, other, low, high)
     rise = (slack(start) - slack(other)) / (other - start)
     guess = int(start + slack(start) / rise) if rise > 0 else (high or start * 2) - 1
-    stride = max(1, guess // 32)
+    stride = 1
     while (high is None or high - low > 1) and low < 1 << 20:
         guess = min(max(guess, low + 1), (high or 1 << 21) - 1)
         held = good(guess)
