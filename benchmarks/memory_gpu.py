@@ -20,7 +20,7 @@ from optimizing_resources.tools.estimate_memory import EstimateMemoryRequest, es
 VALIDATE = Path(__file__).resolve().parents[2] / "shared" / "bench" / "gpu_validate.py"
 MIB = 2**20
 
-STEP = '''
+STEP = """
 import contextlib, importlib.util, sys
 import torch
 spec = importlib.util.spec_from_file_location("gpu_validate", {path!r})
@@ -57,7 +57,7 @@ def make_step(case):
             optimizer.zero_grad()
 
     return {{"model": model, "batch": None, "optimizer": optimizer, "step": step}}
-'''
+"""
 
 
 def predict(case: str, step: Path, gpu: str) -> dict[str, object]:
@@ -92,14 +92,20 @@ def compare(predictions: list[dict[str, object]], measured: Path) -> None:
             continue
         error = row["allocated"] / real["peak_allocated"] - 1
         errors.append(abs(error))
-        print(f"{row['id']:36s} {row['allocated'] / MIB:9.0f} {real['peak_allocated'] / MIB:9.0f} {error:+7.1%}")
+        print(
+            f"{row['id']:36s} {row['allocated'] / MIB:9.0f} {real['peak_allocated'] / MIB:9.0f} {error:+7.1%}"
+        )
     ranked = sorted(errors)
-    print(f"{len(errors)} cases: median {statistics.median(errors):.1%}, P90 {ranked[int(0.9 * (len(ranked) - 1))]:.1%}")
+    print(
+        f"{len(errors)} cases: median {statistics.median(errors):.1%}, P90 {ranked[int(0.9 * (len(ranked) - 1))]:.1%}"
+    )
     print(f'"fits" for a case that ran out of memory: {wrong}')
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--gpu", default="H100")
     parser.add_argument("--only", default="")
     parser.add_argument("--measured", type=Path, help="the output of gpu_validate.py")
@@ -116,7 +122,10 @@ def main() -> None:
             if "error" in row:
                 print(f"{case:36s} {row['error']}", flush=True)
             else:
-                print(f"{case:36s} {row['allocated'] / MIB:9.0f} {row['reserved'] / MIB:9.0f} MiB {row['fits']}", flush=True)
+                print(
+                    f"{case:36s} {row['allocated'] / MIB:9.0f} {row['reserved'] / MIB:9.0f} MiB {row['fits']}",
+                    flush=True,
+                )
     if options.out:
         options.out.write_text("".join(json.dumps(row) + "\n" for row in predictions), encoding="utf-8")
     if options.measured:

@@ -1,6 +1,6 @@
 """A training step of a 124-million-weight GPT, as estimate_memory wants it.
 
-    optimizing-resources call estimate_memory '{"step": "examples/gpt_step.py:make_step", "gpu": "T4"}'
+optimizing-resources call estimate_memory '{"step": "examples/gpt_step.py:make_step", "gpu": "T4"}'
 """
 
 import torch

@@ -27,7 +27,9 @@ def images(batch_size, side, classes=10):
 
 
 def mlp(batch_size=256):
-    layers = nn.Sequential(nn.Linear(512, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.GELU(), nn.Linear(1024, 10))
+    layers = nn.Sequential(
+        nn.Linear(512, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.GELU(), nn.Linear(1024, 10)
+    )
     return made(layers, (torch.randn(batch_size, 512), torch.randint(0, 10, (batch_size,))), classify)
 
 
@@ -49,7 +51,11 @@ class Bottleneck(nn.Module):
             nn.Conv2d(middle, outer, 1, bias=False), nn.BatchNorm2d(outer),
         )  # fmt: skip
         same = stride == 1 and inner == outer
-        self.side = None if same else nn.Sequential(nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer))
+        self.side = (
+            None
+            if same
+            else nn.Sequential(nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer))
+        )
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x):
@@ -61,7 +67,12 @@ class Bottleneck(nn.Module):
 
 def resnet(batch_size=8):
     blocks = [Bottleneck(64, 64), Bottleneck(256, 64), Bottleneck(256, 128, 2), Bottleneck(512, 128)]
-    stem = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
+    stem = [
+        nn.Conv2d(3, 64, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2, 1),
+    ]
     model = nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
     return made(model, images(batch_size, 96), classify, sgd)
 
@@ -76,7 +87,11 @@ class UNet(nn.Module):
                 nn.Conv2d(outer, outer, 3, padding=1), nn.SiLU(),
             )  # fmt: skip
 
-        self.down_1, self.down_2, self.middle = stage(3, width), stage(width, 2 * width), stage(2 * width, 4 * width)
+        self.down_1, self.down_2, self.middle = (
+            stage(3, width),
+            stage(width, 2 * width),
+            stage(2 * width, 4 * width),
+        )
         self.up_2, self.up_1 = stage(6 * width, 2 * width), stage(3 * width, width)
         self.out, self.pool, self.grow = nn.Conv2d(width, 3, 1), nn.MaxPool2d(2), nn.Upsample(scale_factor=2)
 
@@ -120,7 +135,9 @@ class Encoder(nn.Module):
 
 
 def encoder(batch_size=16):
-    return made(Encoder(), (torch.randint(0, 1000, (batch_size, 64)), torch.randint(0, 5, (batch_size,))), classify)
+    return made(
+        Encoder(), (torch.randint(0, 1000, (batch_size, 64)), torch.randint(0, 5, (batch_size,))), classify
+    )
 
 
 class Block(nn.Module):
@@ -135,7 +152,11 @@ class Block(nn.Module):
         batch, length, width = x.shape
         parts = self.qkv(self.norm_1(x)).split(width, 2)
         q, k, v = (p.view(batch, length, self.heads, -1).transpose(1, 2) for p in parts)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(batch, length, width)
+        y = (
+            F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            .transpose(1, 2)
+            .reshape(batch, length, width)
+        )
         x = x + self.out(y)
         return x + self.down(F.silu(self.up(self.norm_2(x))))
 
@@ -255,7 +276,9 @@ class NHits(nn.Module):
             theta = block(F.max_pool1d(rest.unsqueeze(1), pool, pool).squeeze(1))
             back, ahead = theta[:, : self.past // pool], theta[:, self.past // pool :]
             rest = rest - F.interpolate(back.unsqueeze(1), size=self.past, mode="linear").squeeze(1)
-            forecast = forecast + F.interpolate(ahead.unsqueeze(1), size=self.horizon, mode="linear").squeeze(1)
+            forecast = forecast + F.interpolate(ahead.unsqueeze(1), size=self.horizon, mode="linear").squeeze(
+                1
+            )
         return forecast
 
 

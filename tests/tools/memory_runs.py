@@ -32,7 +32,9 @@ def allocations(event, found):
 
 def truth(make_step):
     kept = []  # the model must outlive the measurement
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
         kept.append(make_step())
         two_steps(kept[0])
     found = []

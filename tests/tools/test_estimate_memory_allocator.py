@@ -2,7 +2,6 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from optimizing_resources.tools.estimate_memory.engine.allocator import MIB, replay, round_size, survives
 
 SIZES = st.lists(st.integers(1, 40 * MIB), min_size=1, max_size=60)
@@ -47,7 +46,9 @@ def test_what_was_reserved_without_a_limit_survives_under_it(sizes: list[int], d
     events = events_of(draw, len(sizes))
     free = replay(sizes, events)
     assert survives(sizes, events, free.peak_reserved)
-    assert not survives(sizes, events, max(0, free.peak_allocated - 41 * MIB)) or free.peak_allocated <= 82 * MIB
+    assert (
+        not survives(sizes, events, max(0, free.peak_allocated - 41 * MIB)) or free.peak_allocated <= 82 * MIB
+    )
 
 
 def test_segments_have_the_sizes_of_the_source() -> None:

@@ -22,8 +22,14 @@ def make_step(batch_size=4):
 MISTAKES = {  # source of the step -> words of the sentence that must come back
     "missing": ("def other(): pass", ["no function 'make_step'", "other"]),
     "syntax": ("def make_step(:\n", ["no valid Python", "line"]),
-    "raising": ("def make_step():\n    raise ValueError('no corpus')", ["make_step raised", "ValueError: no corpus"]),
-    "data_file": ("def make_step():\n    return open('/no/such/data.bin')", ["FileNotFoundError", "random tensors"]),
+    "raising": (
+        "def make_step():\n    raise ValueError('no corpus')",
+        ["make_step raised", "ValueError: no corpus"],
+    ),
+    "data_file": (
+        "def make_step():\n    return open('/no/such/data.bin')",
+        ["FileNotFoundError", "random tensors"],
+    ),
     "no_mapping": ("def make_step():\n    return nn.Linear(1, 1)", ["must return a mapping", "Linear"]),
     "keys": ("def make_step():\n    return {'model': nn.Linear(1, 1)}", ["lacks batch, loss"]),
     "vector_loss": (GOOD.replace(".sum()", ""), ["one element", "[4, 8]"]),
@@ -43,13 +49,16 @@ def twice(x: torch.Tensor) -> torch.Tensor:
 WORKS = {
     "good": GOOD,
     "talks": "print('hello')\n" + GOOD.replace("    model =", "    print('x' * 100000)\n    model ="),
-    "moves": GOOD.replace("nn.Linear(8, 8)", "nn.Linear(8, 8).cuda().to('cuda')").replace("8),", "8).to('cuda:0'),"),
+    "moves": GOOD.replace("nn.Linear(8, 8)", "nn.Linear(8, 8).cuda().to('cuda')").replace(
+        "8),", "8).to('cuda:0'),"
+    ),
     "asks_values": GOOD.replace("m(b).sum()", "m(b).sum() * (2 if b.sum().item() > 0 else 1)"),
     "chooses_device": GOOD.replace(
-        "    model =", "    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')\n    model ="
+        "    model =",
+        "    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')\n    model =",
     ).replace("8),", "8, device=device),"),
     "explicit_cpu": GOOD.replace("nn.Linear(8, 8)", "nn.Linear(8, 8, device='cpu')"),
-    "inference": GOOD.replace('torch.optim.SGD(model.parameters(), 0.1)', "None"),
+    "inference": GOOD.replace("torch.optim.SGD(model.parameters(), 0.1)", "None"),
 }
 
 
@@ -83,7 +92,11 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], str]
 def test_lifetimes_are_within_one_percent_of_real_cpu_steps() -> None:
     truth = last_line(str(HERE / "memory_runs.py"), "truth")
     predicted = last_line(str(HERE / "memory_runs.py"), "predict")
-    off = {name: predicted[name] / truth[name] - 1 for name in truth if abs(predicted[name] / truth[name] - 1) > 0.01}
+    off = {
+        name: predicted[name] / truth[name] - 1
+        for name in truth
+        if abs(predicted[name] / truth[name] - 1) > 0.01
+    }
     assert len(truth) >= 15
     assert not off
 
@@ -102,7 +115,10 @@ def test_every_mistake_of_the_caller_gets_one_sentence_and_every_odd_but_valid_s
     for name in WORKS:
         assert "peak_allocated_bytes" in found[name], (name, found[name])
     assert "step.py:" in found["asks_values"]["values_asked"][0]
-    same = [found[name]["peak_allocated_bytes"] for name in ("good", "talks", "moves", "chooses_device", "explicit_cpu")]
+    same = [
+        found[name]["peak_allocated_bytes"]
+        for name in ("good", "talks", "moves", "chooses_device", "explicit_cpu")
+    ]
     assert len(set(same)) == 1
     assert found["inference"]["breakdown"]["gradients_bytes"] == 0
 
@@ -115,7 +131,11 @@ def test_the_parts_of_the_peak_follow_the_closed_formulas(
         [
             {"step": step, "arguments": {"batch_size": 8}},
             {"step": step, "arguments": {"batch_size": 16}},
-            {"step": step, "arguments": {"batch_size": 8}, "remedies": ["gradient_accumulation", "mixed_precision"]},
+            {
+                "step": step,
+                "arguments": {"batch_size": 8},
+                "remedies": ["gradient_accumulation", "mixed_precision"],
+            },
         ]
     )
     weights = 4 * small["parameters"]
@@ -137,7 +157,12 @@ def test_the_parts_of_the_peak_follow_the_closed_formulas(
 def test_the_largest_batch_fits_and_the_next_does_not(
     replies: Callable[[list[dict[str, Any]]], list[Any]],
 ) -> None:
-    limits = {"capacity_bytes": 400 << 20, "sure_capacity_bytes": 380 << 20, "margin_ratio": 0.06, "margin_bytes": 20 << 20}
+    limits = {
+        "capacity_bytes": 400 << 20,
+        "sure_capacity_bytes": 380 << 20,
+        "margin_ratio": 0.06,
+        "margin_bytes": 20 << 20,
+    }
     request = {"step": f"{FAMILIES}:mlp", "limits": limits, "arguments": {"batch_size": 64}}
     (found,) = replies([request])
     edge = found["largest_batch"]

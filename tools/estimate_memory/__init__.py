@@ -131,7 +131,9 @@ def estimate_memory(request: EstimateMemoryRequest) -> EstimateMemoryReport:
     call = current_call()
     path, separator, function = request.step.rpartition(":")
     if not separator or not function.isidentifier():
-        raise ToolError("`step` must name a file and a function", saw=request.step, try_next="train.py:make_step")
+        raise ToolError(
+            "`step` must name a file and a function", saw=request.step, try_next="train.py:make_step"
+        )
     script = call.workspace.file(Path(path))
     _check_remedies(request.remedies)
     message = read_oom(request.oom_text) if request.oom_text else None
@@ -165,4 +167,6 @@ def estimate_memory(request: EstimateMemoryRequest) -> EstimateMemoryReport:
 def _check_remedies(named: list[str] | str | None) -> None:
     for name in named if isinstance(named, list) else []:
         if name not in REMEDIES:
-            raise ToolError("No such remedy can be simulated", saw=name, try_next=f"one of {', '.join(REMEDIES)}")
+            raise ToolError(
+                "No such remedy can be simulated", saw=name, try_next=f"one of {', '.join(REMEDIES)}"
+            )

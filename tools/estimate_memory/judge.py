@@ -46,7 +46,10 @@ def limits(card: Card, message: OutOfMemoryMessage | None) -> Bounds | None:
 
 def _without_context(total: int, used: int) -> Bounds:
     return Bounds(
-        total - used - CONTEXT_LOW_BYTES, total - used - CONTEXT_HIGH_BYTES, used + CONTEXT_BYTES, measured=False
+        total - used - CONTEXT_LOW_BYTES,
+        total - used - CONTEXT_HIGH_BYTES,
+        used + CONTEXT_BYTES,
+        measured=False,
     )
 
 
@@ -100,10 +103,12 @@ def _remedy(row: dict[str, Any], peak: int) -> dict[str, Any]:
 
 def _assumptions(reply: dict[str, Any], card: Card, bounds: Bounds | None) -> list[str]:
     found = list(reply["notes"])
-    for asked in reply["values_asked"][:3]:
-        found.append(f"The step asks for the {asked}; a plausible one was given, so another branch may run for real.")
+    found += [
+        f"The step asks for the {asked}; a plausible one was given, so another branch may run for real."
+        for asked in reply["values_asked"][:3]
+    ]
     if card.kind == "cuda" and not (bounds and bounds.measured):
-        found.append(f"CUDA context and libraries: {human_bytes(CONTEXT_BYTES)} assumed; a message or a GPU would tell.")
+        found.append(f"CUDA context and libraries are assumed to take {human_bytes(CONTEXT_BYTES)}.")
     if card.kind == "cuda" and card.capability == (8, 0) and card.speeds_assumed:
         found.append("No card is named: compute capability 8.0 and middling speeds are assumed.")
     return found
@@ -112,7 +117,10 @@ def _assumptions(reply: dict[str, Any], card: Card, bounds: Bounds | None) -> li
 def left_out(reply: dict[str, Any], card: Card, remedies: Any) -> list[str]:
     """What the prediction does not contain."""
     if card.kind == "cpu":
-        return ["The interpreter and its libraries (some hundred MB resident)", "Internals of oneDNN's RNN kernels"]
+        return [
+            "The interpreter and its libraries (some hundred MB resident)",
+            "Internals of oneDNN's RNN kernels",
+        ]
     found = ["Workspaces inside kernels (cuDNN convolutions: tens to hundreds of MiB; sorting, indexing)"]
     if reply["has_rnn"]:
         found.append("cuDNN's RNN buffers follow a formula that no GPU has confirmed")

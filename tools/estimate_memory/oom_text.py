@@ -52,9 +52,7 @@ def read_oom(text: str) -> OutOfMemoryMessage:
     reserved = found["reserved"]
     if reserved is None and allocated is not None and unallocated is not None:
         reserved = allocated + unallocated
-    return OutOfMemoryMessage(
-        found["tried"], total, found["free"], allocated, reserved, found["allowed"]
-    )
+    return OutOfMemoryMessage(found["tried"], total, found["free"], allocated, reserved, found["allowed"])
 
 
 def _bytes(pattern: str, text: str) -> int | None:

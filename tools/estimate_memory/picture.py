@@ -36,7 +36,7 @@ def page(reply: dict[str, Any], card: Card, bounds: Bounds | None) -> str:
         f'<tspan fill="{colour}">■ </tspan><tspan>{name}   </tspan>' for name, colour in COLOURS.items()
     )
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Memory timeline</title>
-<style>body{{font:14px system-ui,sans-serif;margin:24px}}svg{{max-width:100%;height:auto}}text{{font:12px sans-serif}}</style>
+<style>body{{font:14px sans-serif;margin:24px}}svg{{max-width:100%;height:auto}}text{{font-size:12px}}</style>
 <h1 style="font-size:18px">{escape(caption)}</h1>
 <svg viewBox="0 0 {LEFT + WIDTH + 20} {TOP + HEIGHT + 60}" role="img" aria-label="{escape(caption)}">
 {"".join(shapes)}<text x="{LEFT}" y="{TOP + HEIGHT + 48}" xml:space="preserve">{legend}</text></svg>
@@ -45,7 +45,7 @@ def page(reply: dict[str, Any], card: Card, bounds: Bounds | None) -> str:
 
 
 def _x(event: float, series: dict[str, Any]) -> float:
-    return LEFT + WIDTH * event / max(1, series["events"])
+    return float(LEFT + WIDTH * event / max(1, series["events"]))
 
 
 def _y(size: float, top: float) -> float:
@@ -76,8 +76,8 @@ def _phases(series: dict[str, Any]) -> list[str]:
 
 def _marks(series: dict[str, Any], top: float) -> list[str]:
     return [
-        f'<text x="{LEFT - 6}" y="{_y(top * part, top) + 4:.1f}" text-anchor="end">{human_bytes(int(top * part))}</text>'
-        for part in (0, 0.25, 0.5, 0.75, 1)
+        f'<text x="{LEFT - 6}" y="{_y(size, top) + 4:.1f}" text-anchor="end">{human_bytes(int(size))}</text>'
+        for size in (top * part for part in (0, 0.25, 0.5, 0.75, 1))
     ]
 
 

@@ -65,7 +65,9 @@ class Allocator:
         for neighbour in (block.before, block.after):
             if neighbour is not None and neighbour.free:
                 self._remove(neighbour, small)
-                block = self._merge(*((neighbour, block) if neighbour is block.before else (block, neighbour)))
+                block = self._merge(
+                    *((neighbour, block) if neighbour is block.before else (block, neighbour))
+                )
         self._insert(block, small)
 
     def _take_free(self, size, small):

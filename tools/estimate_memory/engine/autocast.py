@@ -11,21 +11,35 @@ import weakref
 
 import torch
 
-LOWER = """_convolution _convolution.deprecated conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d.input
-conv_transpose3d.input convolution prelu addmm addmv addr matmul einsum mm mv linalg_vecdot linear addbmm baddbmm bmm
-chain_matmul linalg_multi_dot _thnn_fused_lstm_cell _thnn_fused_gru_cell lstm_cell gru_cell rnn_tanh_cell
-rnn_relu_cell _scaled_dot_product_flash_attention scaled_dot_product_attention""".split()
-RAISED = """acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow.Tensor_Scalar
-pow.Tensor_Tensor pow.Scalar softplus layer_norm native_layer_norm group_norm rms_norm frobenius_norm.dim nuclear_norm
-nuclear_norm.dim cosine_similarity poisson_nll_loss cosine_embedding_loss nll_loss nll_loss2d hinge_embedding_loss
-kl_div l1_loss smooth_l1_loss huber_loss mse_loss margin_ranking_loss multilabel_margin_loss soft_margin_loss
-triplet_margin_loss multi_margin_loss binary_cross_entropy_with_logits dist pdist cdist renorm logsumexp
-upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d
-_upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d _upsample_bilinear2d_aa upsample_trilinear3d
-upsample_bicubic2d _upsample_bicubic2d_aa""".split()
-RESULT_RAISED = """prod prod.dim_int softmax.int log_softmax.int cumprod cumsum linalg_vector_norm linalg_matrix_norm
-linalg_matrix_norm.str_ord sum sum.dim_IntList""".split()
-WIDEST = """addcdiv addcmul atan2 bilinear cross dot vdot grid_sampler index_put tensordot scatter_add""".split()
+LOWER = [
+    "_convolution", "_convolution.deprecated", "conv1d", "conv2d", "conv3d", "conv_tbc",
+    "conv_transpose1d", "conv_transpose2d.input", "conv_transpose3d.input", "convolution", "prelu",
+    "addmm", "addmv", "addr", "matmul", "einsum", "mm", "mv", "linalg_vecdot", "linear", "addbmm",
+    "baddbmm", "bmm", "chain_matmul", "linalg_multi_dot", "_thnn_fused_lstm_cell",
+    "_thnn_fused_gru_cell", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell",
+    "_scaled_dot_product_flash_attention", "scaled_dot_product_attention",
+]  # fmt: skip
+RAISED = [
+    "acos", "asin", "cosh", "erfinv", "exp", "expm1", "log", "log10", "log2", "log1p", "reciprocal",
+    "rsqrt", "sinh", "tan", "pow.Tensor_Scalar", "pow.Tensor_Tensor", "pow.Scalar", "softplus",
+    "layer_norm", "native_layer_norm", "group_norm", "rms_norm", "frobenius_norm.dim", "nuclear_norm",
+    "nuclear_norm.dim", "cosine_similarity", "poisson_nll_loss", "cosine_embedding_loss", "nll_loss",
+    "nll_loss2d", "hinge_embedding_loss", "kl_div", "l1_loss", "smooth_l1_loss", "huber_loss",
+    "mse_loss", "margin_ranking_loss", "multilabel_margin_loss", "soft_margin_loss",
+    "triplet_margin_loss", "multi_margin_loss", "binary_cross_entropy_with_logits", "dist", "pdist",
+    "cdist", "renorm", "logsumexp", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
+    "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d",
+    "upsample_linear1d", "upsample_bilinear2d", "_upsample_bilinear2d_aa", "upsample_trilinear3d",
+    "upsample_bicubic2d", "_upsample_bicubic2d_aa",
+]  # fmt: skip
+RESULT_RAISED = [
+    "prod", "prod.dim_int", "softmax.int", "log_softmax.int", "cumprod", "cumsum", "linalg_vector_norm",
+    "linalg_matrix_norm", "linalg_matrix_norm.str_ord", "sum", "sum.dim_IntList",
+]  # fmt: skip
+WIDEST = [
+    "addcdiv", "addcmul", "atan2", "bilinear", "cross", "dot", "vdot", "grid_sampler", "index_put",
+    "tensordot", "scatter_add",
+]  # fmt: skip
 
 _libraries = []
 _copies = {}  # id of a leaf weight -> (weak reference, its low-precision copy), until the outermost autocast ends
@@ -38,7 +52,12 @@ def install():
     _libraries.append(library)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for names, rule in ((LOWER, _lower), (RAISED, _raise), (RESULT_RAISED, _raise_result), (WIDEST, _widest)):
+        for names, rule in (
+            (LOWER, _lower),
+            (RAISED, _raise),
+            (RESULT_RAISED, _raise_result),
+            (WIDEST, _widest),
+        ):
             for name in names:
                 if f"aten::{name}" in known:
                     library.impl(name, rule(_overload(name)), "AutocastCUDA")
@@ -116,7 +135,9 @@ def _lower(function):
 def _raise(function):
     @_below
     def call(*args, **kwargs):
-        return function(*_cast(args, torch.float32), **{k: _cast(v, torch.float32) for k, v in kwargs.items()})
+        return function(
+            *_cast(args, torch.float32), **{k: _cast(v, torch.float32) for k, v in kwargs.items()}
+        )
 
     return call
 
@@ -126,7 +147,11 @@ def _raise_result(function):
 
     @_below
     def call(*args, **kwargs):
-        if _eligible(args[0]) and kwargs.get("dtype") is None and not any(isinstance(a, torch.dtype) for a in args):
+        if (
+            _eligible(args[0])
+            and kwargs.get("dtype") is None
+            and not any(isinstance(a, torch.dtype) for a in args)
+        ):
             kwargs = {**kwargs, "dtype": torch.float32}
         return function(*args, **kwargs)
 

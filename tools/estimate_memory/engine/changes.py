@@ -247,7 +247,8 @@ def lora(made, study, factor):
 def _only_trainable(made):
     optimizer = made["optimizer"]
     groups = [
-        {**group, "params": [p for p in group["params"] if p.requires_grad]} for group in optimizer.param_groups
+        {**group, "params": [p for p in group["params"] if p.requires_grad]}
+        for group in optimizer.param_groups
     ]
     made["optimizer"] = _rebuilt(optimizer, [group for group in groups if group["params"]])
 

@@ -1,4 +1,4 @@
-"""Choices that torch takes in C++ and takes differently for tensors with a Python class, or not on CUDA: taken again here.
+"""Choices that torch takes in C++, and otherwise for fake tensors than for real ones on CUDA: taken again here.
 
 Each is registered on the autograd key, so it also holds in the recomputation of activation checkpointing, which runs
 inside the backward pass where function modes are gone.
@@ -36,7 +36,7 @@ def _kernel_of_a_cuda_build(gradient, x):
 
 
 def _linear(x, weight, bias=None):
-    """aten/src/ATen/native/Linear.cpp: the bias is added in place, which torch avoids for tensors with a Python class."""
+    """As in aten/src/ATen/native/Linear.cpp, which would add the bias to a fake tensor out of place."""
     if bias is not None and x.dim() == 2:
         return torch.addmm(bias, x, weight.t())
     if bias is not None and x.dim() == 3 and x.is_contiguous():
@@ -59,7 +59,9 @@ def _rms_norm(x, normalized_shape, weight=None, eps=None):
     return aten._fused_rms_norm(x, normalized_shape, weight, eps)[0]
 
 
-def _attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, *, scale=None, enable_gqa=False):
+def _attention(
+    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, *, scale=None, enable_gqa=False
+):
     """scaled_dot_product_attention with the kernel that CUDA would pick."""
     tracked = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
     backend = attention_backend(query, key, value, attn_mask, enable_gqa)
@@ -67,7 +69,9 @@ def _attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False
         width = query.shape[-1]
         scale = width**-0.5 if scale is None else scale
         query, key, value = (_pad_to_eight(t) for t in (query, key, value))
-        out = aten._scaled_dot_product_flash_attention(query, key, value, dropout_p, is_causal, False, scale=scale)
+        out = aten._scaled_dot_product_flash_attention(
+            query, key, value, dropout_p, is_causal, False, scale=scale
+        )
         return out[0][..., :width]
     if backend == "efficient":
         if attn_mask is not None:
@@ -90,15 +94,25 @@ def attention_backend(query, key, value, mask, grouped):
     empty = query.shape[-2] == 0 or key.shape[-2] == 0
     capability = torch.cuda.get_device_capability()
     alike = width == value.shape[-1] == key.shape[-1]
-    if same and not empty and half and mask is None and alike and width <= 256 and capability >= (8, 0):
-        if cuda.flash_sdp_enabled():
-            return "flash"
-    aligned = width % (8 if half else 4) == 0 and value.shape[-1] % (8 if half else 4) == 0
-    bf16_ok = query.dtype != torch.bfloat16 or capability >= (8, 0)
-    known = query.dtype in (torch.float16, torch.bfloat16, torch.float32)
-    if same and not empty and known and aligned and bf16_ok and not grouped and cuda.mem_efficient_sdp_enabled():
-        if mask is None or not mask.requires_grad or mask.dim() == 4:
-            return "efficient"
+    plain = same and not empty
+    if (
+        plain
+        and half
+        and mask is None
+        and alike
+        and width <= 256
+        and capability >= (8, 0)
+        and cuda.flash_sdp_enabled()
+    ):
+        return "flash"
+    step = 8 if half else 4
+    aligned = width % step == 0 and value.shape[-1] % step == 0
+    computable = query.dtype in (torch.float16, torch.float32) or (
+        query.dtype == torch.bfloat16 and capability >= (8, 0)
+    )
+    maskable = mask is None or not mask.requires_grad or mask.dim() == 4
+    if plain and computable and aligned and maskable and not grouped and cuda.mem_efficient_sdp_enabled():
+        return "efficient"
     return "math"
 
 
@@ -141,7 +155,12 @@ def _half_math_allowed():
     return bool(allowed and allowed())
 
 
-_MODES = {"rnn_relu.input": 0, "rnn_tanh.input": 1, "lstm.input": 2, "gru.input": 3}  # CUDNN_RNN_RELU and so on
+_MODES = {
+    "rnn_relu.input": 0,
+    "rnn_tanh.input": 1,
+    "lstm.input": 2,
+    "gru.input": 3,
+}  # CUDNN_RNN_RELU and so on
 _PACKED = {"rnn_relu.data": 0, "rnn_tanh.data": 1, "lstm.data": 2, "gru.data": 3}
 
 
@@ -170,7 +189,9 @@ def _recurrent_packed(mode):
     return run
 
 
-def _cudnn(mode, x, sizes, hidden, cell, params, has_biases, layers, dropout, train, bidirectional, batch_first):
+def _cudnn(
+    mode, x, sizes, hidden, cell, params, has_biases, layers, dropout, train, bidirectional, batch_first
+):
     if torch.is_autocast_enabled("cuda"):
         dtype = torch.get_autocast_dtype("cuda")
         x, hidden, cell = (t if t is None or t.dtype == dtype else t.to(dtype) for t in (x, hidden, cell))
@@ -214,7 +235,9 @@ class _Recurrent(torch.autograd.Function):
         x, hidden, params = saved[0], saved[1], saved[len(saved) - ctx.params :]
         workspace = x.new_empty(ctx.cells * ctx.gates)
         gradient = torch.empty_like(x)
-        flat = params[0].new_empty(sum(p.numel() for p in params))  # the weights' gradients are views of one buffer
+        flat = params[0].new_empty(
+            sum(p.numel() for p in params)
+        )  # the weights' gradients are views of one buffer
         parts, at = [], 0
         for p in params:
             parts.append(flat[at : at + p.numel()].view(p.shape))

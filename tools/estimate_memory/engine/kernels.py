@@ -43,7 +43,7 @@ def _all_elements(recorder, func, args, kwargs):
 
 
 def _whole_loss(recorder, func, args, kwargs):
-    """A mean or sum of these losses sits in a storage as long as the input (aten/src/ATen/native/BinaryOps, Loss.cpp)."""
+    """A mean or sum of these losses sits in a storage as long as the input (aten/src/ATen/native/Loss.cpp)."""
     result = func(*args, **kwargs)
     count = max(args[0].numel(), args[1].numel())
     if result.dim() == 0 and count > 1:

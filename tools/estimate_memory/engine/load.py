@@ -25,8 +25,10 @@ def load(step):
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise Declined("The step's file is no valid Python", f"line {error.lineno}: {error.msg}", "mending it")
-    except BaseException as error:  # noqa: BLE001  whatever the caller's module does on import
+        raise Declined(
+            "The step's file is no valid Python", f"line {error.lineno}: {error.msg}", "mending it"
+        ) from error
+    except BaseException as error:
         raise failed("The step's file fails on import", error, path) from error
     function = getattr(module, name, None)
     if not callable(function):
@@ -55,7 +57,7 @@ def build(function, arguments):
             raise Declined("make_step has no such argument", name, f"one of {known}")
     try:
         made = function(**arguments)
-    except Exception as error:  # noqa: BLE001  the caller's code
+    except Exception as error:
         raise failed("make_step raised", error) from error
     return _checked(made)
 

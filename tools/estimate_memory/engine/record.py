@@ -52,10 +52,7 @@ class Recorder(TorchDispatchMode):
             return META if self.device.type == "cuda" else self.device
         kwargs = kwargs or {}
         replaced = kernels.REPLACED.get(func)
-        if replaced is not None:
-            result = replaced(self, func, args, kwargs)
-        else:
-            result = func(*args, **kwargs)
+        result = replaced(self, func, args, kwargs) if replaced else func(*args, **kwargs)
         if self.phase == "calibration" and func is _ADD:
             self._unique = _use_counts(args[0])
         if self.recording:

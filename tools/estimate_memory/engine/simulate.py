@@ -92,7 +92,9 @@ class Study:
     def _batch_argument(self):
         named = self.request["batch_argument"]
         if named and not accepts(self.function, named):
-            raise Declined("make_step has no argument for the batch", named, "`batch_argument` as it is named there")
+            raise Declined(
+                "make_step has no argument for the batch", named, "`batch_argument` as it is named there"
+            )
         name = named or "batch_size"
         if not accepts(self.function, name):
             return None
@@ -187,7 +189,9 @@ def kind_of(trace, block):
     if kind in ("weights", "gradients", "optimizer"):
         return kind
     phase, name, _ = trace.labels[block]
-    return "activations" if phase == "forward" and kind is None and not name.startswith("workspace") else "other"
+    return (
+        "activations" if phase == "forward" and kind is None and not name.startswith("workspace") else "other"
+    )
 
 
 def decide(trace, found, limits, card):

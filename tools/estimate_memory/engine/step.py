@@ -158,7 +158,7 @@ def _accumulate(made, trace, kept):
 def _call(problem, function, *args):
     try:
         return function(*args)
-    except Exception as error:  # noqa: BLE001  the caller's code
+    except Exception as error:
         raise failed(problem, error) from error
 
 

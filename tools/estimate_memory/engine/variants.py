@@ -46,8 +46,7 @@ def table(study, wanted):
     rows, skipped = [], {}
     for done, name in enumerate(singles):
         study.progress(done, len(singles), f"simulating {name}")
-        for row in _attempt(study, (name,), skipped):
-            rows.append(row)
+        rows.extend(_attempt(study, (name,), skipped))
     recommended = _first_fitting([row for row in rows if len(row["ids"]) == 1])
     if search and recommended is None and study.request["limits"]:
         recommended = _combine(study, rows, skipped)
@@ -208,8 +207,8 @@ def largest(good, slack, start):
     low, high = _narrow(good, other, low, high)
     rise = (slack(start) - slack(other)) / (other - start)
     guess = int(start + slack(start) / rise) if rise > 0 else (high or start * 2) - 1
-    stride = 1
-    while (high is None or high - low > 1) and low < 1 << 20:
+    stride = tolerance(guess)
+    while (high is None or high - low > tolerance(low)) and low < 1 << 20:
         guess = min(max(guess, low + 1), (high or 1 << 21) - 1)
         held = good(guess)
         low, high = (guess, high) if held else (low, guess)
@@ -217,6 +216,11 @@ def largest(good, slack, start):
         if high is not None and low and not low < guess < high:
             guess = (low + high) // 2
     return low
+
+
+def tolerance(batch):
+    """How close to the edge is close enough: one sample, or two percent."""
+    return max(1, batch // 50)
 
 
 def _narrow(good, batch, low, high):
