@@ -38,7 +38,7 @@ class EstimateMemoryRequest(Request):
     """Arguments of estimate_memory."""
 
     step: str = Field(
-        description="file.py:make_step; it returns {model, batch, loss(model, batch), optimizer or None}."
+        description="file.py:make_step, returning {model, batch, loss(model, batch), optimizer}."
     )
     arguments: dict[str, Any] = Field({}, description="Arguments of make_step.")
     batch_argument: str | None = Field(None, description="Its argument for the batch; default batch_size.")
@@ -47,9 +47,9 @@ class EstimateMemoryRequest(Request):
         None, description="T4, A100-80GB, 24GiB, cpu, ...; default the machine's own GPU."
     )
     remedies: Literal["search"] | list[str] | None = Field(
-        None, description="search, ids, or [] for none; default: search when it does not fit."
+        None, description="search, ids or []; default: search when it does not fit."
     )
-    oom_text: str | None = Field(None, description="The out-of-memory message, to calibrate with.")
+    oom_text: str | None = Field(None, description="The out-of-memory message.")
     python: str | None = Field(None, description="Interpreter or environment with torch.")
     max_seconds: float = Field(180, gt=0, description="Time limit.")
 

@@ -30,6 +30,7 @@ def target_device(kind):
 def install(kind, card):
     """Make this process believe in the target device. Global and for good: one process, one device."""
     _move_in_place()
+    torch.compile = _uncompiled
     FakeTensorMode.__deepcopy__ = lambda self, memo: self  # else a copied layer belongs to a world of its own
     if kind == "cpu":
         _send_cuda_to_cpu()
@@ -56,6 +57,15 @@ def check(kind):
         raise Unsupported(f"{type(error).__name__}: {error}") from error
     if gradient_device != device or layer.weight.dtype != torch.bfloat16:
         raise Unsupported(f"a tensor made on {device} says {gradient_device}")
+
+
+def _uncompiled(model=None, **options):
+    """torch.compile as if it changed nothing; what a compiler fuses away is left out of the prediction."""
+    compiled.append(True)
+    return model if model is not None else lambda function: function
+
+
+compiled = []  # not empty once a script has asked for torch.compile
 
 
 def _answer_meta_to_the_engine():

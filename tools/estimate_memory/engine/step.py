@@ -7,6 +7,7 @@ import importlib
 import torch
 from torch.utils import _pytree as pytree
 
+from . import changes, fake
 from .fake import fake_world, target_device
 from .load import build, failed
 from .record import Declined, Recorder
@@ -43,6 +44,7 @@ def simulate(function, arguments, kind, card, change=None):
     with fake_world(kind), recorder:
         recorder.calibrate()
         made = build(function, arguments)
+        trace.notes += _stand_ins(made)
         if change is not None:
             change.apply(made)
         _place(made, device)
@@ -55,6 +57,16 @@ def simulate(function, arguments, kind, card, change=None):
             recorder.recording = False
         del made
     return trace
+
+
+def _stand_ins(made):
+    """Notes on what the simulation replaces: compiled code, optimizers whose kernels have no fake form."""
+    notes = ["torch.compile is taken as changing nothing."] if fake.compiled else []
+    optimizer = made.get("optimizer")
+    if type(optimizer).__module__.startswith("bitsandbytes"):
+        changes.eight_bit_optimizer(made, None, 1, paged="Paged" in type(optimizer).__name__)
+        notes.append("The bitsandbytes optimizer is taken as two bytes of state per weight and its scales.")
+    return notes
 
 
 def _place(made, device):
