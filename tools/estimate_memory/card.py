@@ -1,15 +1,14 @@
 """The card of the question: a catalog name, a size, a CPU, or what the driver reports; and what only hardware knows."""
 
-import json
 import re
-import subprocess
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .._catalog.gpus import Gpu, find_gpu
 from .._core.errors import ToolError
 from .._core.quantity import GIB, MIB, Basis
+from .._hardware.nvidia import ask_nvml, read_nvidia
+from .._hardware.system import Notes, System
 
 # Resident outside the allocator once CUDA is up: driver state and the kernels loaded so far (lazily since CUDA 11.7).
 # ~300 and ~400 MB are a PyTorch maintainer's figures (pytorch issues 107667 and 109888, 2023); the high end is an
@@ -27,14 +26,6 @@ _UNITS = {"gib": GIB, "gb": 1000**3, "mib": MIB, "mb": 1000**2, "tib": 1024 * GI
 
 # For a size without a name: the throughputs of an A10G-like card, good for ratios only.
 _ASSUMED = {"half_flops": 70e12, "single_flops": 31e12, "bandwidth": 600e9}
-_PROBE = """
-import json, pynvml
-pynvml.nvmlInit()
-card = pynvml.nvmlDeviceGetHandleByIndex(0)
-memory = pynvml.nvmlDeviceGetMemoryInfo(card)
-print(json.dumps([pynvml.nvmlDeviceGetName(card), memory.total, memory.used,
-                  list(pynvml.nvmlDeviceGetCudaComputeCapability(card))]))
-"""
 
 
 @dataclass(frozen=True)
@@ -108,31 +99,22 @@ _REPORTED_SHARE = 0.97
 
 
 def _own_card() -> Card | None:
-    """The first GPU that the driver reports, asked in a process of its own."""
-    try:
-        answer = subprocess.run(
-            [sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=20, check=False
-        )
-    except subprocess.TimeoutExpired:
+    """The visible NVIDIA GPU with the most free memory, as its driver reports it."""
+    found, _ = read_nvidia(System(), False, Notes(), ask_nvml)
+    usable = [gpu for gpu in found if gpu.is_visible and gpu.memory_bytes]
+    if not usable:
         return None
-    if answer.returncode != 0:
-        return None
-    name, total, used, capability = json.loads(answer.stdout)
-    try:
-        known = _from_catalog(find_gpu(name, total))
-    except ToolError:
-        known = Card(name, "cuda", total, "measured")
-    return Card(
-        name=known.name,
-        kind="cuda",
-        memory_bytes=total,
+    gpu = max(usable, key=lambda gpu: gpu.free_bytes or 0)
+    known = Card(gpu.name, "cuda", gpu.memory_bytes, "measured")
+    if gpu.catalog_name:
+        known = _from_catalog(find_gpu(gpu.catalog_name))
+    major, _, minor = (gpu.compute_capability or ".".join(map(str, known.capability))).partition(".")
+    return replace(
+        known,
+        memory_bytes=gpu.memory_bytes,
         basis="measured",
-        capability=(capability[0], capability[1]),
-        half_flops=known.half_flops,
-        single_flops=known.single_flops,
-        bandwidth=known.bandwidth,
-        used_bytes=used,
-        speeds_assumed=known.speeds_assumed,
+        capability=(int(major), int(minor)),
+        used_bytes=gpu.used_bytes or 0,
     )
 
 

@@ -32,6 +32,7 @@ COMBINATIONS = (
     ("pure_bf16", "lora", "gradient_accumulation", "gradient_checkpointing"),
 )
 SHARDS = (2, 4, 8)
+LARGEST = 1 << 20  # batches beyond are not looked for
 PCIE_BYTES_PER_SECOND = 12e9  # assumed: PCIe 3.0 x16 as copies reach it
 LAUNCH_SECONDS = 5e-6  # assumed: host time per operator in eager mode
 USED_SHARE = 0.5  # assumed: part of the peak throughput that matrix products reach
@@ -195,33 +196,36 @@ def step_seconds(trace, card, ids=()):
 
 
 def largest(good, slack, start):
-    """The largest batch for which `good` holds, at most 2**20; 0 when not even one sample does.
+    """The largest batch for which `good` holds, within `tolerance`; 0 when not even one sample does.
 
-    Memory grows almost in a straight line with the batch, so `slack` (bytes to spare) of two batches predicts the
-    edge, and the search walks from there in doubling steps.
+    Memory grows almost in a straight line with the batch, so the bytes to spare at two batches (`slack`) predict the
+    edge; a prediction that does not narrow the bracket gives way to halving it.
     """
     low, high = (start, None) if good(start) else (0, start)
-    other = max(1, start // 2) if high else start * 2
-    if other == start:
-        return low
-    low, high = _narrow(good, other, low, high)
-    rise = (slack(start) - slack(other)) / (other - start)
-    guess = int(start + slack(start) / rise) if rise > 0 else (high or start * 2) - 1
-    stride = tolerance(guess)
-    while (high is None or high - low > tolerance(low)) and low < 1 << 20:
-        guess = min(max(guess, low + 1), (high or 1 << 21) - 1)
-        held = good(guess)
-        low, high = (guess, high) if held else (low, guess)
-        guess, stride = (low + stride, 2 * stride) if held else (high - stride, 2 * stride)
-        if high is not None and low and not low < guess < high:
-            guess = (low + high) // 2
+    tried = [start]
+    while (high is None or high - low > tolerance(low)) and low < LARGEST:
+        guess = _next(tried, slack, low, high)
+        tried.append(guess)
+        low, high = (guess, high) if good(guess) else (low, guess)
     return low
+
+
+def _next(tried, slack, low, high):
+    first = low * 2 if high is None else (low + high) // 2
+    if len(tried) < 2:
+        return first
+    one, two = sorted(tried, key=lambda batch: abs(slack(batch)))[:2]
+    rise = (slack(one) - slack(two)) / (two - one)
+    edge = int(one + slack(one) / rise) if rise > 0 else first
+    step = tolerance(edge)
+    if edge <= low < edge + step:  # the prediction itself holds: does a step more?
+        return low + step
+    if high is not None and high - step < edge <= high + step:
+        return max(low + 1, high - step)
+    inside = low < edge and (high is None or edge < high)
+    return min(edge, LARGEST) if inside else first
 
 
 def tolerance(batch):
     """How close to the edge is close enough: one sample, or two percent."""
     return max(1, batch // 50)
-
-
-def _narrow(good, batch, low, high):
-    return (max(low, batch), high) if good(batch) else (low, min(batch, high or batch))
