@@ -163,6 +163,8 @@ def batch_crossings(workload: Batch, choices: list[Choice]) -> Iterator[Crossing
         per_item = (
             handled_seconds(1 / workload.items_per_second, free.fees) * per_second + free.fees.per_request
         )
+        if per_item <= 0:
+            continue
         items = 24 * machine.on_demand / per_item
         hours = items / workload.items_per_second / 3600
         fits = (
