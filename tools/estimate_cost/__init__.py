@@ -2,7 +2,7 @@
 
 workload       what is to be paid for: training, inference, batch, running
 option         what can be rented or is owned; constraints on the plans
-resolve        the caller's options and the catalog's offers in one list
+resolve, names                  the caller's options and the catalog's offers in one list
 train, serve, batch, running    the plans of one option for one kind of workload
 sizing, purchase    hours by machine count; on demand, by commitment, on spot
 interruptions, arrivals, queueing, rates, bands, speed    the formulas; sources in references/cost.md
