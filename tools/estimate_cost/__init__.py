@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Annotated
 
-from pydantic import WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
 from .._catalog.prices import held
 from .._core.contract import Request, current_call, tool
@@ -42,7 +42,7 @@ _WORKLOAD = (
     "kind: training {hours | steps+step_seconds | steps+measurement | flops, gpus, memory_bytes, scaling_efficiency, "
     "checkpoint: {interval_seconds, write_seconds, restart_seconds}, interruptions_per_hour}, inference "
     "{requests_per_day, seconds_per_request, memory_bytes, arrival: even|bursts|24 weights, bursts_per_day, "
-    "latency_seconds, cold_start_seconds, idle_seconds}, batch {items_per_day, items_per_second}, "
+    "latency_seconds, cold_start_seconds, idle_seconds}, batch {items_per_day, items_per_second, checkpoint, ...}, "
     "running {usd_per_hour, busy_hours_per_day}"
 )
 _OPTION = (
@@ -57,13 +57,12 @@ _OBJECT = {"type": "object"}
 
 
 class EstimateCostRequest(Request):
-    workload: Annotated[Workload, WithJsonSchema({**_OBJECT, "description": _WORKLOAD})]
-    options: Annotated[
-        list[Option] | None,
-        WithJsonSchema({"type": "array", "items": _OBJECT, "description": _OPTION}),
-    ] = None
-    constraints: Annotated[Constraints | None, WithJsonSchema({**_OBJECT, "description": _CONSTRAINTS})] = (
-        None
+    workload: Annotated[Workload, WithJsonSchema(_OBJECT)] = Field(description=_WORKLOAD)
+    options: Annotated[list[Option] | None, WithJsonSchema({"type": ["array", "null"], "items": _OBJECT})] = (
+        Field(None, description=_OPTION)
+    )
+    constraints: Annotated[Constraints | None, WithJsonSchema({"type": ["object", "null"]})] = Field(
+        None, description=_CONSTRAINTS
     )
 
 
