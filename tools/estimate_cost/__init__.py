@@ -89,8 +89,7 @@ def estimate_cost(request: EstimateCostRequest) -> EstimateCostReport:
     comparison = compare(found, constraints, avoid_spot=isinstance(workload, Inference) and nobody_asked)
     if constraints.deadline_hours is not None and isinstance(workload, Inference | Running):
         choices.warnings.append("deadline_hours is for training and batch work; it was not used")
-    cheapest = comparison.feasible[0].choice if comparison.feasible else None
-    broken_even = crossings(workload, choices.kept, constraints, step_seconds, cheapest, today)
+    broken_even = crossings(workload, choices.kept, constraints, step_seconds, comparison.feasible, today)
     return written(workload, constraints, comparison, broken_even, choices.warnings, today)
 
 
