@@ -207,6 +207,19 @@ def test_a_card_that_is_too_small_says_how_much_is_missing() -> None:
     assert report.infeasible[0].misses_by == pytest.approx(15 * 1024**3 - 0.92 * 16 * 1024**3, abs=1)
 
 
+def test_a_family_of_machines_is_not_taken_for_a_card() -> None:
+    work = {
+        "kind": "inference",
+        "requests_per_day": 9,
+        "seconds_per_request": 1,
+        "memory_bytes": 30 * 1024**3,
+    }
+    assert costs(
+        ask(work, [{"name": "a2", "usd_per_hour": 1}, {"name": "p4 node", "usd_per_hour": 1}])
+    ).keys() == {"a2", "p4 node"}
+    assert [miss.name for miss in ask(work, [{"name": "A2", "usd_per_hour": 1}]).infeasible] == ["A2"]
+
+
 def test_a_budget_names_what_is_missing_and_what_it_buys() -> None:
     report = ask(training(hours=100), [G5], budget_usd=50, spot="forbid")
     assert report.decision is None and report.infeasible[0].misses_by == near(50.6)

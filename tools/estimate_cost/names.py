@@ -26,15 +26,19 @@ def machines_named(name: str, prices: Prices) -> tuple[list[Machine], list[str]]
 
 def card_of(option: Option) -> tuple[str | None, int | None]:
     """The card that an option's own fields or its name speak of ('8xA100 node'), and its memory if that is certain."""
-    words = (
-        [option.accelerator] if option.accelerator else [option.name, *re.split(r"[\s,()/]+", option.name)]
-    )
+    words = [option.accelerator] if option.accelerator else re.split(r"[\s,()/]+", option.name)
     for word in words:
-        cards = candidates(re.sub(r"^\d+ ?x ?", "", word, flags=re.IGNORECASE)) if word else []
+        name = re.sub(r"^\d+ ?x ?", "", word, flags=re.IGNORECASE)
+        cards = candidates(name) if option.accelerator or _is_a_cards_name(name) else []
         if cards:
             sizes = {card.memory_bytes for card in cards}
             return word if option.accelerator else cards[0].name, sizes.pop() if len(sizes) == 1 else None
     return None, None
+
+
+def _is_a_cards_name(word: str) -> bool:
+    """Short names only as cards write them: P4 is a card, p4 a family of machines with another."""
+    return any(letter.isdigit() for letter in word) and (len(word) > 3 or word == word.upper())
 
 
 def unknown_machine(name: str, prices: Prices) -> ToolError:
