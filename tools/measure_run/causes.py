@@ -151,6 +151,14 @@ def _growth(values: list[int]) -> float:
     return rate if steady and rate * len(values) > max(_LEAK_BYTES, 0.02 * levels[0]) else 0.0
 
 
+def queued_share(usage: dict[str, Any]) -> float | None:
+    """The share of their ready time that the run's threads waited for a processor; None where the system does not tell."""
+    last = _samples(usage)[-1] if usage["samples"] else {"ran_seconds": None}
+    if not last["ran_seconds"]:
+        return None
+    return round(last["waited_seconds"] / (last["ran_seconds"] + last["waited_seconds"]), 3)
+
+
 def samples_per_step(trace: Trace, series: Series) -> int | None:
     """Samples that one optimizer step learns from: what its DataLoader batches held, else the model's first input."""
     counts = [lap.step.samples for lap in series.laps] or [step.samples for step in trace.steps]

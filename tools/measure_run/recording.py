@@ -11,7 +11,7 @@ from .._core.ledger import Figure, Run, append, ledger_path, new_id, now, open_l
 from .._core.workspace import Workspace
 from . import MeasureRunReport, MeasureRunRequest
 from .calling import split_target, take_calls
-from .causes import data_wait_share, find_causes, samples_per_step
+from .causes import data_wait_share, find_causes, queued_share, samples_per_step
 from .conditions import conditions_of, device_name, usable_cores, workload_hash
 from .launch import Launch, prepare
 from .series import percentile
@@ -20,6 +20,7 @@ from .trace import Trace
 
 _LOSSES = 100  # in the Report; the trace has all
 _AGAINST_REPEATS = 3
+_BUSY = 0.2  # share of ready time without a processor from which on the machine counts as busy
 
 
 def measure(request: MeasureRunRequest, workspace: Workspace, python: Path) -> MeasureRunReport:
@@ -116,6 +117,7 @@ def _keep(
     samples = samples_per_step(main.trace, main.series)
     conditions = conditions_of(launch, main.trace, samples)
     conditions["turns"] = turns
+    conditions["queued_share"] = queued_share(main.usage)
     conditions["memory_limit_bytes"] = request.memory_limit_bytes
     conditions["max_steps"] = request.max_steps
     report = _report(request, launch, runs, main, samples)
@@ -235,6 +237,8 @@ def _notes(run: Taken) -> list[str]:
         notes.append(f"{run.usage['left_behind']} processes that the program left behind were ended")
     if run.series.evaluated:
         notes.append(f"{run.series.evaluated} steps hold an evaluation and are left out of step times")
+    if (queued := queued_share(run.usage)) and queued > _BUSY:
+        notes.append(f"its threads waited {queued:.0%} of their ready time for a processor: times are noisy")
     if 0 < len(run.series.laps) < 5:
         notes.append(f"only {len(run.series.laps)} step times after warm-up; more steps make them firmer")
     return notes
