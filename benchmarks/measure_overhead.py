@@ -1,6 +1,6 @@
 """What the probe and the supervisor cost a step: pairs of the same training with and without them, in turns.
 
-Writes results/measure_overhead.json. Run: python benchmarks/measure_overhead.py [--python PYTHON_WITH_TORCH] [--pairs 12]
+Writes results/measure_overhead.json. Run: python benchmarks/measure_overhead.py [--python PYTHON] [--pairs 12]
 The training times its own steps (about 20 ms and more); a figure is the ratio of its medians with and without
 measure_run, by wall time and by processor time, with the 95 % interval over the pairs.
 """

@@ -152,7 +152,7 @@ def _growth(values: list[int]) -> float:
 
 
 def queued_share(usage: dict[str, Any]) -> float | None:
-    """The share of their ready time that the run's threads waited for a processor; None where the system does not tell."""
+    """The share of their ready time that the run's threads waited for a processor; None where it is not told."""
     last = _samples(usage)[-1] if usage["samples"] else {"ran_seconds": None}
     if not last["ran_seconds"]:
         return None

@@ -1,6 +1,7 @@
 """From what was taken to rows of the ledger and the Report."""
 
 import json
+import math
 import statistics
 from contextlib import closing
 from pathlib import Path
@@ -186,7 +187,7 @@ def _report(
         peak_rss_bytes=max(run.peak_rss_bytes for run in runs),
         peak_gpu_bytes=main.peak_gpu_allocated_bytes,
         peak_gpu_device_bytes=gpu.get("peak_bytes"),
-        loss=[float(f"{loss:.6g}") for loss in series.losses[::every] if loss is not None],
+        loss=[_finite(loss) for loss in series.losses[::every] if loss is not None],
         loss_every=every,
         metrics=main.metrics,
         metric_series=main.metric_series,
@@ -197,6 +198,11 @@ def _report(
         probe=_probe(main),
         notes=_notes(main),
     )
+
+
+def _finite(loss: float) -> float | None:
+    """Six digits; JSON has no number that is not finite."""
+    return float(f"{loss:.6g}") if math.isfinite(loss) else None
 
 
 def _source(run: Taken) -> Any:
@@ -237,6 +243,11 @@ def _notes(run: Taken) -> list[str]:
         notes.append(f"{run.usage['left_behind']} processes that the program left behind were ended")
     if run.series.evaluated:
         notes.append(f"{run.series.evaluated} steps hold an evaluation and are left out of step times")
+    lost = next(
+        (n for n, loss in enumerate(run.series.losses, 1) if loss is not None and not math.isfinite(loss)), 0
+    )
+    if lost:
+        notes.append(f"the loss is not finite from step {lost} on")
     if (queued := queued_share(run.usage)) and queued > _BUSY:
         notes.append(f"its threads waited {queued:.0%} of their ready time for a processor: times are noisy")
     if 0 < len(run.series.laps) < 5:
@@ -275,7 +286,7 @@ def _figures(runs: list[Taken], samples: int | None) -> list[Figure]:
         columns[f"metric:{name}"] = ("1", [run.metrics.get(name) for run in runs])
     figures = []
     for metric, (unit, column) in columns.items():
-        values = [float(value) for value in column if value is not None]
+        values = [float(value) for value in column if value is not None and math.isfinite(value)]
         if values:
             figures.append(
                 Figure(
