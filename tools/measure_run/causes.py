@@ -153,10 +153,9 @@ def _growth(values: list[int]) -> float:
 
 def queued_share(usage: dict[str, Any]) -> float | None:
     """The share of their ready time that the run's threads waited for a processor; None where it is not told."""
-    last = _samples(usage)[-1] if usage["samples"] else {"ran_seconds": None}
-    if not last["ran_seconds"]:
-        return None
-    return round(last["waited_seconds"] / (last["ran_seconds"] + last["waited_seconds"]), 3)
+    last = _samples(usage)[-1] if usage["samples"] else {}
+    ran, waited = last.get("ran_seconds"), last.get("waited_seconds")
+    return round(waited / (ran + waited), 3) if ran else None
 
 
 def samples_per_step(trace: Trace, series: Series) -> int | None:

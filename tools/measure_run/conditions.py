@@ -28,7 +28,7 @@ def conditions_of(launch: Launch, trace: Trace, samples: int | None) -> dict[str
     words, seed = _without_seed(launch.words)
     start, torch = trace.facts.get("start", {}), trace.facts.get("torch", {})
     return {
-        "command": [_redacted(word) for word in launch.words],
+        "command": _redacted(launch.words),
         "script": _script(launch.script),
         "workload": _workload(launch, words),
         "seed": seed,
@@ -96,7 +96,7 @@ def _workload(launch: Launch, words: list[str]) -> dict[str, Any]:
     files = [launch.cwd / word.rpartition("=")[2] for word in rest]
     return {
         "program": program,
-        "arguments": [_redacted(word) for word in rest],
+        "arguments": _redacted(rest),
         "files": {path.name: _content(path) for path in files if path.is_file()},
     }
 
@@ -136,7 +136,20 @@ def _git(folder: Path) -> str | None:
     return found.stdout.strip() or None
 
 
-def _redacted(word: str) -> str:
-    """A word of the command as it may be kept: the value of a secret option is not."""
-    name, equals, _ = word.partition("=")
-    return f"{name}=***" if equals and _SECRET.search(name) else word
+def _redacted(words: list[str]) -> list[str]:
+    """The words as they may be kept: the value of a secret option is not."""
+    kept = []
+    for before, word in zip(["", *words], words, strict=False):
+        name, equals, _ = word.partition("=")
+        if equals and _SECRET.search(name):
+            kept.append(f"{name}=***")
+        elif (
+            before.startswith("-")
+            and "=" not in before
+            and _SECRET.search(before)
+            and not word.startswith("-")
+        ):
+            kept.append("***")
+        else:
+            kept.append(word)
+    return kept

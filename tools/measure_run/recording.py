@@ -26,6 +26,7 @@ _BUSY = 0.2  # share of ready time without a processor from which on the machine
 
 def measure(request: MeasureRunRequest, workspace: Workspace, python: Path) -> MeasureRunReport:
     """Run what is asked, in turns with `against`, and keep each command's runs under one id."""
+    ledger_path(workspace)  # declines before anything runs where nothing may be kept
     if request.target:
         launch, runs = _take_target(request, workspace, python)
         return _keep(request, launch, runs, workspace, None)

@@ -1,5 +1,6 @@
 """One file of events per process, a JSON array a line; written through every 50 ms, so a killed process leaves them."""
 
+import contextlib
 import json
 import os
 import sys
@@ -65,21 +66,14 @@ class Record:
         self.flush(time.perf_counter())
 
     def flush(self, now):
-        """Hand everything noted so far to the kernel."""
-        if self._file is None:
-            path = os.path.join(self._folder, f"{os.getpid()}.jsonl")
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            rank = next(
-                (os.environ[n] for n in ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID") if n in os.environ),
-                "0",
-            )
-            start = [
-                "start",
-                {"pid": os.getpid(), "rank": rank, "argv": sys.argv[:20], "python": sys.version.split()[0]},
-            ]
-            os.write(self._file, (json.dumps(start) + "\n").encode())
+        """Hand everything noted so far to the kernel. A full disk loses events, never the program."""
         lines, self._pending, self._flushed = self._pending, [], now
-        os.write(self._file, "".join(line + "\n" for line in lines).encode())
+        with contextlib.suppress(OSError):
+            if self._file is None:
+                path = os.path.join(self._folder, f"{os.getpid()}.jsonl")
+                self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+                lines.insert(0, json.dumps(["start", _start()]))
+            os.write(self._file, "".join(line + "\n" for line in lines).encode())
 
     def close(self):
         """Write what is left, when this process has anything to say."""
@@ -90,3 +84,10 @@ class Record:
         """Tell the supervisor which limit is reached: it ends what does not end by itself."""
         with open(os.path.join(self._folder, "limit"), "w", encoding="ascii") as file:
             file.write(limit)
+
+
+def _start():
+    """Which process this is."""
+    ranks = (os.environ.get(name) for name in ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID"))
+    rank = next((rank for rank in ranks if rank is not None), "0")
+    return {"pid": os.getpid(), "rank": rank, "argv": sys.argv[:20], "python": sys.version.split()[0]}
