@@ -17,6 +17,7 @@ _NOTEWORTHY_SHARE = 0.10
 _SMALL_CARD_GIB = 4.5  # most training steps of today need more, whatever else is right
 _HUGE_TENSOR_BYTES = 2**30
 _HUGE_ARRAY_GIB = 1.0
+_LARGE_SIDE = 1500  # pixels
 
 
 def gpu_cause(numbers: Numbers, lowered: str) -> str | None:
@@ -48,6 +49,8 @@ def _from_figures(numbers: Numbers, lowered: str) -> str | None:
     total, tried = size(numbers, "total_gib"), size(numbers, "tried_gib")
     if "mps_max_gib" in numbers:
         return "true_capacity"
+    if total is None and _is_large_image(numbers.get("tensor_shape")):
+        return "input_too_large"
     if total is None:
         huge = (tried is not None and tried >= 48) or _tensor_bytes(numbers) >= _HUGE_TENSOR_BYTES
         return _input_or_tensor(lowered) if huge else None
@@ -88,11 +91,13 @@ def _from_figures(numbers: Numbers, lowered: str) -> str | None:
 
 def _input_or_tensor(lowered: str) -> str:
     """One huge request is put down to the input where the text names the input's size."""
-    return (
-        "input_too_large"
-        if _words()["gpu_memory"]["input_too_large"].search(lowered)
-        else "single_huge_tensor"
-    )
+    pattern, _ = _words()["gpu_memory"]["input_too_large"]
+    return "input_too_large" if pattern.search(lowered) else "single_huge_tensor"
+
+
+def _is_large_image(shape: object) -> bool:
+    """A batch of feature maps whose two sides are both that of a large picture."""
+    return isinstance(shape, list) and len(shape) == 4 and sorted(shape)[-2] >= _LARGE_SIDE
 
 
 def _tensor_bytes(numbers: Numbers) -> int:
@@ -106,14 +111,14 @@ _DEFAULTS = {"not_a_resource_problem": "bug_other", "out_of_scope": "how_to"}
 
 def _named(constraint: str, lowered: str) -> str | None:
     """The first cause of causes.txt that the words of the text name."""
-    for cause, pattern in _words().get(constraint, {}).items():
-        if pattern.search(lowered):
+    for cause, (pattern, unless) in _words().get(constraint, {}).items():
+        if pattern.search(lowered) and not (unless and unless.search(lowered)):
             return cause
     return None
 
 
 @cache
-def _words() -> dict[str, dict[str, re.Pattern[str]]]:
+def _words() -> dict[str, dict[str, tuple[re.Pattern[str], re.Pattern[str] | None]]]:
     sections: dict[str, dict[str, list[str]]] = {}
     patterns: list[str] = []
     for line in (files(__package__) / "causes.txt").read_text(encoding="utf-8").splitlines():
@@ -123,6 +128,13 @@ def _words() -> dict[str, dict[str, re.Pattern[str]]]:
         elif line and not line.startswith("#"):
             patterns.append(line)
     return {
-        constraint: {cause: re.compile("|".join(lines), re.ASCII) for cause, lines in causes.items()}
-        for constraint, causes in sections.items()
+        name: {cause: _compiled(lines) for cause, lines in causes.items()}
+        for name, causes in sections.items()
     }
+
+
+def _compiled(lines: list[str]) -> tuple[re.Pattern[str], re.Pattern[str] | None]:
+    """What names a cause, and what forbids it (the lines that start with an exclamation mark)."""
+    unless = "|".join(line[1:] for line in lines if line.startswith("!"))
+    named = "|".join(line for line in lines if not line.startswith("!"))
+    return re.compile(named, re.ASCII), re.compile(unless, re.ASCII) if unless else None

@@ -270,6 +270,7 @@ RULES = (
         scope="text",
         shows="a run over several devices hangs",
     ),
+    Rule("network", "multi_gpu_scaling", 6, "multi netword", "money nonml", shows="links between devices"),
     Rule("network", "download_bandwidth", 6, "netword slow", "train infer money", shows="a transfer is slow"),
     # not a resource problem, out of scope
     Rule("not_a_resource_problem", "nan_loss", 12, "nan train", "", shows="the loss is not a number"),
@@ -374,7 +375,15 @@ def _ours(found: list[Clue], everywhere: set[str], characters: int) -> list[Clue
         return found
     foreign: tuple[str, ...] = ()
     if everywhere & {"nonml", "service"}:
-        foreign = ("compute_time", "inference_latency", "gpu_memory", "host_memory")
+        foreign = (
+            "compute_time",
+            "inference_latency",
+            "gpu_memory",
+            "host_memory",
+            "disk",
+            "edge",
+            "network",
+        )
     elif characters > _SHORT:
         foreign = ("compute_time", "inference_latency")
     return [clue.of_another_program() if clue.constraint in foreign else clue for clue in found]

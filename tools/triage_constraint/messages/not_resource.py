@@ -264,10 +264,9 @@ MESSAGES = (
             "c++: fatal",
             "g++: ",
         ),
-        r"cc1(?:plus)?: out of memory|ranlib|javascript heap out of memory|virtual memory exhausted|"
-        r"killed signal terminated program (?:cc1plus|as|ld)"
-        r"|g\+\+: (?:internal compiler|fatal) error|rustc[^\n]{0,60}(?:memory|signal: 9)|collect2: fatal "
-        r"error|webpack[^\n]{0,60}memory",
+        r"(?:cc1(?:plus)?|ranlib|rustc|collect2|\bld|g\+\+|c\+\+|clang|webpack)\b[^\n]{0,80}"
+        r"(?:memory|killed|signal 9|signal: 9)"
+        r"|killed signal terminated program|javascript heap out of memory|virtual memory exhausted",
         "a compiler or a JavaScript engine ran out of memory",
     ),
     Message(
