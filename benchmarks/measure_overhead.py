@@ -1,81 +1,125 @@
-"""What the probe and the supervisor cost a step: pairs of the same training with and without them, in turns.
+"""What the probe costs a step: blocks of steps with and without its hooks, in turns, in one process.
 
-Writes results/measure_overhead.json. Run: python benchmarks/measure_overhead.py [--python PYTHON] [--pairs 12]
-The training times its own steps (about 20 ms and more); a figure is the ratio of its medians with and without
-measure_run, by wall time and by processor time, with the 95 % interval over the pairs.
+Writes results/measure_overhead.json. Run: python benchmarks/measure_overhead.py [--python PYTHON] [--pairs 30]
+The program takes the hooks off and puts them back between blocks of ten
+steps and times its own steps; turns this short cancel the drifts of a busy machine. A figure is the ratio of a pair's
+medians with and without, by wall time and by processor time of the training thread, with the 95 % interval over pairs.
 """
 
 import argparse
 import json
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from optimizing_resources.tools._core.contract import CALL, Call
+from optimizing_resources.tools import measure_run as package
 from optimizing_resources.tools._core.spread import paired_ratio
-from optimizing_resources.tools._core.workspace import Workspace
-from optimizing_resources.tools.measure_run import MeasureRunRequest, measure_run
 
 RESULTS = Path(__file__).parent / "results" / "measure_overhead.json"
+ENGINE = Path(package.__file__).with_name("engine")
 PROGRAM = """
-import statistics, time, torch
+import json, sys, time, torch
 from torch import nn
+from torch.optim import optimizer as optimizers
+from torch.utils.data import dataloader
+from probe.record import Record
+from probe.torch_hooks import Hooks
+
 torch.manual_seed(0)
 torch.set_num_threads(1)
 layer = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True)
-model = nn.Sequential(nn.TransformerEncoder(layer, 3), nn.Linear(64, 8))
-data = torch.utils.data.TensorDataset(torch.randn(1600, 32, 64), torch.randn(1600, 32, 8))
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers, self.head = nn.TransformerEncoder(layer, 3), nn.Linear(64, 8)
+    def forward(self, x):
+        return self.head(self.layers(x))
+model = Model()
+data = torch.utils.data.TensorDataset(torch.randn(3200, 32, 64), torch.randn(3200, 32, 8))
 optimizer = torch.optim.AdamW(model.parameters())
-walls, processors = [], []
-for epoch in range(3):
-    for x, y in torch.utils.data.DataLoader(data, batch_size=16):
+PLACES = [(torch.autograd, "backward"), (dataloader._BaseDataLoaderIter, "__next__"), (Model, "__call__")]
+PLACES += [(torch.Tensor, n) for n in ("item", "tolist", "__bool__", "__float__", "__int__", "__index__")]
+
+def batches():
+    while True:
+        yield from torch.utils.data.DataLoader(data, batch_size=BATCH)
+
+def block(loader, steps=10):
+    walls, processors = [], []
+    for _ in range(steps):
         start, busy = time.perf_counter(), time.thread_time()
+        x, y = next(loader)
         loss = nn.functional.mse_loss(model(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         walls.append(time.perf_counter() - start)
         processors.append(time.thread_time() - busy)
-print("wall", statistics.median(walls[10:]), "processor", statistics.median(processors[10:]))
+    return sorted(walls)[steps // 2], sorted(processors)[steps // 2]
+
+loader = batches()
+bare = [getattr(owner, name) for owner, name in PLACES]
+block(loader)
+Hooks(torch, Record(sys.argv[1])).install()
+block(loader)
+hooked = [getattr(owner, name) for owner, name in PLACES]
+GLOBAL = [optimizers._global_optimizer_pre_hooks, optimizers._global_optimizer_post_hooks]
+after = [dict(hooks) for hooks in GLOBAL]
+
+def switch(on):
+    for (owner, name), value in zip(PLACES, hooked if on else bare):
+        setattr(owner, name, value)
+    for hooks, having in zip(GLOBAL, after):
+        hooks.clear()
+        hooks.update(having if on else {})
+
+pairs = []
+for pair in range(int(sys.argv[2])):
+    found = {}
+    for on in (True, False) if pair % 2 else (False, True):
+        switch(on)
+        found[on] = block(loader)
+    pairs.append([found[False], found[True]])
+print(json.dumps(pairs))
 """
-
-
-def figures(text: str) -> tuple[float, float]:
-    words = text.split()
-    return float(words[words.index("wall") + 1]), float(words[words.index("processor") + 1])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--python", default=sys.executable)
-    parser.add_argument("--pairs", type=int, default=12)
+    parser.add_argument("--pairs", type=int, default=30)
     typed = parser.parse_args()
-    bare, probed = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "train.py"
-        script.write_text(PROGRAM, encoding="utf-8")
-        CALL.set(Call(Workspace.of_the_caller(Path(folder))))
-
-        def alone() -> None:
-            done = subprocess.run([typed.python, str(script)], capture_output=True, text=True, check=True)
-            bare.append(figures(done.stdout))
-
-        def measured() -> None:
-            report = measure_run(MeasureRunRequest(command=["python", str(script)], python=typed.python))
-            probed.append(figures(Path(report.output_path or "").read_text(encoding="utf-8")))
-
-        for pair in range(typed.pairs):
-            for act in (alone, measured) if pair % 2 == 0 else (measured, alone):
-                act()
-            print(bare[-1], probed[-1], flush=True)
-    result = {"pairs": typed.pairs, "step_seconds": sorted(wall for wall, _ in bare)[len(bare) // 2]}
-    for column, name in enumerate(("wall", "processor")):
-        ratio = paired_ratio([one[column] for one in bare], [one[column] for one in probed])
-        result[name] = {"ratio": ratio.value, "low": ratio.low, "high": ratio.high}
-    print(json.dumps(result))
+    results = {}
+    for batch in (16, 1):  # steps of 20 ms and more; and short ones, where the cost itself shows
+        with tempfile.TemporaryDirectory() as folder:
+            command = [
+                typed.python,
+                "-W",
+                "ignore",
+                "-c",
+                PROGRAM.replace("BATCH", str(batch)),
+                folder,
+                str(typed.pairs),
+            ]
+            environment = {**os.environ, "PYTHONPATH": str(ENGINE)}
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        pairs = json.loads(done.stdout)
+        found = {"pairs": len(pairs)}
+        for column, name in enumerate(("wall", "processor")):
+            without, having = ([pair[side][column] for pair in pairs] for side in (0, 1))
+            ratio = paired_ratio(without, having)
+            added = statistics.median(late - early for early, late in zip(without, having, strict=True))
+            found[name] = {
+                "step_seconds": statistics.median(without), "ratio": ratio.value, "low": ratio.low, "high": ratio.high,
+                "added_seconds": added,
+            }  # fmt: skip
+        results[f"batch {batch}"] = found
+        print(batch, json.dumps(found), flush=True)
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

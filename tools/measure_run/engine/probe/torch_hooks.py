@@ -81,6 +81,7 @@ class Hooks:
         self.lead = None
         self.since_lead = {}
         self.steps = self.all_backwards = 0
+        self.stepping = [False]
         self.inside = False  # a DataLoader, or a forward pass that is being timed
         self.sums = Sums(time.perf_counter(), time.thread_time())
         self.statm = os.open(_STATM, os.O_RDONLY) if os.path.exists(_STATM) else None
@@ -96,6 +97,7 @@ class Hooks:
         if not hasattr(optimizer, "register_optimizer_step_post_hook"):
             self.record.note("unsupported", why="torch is older than 2.0")
             return
+        optimizer.register_optimizer_step_pre_hook(self.before_step)
         optimizer.register_optimizer_step_post_hook(self.after_step)
         torch.autograd.backward = self.around_backward(torch.autograd.backward)
         data = torch.utils.data.dataloader
@@ -200,32 +202,40 @@ class Hooks:
     # synchronisation
 
     def around_sync(self, read):
+        stepping, is_traced, known = self.stepping, self.is_traced, self.is_user_code
+
         @functools.wraps(read)
         def timed(tensor):
-            if self.is_traced() or self.inside or threading.get_ident() != self.thread:
+            if stepping[0] or is_traced():
+                return read(tensor)
+            code = sys._getframe(1).f_code
+            own = known.get(code)
+            if own is None:
+                own = self.is_user(code)
+            if (not own and tensor.is_cpu) or self.inside or threading.get_ident() != self.thread:
                 return read(tensor)
             start = time.perf_counter()
             value = read(tensor)
-            sums = self.sums
-            sums.sync += time.perf_counter() - start
-            sums.syncs += 1
-            frame = sys._getframe(1)
-            if self.is_user(frame.f_code):
-                sums.user_syncs += 1
-                site = (frame.f_code, frame.f_lineno)
-                self.sites[site] = self.sites.get(site, 0) + 1
+            self.note_sync(time.perf_counter() - start, own, sys._getframe(1))
             return value
 
         return timed
 
+    def note_sync(self, seconds, own, frame):
+        sums = self.sums
+        sums.sync += seconds
+        sums.syncs += 1
+        if own:
+            sums.user_syncs += 1
+            site = (frame.f_code, frame.f_lineno)
+            self.sites[site] = self.sites.get(site, 0) + 1
+
     def is_user(self, code):
         """Whether a function is the program's own, not a library's."""
-        known = self.is_user_code.get(code)
-        if known is None:
-            path = code.co_filename
-            known = "site-packages" not in path and not path.startswith((self.home, "<frozen"))
-            self.is_user_code[code] = known
-        return known
+        path = code.co_filename
+        own = "site-packages" not in path and not path.startswith((self.home, "<frozen"))
+        self.is_user_code[code] = own
+        return own
 
     # backward passes and losses
 
@@ -282,8 +292,13 @@ class Hooks:
 
     # optimizer steps
 
+    def before_step(self, optimizer, args, kwargs):
+        """An optimizer reads its step counters with .item(), once per parameter: that is not looked at."""
+        self.stepping[0] = True
+
     @harmless
     def after_step(self, optimizer, args, kwargs):
+        self.stepping[0] = False
         if threading.get_ident() != self.thread:
             self.thread = threading.get_ident()  # training runs in a thread of its own
         self.close_lap(self.count(optimizer))
