@@ -151,3 +151,22 @@ def test_secrets_of_the_command_are_not_kept(tmp_path):
     kept = conditions_of(launch, Trace(), None)
     assert "hunter2" not in str(kept)
     assert kept["seed"] == "7" and "7" not in kept["workload"]["arguments"]
+
+
+def test_a_file_the_command_reads_is_part_of_the_workload_and_one_it_writes_is_not(tmp_path):
+    def workload():
+        words = ["python", "train.py", "--data=in.csv", "--seed=3", "--out", "out.json"]
+        launch = prepare(words, python=Path(sys.executable), cwd=tmp_path, max_steps=None)
+        (tmp_path / "out.json").write_text(
+            str(len(list(tmp_path.iterdir()))), encoding="utf-8"
+        )  # the run writes it
+        return conditions_of(launch, Trace(), None)["workload"]
+
+    (tmp_path / "train.py").write_text("1", encoding="utf-8")
+    (tmp_path / "in.csv").write_text("1", encoding="utf-8")
+    first = workload()
+    assert list(first["files"]) == ["in.csv"]
+    (tmp_path / "train.py").write_text("patched", encoding="utf-8")
+    assert workload() == first
+    (tmp_path / "in.csv").write_text("2", encoding="utf-8")
+    assert workload() != first

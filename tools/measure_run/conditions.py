@@ -90,14 +90,21 @@ def _without_seed(command: list[str]) -> tuple[list[str], str | None]:
 
 
 def _workload(launch: Launch, words: list[str]) -> dict[str, Any]:
-    """The command without interpreter, script and seed, and the files it names by their content."""
+    """The command without interpreter, script and seed, and the files it names by their content.
+
+    A file that is new or changed after the run is an output, not part of the workload.
+    """
     rest = [word for word in words[1:] if launch.script is None or launch.cwd / word != launch.script]
     program = "python" if launch.script else Path(words[0]).name
-    files = [launch.cwd / word.rpartition("=")[2] for word in rest]
+    files = [
+        path
+        for path, written in launch.inputs.items()
+        if path != launch.script and path.is_file() and path.stat().st_mtime_ns == written
+    ]
     return {
         "program": program,
         "arguments": _redacted(rest),
-        "files": {path.name: _content(path) for path in files if path.is_file()},
+        "files": {path.name: _content(path) for path in files},
     }
 
 

@@ -40,7 +40,7 @@ def measure(request: MeasureRunRequest, workspace: Workspace, python: Path) -> M
     for turn in range(repeats):
         order = list(zip(launches, taken, strict=True))
         for launch, runs in order if turn % 2 == 0 else reversed(order):
-            runs.append(_take(request, launch, workspace, python))
+            runs.append(_take(request, launch, workspace))
     turns = new_id() if len(launches) > 1 else None  # what was run in turns is compared turn by turn
     reports = [
         _keep(request, launch, runs, workspace, turns) for launch, runs in zip(launches, taken, strict=True)
@@ -50,7 +50,8 @@ def measure(request: MeasureRunRequest, workspace: Workspace, python: Path) -> M
     return reports[0].model_copy(update={"against": _beside(reports[1])})
 
 
-def _take(request: MeasureRunRequest, launch: Launch, workspace: Workspace, python: Path) -> Taken:
+def _take(request: MeasureRunRequest, launch: Launch, workspace: Workspace) -> Taken:
+    """One run; a cancelled one is kept as cancelled (the worker has ended it by then)."""
     try:
         return take(
             launch,
@@ -61,9 +62,7 @@ def _take(request: MeasureRunRequest, launch: Launch, workspace: Workspace, pyth
         )
     except ToolError:
         raise
-    except (
-        BaseException
-    ):  # a cancelled call or Ctrl-C: the worker has ended the run; the ledger says that it was
+    except BaseException:  # whatever the host cancels with, or Ctrl-C
         _keep_cancelled(request, launch, workspace)
         raise
 
@@ -186,7 +185,8 @@ def _report(
         gpu_utilization_percent=_utilization(gpu),
         data_wait_share=None if wait is None else round(wait, 4),
         peak_rss_bytes=max(run.peak_rss_bytes for run in runs),
-        peak_gpu_bytes=main.peak_gpu_allocated_bytes,
+        peak_gpu_bytes=main.peak_gpu_bytes[0],
+        peak_gpu_reserved_bytes=main.peak_gpu_bytes[1],
         peak_gpu_device_bytes=gpu.get("peak_bytes"),
         loss=[_finite(loss) for loss in series.losses[::every] if loss is not None],
         loss_every=every,
@@ -276,7 +276,7 @@ def _figures(runs: list[Taken], samples: int | None) -> list[Figure]:
         "wall_seconds": ("seconds", [r.usage["seconds"] for r in runs]),
         "steps": ("steps", [r.steps for r in runs]),
         "peak_rss_bytes": ("bytes", [r.peak_rss_bytes for r in runs]),
-        "peak_gpu_bytes": ("bytes", [r.peak_gpu_allocated_bytes for r in runs]),
+        "peak_gpu_bytes": ("bytes", [r.peak_gpu_bytes[0] for r in runs]),
         "data_wait_share": ("1", [data_wait_share(r.series) for r in runs]),
         "final_loss": (
             "1",
