@@ -1,4 +1,4 @@
-"""One file of events per process, a JSON array a line; written through five times a second, so a killed process leaves them."""
+"""One file of events per process, a JSON array a line; written five times a second, so a killed process leaves them."""
 
 import contextlib
 import json
