@@ -127,7 +127,7 @@ def _leak(series: Series) -> Cause | None:
             continue
         rate = _growth(values)
         if rate or (retained and name == "anonymous_bytes"):
-            why = f"autograd graphs of earlier steps stay alive ({laps[-1].step.graphs} at the end): a retained graph"
+            why = f"graphs of earlier steps stay alive (about {laps[-1].step.graphs} at the end): a retained graph"
             rate = rate or max(0.0, (values[-1] - values[0]) / (len(values) - 1))
             return Cause(
                 cause="leak",

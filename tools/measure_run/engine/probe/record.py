@@ -23,7 +23,7 @@ STEP = (
     "backwards",
     "evaluations",  # forward passes without gradients
     "loss",  # sum of what was backpropagated; None when it lies on an accelerator (noted at the end)
-    "graphs",  # autograd graphs of earlier losses that are still alive
+    "graphs",  # autograd graphs that are still alive, about: every fourth one is marked
     "thread_seconds",  # processor time of the training thread
     "anonymous_bytes",  # resident memory that no file backs
     "cpu_seconds",  # of the whole process since its start
@@ -50,19 +50,21 @@ class Record:
 
     def step(self, values):
         """One optimizer step, its values in the order of STEP."""
-        self._pending.append(json.dumps(["step", *values]))
+        self._pending.append(
+            ("step", *values)
+        )  # encoded when written: nothing that can wait costs a step time
         if values[0] - self._flushed > _FLUSH_SECONDS:
             self.flush(values[0])
 
     def forward(self, started, seconds):
         """One forward pass without gradients, before any training step."""
-        self._pending.append(json.dumps(["forward", started, seconds]))
+        self._pending.append(("forward", started, seconds))
         if started - self._flushed > _FLUSH_SECONDS:
             self.flush(started)
 
     def note(self, event, **facts):
         """Something that happens once."""
-        self._pending.append(json.dumps([event, facts], default=str))
+        self._pending.append((event, facts))
         self.flush(time.perf_counter())
 
     def flush(self, now):
@@ -72,8 +74,8 @@ class Record:
             if self._file is None:
                 path = os.path.join(self._folder, f"{os.getpid()}.jsonl")
                 self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-                lines.insert(0, json.dumps(["start", _start()]))
-            os.write(self._file, "".join(line + "\n" for line in lines).encode())
+                lines.insert(0, ("start", _start()))
+            os.write(self._file, "".join(json.dumps(line, default=str) + "\n" for line in lines).encode())
 
     def close(self):
         """Write what is left, when this process has anything to say."""

@@ -18,6 +18,7 @@ except ImportError:  # Windows
     resource = None
 
 _SYNCS = ("item", "tolist", "__bool__", "__float__", "__int__", "__index__")
+_MARKED = 4  # one graph in so many is marked
 _STATM = "/proc/self/statm"
 _COPIES = ("to", "cuda")
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -265,7 +266,7 @@ class Hooks:
         self.note_gap()
         if loss.numel() != 1:
             return
-        if loss.grad_fn is not None:
+        if loss.grad_fn is not None and self.all_backwards % _MARKED == 0:
             mark = Mark()
             loss.grad_fn.register_hook(mark)
             self.marks.add(mark)
@@ -354,7 +355,7 @@ class Hooks:
             sums.backwards,
             sums.evaluations,
             loss,
-            len(self.marks),
+            _MARKED * len(self.marks),
             thread_seconds,
             anonymous,
             cpu,
