@@ -1,0 +1,71 @@
+"""One call from bytes to Report: read, patch, store, verify, write."""
+
+import difflib
+from pathlib import Path
+
+from .._core.contract import Call, ToolError
+from . import ApplyAmpPatchReport, ApplyAmpPatchRequest, PatchSite
+from .codemod import Result, patch
+from .context import Wishes
+from .source import Source, read_source
+from .write_back import digest, replace
+
+_LONGEST_DIFF = 20_000  # characters; patched_path holds the whole file in any case
+
+
+def answer(request: ApplyAmpPatchRequest, call: Call) -> ApplyAmpPatchReport:
+    """Raises ToolError for a file that cannot be read as Python, or written."""
+    path = call.workspace.file(request.path)
+    raw = path.read_bytes()
+    source = read_source(raw, path.name)
+    result = _patched(source, path, request)
+    content = source.encode(result.text)
+    changed = content != raw
+    stored = call.workspace.store(path.name, content) if changed else None
+    backup = None
+    if request.write and changed:
+        assert request.expected_sha256 is not None
+        backup = replace(path, content, expected_sha256=request.expected_sha256)
+    return ApplyAmpPatchReport(
+        outcome=result.outcome,  # type: ignore[arg-type]
+        remedies=result.outcomes,  # type: ignore[arg-type]
+        sites=[PatchSite(**_site(site, source)) for site in result.sites],
+        diff=_diff(source.text, result.text, path.name),
+        patched_path=str(stored) if stored else None,
+        source_sha256=digest(raw),
+        patched_sha256=digest(content) if changed else None,
+        backup_path=str(backup) if backup else None,
+        warnings=result.warnings,
+    )
+
+
+def _patched(source: Source, path: Path, request: ApplyAmpPatchRequest) -> Result:
+    wishes = Wishes(request.precision, request.accumulation_steps, request.grow_batch)
+    try:
+        return patch(source.text, list(dict.fromkeys(request.remedies)), wishes, path)
+    except SyntaxError as error:
+        older = "print" in (error.msg or "") or "exec" in (error.msg or "") or "except" in (error.msg or "")
+        kind = "Python 2" if older and "parenthes" in (error.msg or "") else "not valid Python"
+        raise ToolError(
+            f"The file is {kind}, {source.where(error.lineno or 1)}",
+            saw=error.msg,
+            try_next="a file that this Python's parser accepts",
+        ) from error
+    except RecursionError as error:
+        raise ToolError("The file nests too deeply to be read", saw=path.name, try_next="a smaller file") from error
+
+
+def _site(site: object, source: Source) -> dict[str, object]:
+    fields = dict(vars(site))
+    where = source.where(fields["line"])
+    if where.startswith("cell"):
+        fields["note"] = f"{where}: {fields['note']}"
+    return fields
+
+
+def _diff(before: str, after: str, name: str) -> str:
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{name}", f"b/{name}", n=2
+    )
+    text = "".join(lines)
+    return text if len(text) <= _LONGEST_DIFF else text[:_LONGEST_DIFF] + "\n... (the rest is in patched_path)\n"

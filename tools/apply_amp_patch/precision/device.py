@@ -1,0 +1,98 @@
+"""The device a script trains on, as an expression that names its type."""
+
+import ast
+from dataclasses import dataclass
+
+from ..context import Context
+from ..flow import path
+
+_DEVICES = ("torch.device", "torch.accelerator.current_accelerator")
+# Asking the GPU for bf16 makes a CUDA context at import. These scripts choose their GPU, or fork, only later.
+_LATE = (
+    "torch.cuda.set_device",
+    "torch.distributed.",
+    "torch.multiprocessing.",
+    "multiprocessing.",
+    "torch.nn.parallel.DistributedDataParallel",
+)
+
+
+@dataclass
+class Device:
+    """`literal` is a device type; `late` is the line where the GPU is chosen after import, if it is."""
+
+    context: Context
+    literal: str
+    late: int | None
+
+    def at(self, node: ast.AST) -> str:
+        """Source text of the device type for code at this node."""
+        name = self._variable(node)
+        return name or f'"{self.literal}"'
+
+    def _variable(self, node: ast.AST) -> str | None:
+        script, roles = self.context.script, self.context.roles
+        function = script.function(node)
+        best: str | None = None
+        for call in script.method_calls("to"):
+            target = call.args[0] if call.args else None
+            if not isinstance(target, ast.Name | ast.Attribute):
+                for keyword in call.keywords:
+                    target = keyword.value if keyword.arg == "device" else target
+            text = path(target) if target is not None else None
+            if text is None or not self._visible(target, text, call, node, function):  # type: ignore[arg-type]
+                continue
+            origins = roles.origins(target)  # type: ignore[arg-type]
+            if origins and all(o.kind == "call" and o.name in _DEVICES for o in origins):
+                return f"{text}.type"
+            strings = all(o.kind == "constant" and o.name[1:-1].split(":")[0] in ("cuda", "cpu", "mps") for o in origins)
+            names = {o.name for o in origins}
+            if origins and (strings or names <= {"torch.device", *(o.name for o in origins if o.kind == "constant")}):
+                best = best or f"{script.torch_name() or 'torch'}.device({text}).type"
+        return best
+
+    def _visible(self, target: ast.expr, text: str, call: ast.Call, node: ast.AST, function: ast.AST | None) -> bool:
+        """Whether the name means the same at the node as at the call it was seen in."""
+        script = self.context.script
+        head = text.split(".")[0]
+        if script.function(call) is function:
+            if head == "self" or script.scope(call) is script.scope(node):
+                return self._set_before(head, node)
+        seen = script.bindings(head, target)
+        return bool(seen) and script.bindings(head, node) is seen and self._set_before(head, node)
+
+    def _set_before(self, head: str, node: ast.AST) -> bool:
+        """A local or module-level name has to be bound above the node when both stand in one scope."""
+        script = self.context.script
+        for binding in script.bindings(head, node):
+            if script.scope(binding.node) is not script.scope(node):
+                return True
+            if getattr(binding.node, "lineno", 0) < getattr(node, "lineno", 0):
+                return True
+        return False
+
+
+def find_device(context: Context) -> Device:
+    """The device of a script: what it moves tensors to, else what its text mentions, else the CPU."""
+    script = context.script
+    cuda = any(script.method_calls("cuda")) or any(
+        isinstance(n, ast.Constant) and isinstance(n.value, str) and n.value.split(":")[0] in ("cuda", "gpu")
+        for n in script.nodes
+    )
+    cuda = cuda or any(isinstance(n, ast.Attribute) and n.attr == "cuda" for n in script.nodes)
+    moved = any(script.method_calls("to"))
+    return Device(context, "cuda" if cuda or moved else "cpu", _late(context))
+
+
+def _late(context: Context) -> int | None:
+    script = context.script
+    for node in script.nodes:
+        if isinstance(node, ast.Call) and (script.called(node) or "").startswith(_LATE):
+            return node.lineno
+        if isinstance(node, ast.Constant) and node.value == "CUDA_VISIBLE_DEVICES":
+            return node.lineno
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            if any(f"{n}.".startswith(("multiprocessing.", "torch.multiprocessing.", "torch.distributed.")) for n in names):
+                return node.lineno
+    return None
