@@ -84,7 +84,7 @@ def _window(context: Context, step: Step) -> tuple[list[ast.stmt], list[ast.stmt
 
 def reading_nodes(context: Context, statement: ast.stmt) -> list[ast.AST]:
     """The places inside a statement that read or change gradients, or may do so in a function we cannot see."""
-    found = [n for n in ast.walk(statement) if _reads(context, n)]
+    found = [n for n in ast.walk(statement) if reads(context, n)]
     for call in (n for n in ast.walk(statement) if isinstance(n, ast.Call)):
         if call in found or context.script.called(call) is not None and not _imported_function(context, call):
             continue
@@ -93,7 +93,8 @@ def reading_nodes(context: Context, statement: ast.stmt) -> list[ast.AST]:
     return found
 
 
-def _reads(context: Context, node: ast.AST) -> bool:
+def reads(context: Context, node: ast.AST) -> bool:
+    """Whether a node reads gradients: a clipping call, or `.grad` where it is not only set to zero or None."""
     script = context.script
     if isinstance(node, ast.Call):
         return (script.called(node) or "").startswith(_CLIPS)
@@ -119,7 +120,7 @@ def _imported_function(context: Context, call: ast.Call) -> bool:
 def _may_read(context: Context, call: ast.Call) -> bool:
     """A call that is handed the optimizer or parameters and whose code is elsewhere, or reads gradients here."""
     for function in context.roles.callees(call):
-        if any(_reads(context, n) for n in ast.walk(function)):
+        if any(reads(context, n) for n in ast.walk(function)):
             return True
     if context.roles.callees(call) or context.script.called(call) is None:
         return False
@@ -129,7 +130,7 @@ def _may_read(context: Context, call: ast.Call) -> bool:
 
 
 def _all_readings(context: Context) -> list[ast.AST]:
-    return [n for n in context.script.nodes if _reads(context, n)]
+    return [n for n in context.script.nodes if reads(context, n)]
 
 
 def _matches(context: Context, node: ast.AST, statement: ast.stmt, step: Step) -> bool:
