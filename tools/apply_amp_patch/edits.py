@@ -35,7 +35,15 @@ class Wrap:
     header: str
 
 
-Edit = Span | Line | Wrap
+@dataclass(frozen=True)
+class Drop:
+    """Lines `first` to `last` go."""
+
+    first: int
+    last: int
+
+
+Edit = Span | Line | Wrap | Drop
 
 
 def apply(script: Script, edits: list[Edit]) -> str:
@@ -64,8 +72,12 @@ def apply(script: Script, edits: list[Edit]) -> str:
         place = script.line_starts[wrap.first - 1]
         header = f"{script.indentation(wrap.first)}{unit * depth}{wrap.header}{newline}"
         changes.append((place, 1, place, header))
+    gone = {n for e in edits if isinstance(e, Drop) for n in range(e.first, e.last + 1)}
+    for number in gone:
+        end = script.line_starts[number] if number < count else len(script.text)
+        changes.append((script.line_starts[number - 1], 3, end, ""))
     if wraps:
-        fixed = _inside_strings(script.text)
+        fixed = _inside_strings(script.text) | gone
         for line_number in sorted({n for w in wraps for n in range(w.first, w.last + 1)} - fixed):
             start = script.line_starts[line_number - 1]
             if script.text[start : start + 1] in ("\n", "\r", ""):

@@ -27,6 +27,7 @@ class Step:
     optimizer: ast.expr
     statement: ast.stmt
     kind: str
+    scaled: bool = False  # `scaler.step(optimizer)`
 
     @property
     def path(self) -> str:
@@ -124,7 +125,9 @@ def _step(script: Script, roles: Roles, call: ast.Call) -> Step | None:
         zeroed = any(ast.unparse(c.func.value) == text for c in script.method_calls("zero_grad"))  # type: ignore[attr-defined]
         if not zeroed:
             return None
-    if kind in ("scheduler", "other"):
+    if kind == "scaler" and call.args:
+        return Step(call, call.args[0], script.statement(call), "optimizer", scaled=True)
+    if kind in ("scheduler", "scaler", "other"):
         return None
     return Step(call, owner, script.statement(call), kind)
 

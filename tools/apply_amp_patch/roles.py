@@ -40,8 +40,8 @@ _SCHEDULER_PACKAGES = (
     "transformers.get_",
     "transformers.optimization.get_",
     "warmup_scheduler.",
-    "torch.amp.",
 )
+_SCALERS = {"torch.amp.GradScaler", "torch.cuda.amp.GradScaler", "torch.amp.grad_scaler.GradScaler"}
 _MODULE_PACKAGES = ("torch.nn.", "torchvision.models.", "timm.create_model", "segmentation_models_pytorch.")
 
 
@@ -355,12 +355,14 @@ class Roles:
     # roles -------------------------------------------------------------------------------------------------
 
     def stepper(self, node: ast.expr) -> str:
-        """What an object with a `step` method is: optimizer, scheduler, other, or unknown."""
+        """What an object with a `step` method is: optimizer, scheduler, scaler, other, or unknown."""
         kinds = {self._stepper(origin) for origin in self.origins(node)} - {"nothing"}
         return kinds.pop() if len(kinds) == 1 else "unknown"
 
     def _stepper(self, origin: Origin) -> str:
         if origin.kind == "call":
+            if origin.name in _SCALERS:
+                return "scaler"
             if origin.name.startswith(_SCHEDULER_PACKAGES):
                 return "scheduler"
             if origin.name.startswith(_OPTIMIZER_PACKAGES):

@@ -7,14 +7,10 @@ from ..context import Context
 from ..flow import path
 
 _DEVICES = ("torch.device", "torch.accelerator.current_accelerator")
-# Asking the GPU for bf16 makes a CUDA context at import. These scripts choose their GPU, or fork, only later.
-_LATE = (
-    "torch.cuda.set_device",
-    "torch.distributed.",
-    "torch.multiprocessing.",
-    "multiprocessing.",
-    "torch.nn.parallel.DistributedDataParallel",
-)
+# Asking a GPU for bf16 when the module is imported starts CUDA. A process that hides GPUs or forks after that fails.
+_FORKS = ("torch.multiprocessing.", "multiprocessing.", "os.fork")
+_FORKS_FINE = ("spawn", "set_start_method", "set_sharing_strategy", "get_context", "cpu_count", "Queue", "freeze_support")
+
 
 
 @dataclass
@@ -85,14 +81,12 @@ def find_device(context: Context) -> Device:
 
 
 def _late(context: Context) -> int | None:
+    """The line that makes an early question to the GPU unsafe."""
     script = context.script
     for node in script.nodes:
-        if isinstance(node, ast.Call) and (script.called(node) or "").startswith(_LATE):
-            return node.lineno
+        name = script.called(node) or ""
+        if name.startswith(_FORKS) and not name.endswith(_FORKS_FINE):
+            return getattr(node, "lineno", 1)
         if isinstance(node, ast.Constant) and node.value == "CUDA_VISIBLE_DEVICES":
             return node.lineno
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-            if any(f"{n}.".startswith(("multiprocessing.", "torch.multiprocessing.", "torch.distributed.")) for n in names):
-                return node.lineno
     return None

@@ -54,7 +54,7 @@ def make_plan(context: Context) -> Plan:
         elif device.literal == "cpu":
             plan.mode = "bf16"
         elif no_bf16 or device.late:
-            late = (device.late or 1, "gpu_chosen_late", "asking for bf16 at import would open a context on GPU 0")
+            late = (device.late or 1, "gpu_chosen_late", "asking the GPU for bf16 at import would start CUDA too early")
             plan.mode, plan.fp16_because = "fp16", no_bf16[0] if no_bf16 else late
     return plan
 

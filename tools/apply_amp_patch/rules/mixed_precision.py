@@ -11,6 +11,7 @@ https://docs.pytorch.org/docs/stable/notes/amp_examples.html
 """
 
 from ..context import Context
+from ..frameworks import framework_option
 from ..patch import Declined, Patch, Site
 from ..precision.existing import existing_amp
 from ..precision.plan import make_plan
@@ -22,7 +23,7 @@ REMEDY = "mixed_precision"
 def propose(context: Context) -> Patch:
     """Autocast and scaler for the training loops; migration where the script has them already."""
     try:
-        found = existing_amp(context)
+        found = framework_option(context) or existing_amp(context)
         if found is not None:
             return found
         training = context.training
