@@ -3,6 +3,7 @@
 import ast
 from dataclasses import dataclass
 
+from .arguments import further_argument
 from .context import Context
 from .edits import Edit, Span
 from .patch import Declined, Patch, Site
@@ -134,7 +135,7 @@ def _set(context: Context, call: ast.Call, option: Option) -> Patch:
     if given is not None:
         edits.append(Span(context.script.start(given.value), context.script.end(given.value), value))
     else:
-        edits.append(_argument(context, call, f"{option.keyword}={value}"))
+        edits.append(further_argument(context.script, call, f"{option.keyword}={value}"))
     site = Site(call.lineno, _REMEDY, "edit", "framework_option", f"{name}'s own option {option.keyword}")
     return Patch("framework_option", [site], edits, notes)
 
@@ -164,23 +165,6 @@ def _bf16_name(context: Context, cpu: bool = True) -> tuple[str, list[Edit]]:
     text = f"not {torch}.cuda.is_available() or {native}" if cpu else native
     lines = [] if context.script.torch_name() else ["import torch", ""]
     return name, [header(context.script, [*lines, f"{name} = {text}  # older GPUs take fp16"])]
-
-
-def _argument(context: Context, call: ast.Call, text: str) -> Span:
-    """A further keyword at the end of a call, in the style of its lines."""
-    script = context.script
-    last = max([*call.args, *(k.value for k in call.keywords)], key=lambda a: (a.end_lineno, a.end_col_offset), default=None)
-    if last is None:
-        place = script.end(call) - 1
-        return Span(place, place, text)
-    end = script.end(last)
-    holder = next((k for k in call.keywords if k.value is last), last)
-    begin = script.line_starts[holder.lineno - 1]
-    alone = not script.text[begin : script.start(holder)].strip()
-    separator = f",\n{script.indentation(holder.lineno)}" if alone else ", "
-    while script.text[end : script.end(call)].lstrip().startswith(")") and script.text[end:].index(")") + end < script.end(call) - 1:
-        end = script.text.index(")", end) + 1  # parentheses around the last argument
-    return Span(end, end, separator + text)
 
 
 def _arguments(context: Context) -> Patch | None:
@@ -213,7 +197,7 @@ def _training_arguments(context: Context, call: ast.Call) -> Patch:
         if key in given
     ]
     if missing:
-        edits.append(_argument(context, call, ", ".join(missing)))
+        edits.append(further_argument(context.script, call, ", ".join(missing)))
     site = Site(call.lineno, _REMEDY, "edit", "framework_option", f"{name}'s own option")
     return Patch("framework_option", [site], edits)
 
@@ -302,7 +286,7 @@ def _skorch(context: Context) -> Patch | None:
             edits += [
                 Span(script.start(k.value), script.end(k.value), "None") for k in call.keywords if k.arg == "device"
             ]
-            edits.append(_argument(context, call, f"accelerator=Accelerator(mixed_precision={value})"))
+            edits.append(further_argument(context.script, call, f"accelerator=Accelerator(mixed_precision={value})"))
             sites.append(Site(call.lineno, _REMEDY, "edit", "framework_option", "skorch's AccelerateMixin"))
     edits.append(header(script, lines))
     return Patch("framework_option", sites, edits, ["skorch's mixed precision needs the package accelerate"])

@@ -168,7 +168,7 @@ class Roles:
         if isinstance(container, ast.Name):
             values = [b.value for b in self.script.bindings(container.id, container) if b.value is not None]
         elif isinstance(container, ast.Attribute):
-            values = [value for _, value, index in self._assigned(container) if index is None]
+            values = [value for _, value, index in self.assigned(container) if index is None]
         for value in values:
             if isinstance(value, ast.List | ast.Tuple | ast.Set):
                 found += [o for element in value.elts for o in self.origins(element)]
@@ -184,12 +184,12 @@ class Roles:
         path = self.script.qualified(node)
         if path:
             return [Origin("import", path, node)]
-        assigned = self._assigned(node)
+        assigned = self.assigned(node)
         if assigned:
             return [o for _, value, index in assigned for o in self._picked(value, index)]
         return [UNKNOWN]
 
-    def _assigned(self, node: ast.Attribute) -> list[tuple[ast.AST, ast.expr, int | None]]:
+    def assigned(self, node: ast.Attribute) -> list[tuple[ast.AST, ast.expr, int | None]]:
         """The assignments to the same attribute of the same object, as far as this file shows."""
         owner = ast.unparse(node.value)
         holder = self.owner_class(node.value)

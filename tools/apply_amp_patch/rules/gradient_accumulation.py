@@ -36,6 +36,7 @@ class _Loop:
     backward: Backward
     loop: ast.For
     body: list[ast.stmt]
+    between: list[ast.stmt]  # of the body: what stands between the loss and its backward, for logging say
     batch: list[str]
     reduction: Reduction
 
@@ -87,8 +88,18 @@ def _find(context: Context) -> _Loop:
         raise Declined(first.call.lineno, "forward_not_found", "the forward pass is not in the loop that steps")
     place = loop.body.index(region.first)
     body = loop.body[place : loop.body.index(first.statement) + 1]
+    tail = loop.body.index(region.last) + 1
+    between = [s for s in loop.body[tail : loop.body.index(first.statement)] if not _zeroes(s)]
+    for statement in between:
+        if any(isinstance(n, ast.Continue | ast.Break) for n in ast.walk(statement)):
+            raise Declined(statement.lineno, "state_across_batches", "a batch may be skipped before its backward")
     batch = _batch_names(context, loop, body)
-    return _Loop(first, loop, body, batch, reduction_of(context, first, body))
+    return _Loop(first, loop, body, between, batch, reduction_of(context, first, body))
+
+
+def _zeroes(statement: ast.stmt) -> bool:
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "zero_grad"
 
 
 def _batch_names(context: Context, loop: ast.For, body: list[ast.stmt]) -> list[str]:
@@ -143,7 +154,7 @@ def _split(context: Context, found: _Loop, steps: int) -> Patch:
     opening += _hoisted(context, found.body, edits)
     share = _share(context, found, edits, opening)
     before, inside, after = _carried(context, found, share)
-    closing = [f"{target} = {whole}", *after]
+    closing = [f"{target} = {whole}", *after, *_moved(context, found, edits)]
     edits += [
         Line(first.lineno, indent, "\n".join([*opening, *before])),
         Wrap(first.lineno, last.end_lineno or last.lineno, f"for {target} in micro_batches({steps}, {names}):"),
@@ -159,9 +170,8 @@ def _hoisted(context: Context, statements: list[ast.stmt], edits: list[Edit]) ->
     script = context.script
     moved = []
     for statement in statements:
-        call = statement.value if isinstance(statement, ast.Expr) else None
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "zero_grad":
-            moved.append(script.code(call))
+        if _zeroes(statement):
+            moved.append(script.code(statement))
             line = statement.end_lineno or statement.lineno
             stop = script.line_starts[line] if line < len(script.line_starts) else len(script.text)
             around = script.text[script.line_starts[statement.lineno - 1] : script.start(statement)]
@@ -169,6 +179,21 @@ def _hoisted(context: Context, statements: list[ast.stmt], edits: list[Edit]) ->
                 raise Declined(statement.lineno, "shared_line", "zero_grad shares its line with something else")
             edits.append(Drop(statement.lineno, line))
     return moved
+
+
+def _moved(context: Context, found: _Loop, edits: list[Edit]) -> list[str]:
+    """What stood between loss and backward is done once per batch still, behind the micro-batches."""
+    script = context.script
+    lines: list[str] = []
+    for statement in found.between:
+        base = script.indentation(statement.lineno)
+        last = statement.end_lineno or statement.lineno
+        text = script.text[script.line_starts[statement.lineno - 1] : script.end(statement)]
+        if not text[: len(base)] == base or text[len(base) :] == "" or "\"\"\"" in text:
+            raise Declined(statement.lineno, "shared_line", "the statement cannot be moved behind the micro-batches")
+        lines += [line.removeprefix(base).rstrip("\r\n") for line in text.splitlines()]
+        edits.append(Drop(statement.lineno, last))
+    return lines
 
 
 def _share(context: Context, found: _Loop, edits: list[Edit], opening: list[str]) -> str | None:
@@ -207,9 +232,9 @@ def _carried(context: Context, found: _Loop, share: str | None) -> tuple[list[st
     """Lines that put together what later code reads: the loss as a sum, outputs as one tensor."""
     script, flow = context.script, context.training.flow
     loop = found.loop
-    rest = loop.body[loop.body.index(found.body[-1]) + 1 :]
+    rest = [*found.between, *loop.body[loop.body.index(found.body[-1]) + 1 :]]
     later = {p for s in rest for p in uses(s)} | _after_loop(context, loop)
-    made = [d for s in found.body for d in sorted(flow.defs(s)) if d not in found.batch]
+    made = [d for s in found.body if s not in found.between for d in sorted(flow.defs(s)) if d not in found.batch]
     before, inside, after = [], [], []
     loss = path(_inside_scale(context, found.backward.loss))
     for name in dict.fromkeys(made):
