@@ -1,9 +1,10 @@
 """Text in, text out: the rules of the remedies wanted, one after the other, each on a fresh parse."""
 
+import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import rules
@@ -11,6 +12,21 @@ from .context import Context, Wishes
 from .edits import apply
 from .patch import Patch, Site, strongest
 from .script import Script
+
+# Mixed precision and accumulation shape the loop that the others read; a stop stands behind everything else in an epoch.
+ORDER = [
+    "mixed_precision",
+    "gradient_accumulation",
+    "gradient_checkpointing",
+    "lr_schedule",
+    "early_stopping",
+    "dataloader",
+    "compile",
+    "inference_mode",
+    "allocator_settings",
+    "zero_grad_none",
+    "fused_optimizer",
+]
 
 
 @dataclass
@@ -39,15 +55,32 @@ def load_rules() -> dict[str, Callable[[Context], Patch]]:
 def patch(text: str, remedies: list[str], wishes: Wishes, path: Path | None = None) -> Result:
     """Apply the remedies, each on what the one before left. Raises SyntaxError for what is no Python.
 
-    Lines of sites count in the text that the remedy saw. Mixed precision goes first: the others read its loops.
+    Lines of sites count in the text that was given.
     """
     result = Result(text)
     known = load_rules()
-    for remedy in sorted(remedies, key=lambda r: (r != "mixed_precision", remedies.index(r))):
+    for remedy in sorted(remedies, key=lambda r: ORDER.index(r)):
         context = Context(Script(result.text), wishes, path)
         proposal = known[remedy](context)
-        result.text = apply(context.script, proposal.edits)
+        lines = _original_lines(text, result.text)
         result.outcomes[remedy] = proposal.outcome
-        result.sites += proposal.sites
+        result.sites += [replace(site, line=lines[min(site.line, len(lines)) - 1]) for site in proposal.sites]
         result.warnings += proposal.warnings
+        result.text = apply(context.script, proposal.edits)
+    result.outcomes = {remedy: result.outcomes[remedy] for remedy in remedies}
     return result
+
+
+def _original_lines(before: str, now: str) -> list[int]:
+    """For every line of `now` the line of `before` it came from, or that its predecessor came from."""
+    if before == now:
+        return list(range(1, before.count("\n") + before.count("\r") + 2))
+    old, new = before.splitlines(), now.splitlines()
+    lines = [0] * (len(new) + 1)
+    for block in difflib.SequenceMatcher(None, [s.strip() for s in old], [s.strip() for s in new], False).get_matching_blocks():
+        for step in range(block.size):
+            lines[block.b + step] = block.a + step + 1
+    known = 1
+    for place, line in enumerate(lines):
+        known = lines[place] = line or known
+    return lines

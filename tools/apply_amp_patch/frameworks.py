@@ -60,7 +60,7 @@ _CONSTRUCTORS: dict[str, Option] = {
     "composer.trainer.Trainer": _COMPOSER,
     "ignite.engine.create_supervised_trainer": _IGNITE,
 }
-_ARGUMENTS = {
+TRAINING_ARGUMENTS = {
     "transformers.TrainingArguments",
     "transformers.Seq2SeqTrainingArguments",
     "transformers.training_args.TrainingArguments",
@@ -170,7 +170,7 @@ def _bf16_name(context: Context, cpu: bool = True) -> tuple[str, list[Edit]]:
 def _arguments(context: Context) -> Patch | None:
     """Hugging Face's TrainingArguments and what derives from it."""
     script = context.script
-    calls = [c for c in script.calls if script.called(c) in _ARGUMENTS]
+    calls = [c for c in script.calls if script.called(c) in TRAINING_ARGUMENTS]
     return _merged([_training_arguments(context, c) for c in calls]) if calls else None
 
 
