@@ -245,8 +245,9 @@ class Judge:
         """A module-level name used by module-level code has to be bound above."""
         first: dict[str, int] = {}
         for statement in self.tree.body:
-            for node in ast.walk(statement):
-                if isinstance(node, ast.Name) and node.id.startswith("amp_"):
+            named = [n for n in ast.walk(statement) if isinstance(n, ast.Name) and n.id.startswith("amp_")]
+            for node in sorted(named, key=lambda n: n.lineno):
+                if node.id:
                     if isinstance(node.ctx, ast.Store):
                         first.setdefault(node.id, node.lineno)
                     elif isinstance(self.function(node), ast.Module) and node.id not in first:
@@ -451,6 +452,8 @@ class Judge:
         return s.having(unscaled=s.unscaled | {what})
 
     def on_step(self, s: "State", node: ast.AST, what: str) -> "State":
+        if s.started and not s.pending:
+            self.add(node, "stepped_after_update")
         if what in s.stepped:
             self.add(node, "stepped_twice")
         return s.having(stepped=s.stepped | {what}, fresh=False)
@@ -699,7 +702,9 @@ class Stripper(ast.NodeTransformer):
         return node
 
     def visit_Expr(self, node: ast.Expr):
-        if isinstance(node.value, ast.Call) and re.match(r"amp_scaler_*\.(update|unscale_|load_state_dict)", ast.unparse(node.value)):
+        if isinstance(node.value, ast.Call) and re.match(
+            r"amp_scaler_*\.(update|load_state_dict)|[\w.]+\.unscale_\(", ast.unparse(node.value)
+        ):
             return None
         return self.generic_visit(node)
 

@@ -18,7 +18,10 @@ class Span:
 
 @dataclass(frozen=True)
 class Line:
-    """A line put before line `before`, at the indentation given. `inside` puts it into wraps that begin there."""
+    """A line put before line `before`, at the indentation given.
+
+    `inside` puts it into the outermost wrap that begins there, in front of any other.
+    """
 
     before: int
     indent: str
@@ -55,27 +58,29 @@ def apply(script: Script, edits: list[Edit]) -> str:
     unit = indent_unit(script)
     changes: list[tuple[int, int, int, str]] = []  # start, order at that place, end, text
     for span in (e for e in edits if isinstance(e, Span)):
-        changes.append((span.start, 3, span.end, span.text))
+        changes.append((span.start, 50, span.end, span.text))
     count = len(script.line_starts)
-    for order, line in enumerate(e for e in edits if isinstance(e, Line)):
-        depth = sum(w.first < line.before <= w.last or (line.inside and w.first == line.before) for w in wraps)
+    for line in (e for e in edits if isinstance(e, Line)):
+        begins = any(w.first == line.before for w in wraps)
+        around = sum(w.first < line.before <= w.last for w in wraps)
+        depth = around + (line.inside and _begins_region(wraps, line.before))
         text = "".join(
             f"{line.indent}{unit * depth}{part}".rstrip() + newline for part in line.text.split("\n")
         )
         place = script.line_starts[line.before - 1] if line.before <= count else len(script.text)
         if place == len(script.text) and script.text and not script.text.endswith(("\n", "\r")):
             text = newline + text.removesuffix(newline)
-        changes.append((place, 2 if line.inside else 0, place, text))
-        del order
+        changes.append((place, 20 if line.inside and begins else 0, place, text))
     for number, wrap in enumerate(wraps):
         depth = sum(_holds(outer, wrap) for outer in wraps[:number])
         place = script.line_starts[wrap.first - 1]
         header = f"{script.indentation(wrap.first)}{unit * depth}{wrap.header}{newline}"
-        changes.append((place, 1, place, header))
+        outer = not any(w.first == wrap.first for w in wraps[:number])
+        changes.append((place, 10 if outer and _begins_region(wraps, wrap.first) else 30, place, header))
     gone = {n for e in edits if isinstance(e, Drop) for n in range(e.first, e.last + 1)}
     for number in gone:
         end = script.line_starts[number] if number < count else len(script.text)
-        changes.append((script.line_starts[number - 1], 3, end, ""))
+        changes.append((script.line_starts[number - 1], 50, end, ""))
     if wraps:
         fixed = _inside_strings(script.text) | gone
         for line_number in sorted({n for w in wraps for n in range(w.first, w.last + 1)} - fixed):
@@ -83,8 +88,14 @@ def apply(script: Script, edits: list[Edit]) -> str:
             if script.text[start : start + 1] in ("\n", "\r", ""):
                 continue
             depth = sum(w.first <= line_number <= w.last for w in wraps)
-            changes.append((start, 2, start, unit * depth))
+            changes.append((start, 40, start, unit * depth))
     return _carry_out(script.text, changes)
+
+
+def _begins_region(wraps: list[Wrap], line: int) -> bool:
+    """Whether the outermost wrap that begins at a line is to take in what is put inside: an island alone is not."""
+    here = [w for w in wraps if w.first == line]
+    return bool(here) and "enabled=False" not in here[0].header
 
 
 def _holds(outer: Wrap, inner: Wrap) -> bool:

@@ -8,6 +8,8 @@ from .script import Function, Script
 
 _GROWS = {"append", "extend", "add", "update", "insert", "setdefault", "copy_", "add_", "mul_", "fill_", "push"}
 
+_TYPES = ("sklearn.", "pandas.", "torch.HalfTensor", "torch.ByteTensor", "collections.")
+
 # Calls that move or make data and run no layer; everything else may be a forward pass.
 _DATA_METHODS = frozenset(
     "to cuda cpu view reshape size dim float double long int bool half detach clone contiguous unsqueeze squeeze "
@@ -190,6 +192,12 @@ class Flow:
         functions = self.roles.callees(call)
         if functions:
             return any(self._function_runs_layers(f) for f in functions)
+        owner = call.func.value if isinstance(call.func, ast.Attribute) else call.func
+        origins = self.roles.origins(owner)
+        if origins and all(o.kind in ("call", "import") and o.name.startswith((*_DATA_PACKAGES, *_TYPES)) for o in origins):
+            return isinstance(call.func, ast.Attribute) and any(o.name.startswith("torch") for o in origins) and (
+                call.func.attr not in _DATA_METHODS
+            )
         if isinstance(call.func, ast.Attribute):
             return call.func.attr not in _DATA_METHODS
         return not any(o.kind == "class" for o in self.roles.origins(call.func))

@@ -6,6 +6,7 @@ from ..context import Context
 from ..edits import Edit, Line, Span, indent_unit
 from ..flow import path
 from ..patch import Site
+from ..script import Script
 
 _KEY = "amp_scaler"
 
@@ -24,9 +25,15 @@ def checkpoint_edits(context: Context, scaler: str, remedy: str) -> tuple[list[E
             continue
         key = node.keys[node.values.index(value)]
         entry = f'"{_KEY}": {scaler}.state_dict()'
-        alone = key is not None and not script.text[script.line_starts[key.lineno - 1] : script.start(key)].strip()
-        separator = f",\n{script.indentation(key.lineno)}" if key is not None and alone else ", "
-        edits.append(Span(script.end(value), script.end(value), separator + entry))
+        alone = key is not None and _own_line(script, key, value)
+        if key is not None and alone:
+            follows = script.text[script.end(value) :].lstrip()[:1] == ","
+            if not follows:
+                edits.append(Span(script.end(value), script.end(value), ","))
+            line = (value.end_lineno or value.lineno) + 1
+            edits.append(Line(line, script.indentation(key.lineno), f"{entry},"))
+        else:
+            edits.append(Span(script.end(value), script.end(value), f", {entry}"))
         sites.append(Site(value.lineno, remedy, "edit", "scaler_state", "the checkpoint keeps the scaler's scale"))
     for call in script.method_calls("load_state_dict"):
         assert isinstance(call.func, ast.Attribute)
@@ -43,6 +50,15 @@ def checkpoint_edits(context: Context, scaler: str, remedy: str) -> tuple[list[E
             Site(call.lineno, remedy, "edit", "scaler_state", "loads the scale; a checkpoint from before has none")
         )
     return edits, sites
+
+
+def _own_line(script: Script, key: ast.expr, value: ast.expr) -> bool:
+    """Nothing else of the dictionary stands on the entry's lines."""
+    line = value.end_lineno or value.lineno
+    stop = script.line_starts[line] if line < len(script.line_starts) else len(script.text)
+    before = script.text[script.line_starts[key.lineno - 1] : script.start(key)]
+    after = script.text[script.end(value) : stop].split("#")[0]
+    return not before.strip() and not after.strip(" ,\t\r\n")
 
 
 def _is_state_of(node: ast.expr, optimizers: set[str]) -> bool:

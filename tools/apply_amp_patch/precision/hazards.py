@@ -46,6 +46,8 @@ _ENGINES = {
     "torch.distributed.pipelining": ("distributed_autograd", "a pipeline schedule runs backward itself"),
     "torch.cuda.CUDAGraph": ("cuda_graph", "a captured graph replays the kernels of its own precision"),
     "torch.cuda.graph": ("cuda_graph", "a captured graph replays the kernels of its own precision"),
+    "torch.autograd.backward": ("autograd_backward", "torch.autograd.backward has no loss to follow"),
+    "torch_xla": ("xla", "XLA devices have their own autocast and optimizer step"),
     "torch.jit.trace": ("traced_model", "a traced model keeps the precision it was traced in"),
 }
 
@@ -63,7 +65,6 @@ def weigh(context: Context) -> Verdict:
     """Raises Declined for what neither precision can do."""
     verdict = Verdict()
     script = context.script
-    _engines(script)
     reach = reachable(context)
     for node in reach:
         _unsafe(script, node, node.lineno if hasattr(node, "lineno") else 1, "")
@@ -154,7 +155,9 @@ def _fp16_only(script: Script, node: ast.AST, verdict: Verdict) -> None:
         verdict.no_fp16.append((node.lineno, "fp16_constant", f"{node.value!r} is zero in fp16"))
 
 
-def _engines(script: Script) -> None:
+def engines(context: Context) -> None:
+    """Raise where something else than this file's loops runs backward or decides the precision."""
+    script, roles = context.script, context.roles
     for node in script.nodes:
         if not isinstance(node, ast.Attribute | ast.Name):
             continue
@@ -162,6 +165,12 @@ def _engines(script: Script) -> None:
         for prefix, (code, note) in _ENGINES.items():
             if name and name.startswith(prefix):
                 raise Declined(node.lineno, code, note)
+    called = {ast.unparse(c.func) for c in script.calls}
+    for call in script.method_calls("backward"):
+        assert isinstance(call.func, ast.Attribute)
+        owner = ast.unparse(call.func.value)
+        if call.args and (owner in called or roles.stepper(call.func.value) == "optimizer"):
+            raise Declined(call.lineno, "engine_backward", f"{owner}.backward(...) is the backward of an engine")
 
 
 def _whole_file(context: Context, verdict: Verdict) -> None:

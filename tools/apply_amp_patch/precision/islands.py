@@ -24,15 +24,8 @@ def _island(context: Context, statement: ast.stmt, calls: list[ast.Call], device
         raise Declined(statement.lineno, "bce_in_expression", "binary cross entropy stands inside a condition or loop head")
     torch = script.torch_name() or "torch"
     header = f"with {torch}.autocast(device_type={device.at(statement)}, enabled=False):"
-    whole = statement.value is calls[0] and len(calls) == 1
-    hoisted = any(context.training.flow.runs_layers(a) for c in calls for a in _tensors(c))
-    if whole and not hoisted:
-        wrap = Wrap(statement.lineno, statement.end_lineno or statement.lineno, header)
-        spans = [Span(script.end(a), script.end(a), text) for a in _tensors(calls[0]) if (text := _cast(script.code(a), a))]
-        opening = [
-            Span(script.start(a), script.start(a), "(") for a in _tensors(calls[0]) if _cast(script.code(a), a).startswith(")")
-        ]
-        return [wrap, *opening, *spans]
+    if statement.value is calls[0] and len(calls) == 1:
+        return _wrapped(context, statement, calls[0], header)
     _check_order(context, statement, calls)
     indent, unit = script.indentation(statement.lineno), indent_unit(script)
     edits: list[Edit] = []
@@ -46,6 +39,26 @@ def _island(context: Context, statement: ast.stmt, calls: list[ast.Call], device
     if script.text[script.line_starts[statement.lineno - 1] : script.start(statement)].strip():
         raise Declined(statement.lineno, "shared_line", "the statement shares its line with another one")
     edits.append(Line(statement.lineno, indent, "\n".join(lines), inside=True))
+    return edits
+
+
+def _wrapped(context: Context, statement: ast.stmt, call: ast.Call, header: str) -> list[Edit]:
+    """`loss = criterion(...)` itself goes into the island; model calls among its arguments go before it."""
+    script = context.script
+    edits: list[Edit] = [Wrap(statement.lineno, statement.end_lineno or statement.lineno, header)]
+    hoisted: list[str] = []
+    for place, value in enumerate(_tensors(call)):
+        text = script.code(value)
+        if context.training.flow.runs_layers(value):
+            name = free_name(script, "amp_input" + (f"_{place}" if place else ""))
+            hoisted.append(f"{name} = {_one_line(text)}")
+            edits.append(Span(script.start(value), script.end(value), f"{name}.float()"))
+        elif cast := _cast(text, value):
+            if cast.startswith(")"):
+                edits.append(Span(script.start(value), script.start(value), "("))
+            edits.append(Span(script.end(value), script.end(value), cast))
+    if hoisted:
+        edits.append(Line(statement.lineno, script.indentation(statement.lineno), "\n".join(hoisted), inside=True))
     return edits
 
 

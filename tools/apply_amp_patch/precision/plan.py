@@ -10,6 +10,9 @@ from .device import Device, find_device
 from .dtypes import Dtypes
 from .gradients import Readings, find_readings
 from .hazards import Verdict, weigh
+from .updates import update_places
+
+_CALM = ("torch.profiler.", "torch.autograd.profiler", "torch.amp.", "builtins.", "gym", "tqdm.")
 
 Reason = tuple[int, str, str]
 
@@ -100,6 +103,13 @@ def _no_scaler(context: Context) -> list[Reason]:
             found.append((line, "closure", "LBFGS evaluates the loss several times per step"))
         if step.kind == "unknown" and not _plausible(context, step.optimizer):
             found.append((line, "optimizer_unknown", f"{step.path} cannot be traced to an optimizer"))
+    try:
+        update_places(training)
+    except Declined as reason:
+        found.append((reason.line, reason.code, reason.note))
+    for node in context.script.nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom) and "horovod" in ast.unparse(node):
+            found.append((node.lineno, "horovod", "Horovod's optimizer averages gradients inside step()"))
     for node in _hidden_steps(context):
         found.append((node.lineno, "optimizer_unknown", f"{ast.unparse(node.func)} may step an optimizer"))
     return found
@@ -111,22 +121,18 @@ def _plausible(context: Context, node: ast.expr) -> bool:
 
 
 def _hidden_steps(context: Context) -> list[ast.Call]:
-    """Calls of `step` without arguments on something that is neither optimizer nor scheduler by origin."""
+    """Calls of `step` that may belong to an optimizer we cannot see."""
     known = {s.call for s in context.training.steps}
     found = []
     for call in context.script.method_calls("step"):
         assert isinstance(call.func, ast.Attribute)
-        if call in known or call.args or call.keywords:
+        if call in known or call.args or call.keywords or context.roles.callees(call):
             continue
         kind = context.roles.stepper(call.func.value)
-        wrapped = kind == "other" and not context.roles.callees(call) and not _imported_object(context, call.func.value)
-        if wrapped:
+        calm = all(o.name.startswith(_CALM) for o in context.roles.origins(call.func.value) if o.kind in ("call", "import"))
+        if kind == "unknown" or (kind == "other" and not calm):
             found.append(call)
     return found
-
-
-def _imported_object(context: Context, node: ast.expr) -> bool:
-    return any(o.kind in ("call", "import") for o in context.roles.origins(node))
 
 
 def _numpy(context: Context) -> tuple[list[ast.Call], list[Reason]]:

@@ -17,6 +17,7 @@ class _State:
     """Scaled gradients waiting for a step, and what happened to optimizers since the last update."""
 
     waiting: bool = False
+    used_up: bool = False  # since the last update no loss was differentiated
     unscaled: frozenset[str] = frozenset()
     stepped: frozenset[str] = frozenset()
 
@@ -96,7 +97,7 @@ class Proof:
             return states
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "backward":
             if self._is_scaled(node.func.value):
-                return {replace(s, waiting=True) for s in states}
+                return {replace(s, waiting=True, used_up=False) for s in states}
             return states
         if isinstance(node, ast.Call):
             for function in self.roles.callees(node):
@@ -119,6 +120,8 @@ class Proof:
         return replace(s, unscaled=s.unscaled | {what})
 
     def _on_step(self, s: _State, node: ast.Call, what: str) -> _State:
+        if s.used_up:
+            self.fail(node, "update_undecidable", f"{what} may step after an update() without a new backward")
         if what in s.stepped:
             self.fail(node, "partial_amp", f"{what} steps twice without an update() between")
         if len(node.args) > 1 or node.keywords:
@@ -128,7 +131,7 @@ class Proof:
     def _on_update(self, s: _State, node: ast.AST, what: str) -> _State:
         if s.waiting:
             self.fail(node, "partial_amp", "update() stands between a scaled backward and its step")
-        return _State()
+        return _State(used_up=True)
 
 
 def disprove(context: Context) -> Declined | None:

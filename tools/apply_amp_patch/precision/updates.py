@@ -11,13 +11,15 @@ def update_places(training: Training) -> list[ast.stmt]:
     groups: dict[tuple[int, int], list[Step]] = {}
     for step in training.steps:
         function, loop = training.script.function(step.call), training.script.loop(step.call)
+        while loop is not None and "backward" not in training.effect(loop):
+            loop = training.script.loop(loop)  # a loop over optimizers is one place of the cycle
         groups.setdefault((id(function), id(loop)), []).append(step)
     return [place for steps in groups.values() for place in _places(training, steps)]
 
 
 def _places(training: Training, steps: list[Step]) -> list[ast.stmt]:
     if len(steps) == 1:
-        return [steps[0].statement]
+        return [_whole_loop(training, steps[0].statement)]
     block, tops = _common_block(training, steps)
     distinct = sorted({id(t): t for t in tops.values()}.values(), key=lambda t: t.lineno)
     if len(distinct) == 1:
@@ -27,6 +29,14 @@ def _places(training: Training, steps: list[Step]) -> list[ast.stmt]:
     if always and not repeated and not _leaves_early(distinct, block):
         return [distinct[-1]]
     return _after_each(training, steps, distinct, tops)
+
+
+def _whole_loop(training: Training, statement: ast.stmt) -> ast.stmt:
+    """The statement itself, or the loop over optimizers that it stands in."""
+    loop = training.script.loop(statement)
+    while loop is not None and "backward" not in training.effect(loop):
+        statement, loop = loop, training.script.loop(loop)
+    return statement
 
 
 def _common_block(training: Training, steps: list[Step]) -> tuple[list[ast.stmt], dict[Step, ast.stmt]]:

@@ -10,12 +10,18 @@
 https://docs.pytorch.org/docs/stable/notes/amp_examples.html
 """
 
+from dataclasses import replace
+
 from ..context import Context
+from ..edits import apply
 from ..frameworks import framework_option
 from ..patch import Declined, Patch, Site
 from ..precision.existing import existing_amp
-from ..precision.plan import make_plan
+from ..precision.hazards import engines
+from ..precision.plan import Plan, make_plan
+from ..precision.proof import disprove
 from ..precision.rewrite import rewrite
+from ..script import Script
 
 REMEDY = "mixed_precision"
 
@@ -26,13 +32,26 @@ def propose(context: Context) -> Patch:
         found = framework_option(context) or existing_amp(context)
         if found is not None:
             return found
+        engines(context)
         training = context.training
         if not training.backwards or (not training.steps and not _trains_a_model(context)):
             note = "no loss is differentiated in this file"
             return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", note)])
-        return rewrite(context, make_plan(context), REMEDY)
+        return _proven(context, make_plan(context))
     except Declined as reason:
         return reason.as_patch(REMEDY)
+
+
+def _proven(context: Context, plan: Plan) -> Patch:
+    """The patch, if the scaler's use in the patched text can be proven; bf16 without a scaler where it cannot."""
+    patch = rewrite(context, plan, REMEDY)
+    fault = disprove(Context(Script(apply(context.script, patch.edits)), context.wishes, context.path)) if plan.scaled else None
+    if fault is None:
+        return patch
+    line = min(fault.line, context.training.backwards[0].call.lineno)
+    if context.wishes.precision == "fp16" or plan.verdict.no_bf16:
+        raise Declined(line, fault.code, fault.note)
+    return rewrite(context, replace(plan, mode="bf16", bf16_because=(line, fault.code, fault.note)), REMEDY)
 
 
 def _trains_a_model(context: Context) -> bool:
