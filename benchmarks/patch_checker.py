@@ -723,6 +723,9 @@ class Stripper(ast.NodeTransformer):
         if re.match(r"amp_scaler_*\.step$", text):
             return ast.Call(ast.Attribute(self.visit(node.args[0]), "step", ast.Load()), [], [])
         node = self.generic_visit(node)
+        if re.search(r"(Trainer|Fabric|Accelerator|Arguments|Config|create_supervised_trainer)$", text):
+            options = ("precision", "mixed_precision", "bf16", "fp16", "amp_mode", "scaler")
+            node.keywords = [k for k in node.keywords if k.arg not in options]
         if re.search(r"(GradScaler|autocast|custom_fwd|custom_bwd)$", text):
             first = node.args[:1]
             if first and isinstance(first[0], ast.Constant) and isinstance(first[0].value, str):

@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 from optimizing_resources.tools._core.contract import BRIEF_LIMIT, input_schema
 from optimizing_resources.tools._core.machine import Machine
+from optimizing_resources.tools._hardware import nvidia
+from optimizing_resources.tools._hardware.cgroup import read_cgroup
+from optimizing_resources.tools._hardware.other_gpus import read_apple, read_drm, read_jetson
+from optimizing_resources.tools._hardware.recommend import recommend
+from optimizing_resources.tools._hardware.scheduler import read_allocation, read_container
+from optimizing_resources.tools._hardware.software import _reason, read_software
+from optimizing_resources.tools._hardware.survey import survey
+from optimizing_resources.tools._hardware.system import Notes, System
 from optimizing_resources.tools.detect_hardware import (
     DetectHardwareReport,
     DetectHardwareRequest,
     detect_hardware,
-    nvidia,
-    survey,
 )
-from optimizing_resources.tools.detect_hardware.cgroup import read_cgroup
-from optimizing_resources.tools.detect_hardware.other_gpus import read_apple, read_drm, read_jetson
-from optimizing_resources.tools.detect_hardware.recommend import recommend
-from optimizing_resources.tools.detect_hardware.scheduler import read_allocation, read_container
-from optimizing_resources.tools.detect_hardware.software import _reason, read_software
-from optimizing_resources.tools.detect_hardware.system import Notes, System
 
 GIB = 1024**3
 NO_LIBRARY = {"error": "NVML Shared Library Not Found", "code": 12}
@@ -73,7 +73,8 @@ def report(machine, tmp_path):
 
     def build(files=(), nvml=NO_LIBRARY, **facts) -> DetectHardwareReport:
         system = machine({**PLAIN, **dict(files)}, **facts)
-        return survey(system, Path(sys.executable), {"workspace": tmp_path}, lambda: nvml)
+        found = survey(system, Path(sys.executable), {"workspace": tmp_path}, lambda: nvml)
+        return DetectHardwareReport(**dict(found))
 
     return build
 

@@ -52,6 +52,7 @@ class Gpu:
     year: int
     as_of: str
     source: str
+    second_source: str | None
     reported_source: str | None
     note: str | None
 
@@ -187,6 +188,7 @@ def _gpu(row: dict[str, str]) -> Gpu:
         year=int(row["year"]),
         as_of=row["as_of"],
         source=row["source"],
+        second_source=row["second_source"] or None,
         reported_source=row["reported_source"] or None,
         note=row["note"] or None,
     )

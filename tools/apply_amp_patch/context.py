@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from .loops import Training, find_training
+from .project import imported_scripts
 from .roles import Roles
 from .script import Script
 
@@ -26,7 +27,21 @@ class Context:
 
     @cached_property
     def roles(self) -> Roles:
-        return Roles(self.script)
+        return Roles(self.script, self._made_elsewhere)
+
+    @cached_property
+    def project(self) -> dict[Path, Script]:
+        """The project files that the script imports."""
+        return imported_scripts(self.script, self.path)
+
+    def _made_elsewhere(self, name: str) -> str | None:
+        *module, last = name.split(".")
+        for path, script in self.project.items():
+            if not module or path.stem == module[-1] or path.parent.name == module[-1]:
+                found = Roles(script).made_by(last)
+                if found is not None and found != "unknown":
+                    return found
+        return None
 
     @cached_property
     def training(self) -> Training:

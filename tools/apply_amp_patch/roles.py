@@ -1,6 +1,7 @@
 """Where values come from: the constructors behind a name, through assignments, attributes, returns and arguments."""
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .script import Binding, Function, Script
@@ -60,8 +61,9 @@ UNKNOWN = Origin("unknown")
 class Roles:
     """Answers about the values of one script. Never guesses from how a name is spelt."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, elsewhere: Callable[[str], str | None] = lambda name: None) -> None:
         self.script = script
+        self.elsewhere = elsewhere  # what a class or function of another project file makes: optimizer, scheduler, other
         self._memo: dict[ast.AST, tuple[Origin, ...]] = {}
         self._busy: set[ast.AST] = set()
         self._attributes: dict[str, list[tuple[ast.AST, ast.expr, int | None]]] = {}
@@ -359,6 +361,17 @@ class Roles:
         kinds = {self._stepper(origin) for origin in self.origins(node)} - {"nothing"}
         return kinds.pop() if len(kinds) == 1 else "unknown"
 
+    def made_by(self, name: str) -> str | None:
+        """What a class or function of this file gives: optimizer, scheduler, other; None where it has no such name."""
+        for holder in self.script.classes:
+            if holder.name == name:
+                return self._stepper(Origin("instance", "", holder))
+        for function in self._functions.get(name, []):
+            kinds = {self.stepper(value) for value in _returns(self.script, function)}
+            if len(kinds) == 1:
+                return kinds.pop()
+        return None
+
     def _stepper(self, origin: Origin) -> str:
         if origin.kind == "call":
             if origin.name in _SCALERS:
@@ -367,7 +380,9 @@ class Roles:
                 return "scheduler"
             if origin.name.startswith(_OPTIMIZER_PACKAGES):
                 return "optimizer"
-            return "unknown" if not origin.name.startswith(("builtins.", "torch.")) else "other"
+            if origin.name.startswith(("builtins.", "torch.")):
+                return "other"
+            return self.elsewhere(origin.name) or "unknown"
         if origin.kind == "instance" and isinstance(origin.node, ast.ClassDef):
             names = self.base_names(origin.node)
             if any(n.startswith(_SCHEDULER_PACKAGES) for n in names):

@@ -17,7 +17,9 @@ from pydantic import Field, WithJsonSchema
 
 from .._core.contract import Report, Request, current_call, tool
 from .._core.errors import ToolError
+from .._core.interpreter import resolve_python
 from .._core.machine import Machine
+from .._hardware.survey import survey_here
 from .advice import decisive_check, handoff
 from .causes import sub_cause
 from .clues import found_messages
@@ -25,8 +27,8 @@ from .evidence import Evidence, by_machine, by_script, quotes
 from .measured import read_measurement
 from .messages import MESSAGES
 from .numbers import Numbers, read_numbers
-from .plan import Step, make_plan
-from .prose import read_prose
+from .plan import Situation, Step, make_plan
+from .prose import about_another_program, read_prose
 from .reading import Material, read_log, read_pasted
 from .script import ScriptFacts, read_script
 from .verdict import Verdict, implied, judge
@@ -105,6 +107,8 @@ def triage_constraint(request: TriageConstraintRequest) -> TriageConstraintRepor
     script = _script(request.script_path)
     measured = read_measurement(request.measurement) if request.measurement else []
     messages = found_messages(material.text.lower(), MESSAGES)
+    if about_another_program(material.text):
+        messages = [clue.of_another_program() for clue in messages]
     verdict = judge([*measured, *messages, *read_prose(material.text, messages)])
     return _report(verdict, material, machine, script)
 
@@ -117,7 +121,7 @@ def _report(
     from_machine, cause_of_machine = by_machine(machine, constraint, numbers)
     from_script, cause_of_script = by_script(script, constraint)
     cause = cause_of_machine or sub_cause(constraint, verdict.clues, numbers, lowered) or cause_of_script
-    plan, fallback = make_plan(constraint, cause, numbers, machine, script, lowered)
+    plan, fallback = make_plan(Situation(constraint, cause, numbers, machine, script, lowered))
     return TriageConstraintReport(
         constraint=constraint,
         sub_cause=cause,
@@ -128,7 +132,7 @@ def _report(
         rejected=[
             f"{name} ({score:.0f} points against {verdict.points:.0f})" for name, score in verdict.rejected
         ],
-        decisive_check=decisive_check(constraint, cause),
+        decisive_check=decisive_check(constraint, cause, lowered),
         plan=plan,
         fallback=fallback,
         handoff=handoff(constraint, cause, lowered),
@@ -151,7 +155,7 @@ def _material(request: TriageConstraintRequest) -> Material:
 
 def _machine(hardware: Literal["unknown", "detect"] | Machine) -> Machine | None:
     if hardware == "detect":
-        raise ToolError("detect not here yet")
+        return survey_here(resolve_python(None, current_call().workspace))
     return None if hardware == "unknown" else hardware
 
 

@@ -27,6 +27,11 @@ _CHECKS: dict[str, str] = {
     ),
 }
 
+_PROVIDER_CHECK = (
+    "ONNX Runtime does not say which device was full: session.get_providers() tells; with"
+    " CUDAExecutionProvider it is the card, with CPUExecutionProvider host memory"
+)
+
 _HANDOFFS: dict[str, str] = {
     "architecture_selection": "the skill designing-ts-architectures (choice of architecture)",
     "instance_selection": (
@@ -59,8 +64,10 @@ _BUG_HANDOFFS: dict[str, str] = {
 _SERVING = "for a single large language model that fits once: a serving engine such as vLLM or llama.cpp"
 
 
-def decisive_check(constraint: str, sub_cause: str | None) -> str | None:
-    """What to look at next when the evidence does not decide the sub-cause; None when it does."""
+def decisive_check(constraint: str, sub_cause: str | None, lowered: str) -> str | None:
+    """What to look at next when the evidence does not decide; None when it does."""
+    if sub_cause is None and "requested buffer of size" in lowered:
+        return _PROVIDER_CHECK
     return None if sub_cause else _CHECKS.get(constraint)
 
 

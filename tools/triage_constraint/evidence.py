@@ -5,7 +5,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .._core.machine import Accelerator, Machine
 from .._core.quantity import GIB, human_bytes
 from .clues import Clue
-from .numbers import Numbers
+from .numbers import Numbers, size
 from .reading import Material
 from .script import ScriptFacts
 
@@ -94,30 +94,43 @@ def by_machine(
 
 def _by_card(machine: Machine, numbers: Numbers) -> tuple[list[Evidence], str | None]:
     for card in machine.accelerators:
-        others = [p for p in card.processes if not p.is_own and p.memory_bytes]
-        held = sum(p.memory_bytes or 0 for p in others)
-        if card.memory_bytes and held >= _FOREIGN_SHARE * card.memory_bytes and _would_fit(held, numbers):
-            names = ", ".join(
-                f"{p.name or 'process'} {p.pid}: {human_bytes(p.memory_bytes or 0)}" for p in others[:3]
-            )
-            return [_fact(names, f"other processes hold {human_bytes(held)} of {card.name}")], "other_process"
+        held, holders = _held_by_others(card)
+        if card.memory_bytes and held >= _FOREIGN_SHARE * card.memory_bytes and _explains(held, numbers):
+            return [_fact(holders, f"others hold {human_bytes(held)} of {card.name}")], "other_process"
     card_of_log = _same_size(machine.accelerators, numbers)
     if card_of_log and card_of_log.is_mig_slice:
-        return [
-            _fact(f"{card_of_log.name} {card_of_log.mig_profile or ''}".strip(), "the device is a MIG slice")
-        ], "mig_slice"
+        slice_name = f"{card_of_log.name} {card_of_log.mig_profile or ''}".strip()
+        return [_fact(slice_name, "the device is a MIG slice")], "mig_slice"
     return [], None
 
 
-def _would_fit(held_bytes: int, numbers: Numbers) -> bool:
-    """Whether the failed request would have fitted into what the others hold."""
-    tried = numbers.get("tried_gib")
-    return not isinstance(tried, float | int) or held_bytes >= tried * GIB
+def _held_by_others(card: Accelerator) -> tuple[int, str]:
+    """What processes that are not known to be ours hold on a card; the memory in use where no process is named."""
+    others = [p for p in card.processes if p.is_own is not True and p.memory_bytes]
+    if not card.processes:
+        return card.used_bytes or 0, f"accelerators[{card.index}].used_bytes = {card.used_bytes}"
+    names = (f"{p.name or 'process'} {p.pid}: {human_bytes(p.memory_bytes or 0)}" for p in others[:3])
+    return sum(p.memory_bytes or 0 for p in others), ", ".join(names)
+
+
+def _explains(held_bytes: int, numbers: Numbers) -> bool:
+    """Whether the failed request would have fitted into what others hold, and the log's own account leaves room for it.
+
+    The machine is looked at after the crash: others that came later cannot have filled a card that the log fills alone.
+    """
+    tried, total = size(numbers, "tried_gib"), size(numbers, "total_gib")
+    allocated, free = size(numbers, "allocated_gib"), size(numbers, "free_gib")
+    if tried is not None and held_bytes < tried * GIB:
+        return False
+    if total is None or allocated is None or free is None:
+        return True
+    foreign = total - allocated - free - (size(numbers, "reserved_unalloc_gib") or 0.0)
+    return foreign >= _FOREIGN_SHARE * total
 
 
 def _same_size(cards: list[Accelerator], numbers: Numbers) -> Accelerator | None:
-    total = numbers.get("total_gib")
-    if not isinstance(total, float | int):
+    total = size(numbers, "total_gib")
+    if total is None:
         return cards[0] if len(cards) == 1 else None
     near = [c for c in cards if c.memory_bytes and abs(c.memory_bytes / GIB - total) < 0.1 * total]
     return near[0] if near else None

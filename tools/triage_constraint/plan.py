@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,13 +11,20 @@ from .._catalog.gpus import candidates
 from .._core.machine import Machine
 from .._core.quantity import Basis
 from .numbers import Numbers
-from .remedies import BY_ID, PATCH, SCRIPT, Remedy, ordered
+from .remedies import BY_ID, PATCH, PREDICT, SCRIPT, Remedy, ordered
 from .script import ScriptFacts
 
 _CARD = re.compile(
     r"\b(?:[tk]\d{1,2}|p100|v100s?|a10g?|a30|a40|a100|l4|l40s?|h100|h200|b200|(?:rtx|gtx) ?\d{4}(?: ?(?:ti|super))?"
     r"|\d{4} ?ti|titan (?:xp|v|rtx)|quadro rtx \d{4})\b"
 )
+# Where a cause asks for another hand at the same remedy: what to do instead, and that no tool does it.
+_BY_HAND: dict[tuple[str, str | None], str] = {
+    ("allocator_settings", "fraction_limit"): (
+        "raise or remove the cap on this process"
+        " (set_per_process_memory_fraction, or the serving engine's memory share)"
+    ),
+}
 _STEPS = 6  # a plan is worked from the top; what comes later is the fallback
 
 
@@ -48,24 +56,27 @@ class Step(BaseModel):
     needs: list[str] = Field(description="What must be supplied before the call.")
 
 
-def make_plan(
-    constraint: str,
-    sub_cause: str | None,
-    numbers: Numbers,
-    machine: Machine | None,
-    script: ScriptFacts | None,
-    lowered: str,
-) -> tuple[list[Step], list[str]]:
+@dataclass(frozen=True)
+class Situation:
+    """What a plan is fitted to: the verdict, the figures, and what is known of the machine and the script."""
+
+    constraint: str
+    sub_cause: str | None
+    numbers: Numbers
+    machine: Machine | None
+    script: ScriptFacts | None
+    lowered: str
+
+
+def make_plan(here: Situation) -> tuple[list[Step], list[str]]:
     """The steps to take, and the remedies to fall back to."""
-    present = script.present if script else set()
-    ids = list(dict.fromkeys(ordered(constraint, sub_cause)))
+    present = here.script.present if here.script else set()
+    ids = list(dict.fromkeys(ordered(here.constraint, here.sub_cause)))
     chosen = [name for name in ids if name not in present]
     settled = [name for name in ids if name in present]
-    steps = [_step(BY_ID[name], constraint, numbers, machine, script, lowered) for name in chosen[:_STEPS]]
-    return _building_up(steps), [
-        *chosen[_STEPS:],
-        *(f"{name} (already in the script: check that it takes effect)" for name in settled),
-    ]
+    steps = [_step(BY_ID[name], here) for name in chosen[:_STEPS]]
+    doubtful = (f"{name} (already in the script: check that it takes effect)" for name in settled)
+    return _building_up(steps), [*chosen[_STEPS:], *doubtful]
 
 
 def _building_up(steps: list[Step]) -> list[Step]:
@@ -81,27 +92,14 @@ def _building_up(steps: list[Step]) -> list[Step]:
     return fitted
 
 
-def _step(
-    remedy: Remedy,
-    constraint: str,
-    numbers: Numbers,
-    machine: Machine | None,
-    script: ScriptFacts | None,
-    lowered: str,
-) -> Step:
-    tool = remedy.tool if remedy.tool and _exists(remedy.tool) else None
-    arguments: dict[str, Any] = dict(remedy.arguments) if tool else {}
-    needs = list(remedy.needs) if tool else []
-    if tool and SCRIPT in needs and script:
-        arguments["path"] = script.path
-        needs.remove(SCRIPT)
-    if tool == "estimate_memory" and (size := _card(numbers, machine)):
-        arguments["gpu"] = size
-    why = remedy.what
+def _step(remedy: Remedy, here: Situation) -> Step:
+    by_hand = _BY_HAND.get((remedy.id, here.sub_cause))
+    tool, arguments, needs = (None, {}, []) if by_hand else _call(remedy, here)
+    why = by_hand or remedy.what
     if remedy.id == "mixed_precision" and tool:
-        arguments["precision"], reason = _precision(machine, lowered)
+        arguments["precision"], reason = _precision(here.machine, here.lowered)
         why = f"{why}; {reason}"
-    effect = remedy.effect_on(constraint)
+    effect = remedy.effect_on(here.constraint)
     return Step(
         remedy=remedy.id,
         why=why,
@@ -120,8 +118,17 @@ def _step(
     )
 
 
-def _exists(tool: str) -> bool:
-    return importlib.util.find_spec(f"..{tool}", __package__) is not None
+def _call(remedy: Remedy, here: Situation) -> tuple[str | None, dict[str, Any], list[str]]:
+    """The tool that does it where this installation has it, its arguments, and what is still missing from them."""
+    if remedy.tool is None or importlib.util.find_spec(f"..{remedy.tool}", __package__) is None:
+        return None, {}, []
+    arguments, needs = dict(remedy.arguments), list(remedy.needs)
+    if SCRIPT in needs and here.script:
+        arguments["path"] = here.script.path
+        needs.remove(SCRIPT)
+    if remedy.tool == PREDICT and (card := _card(here.numbers, here.machine)):
+        arguments["gpu"] = card
+    return remedy.tool, arguments, needs
 
 
 def _card(numbers: Numbers, machine: Machine | None) -> str | None:

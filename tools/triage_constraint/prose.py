@@ -4,9 +4,11 @@ import re
 from dataclasses import dataclass
 
 from .clues import STRONG, Clue
-from .concepts import NAMES, spans
+from .concepts import concepts, simplified, spans
 
-PROSE_LIMIT = 6000  # characters of prose that are read: people state their problem early
+PROSE_LIMIT = 4000  # characters of prose that are read: people state their problem early
+_SENTENCE_END = re.compile(r"[.!?](?=\s)|[。！？]")
+_SHORT = 150  # characters in which a job need not be described
 _TITLE_FACTOR = 1.5  # the first line of an issue or a mail is its summary
 _MACHINE_LINE = re.compile(
     r"^\s*(?:file \"|at \S+\(|\^+\s*$|\[?\d{4}-\d\d-\d\d|\[?\d\d:\d\d|[ \t]*\d+%\||#\d+ 0x|frame #|"
@@ -60,6 +62,17 @@ RULES = (
         "host nogpu bug",
         "nonml",
         shows="crashes where only host memory is at hand",
+    ),
+    Rule(
+        "gpu_memory",
+        "true_capacity",
+        5,
+        "bigmodel gpu",
+        "choice slow money multi nonml",
+        shows="a large model and one card",
+    ),
+    Rule(
+        "host_memory", "container_limit", 6, "oom smallbox", "gpu nonml", shows="a memory limit is in the way"
     ),
     Rule("gpu_memory", None, 5, "gpumem", "choice nonml money", shows="GPU memory is named"),
     # time
@@ -191,9 +204,15 @@ RULES = (
     # data
     Rule("training_data", "overfitting", 8, "overfit", "nonml bug", shows="overfitting is the complaint"),
     Rule("training_data", "overfitting", 4, "overfit", "", shows="overfitting is named"),
-    Rule("training_data", "few_samples", 8, "fewdata", "nonml oom", shows="there is little data"),
+    Rule("training_data", "few_samples", 8, "fewdata", "nonml oom disk", shows="there is little data"),
     Rule(
-        "training_data", "few_samples", 4, "fewdata train", "oom", scope="text", shows="there is little data"
+        "training_data",
+        "few_samples",
+        4,
+        "fewdata train",
+        "oom disk",
+        scope="text",
+        shows="there is little data",
     ),
     # no GPU, edge
     Rule("no_gpu", None, 6, "nogpu", "slow oom money duration", shows="there is no GPU to use"),
@@ -221,7 +240,7 @@ RULES = (
     Rule("edge", "size_limit", 6, "edge space", "choice", shows="an edge device's size limit"),
     Rule("edge", "hardware_limit", 3, "edge", "choice", shows="an edge device is named"),
     # disk and network
-    Rule("disk", None, 8, "disk space", "money nonml", shows="disk space is the complaint"),
+    Rule("disk", None, 8, "disk space", "money nonml oom", shows="disk space is the complaint"),
     Rule("disk", None, 2, "disk", "money nonml slow", shows="a disk is named"),
     Rule(
         "network",
@@ -251,6 +270,7 @@ RULES = (
         scope="text",
         shows="a run over several devices hangs",
     ),
+    Rule("network", "multi_gpu_scaling", 6, "multi netword", "money nonml", shows="links between devices"),
     Rule("network", "download_bandwidth", 6, "netword slow", "train infer money", shows="a transfer is slow"),
     # not a resource problem, out of scope
     Rule("not_a_resource_problem", "nan_loss", 12, "nan train", "", shows="the loss is not a number"),
@@ -288,6 +308,10 @@ RULES = (
         shows="asks how something works",
     ),
     Rule("out_of_scope", "how_to", 1, "howto", "", shows="asks how something works"),
+    Rule("out_of_scope", "hardware_selection", 9, "buy gpu", "oom", shows="asks what to buy"),
+    Rule(
+        "out_of_scope", "instance_selection", 8, "choice instance", "money oom", shows="asks which instance"
+    ),
     Rule(
         "out_of_scope",
         "hardware_selection",
@@ -315,36 +339,54 @@ def read_prose(text: str, raised: list[Clue]) -> list[Clue]:
 
     `raised` are the messages found already: a sentence that quotes one is not counted a second time as prose.
     """
-    lowered = _without_machine_lines(text[: 4 * PROSE_LIMIT].lower())[:PROSE_LIMIT]
-    named = {name: spans(name, lowered) for name in NAMES}
+    quoted = [clue for clue in raised if clue.points >= STRONG]
+    sentences = _sentences(simplified(text[: 4 * PROSE_LIMIT].lower()))
+    prose = "\n".join(sentence for _, sentence in sentences)
+    named = {name: spans(name, prose) for name in concepts()}
     everywhere = {name for name, found in named.items() if found}
     clues: dict[Rule, Clue] = {}
-    for start, end in _sentences(lowered):
-        if any(clue.start < end and start < clue.end for clue in raised if clue.points >= STRONG):
+    position = 0
+    for start, sentence in sentences:
+        end = position + len(sentence)
+        here = {name for name in everywhere if any(position <= s < end for s, _ in named[name])}
+        position = end + 1
+        if any(clue.start < start + len(sentence) and start < clue.end for clue in quoted):
             continue
-        here = {name for name, found in named.items() if any(start <= s < end for s, _ in found)}
         factor = _TITLE_FACTOR if start == 0 else 1.0
         for rule in RULES:
             if rule.scope == "sentence" and _fires(rule, here):
-                _keep(clues, rule, rule.points * factor, start, end)
+                _keep(clues, rule, rule.points * factor, start, start + len(sentence))
     for rule in RULES:
         if rule.scope == "text" and _fires(rule, everywhere):
-            first = min(named[name][0] for name in rule.needs.split())
-            _keep(clues, rule, rule.points, *first)
-    found = list(clues.values())
-    if everywhere & {"ml", "gpu"}:
+            first = _original(min(named[name][0][0] for name in rule.needs.split()), sentences)
+            _keep(clues, rule, rule.points, first, first + 1)
+    return _ours(list(clues.values()), everywhere, len(prose))
+
+
+def about_another_program(text: str) -> bool:
+    """Whether a text names other kinds of programs and no word of machine learning."""
+    prose = "\n".join(sentence for _, sentence in _sentences(simplified(text[: 4 * PROSE_LIMIT].lower())))
+    return bool(spans("nonml", prose)) and not any(spans(name, prose) for name in ("ml", "gpu", "train"))
+
+
+def _ours(found: list[Clue], everywhere: set[str], characters: int) -> list[Clue]:
+    """The clues; where no word of machine learning falls, slowness is taken for ours only in a short cry for help."""
+    if everywhere & {"ml", "gpu", "train"}:
         return found
-    foreign: tuple[str, ...] = ("compute_time", "inference_latency")
+    foreign: tuple[str, ...] = ()
     if everywhere & {"nonml", "service"}:
-        foreign += ("gpu_memory", "host_memory")
-    return [_not_ours(clue) if clue.constraint in foreign else clue for clue in found]
-
-
-def _not_ours(clue: Clue) -> Clue:
-    """Speed and memory of a program that has nothing to do with learning are another trade's question."""
-    return Clue(
-        "out_of_scope", "non_ml", clue.points, clue.start, clue.end, "no machine learning is named", "prose"
-    )
+        foreign = (
+            "compute_time",
+            "inference_latency",
+            "gpu_memory",
+            "host_memory",
+            "disk",
+            "edge",
+            "network",
+        )
+    elif characters > _SHORT:
+        foreign = ("compute_time", "inference_latency")
+    return [clue.of_another_program() if clue.constraint in foreign else clue for clue in found]
 
 
 def _fires(rule: Rule, concepts: set[str]) -> bool:
@@ -356,13 +398,23 @@ def _keep(clues: dict[Rule, Clue], rule: Rule, points: float, start: int, end: i
         clues[rule] = Clue(rule.constraint, rule.sub_cause, points, start, end, rule.shows, source="prose")
 
 
-def _without_machine_lines(lowered: str) -> str:
-    """The same text with machine lines blanked, so that offsets stay true."""
-    lines = lowered.splitlines(keepends=True)
-    return "".join(" " * (len(line) - 1) + "\n" if _MACHINE_LINE.match(line) else line for line in lines)
+def _sentences(lowered: str) -> list[tuple[int, str]]:
+    """The sentences that people wrote with their offsets: lines of machines left out, PROSE_LIMIT characters in all."""
+    found, room, offset = [], PROSE_LIMIT, 0
+    for line in lowered.split("\n"):
+        if room > 0 and line.strip() and not _MACHINE_LINE.match(line):
+            ends = [m.end() for m in _SENTENCE_END.finditer(line)] + [len(line)]
+            starts = [0, *ends]
+            found += [(offset + s, line[s:e]) for s, e in zip(starts, ends, strict=False) if e - s > 1]
+            room -= len(line)
+        offset += len(line) + 1
+    return found
 
 
-def _sentences(lowered: str) -> list[tuple[int, int]]:
-    ends = [m.end() for m in re.finditer(r"[.!?](?=\s)|\n|[。！？]", lowered)] + [len(lowered)]
-    starts = [0, *ends]
-    return [(s, e) for s, e in zip(starts, ends, strict=False) if e - s > 1]
+def _original(position: int, sentences: list[tuple[int, str]]) -> int:
+    """Where a position of the joined sentences stands in the text."""
+    for start, sentence in sentences:
+        if position <= len(sentence):
+            return start + position
+        position -= len(sentence) + 1
+    return 0

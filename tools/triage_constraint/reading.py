@@ -21,6 +21,9 @@ _LINE_CHARACTERS = 4000
 _HITS_PER_CHUNK = 100  # of one word; the last ones, since what ended a run stands at the end
 _HEAD_LINES, _TAIL_LINES, _HIT_LINES = 40, 200, 3000
 
+# A word this long is data (base64, a dump); searching it for messages would only take time.
+_BLOB = re.compile(r"[!-~]{300,}")
+_BLOB_CHARACTERS = 100  # of it that are kept
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 # A line without any of these cannot hold a message format (tests hold the catalogue of messages against this list).
@@ -28,6 +31,15 @@ WORDS = (
     b"memory", b"oom", b"error", b"alloc", b"exhaust", b"kill", b"signal", b"exit", b"nccl", b"cuda",
     b"space", b"quota", b"limit", b"time", b"nan", b"assert", b"gpu", b"mismatch", b"shm", b"driver",
     b"fail", b"torch", b"arena", b"region", b"kernel", b"cache", b"shape", b"slurm",
+    b"errno", b"disk", b"worker", b"device", b"watchdog", b"capac", b"mmap", b"overflow", b"container", b"137",
+    b"buffer",
+    b"exceed",
+    b"bottleneck",
+    b"heap",
+    b"jetson",
+    b"tflite",
+    b"cl_",
+    b"deserial",
 )  # fmt: skip
 
 
@@ -166,8 +178,9 @@ def _decode(data: bytes) -> str:
 
 
 def _clean(line: str) -> str:
-    """A line as a terminal would show it: colours gone, of an overwritten progress bar the last state."""
-    return _ANSI.sub("", line).rstrip("\r").rsplit("\r", 1)[-1][:_LINE_CHARACTERS]
+    """A line as a terminal would show it: colours gone, of an overwritten progress bar the last state, blobs cut."""
+    shown = _ANSI.sub("", line).rstrip("\r").rsplit("\r", 1)[-1][:_LINE_CHARACTERS]
+    return _BLOB.sub(lambda blob: blob[0][:_BLOB_CHARACTERS] + "...", shown)
 
 
 def _refuse_binary(head: bytes, path: Path) -> None:

@@ -790,6 +790,21 @@ ORDER: dict[tuple[str, str | None], tuple[str, ...]] = {
 }
 
 
+# How people and programs say that a resource is short; the table in SKILL.md is made of this.
+SYMPTOMS = {
+    "gpu_memory": "`CUDA out of memory`, HIP/MPS/XLA out of memory, `CUBLAS_STATUS_ALLOC_FAILED`, KV cache too small",
+    "host_memory": "`Killed`, exit code 137, `MemoryError`, `oom-kill`, `OOMKilled`, bus error, shared memory",
+    "disk": "`No space left on device`, quota exceeded, a checkpoint cut short",
+    "compute_time": "training takes days, GPU not busy, time limit, slower every epoch",
+    "inference_latency": "an answer takes too long, low fps, time-outs, a slow first call",
+    "training_data": "few samples, overfitting, short series",
+    "budget": "the bill is too high, charged while idle, which plan is cheapest",
+    "no_gpu": "`Torch not compiled with CUDA`, no CUDA device, CPU or Mac only",
+    "edge": "Jetson, Raspberry Pi, microcontroller, phone: too slow, too large",
+    "network": "several GPUs slower than one, NCCL time-outs and hangs, slow downloads",
+}
+
+
 def ordered(constraint: str, sub_cause: str | None) -> tuple[str, ...]:
     """Remedy ids for a constraint, least harmful first; empty for what is not a resource problem."""
     return ORDER.get((constraint, sub_cause)) or ORDER.get((constraint, None), ())

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from ..context import Context
 from ..patch import Declined
-from ..project import imported_scripts
 from ..roles import Roles
 from ..script import Function, Script
 
@@ -72,7 +71,7 @@ def weigh(context: Context) -> Verdict:
         if isinstance(node, ast.Call) and is_bce(context.roles, node):
             verdict.islands.append(node)
     _whole_file(context, verdict)
-    for path, other in imported_scripts(script, context.path).items():
+    for path, other in context.project.items():
         _other_file(context, path.name, other, verdict)
     return verdict
 

@@ -117,7 +117,8 @@ def _no_scaler(context: Context) -> list[Reason]:
 
 def _plausible(context: Context, node: ast.expr) -> bool:
     """An optimizer handed in from outside: a parameter or an import whose step takes no argument."""
-    return all(o.kind in ("parameter", "call", "unknown") for o in context.roles.origins(node))
+    origins = [o for o in context.roles.origins(node) if not (o.kind == "constant" and o.name == "None")]
+    return all(o.kind in ("parameter", "call", "unknown") for o in origins)
 
 
 def _hidden_steps(context: Context) -> list[ast.Call]:
@@ -129,7 +130,7 @@ def _hidden_steps(context: Context) -> list[ast.Call]:
         if call in known or call.args or call.keywords or context.roles.callees(call):
             continue
         kind = context.roles.stepper(call.func.value)
-        calm = all(o.name.startswith(_CALM) for o in context.roles.origins(call.func.value) if o.kind in ("call", "import"))
+        calm = all(o.name.startswith(_CALM) for o in context.roles.origins(call.func.value))
         if kind == "unknown" or (kind == "other" and not calm):
             found.append(call)
     return found

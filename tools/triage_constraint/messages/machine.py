@@ -13,7 +13,7 @@ MESSAGES = (
     ),
     Message(
         "no_gpu",
-        "cpu_only_build",
+        None,
         FINAL,
         (
             "not compiled with cuda",
@@ -111,9 +111,8 @@ MESSAGES = (
             "xavier",
             "orin",
         ),
-        r"\b(?:jetson|raspberry ?pi|arduino|esp32\S*|stm32\S*|nrf52\S*|coral|edge ?tpu|tflite[- ]micro|"
-        r"tflm|microcontroller|rk35\d\d|k210"
-        r"|myriad|ncs2|cortex-m\d*|openmv)\b",
+        r"(?<![\w/.-])(?:jetson|raspberry ?pi|arduino|esp32|stm32|nrf52|coral|edge ?tpu|tflite[- ]micro|tflm"
+        r"|microcontroller|rk35\d\d|k210|myriad|ncs2|cortex-m\d*|openmv)(?!\w*[_/])",
         "an edge device is named",
     ),
     Message(
@@ -130,8 +129,10 @@ MESSAGES = (
         "compute_time",
         "walltime_limit",
         FINAL,
-        ("due to time limit", "time limit", "walltime", "term_runlimit"),
-        r"cancelled at[^\n]{0,60}due to time limit|due to time limit|(?:walltime|wall time|wall "
+        ("due to time limit", "time limit", "walltime", "term_runlimit", "after"),
+        r"cancelled at[^\n]{0,60}due to time limit|(?:job|run|training)[^\n]{0,20} (?:killed|cancelled|"
+        r"stopped|terminated)[^\n]{0,30}after \d+ ?(?:h\b|hours)|due to time limit|(?:walltime|wall time|"
+        r"wall "
         r"clock)[^\n]{0,40}(?:exceeded|limit|exceed)"
         r"|term_runlimit|exceeded (?:the )?(?:max\w* )?(?:run ?time|wall ?time|time) limit|\btimeout\b 0:0",
         "the scheduler ended the job at its time limit",

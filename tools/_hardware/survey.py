@@ -1,11 +1,4 @@
-"""What this process may really use of the machine, not what the box has.
-
-system       where readings come from (a tree, an environment), and their notes
-host         processor, memory, disk; cgroup and scheduler hold the limits on them
-nvidia       GPUs through NVML, asked in a process of its own (nvml_probe); other_gpus reads AMD, Intel, Jetson, Apple
-software     the frameworks of an interpreter (engine), and why CUDA is not available there
-recommend    first settings that follow; text is what people and models read
-"""
+"""All readings of one machine together."""
 
 import tempfile
 import time
@@ -15,9 +8,8 @@ from typing import Any
 
 from pydantic import Field
 
-from .._core.contract import Report, Request, current_call, tool
-from .._core.interpreter import resolve_python
-from .._core.machine import Accelerator, Cpu, DiskSpace, HostMemory, ResourceLimits, Software
+from .._core.contract import current_call
+from .._core.machine import Machine
 from .cgroup import read_cgroup
 from .host import read_cpu, read_disk, read_limits, read_memory
 from .nvidia import ask_nvml, read_nvidia
@@ -26,27 +18,11 @@ from .recommend import Recommended, recommend
 from .scheduler import read_allocation, read_container
 from .software import read_software
 from .system import Notes, System
-from .text import brief, readable
 
 
-class DetectHardwareRequest(Request):
-    """Arguments of detect_hardware."""
-
-    python: str | None = Field(
-        None,
-        description="Interpreter or virtual environment whose frameworks to read; default the active one.",
-    )
-
-
-class DetectHardwareReport(Report):
+class Survey(Machine):
     """A Machine, with first settings, warnings and where each reading is from."""
 
-    cpu: Cpu
-    memory: HostMemory
-    accelerators: list[Accelerator]
-    disk: list[DiskSpace]
-    software: Software
-    limits: ResourceLimits
     recommended: Recommended
     warnings: list[str]
     sources: dict[str, str] = Field(description="Where a reading is from, by dotted field.")
@@ -55,30 +31,17 @@ class DetectHardwareReport(Report):
         description="What the probes took; nvml_init is the driver's own share."
     )
 
-    def brief(self) -> str:
-        return brief(self)
 
-    def readable(self) -> str:
-        return readable(self)
-
-
-@tool(effect="reads")
-def detect_hardware(request: DetectHardwareRequest) -> DetectHardwareReport:
-    """Report what this process may really use: CPU cores, memory, GPUs, disk, limits, and what the frameworks see.
-
-    Counts affinity, control groups and scheduler allocations. Every probe has a time limit; a stuck driver is a
-    finding. Torch is imported, in a child, only where a GPU is visible. Leaves out host names and serial numbers.
-    Source: references/hardware.md.
-    """
-    workspace = current_call().workspace
-    python = resolve_python(request.python, workspace)
-    return survey(System(), python, {"workspace": workspace.root, "temp": Path(tempfile.gettempdir())})
+def survey_here(python: Path) -> Survey:
+    """The readings of this machine, with the frameworks of `python` and the disks of the call's workspace and temp."""
+    folders = {"workspace": current_call().workspace.root, "temp": Path(tempfile.gettempdir())}
+    return survey(System(), python, folders)
 
 
 def survey(
     system: System, python: Path, folders: dict[str, Path], ask: Callable[[], dict[str, Any]] = ask_nvml
-) -> DetectHardwareReport:
-    """The report on one system, whose NVIDIA driver is asked by `ask`."""
+) -> Survey:
+    """The readings of one system, whose NVIDIA driver is asked by `ask`."""
     started = time.perf_counter()
     notes = Notes()
     allocation, container = read_allocation(system), read_container(system)
@@ -99,7 +62,7 @@ def survey(
     notes.seconds["frameworks"] = round(time.perf_counter() - asked, 4)
     disk = read_disk(folders, notes)
     notes.seconds["all"] = round(time.perf_counter() - started, 4)
-    return DetectHardwareReport(
+    return Survey(
         cpu=cpu,
         memory=memory,
         accelerators=accelerators,

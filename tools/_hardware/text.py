@@ -1,18 +1,14 @@
 """The hardware report in words: a short text for a model, lines for a terminal."""
 
-from typing import TYPE_CHECKING
-
 from .._core.machine import Accelerator, Software
 from .._core.quantity import human_bytes
-
-if TYPE_CHECKING:
-    from . import DetectHardwareReport
+from .survey import Survey
 
 _LIMIT = 1500
 _MAX_WARNINGS = 6
 
 
-def brief(report: "DetectHardwareReport") -> str:
+def brief(report: Survey) -> str:
     """The figures that decide, the first settings, and the warnings, within the limit."""
     lines = [_cpu(report), _memory(report), *_gpus(report.accelerators), _software(report.software)]
     settings = report.recommended
@@ -29,7 +25,7 @@ def brief(report: "DetectHardwareReport") -> str:
     )
 
 
-def readable(report: "DetectHardwareReport") -> str:
+def readable(report: Survey) -> str:
     """Everything worth a line, under headings, with what is missing and why."""
     settings = report.recommended
     blocks = [
@@ -60,7 +56,7 @@ def readable(report: "DetectHardwareReport") -> str:
     )
 
 
-def _cpu(report: "DetectHardwareReport") -> str:
+def _cpu(report: Survey) -> str:
     cpu = report.cpu
     why = report.sources.get("cpu.usable_cores", "unknown")
     usable = f"{cpu.usable_cores:g}" if cpu.usable_cores else "an unknown number"
@@ -69,7 +65,7 @@ def _cpu(report: "DetectHardwareReport") -> str:
     )
 
 
-def _memory(report: "DetectHardwareReport") -> str:
+def _memory(report: Survey) -> str:
     memory = report.memory
     if memory.usable_bytes is None or memory.total_bytes is None:
         return "Memory: could not be read."
@@ -111,7 +107,7 @@ def _software(software: Software) -> str:
     return f"Software: {software.os}; torch {software.torch_version} ({build}), {state}{why}."
 
 
-def _limits(report: "DetectHardwareReport") -> str:
+def _limits(report: Survey) -> str:
     limits = report.limits
     inside = [
         limits.container and f"container {limits.container}",
