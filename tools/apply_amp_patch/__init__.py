@@ -34,17 +34,17 @@ Outcome = Literal["patched", "framework_option", "declined", "already", "nothing
 class ApplyAmpPatchRequest(Request):
     """Arguments of apply_amp_patch."""
 
-    path: Path = Field(description="Training script (.py) or notebook (.ipynb).")
+    path: Path = Field(description=".py or .ipynb")
     remedies: list[Remedy] = Field(["mixed_precision"], min_length=1)
     precision: Literal["auto", "bf16", "fp16"] = "auto"
-    accumulation_steps: int | None = Field(None, ge=2, description="Micro-batches per optimizer step.")
-    grow_batch: bool = Field(False, description="Accumulate today's batches instead of splitting one.")
-    write: bool = Field(False, description="Replace the file, keep a backup.")
-    expected_sha256: str | None = Field(None, description="With write: source_sha256 of the dry run.")
+    accumulation_steps: int | None = Field(None, ge=2, description="Micro-batches per step.")
+    grow_batch: bool = Field(False, description="Accumulate whole batches, not parts of one.")
+    write: bool = Field(False, description="Replace the file (backup kept).")
+    expected_sha256: str | None = Field(None, description="source_sha256 of the dry run.")
     verify_command: list[str] | None = Field(
-        None, description="Runs the script for a few steps; original and patched are compared."
+        None, description="Runs the script; original and patched are compared."
     )
-    python: str | None = Field(None, description="Interpreter for verify_command.")
+    python: str | None = Field(None, description="For verify_command.")
 
 
 class PatchSite(BaseModel):

@@ -1,5 +1,6 @@
 """The code cells of a Jupyter notebook as one text, and back; everything else of the notebook stays as it is."""
 
+import ast
 import json
 import re
 from typing import Any
@@ -15,7 +16,7 @@ _KEPT_CELL_MAGICS = ("%%time", "%%timeit", "%%capture", "%%prun")
 
 
 class Notebook:
-    """Cells that are no Python (`%%bash`) are left out; single magics are masked while the code is read."""
+    """Cells that are no Python (`%%bash`, broken code) are left out; single magics are masked while the code is read."""
 
     def __init__(self, raw: bytes, name: str) -> None:
         try:
@@ -27,8 +28,14 @@ class Notebook:
             ) from error
         self.raw = raw
         self.magics: list[str] = []
-        self.texts = {n: self._source(c) for n, c in enumerate(self.cells) if self._is_python(c)}
-        parts = [f"{_CELL.format(n)}\n{self._masked(text)}\n" for n, text in self.texts.items()]
+        self.texts: dict[int, str] = {}
+        parts = []
+        for number, cell in enumerate(self.cells):
+            text = self._source(cell)
+            masked = self._masked(text) if self._is_python(cell) else None
+            if masked is not None and _parses(masked):
+                self.texts[number] = text
+                parts.append(f"{_CELL.format(number)}\n{masked}\n")
         self.text = "".join(parts)
         self._marks = [(m.start(), int(m.group(1))) for m in _CELL_LINE.finditer(self.text)]
 
@@ -76,12 +83,22 @@ class Notebook:
         )
 
     def _masked(self, text: str) -> str:
-        lines = []
+        lines: list[str] = []
+        goes_on = False
         for line in text.split("\n"):
-            if _MAGIC.match(line):
+            if goes_on or _MAGIC.match(line):
+                goes_on = line.rstrip().endswith("\\")
                 lead = line[: len(line) - len(line.lstrip())]
                 lines.append(lead + _MASK.format(len(self.magics)))
                 self.magics.append(line.lstrip())
             else:
                 lines.append(line)
         return "\n".join(lines)
+
+
+def _parses(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError):
+        return False
+    return True
