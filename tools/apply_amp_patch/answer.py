@@ -2,12 +2,15 @@
 
 import difflib
 from pathlib import Path
+from typing import Any
 
 from .._core.contract import Call, ToolError
+from .._core.interpreter import resolve_python
 from . import ApplyAmpPatchReport, ApplyAmpPatchRequest, PatchSite
 from .codemod import Result, patch
 from .context import Wishes
 from .source import Source, read_source
+from .verify import verify
 from .write_back import digest, replace
 
 _LONGEST_DIFF = 20_000  # characters; patched_path holds the whole file in any case
@@ -21,9 +24,10 @@ def answer(request: ApplyAmpPatchRequest, call: Call) -> ApplyAmpPatchReport:
     result = _patched(source, path, request)
     content = source.encode(result.text)
     changed = content != raw
+    verification = _verified(request, call, path, source.text, result.text) if changed else None
     stored = call.workspace.store(path.name, content) if changed else None
     backup = None
-    if request.write and changed:
+    if request.write and changed and (verification is None or verification["passed"] is not False):
         assert request.expected_sha256 is not None
         backup = replace(path, content, expected_sha256=request.expected_sha256)
     return ApplyAmpPatchReport(
@@ -35,8 +39,20 @@ def answer(request: ApplyAmpPatchRequest, call: Call) -> ApplyAmpPatchReport:
         source_sha256=digest(raw),
         patched_sha256=digest(content) if changed else None,
         backup_path=str(backup) if backup else None,
+        verification=verification,
         warnings=result.warnings,
     )
+
+
+def _verified(
+    request: ApplyAmpPatchRequest, call: Call, path: Path, before: str, after: str
+) -> dict[str, Any] | None:
+    if request.verify_command is None:
+        return None
+    if path.suffix == ".ipynb":
+        raise ToolError("A notebook cannot be verified", saw=path.name, try_next="the same code as a .py file")
+    python = resolve_python(request.python, call.workspace)
+    return verify(request.verify_command, path, before, after, python=python, folder=call.workspace.root)
 
 
 def _patched(source: Source, path: Path, request: ApplyAmpPatchRequest) -> Result:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from . import rules
 from .context import Context, Wishes
-from .edits import apply
-from .patch import Patch, Site, strongest
+from .edits import EditsCollide, apply
+from .patch import Declined, Patch, Site, strongest
 from .script import Script
 
 # Mixed precision and accumulation shape the loop that the others read; a stop stands behind everything else in an epoch.
@@ -62,11 +62,16 @@ def patch(text: str, remedies: list[str], wishes: Wishes, path: Path | None = No
     for remedy in sorted(remedies, key=lambda r: ORDER.index(r)):
         context = Context(Script(result.text), wishes, path)
         proposal = known[remedy](context)
+        try:
+            new = apply(context.script, proposal.edits)
+        except EditsCollide as collision:
+            note = "two changes meet in one place"
+            proposal, new = Declined(collision.line, "edits_collide", note).as_patch(remedy), result.text
         lines = _original_lines(text, result.text)
         result.outcomes[remedy] = proposal.outcome
         result.sites += [replace(site, line=lines[min(site.line, len(lines)) - 1]) for site in proposal.sites]
         result.warnings += proposal.warnings
-        result.text = apply(context.script, proposal.edits)
+        result.text = new
     result.outcomes = {remedy: result.outcomes[remedy] for remedy in remedies}
     return result
 

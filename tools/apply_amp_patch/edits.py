@@ -46,6 +46,14 @@ class Drop:
     last: int
 
 
+class EditsCollide(Exception):
+    """Two edits change the same characters."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(f"two edits meet in line {line}")
+        self.line = line
+
+
 Edit = Span | Line | Wrap | Drop
 
 
@@ -106,7 +114,8 @@ def _carry_out(text: str, changes: list[tuple[int, int, int, str]]) -> str:
     pieces: list[str] = []
     done = 0
     for start, _, end, new in sorted(changes, key=lambda c: (c[0], c[1])):
-        assert start >= done, "two edits overlap"
+        if start < done:
+            raise EditsCollide(text.count("\n", 0, start) + 1)
         pieces += [text[done:start], new]
         done = end
     return "".join([*pieces, text[done:]])

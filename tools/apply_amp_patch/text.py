@@ -34,6 +34,8 @@ def _lines(report: "ApplyAmpPatchReport") -> list[str]:
 def _next(report: "ApplyAmpPatchReport") -> str:
     if report.backup_path:
         return f"Written; undo with `optimizing-resources undo`, backup {report.backup_path}"
+    if report.verification and report.verification["passed"] is False:
+        return f"Nothing was written. The patched file: {report.patched_path}"
     if report.patched_path:
         return (
             f"Nothing written yet. Whole patched file: {report.patched_path}. To write: the same call with "

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ..context import Context
 from ..flow import path
+from ..roles import Origin
 
 _DEVICES = ("torch.device", "torch.accelerator.current_accelerator")
 # Asking a GPU for bf16 when the module is imported starts CUDA. A process that hides GPUs or forks after that fails.
@@ -51,11 +52,21 @@ class Device:
         """Whether the name means the same at the node as at the call it was seen in."""
         script = self.context.script
         head = text.split(".")[0]
+        if head == "self":
+            return self._same_object(call, node)
         if script.function(call) is function:
-            if head == "self" or script.scope(call) is script.scope(node):
+            if script.scope(call) is script.scope(node):
                 return self._set_before(head, node)
         seen = script.bindings(head, target)
         return bool(seen) and script.bindings(head, node) is seen and self._set_before(head, node)
+
+    def _same_object(self, call: ast.Call, node: ast.AST) -> bool:
+        """`self` is the same in all methods of a class; what __init__ sets is there in each."""
+        script = self.context.script
+        here, there = script.function(node), script.function(call)
+        if here is None or there is None or script.method_class(here) is None:
+            return False
+        return script.method_class(here) is script.method_class(there) and (here is there or there.name == "__init__")
 
     def _set_before(self, head: str, node: ast.AST) -> bool:
         """A local or module-level name has to be bound above the node when both stand in one scope."""
@@ -76,8 +87,25 @@ def find_device(context: Context) -> Device:
         for n in script.nodes
     )
     cuda = cuda or any(isinstance(n, ast.Attribute) and n.attr == "cuda" for n in script.nodes)
-    moved = any(script.method_calls("to"))
+    moved = any(not _to_cpu(context, call) for call in script.method_calls("to"))
     return Device(context, "cuda" if cuda or moved else "cpu", _late(context))
+
+
+def _to_cpu(context: Context, call: ast.Call) -> bool:
+    """`.to("cpu")` by a constant, or `.to(dtype)`: no move to a GPU."""
+    values = [*call.args, *(k.value for k in call.keywords if k.arg == "device")]
+    origins = [o for v in values for o in context.roles.origins(v)]
+    return all(
+        o.kind == "constant" and "cpu" in o.name or o.kind == "import" and o.name.startswith("torch.") or _is_cpu(o)
+        for o in origins
+    )
+
+
+def _is_cpu(origin: Origin) -> bool:
+    call = origin.node
+    if origin.name != "torch.device" or not isinstance(call, ast.Call) or not call.args:
+        return False
+    return isinstance(call.args[0], ast.Constant) and call.args[0].value == "cpu"
 
 
 def _late(context: Context) -> int | None:

@@ -32,7 +32,7 @@ def _island(context: Context, statement: ast.stmt, calls: list[ast.Call], device
     lines: list[str] = []
     for number, call in enumerate(calls, 1):
         suffix = "" if len(calls) == 1 else f"_{number}"
-        code = _call_text(context, call, lines, suffix)
+        code = call_text(context, call, lines, suffix)
         name = free_name(script, f"amp_bce{suffix}")
         lines += [header, f"{unit}{name} = {code}"]
         edits.append(Span(script.start(call), script.end(call), name))
@@ -62,7 +62,16 @@ def _wrapped(context: Context, statement: ast.stmt, call: ast.Call, header: str)
     return edits
 
 
-def _call_text(context: Context, call: ast.Call, lines: list[str], suffix: str) -> str:
+def named_loss(context: Context, call: ast.Call, name: str, device: Device) -> list[str]:
+    """Lines, to stand under autocast, that give `name` the value of a binary cross entropy in fp32."""
+    lines: list[str] = []
+    code = call_text(context, call, lines, "")
+    torch = context.script.torch_name() or "torch"
+    header = f"with {torch}.autocast(device_type={device.at(call)}, enabled=False):"
+    return [*lines, header, f"{indent_unit(context.script)}{name} = {code}"]
+
+
+def call_text(context: Context, call: ast.Call, lines: list[str], suffix: str) -> str:
     """The call on fp32 inputs; model calls among its arguments go to lines of their own before it."""
     script = context.script
     parts: list[str] = [script.code(call.func), "("]

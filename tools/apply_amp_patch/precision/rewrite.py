@@ -8,7 +8,7 @@ from ..loops import Backward, Region
 from ..patch import Declined, Patch, Site
 from ..prelude import free_name, header
 from .checkpoint import checkpoint_edits
-from .islands import islands
+from .islands import islands, named_loss
 from .plan import Plan
 from .updates import update_places
 
@@ -91,13 +91,19 @@ class Rewrite:
         name = free_name(self.script, "amp_loss")
         code = self.script.code(backward.loss)
         text = f"{name} = ({code})" if "\n" in code else f"{name} = {code}"
+        crosses = [c for c in self.plan.verdict.islands if c in ast.walk(backward.loss)]
+        if crosses:
+            if crosses != [backward.loss]:
+                raise Declined(backward.call.lineno, "bce_in_expression", "binary cross entropy is part of a longer loss")
+            text = "\n".join(named_loss(self.context, crosses[0], name, self.plan.device))
         indent = self.script.indentation(backward.statement.lineno)
         region = self._before(backward.statement)
         if region is not None:
             self.wraps[region].append(-(self.wraps[region][1] + 1))
             self.edits.append(Line(self.wraps[region][1] + 1, indent + indent_unit(self.script), text))
         else:
-            text = f"{self.autocast(backward.call)}\n{indent_unit(self.script)}{text}"
+            unit = indent_unit(self.script)
+            text = "\n".join([self.autocast(backward.call), *(f"{unit}{line}" for line in text.split("\n"))])
             self.edits.append(Line(backward.statement.lineno, indent, text, inside=True))
         self.site(backward.call.lineno, "loss_named", "the loss is computed under autocast and differentiated outside")
         return name
@@ -231,7 +237,8 @@ def rewrite(context: Context, plan: Plan, remedy: str) -> Patch:
         work.sites += sites
     work.casts()
     if plan.verdict.islands:
-        work.edits += islands(context, plan.verdict.islands, plan.device)
+        lifted = {n for b in context.training.backwards for n in ast.walk(b.loss)}
+        work.edits += islands(context, [c for c in plan.verdict.islands if c not in lifted], plan.device)
         for call in plan.verdict.islands:
             work.site(call.lineno, "fp32_island", "binary cross entropy needs fp32 inputs outside of autocast")
     return work.finish()

@@ -13,7 +13,7 @@ https://docs.pytorch.org/docs/stable/notes/amp_examples.html
 from dataclasses import replace
 
 from ..context import Context
-from ..edits import apply
+from ..edits import EditsCollide, apply
 from ..frameworks import framework_option
 from ..patch import Declined, Patch, Site
 from ..precision.existing import existing_amp
@@ -45,7 +45,13 @@ def propose(context: Context) -> Patch:
 def _proven(context: Context, plan: Plan) -> Patch:
     """The patch, if the scaler's use in the patched text can be proven; bf16 without a scaler where it cannot."""
     patch = rewrite(context, plan, REMEDY)
-    fault = disprove(Context(Script(apply(context.script, patch.edits)), context.wishes, context.path)) if plan.scaled else None
+    if not plan.scaled:
+        return patch
+    try:
+        text = apply(context.script, patch.edits)
+    except EditsCollide as collision:
+        raise Declined(collision.line, "edits_collide", "two changes meet in one place") from collision
+    fault = disprove(Context(Script(text), context.wishes, context.path))
     if fault is None:
         return patch
     line = min(fault.line, context.training.backwards[0].call.lineno)
