@@ -46,7 +46,8 @@ def faults(patched: str, original: str | None = None) -> list[Fault]:
     if original is not None:
         known = {f.detail for f in Judge(ast.parse(original)).run() if f.code == "unbound_name"}
         found = [f for f in found if not (f.code == "unbound_name" and f.detail in known)]
-        if "amp" in original and Judge(ast.parse(original)).mixed(ast.parse(original).body):  # a helper of others
+        before = Judge(ast.parse(original))
+        if before.scalers and not before.casts:  # a helper that scales for others
             found = [f for f in found if f.code != "scaled_without_autocast"]
         found += compare(patched, original)
     return sorted(set(found), key=lambda f: (f.line, f.code))
@@ -257,7 +258,7 @@ class Judge:
         if not (isinstance(call.func, ast.Attribute) and call.func.attr == "backward"):
             return False
         owner = ast.unparse(call.func.value)
-        return not owner.startswith(("super(", "self.backward", "accelerator", "fabric")) and owner not in self.imports
+        return owner != "self" and not owner.startswith(("super(", "self.backward", "accelerator", "fabric")) and owner not in self.imports
 
     def scaled(self, node: ast.expr) -> int:
         """How many times a loss expression is scaled."""

@@ -24,7 +24,7 @@ def answer(request: ApplyAmpPatchRequest, call: Call) -> ApplyAmpPatchReport:
     result = _patched(source, path, request)
     content = source.encode(result.text)
     changed = content != raw
-    verification = _verified(request, call, path, source.text, result.text) if changed else None
+    verification = _verified(request, call, path, source.text, result) if changed else None
     stored = call.workspace.store(path.name, content) if changed else None
     backup = None
     if request.write and changed and (verification is None or verification["passed"] is not False):
@@ -45,14 +45,16 @@ def answer(request: ApplyAmpPatchRequest, call: Call) -> ApplyAmpPatchReport:
 
 
 def _verified(
-    request: ApplyAmpPatchRequest, call: Call, path: Path, before: str, after: str
+    request: ApplyAmpPatchRequest, call: Call, path: Path, before: str, result: Result
 ) -> dict[str, Any] | None:
     if request.verify_command is None:
         return None
     if path.suffix == ".ipynb":
         raise ToolError("A notebook cannot be verified", saw=path.name, try_next="the same code as a .py file")
     python = resolve_python(request.python, call.workspace)
-    return verify(request.verify_command, path, before, after, python=python, folder=call.workspace.root)
+    changed = {r for r, outcome in result.outcomes.items() if outcome in ("patched", "framework_option")}
+    root = call.workspace.root
+    return verify(request.verify_command, path, before, result.text, changed, python=python, folder=root)
 
 
 def _patched(source: Source, path: Path, request: ApplyAmpPatchRequest) -> Result:

@@ -12,14 +12,17 @@ _ENGINE = Path(__file__).with_name("engine")
 _STEPS = 20
 _SECONDS = 180.0  # per version of the script
 _CLOSE = 0.05  # mean relative difference of the loss over the last quarter of the steps
+# With the switch off, these leave every floating-point operation what it was; the others change order or steps.
+_EXACT = {"mixed_precision", "gradient_checkpointing", "inference_mode", "allocator_settings", "zero_grad_none"}
+_OTHER_LOSSES = {"lr_schedule", "early_stopping", "dataloader"}  # other learning rates, or other random batches
 
 
 def verify(
-    command: list[str], path: Path, original: str, patched: str, *, python: Path, folder: Path
+    command: list[str], path: Path, original: str, patched: str, remedies: set[str], *, python: Path, folder: Path
 ) -> dict[str, Any]:
     """Losses per step of both (and of the patched one switched off), and a verdict.
 
-    Seeds are set, so that equal code gives equal losses. Raises ToolError for a command that does not run the file.
+    `remedies` are those that changed the text: which comparisons hold depends on them. Seeds are set, so that equal code gives equal losses. Raises ToolError for a command that does not run the file.
     """
     arguments = _arguments(command, path, folder)
     versions = {"original": original, "patched": patched}
@@ -27,7 +30,7 @@ def verify(
     if off != patched:
         versions["switched_off"] = off
     runs = {name: _run(text, path, arguments, python, folder) for name, text in versions.items()}
-    return {**_compare(runs), "steps_wanted": _STEPS, "python": str(python), "basis": "measured"}
+    return {**_compare(runs, remedies), "steps_wanted": _STEPS, "python": str(python), "basis": "measured"}
 
 
 def _arguments(command: list[str], path: Path, folder: Path) -> list[str]:
@@ -43,7 +46,7 @@ def _run(text: str, path: Path, arguments: list[str], python: Path, folder: Path
     return run(_ENGINE, request, python=python, limits=Limits(_SECONDS))
 
 
-def _compare(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _compare(runs: dict[str, dict[str, Any]], remedies: set[str]) -> dict[str, Any]:
     losses = {name: reply["losses"] for name, reply in runs.items()}
     errors = {name: reply["error"] for name, reply in runs.items() if reply["error"]}
     counts = {name: len(values) for name, values in losses.items()}
@@ -63,8 +66,8 @@ def _compare(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     found |= {"loss_original": before, "loss_patched": after, "relative_difference": difference}
     if "switched_off" in losses:
         found["switched_off_identical"] = losses["switched_off"] == losses["original"]
-        if not found["switched_off_identical"]:
+        if remedies <= _EXACT and not found["switched_off_identical"]:
             return {**found, "passed": False, "verdict": "failed: switched off, the losses differ from the original's"}
-    if difference > _CLOSE:
+    if difference > _CLOSE and not remedies & _OTHER_LOSSES:
         return {**found, "passed": False, "verdict": f"failed: the losses differ by {difference:.1%}"}
     return {**found, "passed": True, "verdict": f"passed: {counts['patched']} steps, losses within {difference:.2%}"}
