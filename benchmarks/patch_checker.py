@@ -186,6 +186,12 @@ class Judge:
             if self.is_call(node, SCALER):
                 if any(isinstance(a, LOOPS) for a in self.within_function(node)):
                     self.add(node, "scaler_in_loop")
+                home = self.function(node)
+                used = [c for c in self.scaler_calls("scale") if self.function(c) is home]
+                if not isinstance(home, ast.Module) and used and not any(
+                    isinstance(a, LOOPS) for c in used for a in self.within_function(c)
+                ):
+                    self.add(node, "scaler_per_call")
                 statement = self.parent[node]
                 if isinstance(statement, ast.Assign):
                     key = (id(self.function(node)), ast.unparse(statement.targets[0]))
@@ -520,6 +526,7 @@ class Judge:
                 self.add(self.tree, "scaled_without_autocast")
             return
         hot = self.under_autocast()
+        self.helpers_of_a_step(hot)
         for node in ast.walk(self.tree):
             if not (isinstance(node, ast.Call) and self.is_backward(node)):
                 continue
@@ -535,6 +542,24 @@ class Judge:
                         and not self.casts_around(call) and function not in hot):
                     self.add(call, "model_outside_autocast", ast.unparse(call.func))
             self.loss_inside(node, scope, function, hot)
+
+    def helpers_of_a_step(self, hot: set[ast.AST]) -> None:
+        """What a function runs before it calls a backward elsewhere is the forward pass of that step."""
+        trains = {self.function(n) for n in ast.walk(self.tree) if isinstance(n, ast.Call) and self.is_backward(n)}
+        for caller in (f for defs in self.functions.values() for f in defs):
+            calls = [(c, f) for c in ast.walk(caller) if isinstance(c, ast.Call) for f in self.called(c)]
+            ends = [c.lineno for c, f in calls if f in trains and f is not caller]
+            for call, callee in calls:
+                if callee in hot or callee in trains or not ends or call.lineno > max(ends) or self.casts_around(call):
+                    continue
+                for inner in ast.walk(callee):
+                    if (isinstance(inner, ast.Call) and self.is_model(ast.unparse(inner.func))
+                            and not self.casts_around(inner) and not self.no_grad(inner)):
+                        self.add(inner, "model_outside_autocast", ast.unparse(inner.func))
+
+    def called(self, call: ast.Call) -> list[ast.AST]:
+        target = getattr(call.func, "attr", None) or getattr(call.func, "id", None)
+        return [f for f in self.functions.get(target or "", []) if self.plausible(call, f)]
 
     def evaluates(self, call: ast.Call, backward: ast.Call) -> bool:
         """A call in another inner loop than the backward belongs to something else."""
