@@ -21,12 +21,31 @@ from pathlib import Path
 LOOPS = (ast.For, ast.While, ast.AsyncFor)
 DEFS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 DEPRECATED = ("torch.cuda.amp.", "torch.cpu.amp.")
-AUTOCAST = {"torch.autocast", "torch.amp.autocast", "torch.amp.autocast_mode.autocast", "torch.cuda.amp.autocast",
-            "torch.cpu.amp.autocast"}
+AUTOCAST = {
+    "torch.autocast",
+    "torch.amp.autocast",
+    "torch.amp.autocast_mode.autocast",
+    "torch.cuda.amp.autocast",
+    "torch.cpu.amp.autocast",
+}
 SCALER = {"torch.amp.GradScaler", "torch.cuda.amp.GradScaler", "torch.amp.grad_scaler.GradScaler"}
 BCE_FUNCTION = {"torch.nn.functional.binary_cross_entropy", "torch.binary_cross_entropy"}
 CLIP = re.compile(r"torch\.nn\.utils\.(clip_grad|get_total_norm|clip_grads)")
-PLAIN = {"to", "cuda", "cpu", "view", "reshape", "size", "float", "long", "detach", "item", "numpy", "mean", "sum"}
+PLAIN = {
+    "to",
+    "cuda",
+    "cpu",
+    "view",
+    "reshape",
+    "size",
+    "float",
+    "long",
+    "detach",
+    "item",
+    "numpy",
+    "mean",
+    "sum",
+}
 
 
 @dataclass(frozen=True)
@@ -47,8 +66,11 @@ def faults(patched: str, original: str | None = None) -> list[Fault]:
         known = {f.detail for f in Judge(ast.parse(original)).run() if f.code == "unbound_name"}
         found = [f for f in found if not (f.code == "unbound_name" and f.detail in known)]
         before = Judge(ast.parse(original))
-        if before.scalers and not before.casts:  # a helper that scales for others
-            found = [f for f in found if f.code != "scaled_without_autocast"]
+        if (
+            before.scalers or before.casts
+        ):  # mixed precision that was there is judged by what the patch changed
+            old = {f.code for f in before.run()} - {"deprecated_name", "no_device_type"}
+            found = [f for f in found if f.code not in old]
         found += compare(patched, original)
     return sorted(set(found), key=lambda f: (f.line, f.code))
 
@@ -64,7 +86,9 @@ class Judge:
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 for a in node.names:
-                    self.imports[a.asname or a.name.split(".")[0]] = a.name if a.asname else a.name.split(".")[0]
+                    self.imports[a.asname or a.name.split(".")[0]] = (
+                        a.name if a.asname else a.name.split(".")[0]
+                    )
             elif isinstance(node, ast.ImportFrom):
                 for a in node.names:
                     self.imports[a.asname or a.name] = f"{node.module or ''}.{a.name}"
@@ -85,7 +109,9 @@ class Judge:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 called.setdefault(ast.unparse(node.func.value), set()).add(node.func.attr)
         self.scalers |= {k for k, methods in called.items() if {"scale", "step", "update"} <= methods}
-        self.casts = [n for n in ast.walk(self.tree) if isinstance(n, ast.With) and self.autocast(n) is not None]
+        self.casts = [
+            n for n in ast.walk(self.tree) if isinstance(n, ast.With) and self.autocast(n) is not None
+        ]
 
     def bind(self, target: ast.expr, value: ast.expr) -> None:
         if isinstance(target, ast.Tuple | ast.List):
@@ -117,7 +143,8 @@ class Judge:
     def is_off(self, node: ast.With) -> bool:
         call = self.autocast(node)
         return call is not None and any(
-            k.arg == "enabled" and isinstance(k.value, ast.Constant) and k.value.value is False for k in call.keywords
+            k.arg == "enabled" and isinstance(k.value, ast.Constant) and k.value.value is False
+            for k in call.keywords
         )
 
     def above(self, node: ast.AST):
@@ -171,8 +198,15 @@ class Judge:
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Attribute | ast.Name) and self.name(node).startswith(DEPRECATED):
                 self.add(node, "deprecated_name", self.name(node))
-            if isinstance(node, ast.Call) and self.name(node.func) in ("torch.autocast", "torch.amp.autocast"):
-                first = node.args[0] if node.args else next((k.value for k in node.keywords if k.arg == "device_type"), None)
+            if isinstance(node, ast.Call) and self.name(node.func) in (
+                "torch.autocast",
+                "torch.amp.autocast",
+            ):
+                first = (
+                    node.args[0]
+                    if node.args
+                    else next((k.value for k in node.keywords if k.arg == "device_type"), None)
+                )
                 if first is None or (isinstance(first, ast.Constant) and not isinstance(first.value, str)):
                     self.add(node, "no_device_type")
         for node in self.casts:
@@ -188,8 +222,10 @@ class Judge:
                     self.add(node, "scaler_in_loop")
                 home = self.function(node)
                 used = [c for c in self.scaler_calls("scale") if self.function(c) is home]
-                if not isinstance(home, ast.Module) and used and not any(
-                    isinstance(a, LOOPS) for c in used for a in self.within_function(c)
+                if (
+                    not isinstance(home, ast.Module)
+                    and used
+                    and not any(isinstance(a, LOOPS) for c in used for a in self.within_function(c))
                 ):
                     self.add(node, "scaler_per_call")
                 statement = self.parent[node]
@@ -218,14 +254,19 @@ class Judge:
 
     def uses(self, method: str) -> bool:
         return any(
-            isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == method
-            and ast.unparse(n.func.value) in self.scalers for n in ast.walk(self.tree)
+            isinstance(n, ast.Call)
+            and isinstance(n.func, ast.Attribute)
+            and n.func.attr == method
+            and ast.unparse(n.func.value) in self.scalers
+            for n in ast.walk(self.tree)
         )
 
     def may_be_fp16(self, call: ast.Call | None) -> bool:
         if call is None:
             return False
-        dtype = next((k.value for k in call.keywords if k.arg == "dtype"), call.args[1] if len(call.args) > 1 else None)
+        dtype = next(
+            (k.value for k in call.keywords if k.arg == "dtype"), call.args[1] if len(call.args) > 1 else None
+        )
         if dtype is None:
             return "cuda" in ast.unparse(call)
         values = [dtype, *self.assigned.get(ast.unparse(dtype), [])]
@@ -233,18 +274,22 @@ class Judge:
 
     def names_bound(self) -> None:
         bound = set(dir(builtins)) | set(self.imports) | {"__file__", "__name__"}
-        star = any(isinstance(n, ast.ImportFrom) and any(a.name == "*" for a in n.names) for n in ast.walk(self.tree))
+        star = any(
+            isinstance(n, ast.ImportFrom) and any(a.name == "*" for a in n.names) for n in ast.walk(self.tree)
+        )
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
                 bound.add(node.id)
             elif isinstance(node, ast.arg):
                 bound.add(node.arg)
-            elif isinstance(node, DEFS[:3]):
-                bound.add(node.name)
-            elif isinstance(node, ast.ExceptHandler) and node.name:
+            elif isinstance(node, DEFS[:3]) or (isinstance(node, ast.ExceptHandler) and node.name):
                 bound.add(node.name)
         for node in ast.walk(self.tree):
-            if isinstance(node, ast.Name) and node.id not in bound and (not star or node.id.startswith("amp_")):
+            if (
+                isinstance(node, ast.Name)
+                and node.id not in bound
+                and (not star or node.id.startswith("amp_"))
+            ):
                 self.add(node, "unbound_name", node.id)
         self.order_of_settings()
 
@@ -264,33 +309,57 @@ class Judge:
         if not (isinstance(call.func, ast.Attribute) and call.func.attr == "backward"):
             return False
         owner = ast.unparse(call.func.value)
-        return owner != "self" and not owner.startswith(("super(", "self.backward", "accelerator", "fabric")) and owner not in self.imports
+        return (
+            owner != "self"
+            and not owner.startswith(("super(", "self.backward", "accelerator", "fabric"))
+            and owner not in self.imports
+        )
 
     def scaled(self, node: ast.expr) -> int:
         """How many times a loss expression is scaled."""
         count = sum(
-            isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == "scale"
-            and ast.unparse(n.func.value) in self.scalers for n in ast.walk(node)
+            isinstance(n, ast.Call)
+            and isinstance(n.func, ast.Attribute)
+            and n.func.attr == "scale"
+            and ast.unparse(n.func.value) in self.scalers
+            for n in ast.walk(node)
         )
         if not count and isinstance(node, ast.Name):
-            count = max((self.scaled(v) for v in self.assigned.get(node.id, []) if not isinstance(v, ast.Name)), default=0)
+            count = max(
+                (self.scaled(v) for v in self.assigned.get(node.id, []) if not isinstance(v, ast.Name)),
+                default=0,
+            )
         return count
 
     def optimizers(self) -> set[str]:
-        found = {k for k, vs in self.assigned.items() for v in vs if isinstance(v, ast.Call)
-                 and self.name(v.func).startswith("torch.optim.") and "lr_scheduler" not in self.name(v.func)
-                 and "swa_utils" not in self.name(v.func)}
+        found = {
+            k
+            for k, vs in self.assigned.items()
+            for v in vs
+            if isinstance(v, ast.Call)
+            and self.name(v.func).startswith("torch.optim.")
+            and "lr_scheduler" not in self.name(v.func)
+            and "swa_utils" not in self.name(v.func)
+        }
         return found | {ast.unparse(c.args[0]) for c in self.scaler_calls("step") if c.args}
 
     def scaler_calls(self, method: str) -> list[ast.Call]:
-        return [n for n in ast.walk(self.tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
-                and n.func.attr == method and ast.unparse(n.func.value) in self.scalers]
+        return [
+            n
+            for n in ast.walk(self.tree)
+            if isinstance(n, ast.Call)
+            and isinstance(n.func, ast.Attribute)
+            and n.func.attr == method
+            and ast.unparse(n.func.value) in self.scalers
+        ]
 
     def backwards_and_steps(self) -> None:
         optimizers = self.optimizers()
         hot = self.under_autocast()
         for node in ast.walk(self.tree):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)) or self.plain_side(node):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)) or self.plain_side(
+                node
+            ):
                 continue
             inside = any(not self.is_off(c) for c in self.casts_around(node)) or self.function(node) in hot
             if self.is_backward(node):
@@ -344,8 +413,12 @@ class Judge:
                 continue
             if not any(self.function(u) is function for u in self.scaler_calls("update")):
                 callers = {name for name, defs in self.functions.items() if function in defs}
-                above = [self.function(c) for c in ast.walk(self.tree) if isinstance(c, ast.Call)
-                         and (getattr(c.func, "attr", None) or getattr(c.func, "id", None)) in callers]
+                above = [
+                    self.function(c)
+                    for c in ast.walk(self.tree)
+                    if isinstance(c, ast.Call)
+                    and (getattr(c.func, "attr", None) or getattr(c.func, "id", None)) in callers
+                ]
                 if not any(self.function(u) in above for u in self.scaler_calls("update")):
                     self.add(call, "no_update")
             loop = next((a for a in self.within_function(call) if isinstance(a, LOOPS)), None)
@@ -353,23 +426,31 @@ class Judge:
             if loop is not None and updates and not any(u in set(ast.walk(loop)) for u in updates):
                 self.add(call, "update_outside_loop")
 
-    def walk_block(self, body: list[ast.stmt], states: set["State"], function: ast.AST, stack: tuple) -> set["State"]:
+    def walk_block(
+        self, body: list[ast.stmt], states: set["State"], function: ast.AST, stack: tuple
+    ) -> set["State"]:
         for statement in body:
             states = self.walk_statement(statement, states, function, stack)
             if len(states) > 64:
                 states = set(list(states)[:64])
         return states
 
-    def walk_statement(self, s: ast.stmt, states: set["State"], function: ast.AST, stack: tuple) -> set["State"]:
+    def walk_statement(
+        self, s: ast.stmt, states: set["State"], function: ast.AST, stack: tuple
+    ) -> set["State"]:
         if isinstance(s, DEFS):
             return states
         if isinstance(s, ast.If):
             states = self.events(s.test, states, stack)
-            return self.walk_block(s.body, states, function, stack) | self.walk_block(s.orelse, states, function, stack)
+            return self.walk_block(s.body, states, function, stack) | self.walk_block(
+                s.orelse, states, function, stack
+            )
         if isinstance(s, LOOPS):
             states = self.events(getattr(s, "iter", getattr(s, "test", None)), states, stack)
             once = self.walk_block(s.body, states, function, stack)
             twice = self.walk_block(s.body, once, function, stack)
+            if ".backward(" in ast.unparse(s):  # micro-batches: there is at least one
+                states = set()
             return self.walk_block(s.orelse, states | once | twice, function, stack)
         if isinstance(s, ast.With | ast.AsyncWith):
             return self.walk_block(s.body, states, function, stack)
@@ -377,7 +458,9 @@ class Judge:
             out = self.walk_block(s.body, states, function, stack)
             for handler in s.handlers:
                 out = out | self.walk_block(handler.body, states, function, stack)
-            return self.walk_block(s.finalbody, self.walk_block(s.orelse, out, function, stack), function, stack)
+            return self.walk_block(
+                s.finalbody, self.walk_block(s.orelse, out, function, stack), function, stack
+            )
         return self.events(s, states, stack)
 
     def events(self, node: ast.AST | None, states: set["State"], stack: tuple) -> set["State"]:
@@ -423,14 +506,23 @@ class Judge:
     def roots(self, node: ast.AST) -> set[str]:
         found = set()
         for n in ast.walk(node):
-            if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr.endswith("parameters"):
+            if (
+                isinstance(n, ast.Call)
+                and isinstance(n.func, ast.Attribute)
+                and n.func.attr.endswith("parameters")
+            ):
                 found.add(ast.unparse(n.func.value))
             elif isinstance(n, ast.Name | ast.Attribute):
                 found.add(ast.unparse(n))
                 for value in self.assigned.get(ast.unparse(n), []):
                     if "parameters" in ast.unparse(value):
-                        found |= {ast.unparse(m.func.value) for m in ast.walk(value) if isinstance(m, ast.Call)
-                                  and isinstance(m.func, ast.Attribute) and "parameters" in m.func.attr}
+                        found |= {
+                            ast.unparse(m.func.value)
+                            for m in ast.walk(value)
+                            if isinstance(m, ast.Call)
+                            and isinstance(m.func, ast.Attribute)
+                            and "parameters" in m.func.attr
+                        }
         return found
 
     def on_read(self, s: "State", node: ast.AST, roots: set[str]) -> "State":
@@ -443,8 +535,13 @@ class Judge:
             for optimizer in s.unscaled:
                 for value in self.assigned.get(optimizer, []):
                     owners |= self.roots(value)
-            known = owners and roots & set().union(*(self.roots(v) for o in self.optimizers()
-                                                    for v in self.assigned.get(o, []) or [ast.Constant(0)]))
+            known = owners and roots & set().union(
+                *(
+                    self.roots(v)
+                    for o in self.optimizers()
+                    for v in self.assigned.get(o, []) or [ast.Constant(0)]
+                )
+            )
             if known and not owners & roots:
                 self.add(node, "unscaled_the_wrong_optimizer")
         return s
@@ -509,20 +606,27 @@ class Judge:
                         return any(self.name(b) == "torch.nn.Module" for b in node.bases)
                 if isinstance(value.func, ast.Attribute) and value.func.attr in ("to", "cuda"):
                     inner = value.func.value
-                    return self.is_model(ast.unparse(inner), depth + 1) or (isinstance(inner, ast.Call) and self.model_class(inner))
+                    return self.is_model(ast.unparse(inner), depth + 1) or (
+                        isinstance(inner, ast.Call) and self.model_class(inner)
+                    )
         return False
 
     def model_class(self, call: ast.Call) -> bool:
         name = self.name(call.func)
         return name.startswith(("torch.nn.", "torchvision.models.")) or any(
-            isinstance(n, ast.ClassDef) and n.name == name and any(self.name(b) == "torch.nn.Module" for b in n.bases)
+            isinstance(n, ast.ClassDef)
+            and n.name == name
+            and any(self.name(b) == "torch.nn.Module" for b in n.bases)
             for n in ast.walk(self.tree)
         )
 
     def forwards(self) -> None:
         """The model calls of a training step, and the statement that makes its loss, are under autocast."""
         if not self.casts:
-            if any(isinstance(n, ast.Call) and self.is_backward(n) and self.scaled(n.func.value) for n in ast.walk(self.tree)):
+            if any(
+                isinstance(n, ast.Call) and self.is_backward(n) and self.scaled(n.func.value)
+                for n in ast.walk(self.tree)
+            ):
                 self.add(self.tree, "scaled_without_autocast")
             return
         hot = self.under_autocast()
@@ -537,24 +641,44 @@ class Judge:
                     break
             scope = loop or function
             for call in ast.walk(scope):
-                if (isinstance(call, ast.Call) and self.is_model(ast.unparse(call.func)) and call.lineno <= node.lineno
-                        and self.function(call) is function and not self.plain_side(call) and not self.no_grad(call) and not self.evaluates(call, node)
-                        and not self.casts_around(call) and function not in hot):
+                if (
+                    isinstance(call, ast.Call)
+                    and self.is_model(ast.unparse(call.func))
+                    and call.lineno <= node.lineno
+                    and self.function(call) is function
+                    and not self.plain_side(call)
+                    and not self.no_grad(call)
+                    and not self.evaluates(call, node)
+                    and not self.casts_around(call)
+                    and function not in hot
+                ):
                     self.add(call, "model_outside_autocast", ast.unparse(call.func))
             self.loss_inside(node, scope, function, hot)
 
     def helpers_of_a_step(self, hot: set[ast.AST]) -> None:
         """What a function runs before it calls a backward elsewhere is the forward pass of that step."""
-        trains = {self.function(n) for n in ast.walk(self.tree) if isinstance(n, ast.Call) and self.is_backward(n)}
+        trains = {
+            self.function(n) for n in ast.walk(self.tree) if isinstance(n, ast.Call) and self.is_backward(n)
+        }
         for caller in (f for defs in self.functions.values() for f in defs):
             calls = [(c, f) for c in ast.walk(caller) if isinstance(c, ast.Call) for f in self.called(c)]
             ends = [c.lineno for c, f in calls if f in trains and f is not caller]
             for call, callee in calls:
-                if callee in hot or callee in trains or not ends or call.lineno > max(ends) or self.casts_around(call):
+                if (
+                    callee in hot
+                    or callee in trains
+                    or not ends
+                    or call.lineno > max(ends)
+                    or self.casts_around(call)
+                ):
                     continue
                 for inner in ast.walk(callee):
-                    if (isinstance(inner, ast.Call) and self.is_model(ast.unparse(inner.func))
-                            and not self.casts_around(inner) and not self.no_grad(inner)):
+                    if (
+                        isinstance(inner, ast.Call)
+                        and self.is_model(ast.unparse(inner.func))
+                        and not self.casts_around(inner)
+                        and not self.no_grad(inner)
+                    ):
                         self.add(inner, "model_outside_autocast", ast.unparse(inner.func))
 
     def called(self, call: ast.Call) -> list[ast.AST]:
@@ -573,32 +697,51 @@ class Judge:
             if not isinstance(statement, ast.Assign) or statement.lineno > node.lineno:
                 continue
             targets = {ast.unparse(t) for t in statement.targets}
-            if not targets & names or self.function(statement) is not function or self.no_grad(statement) or self.plain_side(statement):
+            if (
+                not targets & names
+                or self.function(statement) is not function
+                or self.no_grad(statement)
+                or self.plain_side(statement)
+            ):
                 continue
             heavy = [c for c in ast.walk(statement.value) if isinstance(c, ast.Call) and self.is_loss(c)]
             fp32 = all(".float()" in ast.unparse(c) for c in heavy)
             if heavy and not fp32 and not self.casts_around(statement) and function not in hot:
                 self.add(statement, "loss_outside_autocast")
         for call in ast.walk(node.func):
-            if isinstance(call, ast.Call) and (self.is_loss(call) or self.is_model(ast.unparse(call.func))):
-                if ".float()" not in ast.unparse(call) and function not in hot:
-                    self.add(call, "loss_outside_autocast")
+            heavy = isinstance(call, ast.Call) and (
+                self.is_loss(call) or self.is_model(ast.unparse(call.func))
+            )
+            if heavy and ".float()" not in ast.unparse(call) and function not in hot:
+                self.add(call, "loss_outside_autocast")
 
     def is_loss(self, call: ast.Call) -> bool:
         name = self.name(call.func)
         if name.startswith("torch.nn.functional.") and ("loss" in name or "cross_entropy" in name):
             return True
         values = self.assigned.get(ast.unparse(call.func), [])
-        return any(isinstance(v, ast.Call) and re.match(r"torch\.nn\.\w*Loss$", self.name(v.func)) for v in values)
+        return any(
+            isinstance(v, ast.Call) and re.match(r"torch\.nn\.\w*Loss$", self.name(v.func)) for v in values
+        )
 
     def no_grad(self, node: ast.AST) -> bool:
-        return any(isinstance(a, ast.With) and any("no_grad" in ast.unparse(i) or "inference_mode" in ast.unparse(i)
-                                                   for i in a.items) for a in self.above(node))
+        return any(
+            isinstance(a, ast.With)
+            and any("no_grad" in ast.unparse(i) or "inference_mode" in ast.unparse(i) for i in a.items)
+            for a in self.above(node)
+        )
 
     def full_precision_losses(self) -> None:
         hot = self.under_autocast()
-        makers = {k for k, vs in self.assigned.items()
-                  if any(isinstance(n, ast.Call) and self.name(n.func) == "torch.nn.BCELoss" for v in vs for n in ast.walk(v))}
+        makers = {
+            k
+            for k, vs in self.assigned.items()
+            if any(
+                isinstance(n, ast.Call) and self.name(n.func) == "torch.nn.BCELoss"
+                for v in vs
+                for n in ast.walk(v)
+            )
+        }
         for node in ast.walk(self.tree):
             if not isinstance(node, ast.Call):
                 continue
@@ -616,11 +759,19 @@ class Judge:
             if self.is_off(block):
                 continue
             for node in ast.walk(block):
-                if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and self.is_model(ast.unparse(node.value.func)):
+                if (
+                    isinstance(node, ast.Assign)
+                    and isinstance(node.value, ast.Call)
+                    and self.is_model(ast.unparse(node.value.func))
+                ):
                     for target in node.targets:
                         low[(self.function(node), ast.unparse(target))] = node
         for node in ast.walk(self.tree):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "numpy"):
+            if not (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "numpy"
+            ):
                 continue
             chain = ast.unparse(node.func.value)
             root = chain.split(".")[0] if not chain.startswith("self.") else ".".join(chain.split(".")[:2])
@@ -631,8 +782,12 @@ class Judge:
                     self.add(node, "numpy_of_bf16")
 
     def redefined(self, root: str, made: ast.AST, node: ast.AST) -> bool:
-        return any(isinstance(n, ast.Assign) and made.lineno < n.lineno < node.lineno
-                   and root in {ast.unparse(t) for t in n.targets} for n in ast.walk(self.function(node)))
+        return any(
+            isinstance(n, ast.Assign)
+            and made.lineno < n.lineno < node.lineno
+            and root in {ast.unparse(t) for t in n.targets}
+            for n in ast.walk(self.function(node))
+        )
 
 
 @dataclass(frozen=True)
@@ -692,9 +847,9 @@ def plain(text: str) -> str:
     tree = ast.parse(text)
     names: dict[str, ast.expr] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            if re.match(r"amp_(loss|bce|input)", node.targets[0].id):
-                names[f"{node.targets[0].id}@{node.lineno}"] = node.value
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        if isinstance(target, ast.Name) and re.match(r"amp_(loss|bce|input)", target.id):
+            names[f"{target.id}@{node.lineno}"] = node.value
     bare = ast.unparse(ast.fix_missing_locations(Stripper(names).visit(copy.deepcopy(tree))))
     return "\n".join(line for line in bare.split("\n") if line != "import torch")
 
@@ -722,7 +877,11 @@ class Stripper(ast.NodeTransformer):
 
     def visit_If(self, node: ast.If):
         text = ast.unparse(node)
-        if "is_bf16_supported" in text or "amp_scaler" in ast.unparse(node.test) or "'amp_scaler'" in ast.unparse(node.test):
+        if (
+            "is_bf16_supported" in text
+            or "amp_scaler" in ast.unparse(node.test)
+            or "'amp_scaler'" in ast.unparse(node.test)
+        ):
             return None
         node = self.generic_visit(node)
         return node
@@ -772,19 +931,26 @@ class Stripper(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_ImportFrom(self, node: ast.ImportFrom):
-        node.module = (node.module or "").replace("torch.cuda.amp", "torch.amp").replace("torch.cpu.amp", "torch.amp")
+        node.module = (
+            (node.module or "").replace("torch.cuda.amp", "torch.amp").replace("torch.cpu.amp", "torch.amp")
+        )
         if node.module in ("torch.cuda", "torch.cpu") and node.names[0].name == "amp":
             node.module = "torch"
         return node
 
     def visit_Import(self, node: ast.Import):
         for alias in node.names:
-            alias.name = alias.name.replace("torch.cuda.amp", "torch.amp").replace("torch.cpu.amp", "torch.amp")
+            alias.name = alias.name.replace("torch.cuda.amp", "torch.amp").replace(
+                "torch.cpu.amp", "torch.amp"
+            )
         return node
 
     def visit_Dict(self, node: ast.Dict):
-        keep = [(k, v) for k, v in zip(node.keys, node.values, strict=True)
-                if not (isinstance(k, ast.Constant) and k.value == "amp_scaler")]
+        keep = [
+            (k, v)
+            for k, v in zip(node.keys, node.values, strict=True)
+            if not (isinstance(k, ast.Constant) and k.value == "amp_scaler")
+        ]
         node.keys, node.values = [k for k, _ in keep], [v for _, v in keep]
         return self.generic_visit(node)
 

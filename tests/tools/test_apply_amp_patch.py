@@ -65,7 +65,9 @@ def test_patch_gives_the_golden_file_and_settles(case, golden, workspace):
     warnings = "".join(f"warning: {w}\n" for w in report.warnings)
     lines = [t.decode().splitlines(keepends=True) for t in (source, after)]
     diff = "".join(difflib.unified_diff(*lines, n=1)).replace("\r\n", "\n")
-    golden(case.with_name(case.name.replace(".in.py", ".out.txt")), f"{report.outcome}\n{sites}{warnings}{diff}")
+    golden(
+        case.with_name(case.name.replace(".in.py", ".out.txt")), f"{report.outcome}\n{sites}{warnings}{diff}"
+    )
     assert call(script(workspace, after), remedies=[remedy]).patched_path is None
 
 
@@ -95,7 +97,9 @@ def test_a_dry_run_writes_nothing_but_an_artifact(workspace):
     assert path.read_text() == PLAIN
     assert report.source_sha256 == hashlib.sha256(PLAIN.encode()).hexdigest()
     assert hashlib.sha256(patched(report)).hexdigest() == report.patched_sha256
-    assert [p.name for p in workspace.iterdir()] == ["train.py", ".optimizing-resources"] or len(list(workspace.iterdir())) == 2
+    assert [p.name for p in workspace.iterdir()] == ["train.py", ".optimizing-resources"] or len(
+        list(workspace.iterdir())
+    ) == 2
     assert len(report.brief()) <= 1500 and report.source_sha256 in report.brief()
 
 
@@ -208,21 +212,33 @@ def test_a_file_that_may_not_be_written_is_refused(workspace):
 
 def test_a_file_without_training_is_no_error(workspace):
     for text in ("", "# nothing\n", "import torch\nx = 1\n"):
-        report = call(script(workspace, text), remedies=["mixed_precision", "gradient_accumulation", "early_stopping"])
+        report = call(
+            script(workspace, text), remedies=["mixed_precision", "gradient_accumulation", "early_stopping"]
+        )
         assert report.outcome == "nothing_to_do" and report.patched_path is None
 
 
 def test_encoding_mark_and_line_endings_are_kept(workspace):
     latin = b"# -*- coding: latin-1 -*-\r\n# gr\xfc\xdfe\r\n" + PLAIN.replace("\n", "\r\n").encode()
     after = patched(call(script(workspace, latin)))
-    assert after.startswith(b"# -*- coding: latin-1 -*-\r\n# gr\xfc\xdfe\r\n") and after.count(b"\n") == after.count(b"\r\n")
-    assert patched(call(script(workspace, b"\xef\xbb\xbf" + PLAIN.encode()))).startswith(b"\xef\xbb\xbfimport torch")
+    assert after.startswith(b"# -*- coding: latin-1 -*-\r\n# gr\xfc\xdfe\r\n") and after.count(
+        b"\n"
+    ) == after.count(b"\r\n")
+    assert patched(call(script(workspace, b"\xef\xbb\xbf" + PLAIN.encode()))).startswith(
+        b"\xef\xbb\xbfimport torch"
+    )
     assert not patched(call(script(workspace, PLAIN.rstrip("\n")))).endswith(b"\n")
 
 
 def notebook(*cells: str) -> bytes:
     code = [
-        {"cell_type": "code", "execution_count": 3, "metadata": {}, "outputs": [{"text": ["0.5\n"]}], "source": c.splitlines(True)}
+        {
+            "cell_type": "code",
+            "execution_count": 3,
+            "metadata": {},
+            "outputs": [{"text": ["0.5\n"]}],
+            "source": c.splitlines(True),
+        }
         for c in cells
     ]
     text = {"cell_type": "markdown", "metadata": {}, "source": ["# Träining"]}
@@ -232,7 +248,12 @@ def notebook(*cells: str) -> bytes:
 
 def test_a_notebook_is_patched_in_its_code_cells_only(workspace):
     lines = PLAIN.splitlines(keepends=True)
-    cells = ["%matplotlib inline\n" + "".join(lines[:3]), "!pip install \\\n  torch", "%%bash\nfor x in a; do echo; done", "".join(lines[3:])]
+    cells = [
+        "%matplotlib inline\n" + "".join(lines[:3]),
+        "!pip install \\\n  torch",
+        "%%bash\nfor x in a; do echo; done",
+        "".join(lines[3:]),
+    ]
     before = notebook(*cells)
     report = call(script(workspace, before, "train.ipynb"))
     old, new = json.loads(before), json.loads(patched(report))
@@ -278,14 +299,33 @@ def reason_codes(folder: Path) -> set[str]:
     for file in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             strings = []
-            if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in ("Declined", "site", "fail"):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in (
+                "Declined",
+                "site",
+                "fail",
+            ):
                 strings = node.args[1:2]
             elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Site":
                 strings = node.args[3:4]
             elif isinstance(node, ast.Tuple) and len(node.elts) in (2, 3):
-                strings = [e for e in node.elts[:2] if isinstance(e, ast.Constant) and isinstance(e.value, str) and "_" in e.value]
-                strings = strings if any(isinstance(e, ast.JoinedStr) or (isinstance(e, ast.Constant) and " " in str(e.value)) for e in node.elts) else []
-            found |= {s.value for s in strings if isinstance(s, ast.Constant) and str(s.value).replace("_", "").isalnum()}
+                strings = [
+                    e
+                    for e in node.elts[:2]
+                    if isinstance(e, ast.Constant) and isinstance(e.value, str) and "_" in e.value
+                ]
+                strings = (
+                    strings
+                    if any(
+                        isinstance(e, ast.JoinedStr) or (isinstance(e, ast.Constant) and " " in str(e.value))
+                        for e in node.elts
+                    )
+                    else []
+                )
+            found |= {
+                s.value
+                for s in strings
+                if isinstance(s, ast.Constant) and str(s.value).replace("_", "").isalnum()
+            }
     return found
 
 

@@ -127,7 +127,10 @@ def test_with_the_switch_off_a_patched_script_computes_exactly_the_same(name, pr
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_bf16_follows_the_full_precision_loss(name, tmp_path):
-    before, after = run(SCRIPTS[name], tmp_path)["losses"], run(mixed(SCRIPTS[name], "bf16"), tmp_path)["losses"]
+    before, after = (
+        run(SCRIPTS[name], tmp_path)["losses"],
+        run(mixed(SCRIPTS[name], "bf16"), tmp_path)["losses"],
+    )
     assert len(before) == len(after)
     quarter = len(before) // 4
     mean_before, mean_after = (sum(x[-quarter:]) / quarter for x in (before, after))
@@ -137,7 +140,9 @@ def test_bf16_follows_the_full_precision_loss(name, tmp_path):
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_scaler_that_really_scales_gives_the_same_training(name, tmp_path):
     text = re.sub(r'GradScaler\("\w+"', 'GradScaler("cpu", init_scale=1024.0', mixed(SCRIPTS[name], "fp16"))
-    text = text.replace("amp_dtype = torch.float16", "amp_dtype = torch.bfloat16")  # fp16 is slow and partial on CPUs
+    text = text.replace(
+        "amp_dtype = torch.float16", "amp_dtype = torch.bfloat16"
+    )  # fp16 is slow and partial on CPUs
     plain = mixed(SCRIPTS[name], "bf16")
     scaled, unscaled = run(text, tmp_path), run(plain, tmp_path)
     assert scaled["amp_scaler"].get_scale() == 1024.0
@@ -300,6 +305,8 @@ def test_early_stopping_ends_five_epochs_after_the_best(tmp_path):
 
 
 def test_evaluation_without_gradients_computes_the_same(tmp_path):
-    result = patch(LOOP, ["inference_mode", "zero_grad_none", "fused_optimizer", "allocator_settings"], Wishes())
+    result = patch(
+        LOOP, ["inference_mode", "zero_grad_none", "fused_optimizer", "allocator_settings"], Wishes()
+    )
     assert result.outcomes["inference_mode"] == "patched"
     assert run(LOOP, tmp_path)["history"] == run(result.text, tmp_path)["history"]

@@ -31,7 +31,9 @@ if not torch.cuda.is_bf16_supported(including_emulation=False):
     amp_dtype = torch.float16
 amp_scaler = torch.amp.GradScaler("cuda", enabled=amp_dtype == torch.float16)
 """
-SIMPLE = HEAD + """
+SIMPLE = (
+    HEAD
+    + """
 model = nn.Linear(4, 2).cuda()  # small
 optimizer = torch.optim.Adam(model.parameters())
 scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 5)
@@ -50,7 +52,10 @@ for epoch in range(3):
         scores = output.float().detach().cpu().numpy()
     scheduler.step()
 """
-FUNCTION = HEAD + """
+)
+FUNCTION = (
+    HEAD
+    + """
 
 def train(model, loader, optimizer, criterion, device):
     model.train()
@@ -73,7 +78,10 @@ criterion = nn.MSELoss()
 for epoch in range(3):
     train(model, loader, optimizer, criterion, torch.device("cuda"))
 """
-GAN = HEAD + """
+)
+GAN = (
+    HEAD
+    + """
 netG, netD = nn.Linear(8, 16).cuda(), nn.Linear(16, 1).cuda()
 optG = torch.optim.Adam(netG.parameters())
 optD = torch.optim.Adam(netD.parameters())
@@ -98,7 +106,10 @@ for real in data:
     amp_scaler.step(optG)
     amp_scaler.update()
 """
-METHODS = HEAD + """
+)
+METHODS = (
+    HEAD
+    + """
 
 class Trainer:
     def __init__(self):
@@ -125,6 +136,7 @@ class Trainer:
             amp_scaler.update()
             self.optimizer.zero_grad()
 """
+)
 SAMPLES = {"simple": SIMPLE, "function": FUNCTION, "gan": GAN, "methods": METHODS}
 
 
@@ -235,7 +247,9 @@ FAULTS = {
     "unscale after clipping": behind("amp_scaler.unscale_", "clip_grad"),
     "unscale after step": behind("amp_scaler.unscale_", "amp_scaler.step"),
     "unscaled backward": replaced(r"amp_scaler\.scale\(([\w.]+)\)\.backward", r"\1.backward"),
-    "scaled twice": replaced(r"amp_scaler\.scale\(([\w.]+)\)\.backward", r"amp_scaler.scale(amp_scaler.scale(\1)).backward"),
+    "scaled twice": replaced(
+        r"amp_scaler\.scale\(([\w.]+)\)\.backward", r"amp_scaler.scale(amp_scaler.scale(\1)).backward"
+    ),
     "raw step": replaced(r"amp_scaler\.step\(([\w.]+)\)", r"\1.step()"),
     "two steps": doubled("amp_scaler.step("),
     "closure by position": replaced(r"amp_scaler\.step\(([\w.]+)\)", r"amp_scaler.step(\1, closure)"),
@@ -243,7 +257,9 @@ FAULTS = {
     "no autocast": no_region,
     "backward in autocast": swallow("amp_scaler.scale("),
     "no device type": replaced(r"autocast\(device_type=[\w.\"]+, dtype", "autocast(dtype"),
-    "deprecated autocast": replaced(r"torch\.autocast\(device_type=[\w.\"]+, dtype", "torch.cuda.amp.autocast(dtype"),
+    "deprecated autocast": replaced(
+        r"torch\.autocast\(device_type=[\w.\"]+, dtype", "torch.cuda.amp.autocast(dtype"
+    ),
     "deprecated scaler": replaced(r"torch\.amp\.GradScaler\(\"cuda\", ", "torch.cuda.amp.GradScaler("),
     "no scaler made": without("amp_scaler = "),
     "no dtype made": replaced(r"(?m)^amp_dtype = torch\.bfloat16\nif.*\n.*\n", ""),
@@ -259,10 +275,13 @@ FAULTS = {
     "wrong optimizer unscaled": replaced(r"unscale_\(optG\)", "unscale_(optD)"),
     "comment lost": replaced(r"  # (small|every fourth|the generator's)", ""),
     "line endings changed": replaced(r"(?s)\A.*\Z", "CRLF"),
-    "a line of the script lost": replaced(r"(?m)^ +(optimizer|optG|optD|self\.optimizer)\.zero_grad\(\)\n", ""),
+    "a line of the script lost": replaced(
+        r"(?m)^ +(optimizer|optG|optD|self\.optimizer)\.zero_grad\(\)\n", ""
+    ),
     "another number": replaced(r"(Linear\(\d+, )(\d+)\)", r"\g<1>99)"),
     "model under full precision": replaced(
-        r"(?m)^( +)(with torch\.autocast\(.*dtype=amp_dtype\):)\n +(output = model\(x\))$", r"\1\3\n\1\2\n\1    pass"
+        r"(?m)^( +)(with torch\.autocast\(.*dtype=amp_dtype\):)\n +(output = model\(x\))$",
+        r"\1\3\n\1\2\n\1    pass",
     ),
     "loop's scaler": replaced(
         r"(?m)^( +)(amp_scaler\.scale\(.*)$", r'\1amp_scaler = torch.amp.GradScaler("cuda")\n\1\2'

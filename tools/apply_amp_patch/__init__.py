@@ -71,7 +71,7 @@ class ApplyAmpPatchReport(Report):
     patched_sha256: str | None
     backup_path: str | None = None
     verification: dict[str, Any] | None = None
-    warnings: list[str] = []
+    warnings: list[str] = Field([])
 
     def brief(self) -> str:
         from .text import brief

@@ -31,8 +31,8 @@ def answer(request: ApplyAmpPatchRequest, call: Call) -> ApplyAmpPatchReport:
         assert request.expected_sha256 is not None
         backup = replace(path, content, expected_sha256=request.expected_sha256)
     return ApplyAmpPatchReport(
-        outcome=result.outcome,  # type: ignore[arg-type]
-        remedies=result.outcomes,  # type: ignore[arg-type]
+        outcome=result.outcome,
+        remedies=result.outcomes,
         sites=[PatchSite(**_site(site, source)) for site in result.sites],
         diff=_diff(source.text, result.text, path.name),
         patched_path=str(stored) if stored else None,
@@ -50,7 +50,9 @@ def _verified(
     if request.verify_command is None:
         return None
     if path.suffix == ".ipynb":
-        raise ToolError("A notebook cannot be verified", saw=path.name, try_next="the same code as a .py file")
+        raise ToolError(
+            "A notebook cannot be verified", saw=path.name, try_next="the same code as a .py file"
+        )
     python = resolve_python(request.python, call.workspace)
     changed = {r for r, outcome in result.outcomes.items() if outcome in ("patched", "framework_option")}
     root = call.workspace.root
@@ -70,7 +72,9 @@ def _patched(source: Source, path: Path, request: ApplyAmpPatchRequest) -> Resul
             try_next="a file that this Python's parser accepts",
         ) from error
     except RecursionError as error:
-        raise ToolError("The file nests too deeply to be read", saw=path.name, try_next="a smaller file") from error
+        raise ToolError(
+            "The file nests too deeply to be read", saw=path.name, try_next="a smaller file"
+        ) from error
 
 
 def _site(site: object, source: Source) -> dict[str, object]:
@@ -86,4 +90,6 @@ def _diff(before: str, after: str, name: str) -> str:
         before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{name}", f"b/{name}", n=2
     )
     text = "".join(lines)
-    return text if len(text) <= _LONGEST_DIFF else text[:_LONGEST_DIFF] + "\n... (the rest is in patched_path)\n"
+    return (
+        text if len(text) <= _LONGEST_DIFF else text[:_LONGEST_DIFF] + "\n... (the rest is in patched_path)\n"
+    )

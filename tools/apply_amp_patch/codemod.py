@@ -13,7 +13,7 @@ from .edits import EditsCollide, apply
 from .patch import Declined, Patch, Site, strongest
 from .script import Script
 
-# Mixed precision and accumulation shape the loop that the others read; a stop stands behind everything else in an epoch.
+# Mixed precision and accumulation shape the loop that the others read; a stop stands behind all else in an epoch.
 ORDER = [
     "mixed_precision",
     "gradient_accumulation",
@@ -82,7 +82,9 @@ def _original_lines(before: str, now: str) -> list[int]:
         return list(range(1, before.count("\n") + before.count("\r") + 2))
     old, new = before.splitlines(), now.splitlines()
     lines = [0] * (len(new) + 1)
-    for block in difflib.SequenceMatcher(None, [s.strip() for s in old], [s.strip() for s in new], False).get_matching_blocks():
+    for block in difflib.SequenceMatcher(
+        None, [s.strip() for s in old], [s.strip() for s in new], False
+    ).get_matching_blocks():
         for step in range(block.size):
             lines[block.b + step] = block.a + step + 1
     known = 1

@@ -64,9 +64,8 @@ def apply(script: Script, edits: list[Edit]) -> str:
     newline = newline_of(script.text)
     wraps = sorted({e for e in edits if isinstance(e, Wrap)}, key=lambda w: (w.first, -w.last))
     unit = indent_unit(script)
-    changes: list[tuple[int, int, int, str]] = []  # start, order at that place, end, text
-    for span in (e for e in edits if isinstance(e, Span)):
-        changes.append((span.start, 50, span.end, span.text))
+    # start, order at that place, end, text
+    changes = [(e.start, 50, e.end, e.text) for e in edits if isinstance(e, Span)]
     count = len(script.line_starts)
     for line in (e for e in edits if isinstance(e, Line)):
         begins = any(w.first == line.before for w in wraps)
@@ -135,7 +134,9 @@ def indent_unit(script: Script) -> str:
     found: dict[str, int] = {}
     for node in script.nodes:
         body = getattr(node, "body", None)
-        if not (isinstance(node, ast.stmt) and isinstance(body, list) and body and hasattr(body[0], "lineno")):
+        if not (
+            isinstance(node, ast.stmt) and isinstance(body, list) and body and hasattr(body[0], "lineno")
+        ):
             continue
         outer, inner = script.indentation(node.lineno), script.indentation(body[0].lineno)
         if body[0].lineno > node.lineno and inner.startswith(outer) and len(inner) > len(outer):

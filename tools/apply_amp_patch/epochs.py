@@ -57,8 +57,16 @@ def _count(context: Context, loop: ast.For) -> str | None:
         first, last = call.args
         if isinstance(first, ast.Constant) and first.value == 0:
             return code(last)
-        if isinstance(first, ast.Constant) and first.value == 1 and isinstance(last, ast.BinOp) and isinstance(last.op, ast.Add):
-            if isinstance(last.right, ast.Constant) and last.right.value == 1:
-                return code(last.left)
+        if (
+            (
+                isinstance(first, ast.Constant)
+                and first.value == 1
+                and isinstance(last, ast.BinOp)
+                and isinstance(last.op, ast.Add)
+            )
+            and isinstance(last.right, ast.Constant)
+            and last.right.value == 1
+        ):
+            return code(last.left)
         return f"({code(last)}) - ({code(first)})"
     return None

@@ -6,20 +6,34 @@ from dataclasses import dataclass, field
 from .roles import Roles
 from .script import Function, Script
 
-_GROWS = {"append", "extend", "add", "update", "insert", "setdefault", "copy_", "add_", "mul_", "fill_", "push"}
+_GROWS = {
+    "append",
+    "extend",
+    "add",
+    "update",
+    "insert",
+    "setdefault",
+    "copy_",
+    "add_",
+    "mul_",
+    "fill_",
+    "push",
+}
 
 _TYPES = ("sklearn.", "pandas.", "torch.HalfTensor", "torch.ByteTensor", "collections.")
 
 # Calls that move or make data and run no layer; everything else may be a forward pass.
-_DATA_METHODS = frozenset(
-    "to cuda cpu view reshape size dim float double long int bool half detach clone contiguous unsqueeze squeeze "
-    "unsqueeze_ squeeze_ permute transpose t repeat expand expand_as item numpy tolist requires_grad_ fill_ normal_ "
-    "uniform_ zero_ data_ type type_as pin_memory flatten next values items keys get pop append extend train eval "
-    "zero_grad format join split strip startswith copy resize_ copy_ resize_as_ new new_zeros new_ones new_tensor "
-    "numel nelement is_cuda set_epoch astype parameters named_parameters state_dict update set_description "
-    "set_postfix write add_scalar info debug warning non_blocking shape ndimension index_select narrow chunk "
-    "record_stream is_floating_point lower upper seed sum_ tqdm".split()
+_DATA_WORDS = (
+    "to cuda cpu view reshape size dim float double long int bool half detach clone contiguous unsqueeze "
+    "squeeze unsqueeze_ squeeze_ permute transpose t repeat expand expand_as item numpy tolist "
+    "requires_grad_ fill_ normal_ uniform_ zero_ data_ type type_as pin_memory flatten next values items "
+    "keys get pop append extend train eval zero_grad format join split strip startswith copy resize_ "
+    "copy_ resize_as_ new new_zeros new_ones new_tensor numel nelement is_cuda set_epoch astype "
+    "parameters named_parameters state_dict update set_description set_postfix write add_scalar info "
+    "debug warning non_blocking shape ndimension index_select narrow chunk record_stream "
+    "is_floating_point lower upper seed sum_ tqdm "
 )
+_DATA_METHODS = frozenset(_DATA_WORDS.split())
 _DATA_PACKAGES = (
     "builtins.",
     "numpy.",
@@ -67,10 +81,12 @@ _LAYER_FUNCTIONS = {
     *(f"torch.{n}" for n in ("mm", "matmul", "bmm", "einsum", "addmm")),
     "torch.utils.checkpoint.checkpoint",
 }
-_TENSOR_METHODS = frozenset(
-    "mean sum pow exp log sqrt abs max min norm clamp mul add sub div std var prod masked_fill gather argmax topk "
-    "log_prob entropy sample rsample sigmoid tanh softmax relu eq ne gt lt ge le masked_select dot sort".split()
+_TENSOR_WORDS = (
+    "mean sum pow exp log sqrt abs max min norm clamp mul add sub div std var prod masked_fill gather "
+    "argmax topk log_prob entropy sample rsample sigmoid tanh softmax relu eq ne gt lt ge le "
+    "masked_select dot sort "
 )
+_TENSOR_METHODS = frozenset(_TENSOR_WORDS.split())
 
 
 def path(node: ast.AST) -> str | None:
@@ -95,7 +111,11 @@ def uses(node: ast.AST) -> set[str]:
     for inner in ast.walk(node):
         if inner in skipped:
             continue
-        if isinstance(inner, ast.Name) and inner.id not in ("self", "cls") and isinstance(inner.ctx, ast.Load):
+        if (
+            isinstance(inner, ast.Name)
+            and inner.id not in ("self", "cls")
+            and isinstance(inner.ctx, ast.Load)
+        ):
             found.add(inner.id)
         elif isinstance(inner, ast.Attribute):
             text = path(inner)
@@ -194,9 +214,13 @@ class Flow:
             return any(self._function_runs_layers(f) for f in functions)
         owner = call.func.value if isinstance(call.func, ast.Attribute) else call.func
         origins = self.roles.origins(owner)
-        if origins and all(o.kind in ("call", "import") and o.name.startswith((*_DATA_PACKAGES, *_TYPES)) for o in origins):
-            return isinstance(call.func, ast.Attribute) and any(o.name.startswith("torch") for o in origins) and (
-                call.func.attr not in _DATA_METHODS
+        if origins and all(
+            o.kind in ("call", "import") and o.name.startswith((*_DATA_PACKAGES, *_TYPES)) for o in origins
+        ):
+            return (
+                isinstance(call.func, ast.Attribute)
+                and any(o.name.startswith("torch") for o in origins)
+                and (call.func.attr not in _DATA_METHODS)
             )
         if isinstance(call.func, ast.Attribute):
             return call.func.attr not in _DATA_METHODS
@@ -236,6 +260,9 @@ class Flow:
     def _function_calls_model(self, function: Function) -> bool:
         if function not in self._models:
             self._models[function] = False
-            layer = self.script.method_class(function) is not None and function.name in ("forward", "__call__")
+            layer = self.script.method_class(function) is not None and function.name in (
+                "forward",
+                "__call__",
+            )
             self._models[function] = layer or any(self.calls_model(s) for s in function.body)
         return self._models[function]

@@ -39,7 +39,11 @@ _ACCELERATE = Option(
 )
 _COMPOSER = Option("precision", '"amp_bf16"', '"amp_fp16"', ("None", "'fp32'"))
 _IGNITE = Option(
-    "amp_mode", None, '"amp", scaler=True', ("None",), "https://docs.pytorch.org/ignite/generated/ignite.engine.html"
+    "amp_mode",
+    None,
+    '"amp", scaler=True',
+    ("None",),
+    "https://docs.pytorch.org/ignite/generated/ignite.engine.html",
 )
 _CONSTRUCTORS: dict[str, Option] = {
     **dict.fromkeys(
@@ -83,7 +87,12 @@ _LEARNERS = {
     "language_model_learner",
     "collab_learner",
 }
-_SKORCH = ("skorch.NeuralNet", "skorch.classifier.NeuralNet", "skorch.regressor.NeuralNet", "skorch.net.NeuralNet")
+_SKORCH = (
+    "skorch.NeuralNet",
+    "skorch.classifier.NeuralNet",
+    "skorch.regressor.NeuralNet",
+    "skorch.net.NeuralNet",
+)
 _FLAG_PARSERS = {
     "transformers.HfArgumentParser": "--bf16 or --fp16",
     "trl.TrlParser": "--bf16 or --fp16",
@@ -110,10 +119,18 @@ def framework_option(context: Context) -> Patch | None:
 
 def _constructors(context: Context) -> Patch | None:
     script = context.script
-    calls = [(c, _CONSTRUCTORS[n]) for c in script.calls if (n := script.called(c)) in _CONSTRUCTORS]
-    built = [c for c in script.method_calls("from_argparse_args") if script.qualified(c.func.value) in _CONSTRUCTORS]  # type: ignore[attr-defined]
+    calls = [(c, _CONSTRUCTORS[n]) for c in script.calls if (n := script.called(c) or "") in _CONSTRUCTORS]
+    built = [
+        c
+        for c in script.method_calls("from_argparse_args")
+        if isinstance(c.func, ast.Attribute) and (script.qualified(c.func.value) or "") in _CONSTRUCTORS
+    ]
     if built:
-        raise Declined(built[0].lineno, "framework_flag", "the Trainer takes its options from the command line: --precision")
+        raise Declined(
+            built[0].lineno,
+            "framework_flag",
+            "the Trainer takes its options from the command line: --precision",
+        )
     if not calls:
         return None
     patches = [_set(context, call, option) for call, option in calls]
@@ -130,7 +147,11 @@ def _set(context: Context, call: ast.Call, option: Option) -> Patch:
             note = f"{name} takes {option.keyword} from {ast.unparse(given.value)}: set it there"
         return Patch("already", [Site(given.value.lineno, _REMEDY, "keep", "already", note)])
     if given is None and any(k.arg is None for k in call.keywords):
-        raise Declined(call.lineno, "framework_flag", f"{name} takes its options from a dictionary: set {option.keyword} there")
+        raise Declined(
+            call.lineno,
+            "framework_flag",
+            f"{name} takes its options from a dictionary: set {option.keyword} there",
+        )
     value, edits, notes = _value(context, option, call)
     if given is not None:
         edits.append(Span(context.script.start(given.value), context.script.end(given.value), value))
@@ -183,7 +204,9 @@ def _training_arguments(context: Context, call: ast.Call) -> Patch:
             note = f"{name} has {key}={ast.unparse(value)}"
             return Patch("already", [Site(value.lineno, _REMEDY, "keep", "already", note)])
     if None in given:
-        raise Declined(call.lineno, "framework_flag", f"{name} takes its options from a dictionary: set bf16 there")
+        raise Declined(
+            call.lineno, "framework_flag", f"{name} takes its options from a dictionary: set bf16 there"
+        )
     edits: list[Edit] = []
     values = {"bf16": {"bf16": "True"}, "fp16": {"fp16": "True"}}.get(wish)
     if values is None:
@@ -226,7 +249,10 @@ def _fastai(context: Context) -> Patch | None:
         sites.append(Site(call.lineno, _REMEDY, "edit", "framework_option", f"fastai's own .{method}()"))
     chained = script.method_calls("to_fp16") + script.method_calls("to_bf16")
     if edits and any(not isinstance(c.func.value, ast.Call) for c in chained):  # type: ignore[attr-defined]
-        return Patch("already", [Site(chained[0].lineno, _REMEDY, "keep", "already", "the learner is set to fp16 later")])
+        return Patch(
+            "already",
+            [Site(chained[0].lineno, _REMEDY, "keep", "already", "the learner is set to fp16 later")],
+        )
     return Patch("framework_option" if edits else "already", sites, list(edits))
 
 
@@ -241,7 +267,9 @@ def _deepspeed(context: Context) -> Patch | None:
         config = values[0] if len(values) == 1 else config
     if not isinstance(config, ast.Dict) or any(k is None for k in config.keys):
         raise Declined(
-            call.lineno, "framework_config", 'DeepSpeed reads its precision from the configuration: "bf16": {"enabled": true}'
+            call.lineno,
+            "framework_config",
+            'DeepSpeed reads its precision from the configuration: "bf16": {"enabled": true}',
         )
     key = "fp16" if context.wishes.precision == "fp16" else "bf16"
     for name, value in zip(config.keys, config.values, strict=True):
@@ -270,10 +298,7 @@ def _skorch(context: Context) -> Patch | None:
     calls = [c for c in script.calls if (script.called(c) or "").startswith(_SKORCH)]
     if not calls:
         return None
-    if context.wishes.precision == "bf16":
-        value = '"bf16"'
-    else:
-        value = '"fp16"'
+    value = '"bf16"' if context.wishes.precision == "bf16" else '"fp16"'
     sites: list[Site] = []
     edits: list[Edit] = []
     names = sorted({script.code(c.func) for c in calls})
@@ -284,9 +309,13 @@ def _skorch(context: Context) -> Patch | None:
         for call in (c for c in calls if script.code(c.func) == name):
             edits.append(Span(script.start(call.func), script.end(call.func), fresh))
             edits += [
-                Span(script.start(k.value), script.end(k.value), "None") for k in call.keywords if k.arg == "device"
+                Span(script.start(k.value), script.end(k.value), "None")
+                for k in call.keywords
+                if k.arg == "device"
             ]
-            edits.append(further_argument(context.script, call, f"accelerator=Accelerator(mixed_precision={value})"))
+            edits.append(
+                further_argument(context.script, call, f"accelerator=Accelerator(mixed_precision={value})")
+            )
             sites.append(Site(call.lineno, _REMEDY, "edit", "framework_option", "skorch's AccelerateMixin"))
     edits.append(header(script, lines))
     return Patch("framework_option", sites, edits, ["skorch's mixed precision needs the package accelerate"])

@@ -98,7 +98,9 @@ def find_training(script: Script, roles: Roles) -> Training:
     """The model of the file's training; empty lists where it trains nothing."""
     flow = Flow(script, roles)
     training = Training(script, roles, flow)
-    training.backwards = [b for call in script.method_calls("backward") if (b := _backward(script, roles, call))]
+    training.backwards = [
+        b for call in script.method_calls("backward") if (b := _backward(script, roles, call))
+    ]
     training.steps = [s for call in script.method_calls("step") if (s := _step(script, roles, call))]
     for backward in training.backwards:
         _slice(training, backward)
@@ -151,12 +153,18 @@ def _slice(training: Training, backward: Backward) -> None:
             handed = _at_call(training, call, function, needed)
             if handed:
                 work.append((training.script.statement(call), handed))
-        parameters = {a.arg for a in function.args.posonlyargs + function.args.args + function.args.kwonlyargs}
+        parameters = {
+            a.arg for a in function.args.posonlyargs + function.args.args + function.args.kwonlyargs
+        }
         if not training.roles.call_sites(function):
             missing |= needed & parameters
     training.contributors[backward] = found
     loss_paths = uses(backward.loss)
-    if not found and not training.flow.runs_layers(backward.loss) and (missing & loss_paths or not loss_paths):
+    if (
+        not found
+        and not training.flow.runs_layers(backward.loss)
+        and (missing & loss_paths or not loss_paths)
+    ):
         training.unresolved[backward] = missing or loss_paths
 
 
@@ -192,17 +200,19 @@ def _take(training: Training, statement: ast.stmt, needed: set[str], found: set[
         found.add(statement)
     if isinstance(statement, ast.Assign | ast.AnnAssign):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        plain = {p for t in targets for e in ast.walk(t) if isinstance(e, ast.Name | ast.Attribute) and (p := path(e))}
+        plain = {
+            p
+            for t in targets
+            for e in ast.walk(t)
+            if isinstance(e, ast.Name | ast.Attribute) and (p := path(e))
+        }
         needed = needed - plain
     return needed | uses(statement)
 
 
 def _blocks(statement: ast.stmt) -> list[list[ast.stmt]]:
     found = [getattr(statement, name, None) for name in ("body", "orelse", "finalbody")]
-    for handler in getattr(statement, "handlers", []):
-        found.append(handler.body)
-    for case in getattr(statement, "cases", []):
-        found.append(case.body)
+    found += [branch.body for name in ("handlers", "cases") for branch in getattr(statement, name, [])]
     return [block for block in found if block]
 
 

@@ -33,7 +33,9 @@ def _behind(context: Context, node: ast.expr, depth: int) -> list[Model]:
     if name is None or depth > 4 or context.script.qualified(node) or not is_model(context, node):
         return []
     if isinstance(node, ast.Attribute):
-        made = [s for target, _, _ in context.roles.assigned(node) for s in [context.script.statement(target)]]
+        made = [
+            s for target, _, _ in context.roles.assigned(node) for s in [context.script.statement(target)]
+        ]
         return [Model(name, _last(context, made))] if made and _last(context, made) else []  # type: ignore[arg-type]
     bindings = context.script.bindings(name, node)
     if all(b.kind == "assign" for b in bindings):
@@ -59,9 +61,13 @@ def is_model(context: Context, node: ast.expr) -> bool:
 
 
 def _makes_model(name: str) -> bool:
-    if name.startswith("torch.nn.") and not name.startswith(("torch.nn.functional.", "torch.nn.utils.", "torch.nn.init.")):
+    if name.startswith("torch.nn.") and not name.startswith(
+        ("torch.nn.functional.", "torch.nn.utils.", "torch.nn.init.")
+    ):
         return not name.endswith(("Loss", ".Parameter"))
-    return name.startswith(("torchvision.models.", "timm.create_model", "transformers.Auto", "segmentation_models_pytorch."))
+    return name.startswith(
+        ("torchvision.models.", "timm.create_model", "transformers.Auto", "segmentation_models_pytorch.")
+    )
 
 
 def _last(context: Context, statements: list[ast.stmt]) -> ast.stmt | None:

@@ -16,7 +16,7 @@ _KEPT_CELL_MAGICS = ("%%time", "%%timeit", "%%capture", "%%prun")
 
 
 class Notebook:
-    """Cells that are no Python (`%%bash`, broken code) are left out; single magics are masked while the code is read."""
+    """Cells that are no Python (`%%bash`, broken code) are left out; magics are masked while the code is read."""
 
     def __init__(self, raw: bytes, name: str) -> None:
         try:
@@ -24,7 +24,9 @@ class Notebook:
             self.cells: list[dict[str, Any]] = self.tree["cells"]
         except (ValueError, KeyError, TypeError) as error:
             raise ToolError(
-                "This is no notebook of format 4", saw=f"{name}: {error}", try_next="saving it again with Jupyter"
+                "This is no notebook of format 4",
+                saw=f"{name}: {error}",
+                try_next="saving it again with Jupyter",
             ) from error
         self.raw = raw
         self.magics: list[str] = []
@@ -45,7 +47,9 @@ class Notebook:
             return self.raw
         pieces = _CELL_LINE.split(text)
         for number, body in zip(pieces[1::2], pieces[2::2], strict=True):
-            new = _MASKED.sub(lambda m: self.magics[int(m.group(1))], body.removeprefix("\n").removesuffix("\n"))
+            new = _MASKED.sub(
+                lambda m: self.magics[int(m.group(1))], body.removeprefix("\n").removesuffix("\n")
+            )
             if new != self.texts[int(number)]:
                 cell = self.cells[int(number)]
                 whole = isinstance(cell["source"], str)

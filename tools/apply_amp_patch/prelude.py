@@ -18,9 +18,10 @@ def header_line(script: Script) -> int:
         if plain or (guarded and not torch_seen):
             last = statement.end_lineno or statement.lineno
             torch_seen = torch_seen or (plain and _imports_torch(statement))
-        elif isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.For | ast.While | ast.With) and torch_seen:
-            break
-        elif isinstance(statement, ast.If) and torch_seen:
+        elif (
+            isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.For | ast.While | ast.With)
+            and torch_seen
+        ) or (isinstance(statement, ast.If) and torch_seen):
             break
     if last:
         return last + 1

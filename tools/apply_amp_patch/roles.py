@@ -63,7 +63,9 @@ class Roles:
 
     def __init__(self, script: Script, elsewhere: Callable[[str], str | None] = lambda name: None) -> None:
         self.script = script
-        self.elsewhere = elsewhere  # what a class or function of another project file makes: optimizer, scheduler, other
+        self.elsewhere = (
+            elsewhere  # what a class or function of another project file makes: optimizer, scheduler, other
+        )
         self._memo: dict[ast.AST, tuple[Origin, ...]] = {}
         self._busy: set[ast.AST] = set()
         self._attributes: dict[str, list[tuple[ast.AST, ast.expr, int | None]]] = {}
@@ -306,7 +308,11 @@ class Roles:
                 if isinstance(func.value, ast.Call) and self.script.called(func.value) == "builtins.super":
                     above = self.script.function(call)
                     holder = self.script.method_class(above) if above else None
-                    return [f for base in (self.bases(holder) if holder else []) for f in self._methods(base, last)]
+                    return [
+                        f
+                        for base in (self.bases(holder) if holder else [])
+                        for f in self._methods(base, last)
+                    ]
                 holder = self.owner_class(func.value)
                 if holder is not None:
                     return [f for c in self.family(holder) for f in self._methods(c, last)]
@@ -320,17 +326,26 @@ class Roles:
         if own:
             return own
         return [
-            f for base in self.bases(holder) for f in self._functions.get(name, []) if self.script.parents[f] is base
+            f
+            for base in self.bases(holder)
+            for f in self._functions.get(name, [])
+            if self.script.parents[f] is base
         ]
 
     def call_sites(self, function: Function) -> list[ast.Call]:
         """The calls in this file that run a function of this file."""
         holder = self.script.method_class(function)
         if holder is not None and function.name == "__init__":
-            names = {holder.name, *(c.name for c in self.script.classes if holder in self.bases(c)), "__init__"}
+            names = {
+                holder.name,
+                *(c.name for c in self.script.classes if holder in self.bases(c)),
+                "__init__",
+            }
         else:
             names = {function.name}
-        found = [c for name in sorted(names) for c in self._calls_of.get(name, []) if function in self.callees(c)]
+        found = [
+            c for name in sorted(names) for c in self._calls_of.get(name, []) if function in self.callees(c)
+        ]
         if holder is not None and function.name in ("forward", "__call__"):
             found += [c for c in self.script.calls if c not in found and function in self.callees(c)]
         return found
@@ -403,8 +418,5 @@ class Roles:
 
 def _returns(script: Script, function: Function) -> list[ast.expr]:
     """The expressions a function may return."""
-    found = []
-    for node in ast.walk(function):
-        if isinstance(node, ast.Return) and node.value is not None and script.function(node) is function:
-            found.append(node.value)
-    return found
+    returns = (n for n in ast.walk(function) if isinstance(n, ast.Return) and script.function(n) is function)
+    return [n.value for n in returns if n.value is not None]

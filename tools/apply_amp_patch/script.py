@@ -223,8 +223,7 @@ class Script:
         if not found:
             if node.id in _BUILTINS:
                 return f"builtins.{node.id}"
-            stars = [s for s in self.star_imports]
-            return f"{stars[0]}.{node.id}" if len(stars) == 1 else None
+            return f"{self.star_imports[0]}.{node.id}" if len(self.star_imports) == 1 else None
         if all(b.kind == "import" for b in found):
             return found[0].target
         values = [b.value for b in found if b.kind == "assign" and b.index is None]
@@ -267,8 +266,8 @@ def _bindings(node: ast.AST) -> Iterator[tuple[str, Binding]]:
         case ast.ClassDef():
             yield node.name, Binding("class", node)
         case ast.Assign():
-            for target in node.targets:
-                yield from _targets(target, node.value, node, "assign")
+            for assigned in node.targets:
+                yield from _targets(assigned, node.value, node, "assign")
         case ast.AnnAssign() if node.value is not None:
             yield from _targets(node.target, node.value, node, "assign")
         case ast.NamedExpr():

@@ -53,7 +53,9 @@ def _decode(raw: bytes, name: str) -> tuple[str, str]:
             try_next="saving it as UTF-8, or a coding line such as `# -*- coding: latin-1 -*-`",
         ) from error
     if _encode(text, encoding) != raw:
-        raise ToolError("The file's encoding does not round-trip", saw=encoding, try_next="saving it as UTF-8")
+        raise ToolError(
+            "The file's encoding does not round-trip", saw=encoding, try_next="saving it as UTF-8"
+        )
     return text, encoding
 
 

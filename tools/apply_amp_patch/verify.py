@@ -13,16 +13,34 @@ _STEPS = 20
 _SECONDS = 180.0  # per version of the script
 _CLOSE = 0.05  # mean relative difference of the loss over the last quarter of the steps
 # With the switch off, these leave every floating-point operation what it was; the others change order or steps.
-_EXACT = {"mixed_precision", "gradient_checkpointing", "inference_mode", "allocator_settings", "zero_grad_none"}
-_OTHER_LOSSES = {"lr_schedule", "early_stopping", "dataloader"}  # other learning rates, or other random batches
+_EXACT = {
+    "mixed_precision",
+    "gradient_checkpointing",
+    "inference_mode",
+    "allocator_settings",
+    "zero_grad_none",
+}
+_OTHER_LOSSES = {
+    "lr_schedule",
+    "early_stopping",
+    "dataloader",
+}  # other learning rates, or other random batches
 
 
 def verify(
-    command: list[str], path: Path, original: str, patched: str, remedies: set[str], *, python: Path, folder: Path
+    command: list[str],
+    path: Path,
+    original: str,
+    patched: str,
+    remedies: set[str],
+    *,
+    python: Path,
+    folder: Path,
 ) -> dict[str, Any]:
     """Losses per step of both (and of the patched one switched off), and a verdict.
 
-    `remedies` are those that changed the text: which comparisons hold depends on them. Seeds are set, so that equal code gives equal losses. Raises ToolError for a command that does not run the file.
+    `remedies` are those that changed the text: which comparisons hold depends on them. Seeds are set, so that equal
+    code gives equal losses. Raises ToolError for a command that does not run the file.
     """
     arguments = _arguments(command, path, folder)
     versions = {"original": original, "patched": patched}
@@ -38,11 +56,19 @@ def _arguments(command: list[str], path: Path, folder: Path) -> list[str]:
     for place, word in enumerate(command):
         if word.endswith(path.suffix) and (folder / word).resolve() == path:
             return command[place + 1 :]
-    raise ToolError("verify_command does not run this file", saw=" ".join(command), try_next=f'["python", "{path.name}"]')
+    raise ToolError(
+        "verify_command does not run this file", saw=" ".join(command), try_next=f'["python", "{path.name}"]'
+    )
 
 
 def _run(text: str, path: Path, arguments: list[str], python: Path, folder: Path) -> dict[str, Any]:
-    request = {"source": text, "path": str(path), "arguments": arguments, "folder": str(folder), "steps": _STEPS}
+    request = {
+        "source": text,
+        "path": str(path),
+        "arguments": arguments,
+        "folder": str(folder),
+        "steps": _STEPS,
+    }
     return run(_ENGINE, request, python=python, limits=Limits(_SECONDS))
 
 
@@ -53,7 +79,11 @@ def _compare(runs: dict[str, dict[str, Any]], remedies: set[str]) -> dict[str, A
     seconds = {name: round(reply["seconds"], 3) for name, reply in runs.items()}
     found: dict[str, Any] = {"steps": counts, "seconds": seconds, "errors": errors}
     if errors.get("original") or not losses["original"]:
-        return {**found, "passed": None, "verdict": "cannot tell: the original takes no optimizer step with this command"}
+        return {
+            **found,
+            "passed": None,
+            "verdict": "cannot tell: the original takes no optimizer step with this command",
+        }
     if errors:
         return {**found, "passed": False, "verdict": f"failed: {next(iter(errors.values()))}"}
     if len(set(counts.values())) > 1:
@@ -67,7 +97,15 @@ def _compare(runs: dict[str, dict[str, Any]], remedies: set[str]) -> dict[str, A
     if "switched_off" in losses:
         found["switched_off_identical"] = losses["switched_off"] == losses["original"]
         if remedies <= _EXACT and not found["switched_off_identical"]:
-            return {**found, "passed": False, "verdict": "failed: switched off, the losses differ from the original's"}
+            return {
+                **found,
+                "passed": False,
+                "verdict": "failed: switched off, the losses differ from the original's",
+            }
     if difference > _CLOSE and not remedies & _OTHER_LOSSES:
         return {**found, "passed": False, "verdict": f"failed: the losses differ by {difference:.1%}"}
-    return {**found, "passed": True, "verdict": f"passed: {counts['patched']} steps, losses within {difference:.2%}"}
+    return {
+        **found,
+        "passed": True,
+        "verdict": f"passed: {counts['patched']} steps, losses within {difference:.2%}",
+    }

@@ -25,7 +25,9 @@ def replace(path: Path, content: bytes, *, expected_sha256: str) -> Path:
             try_next="a new dry run, then its source_sha256 as expected_sha256",
         )
     if not os.access(path, os.W_OK):
-        raise ToolError("The file may not be written by this user", saw=str(path), try_next="other permissions")
+        raise ToolError(
+            "The file may not be written by this user", saw=str(path), try_next="other permissions"
+        )
     backup = path.with_name(f"{path.name}.{digest(seen)[:12]}.{digest(content)[:12]}.bak")
     _put(backup, seen, like=path)
     _put(path, content, like=path)
@@ -57,7 +59,9 @@ def _put(path: Path, content: bytes, *, like: Path) -> None:
         handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
         raise ToolError(
-            "The folder of the file cannot be written", saw=f"{path.parent}: {error.strerror}", try_next="other permissions"
+            "The folder of the file cannot be written",
+            saw=f"{path.parent}: {error.strerror}",
+            try_next="other permissions",
         ) from error
     try:
         with os.fdopen(handle, "wb") as file:

@@ -36,11 +36,18 @@ def reduction_of(context: Context, backward: Backward, body: list[ast.stmt]) -> 
     calls = [n for s in body for n in ast.walk(s) if isinstance(n, ast.Call) and _criterion(context, n)]
     if len(calls) != 1:
         line = backward.call.lineno
-        raise Declined(line, "loss_unknown", f"{len(calls)} known loss functions are behind the loss, one is needed")
+        raise Declined(
+            line, "loss_unknown", f"{len(calls)} known loss functions are behind the loss, one is needed"
+        )
     call, owner = calls[0], _criterion(context, calls[0])
     assert owner is not None
     options = {k.arg: k.value for k in [*call.keywords, *owner.keywords]}
-    if None in options or "weight" in options or "pos_weight" in options or len(owner.args) > (0 if owner is not call else 2):
+    if (
+        None in options
+        or "weight" in options
+        or "pos_weight" in options
+        or len(owner.args) > (0 if owner is not call else 2)
+    ):
         raise Declined(call.lineno, "loss_unknown", "class weights change what the mean runs over")
     reduction = options.get("reduction")
     text = reduction.value if isinstance(reduction, ast.Constant) else "mean" if reduction is None else None
@@ -69,7 +76,11 @@ def _criterion(context: Context, call: ast.Call) -> ast.Call | None:
     if name:
         return None
     origins = context.roles.origins(call.func)
-    found = [o.node for o in origins if o.kind == "call" and o.name.split(".")[-1] in _MEANS and o.name.startswith("torch.nn.")]
+    found = [
+        o.node
+        for o in origins
+        if o.kind == "call" and o.name.split(".")[-1] in _MEANS and o.name.startswith("torch.nn.")
+    ]
     return found[0] if len(found) == 1 == len(origins) and isinstance(found[0], ast.Call) else None
 
 
@@ -78,7 +89,11 @@ def _plain_use(context: Context, backward: Backward, body: list[ast.stmt], call:
     script = context.script
     statement = script.statement(call)
     inside = backward.loss
-    if isinstance(inside, ast.Call) and isinstance(inside.func, ast.Attribute) and inside.func.attr == "scale":
+    if (
+        isinstance(inside, ast.Call)
+        and isinstance(inside.func, ast.Attribute)
+        and inside.func.attr == "scale"
+    ):
         inside = inside.args[0]
     chain = [inside] if statement is backward.statement else [getattr(statement, "value", None), inside]
     for value in chain:
@@ -97,7 +112,11 @@ def _plain_use(context: Context, backward: Backward, body: list[ast.stmt], call:
                 simple = isinstance(node.op, ast.Div | ast.Mult)
                 if not simple and ast.unparse(node.target) in names:
                     raise Declined(node.lineno, "loss_unknown", "a further term is added to the loss")
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in names and call not in ast.walk(node):
+            if (
+                isinstance(node, ast.Assign)
+                and ast.unparse(node.targets[0]) in names
+                and call not in ast.walk(node)
+            ):
                 value = node.value
                 scaled = isinstance(value, ast.BinOp) and isinstance(value.op, ast.Div | ast.Mult)
                 if not scaled:

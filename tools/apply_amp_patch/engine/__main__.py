@@ -20,7 +20,13 @@ def answer(request, progress):
     try:
         import torch
     except ImportError:
-        return {"refused": {"problem": "The interpreter has no torch", "saw": sys.executable, "try_next": "`python`"}}
+        return {
+            "refused": {
+                "problem": "The interpreter has no torch",
+                "saw": sys.executable,
+                "try_next": "`python`",
+            }
+        }
     warnings.simplefilter("ignore")
     random.seed(0)
     torch.manual_seed(0)
@@ -44,7 +50,7 @@ def answer(request, progress):
     except (Enough, SystemExit):
         pass
     except Exception as caught:
-        error = "%s: %s" % (type(caught).__name__, caught)
+        error = f"{type(caught).__name__}: {caught}"
     return {"losses": record.losses, "error": error, "seconds": time.perf_counter() - started}
 
 

@@ -1,1 +1,1 @@
-"""What mixed precision has to know about a script: device, hazards, gradient readings, updates, checkpoints, old AMP."""
+"""What mixed precision has to know about a script: device, hazards, readings, updates, checkpoints, old AMP."""

@@ -34,7 +34,9 @@ def checkpoint_edits(context: Context, scaler: str, remedy: str) -> tuple[list[E
             edits.append(Line(line, script.indentation(key.lineno), f"{entry},"))
         else:
             edits.append(Span(script.end(value), script.end(value), f", {entry}"))
-        sites.append(Site(value.lineno, remedy, "edit", "scaler_state", "the checkpoint keeps the scaler's scale"))
+        sites.append(
+            Site(value.lineno, remedy, "edit", "scaler_state", "the checkpoint keeps the scaler's scale")
+        )
     for call in script.method_calls("load_state_dict"):
         assert isinstance(call.func, ast.Attribute)
         source = call.args[0] if call.args else None
@@ -47,7 +49,13 @@ def checkpoint_edits(context: Context, scaler: str, remedy: str) -> tuple[list[E
         text = f'if {holder}.get("{_KEY}"):\n{unit}{scaler}.load_state_dict({holder}["{_KEY}"])'
         edits.append(Line((statement.end_lineno or statement.lineno) + 1, indent, text))
         sites.append(
-            Site(call.lineno, remedy, "edit", "scaler_state", "loads the scale; a checkpoint from before has none")
+            Site(
+                call.lineno,
+                remedy,
+                "edit",
+                "scaler_state",
+                "loads the scale; a checkpoint from before has none",
+            )
         )
     return edits, sites
 

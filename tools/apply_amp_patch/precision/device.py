@@ -10,8 +10,15 @@ from ..roles import Origin
 _DEVICES = ("torch.device", "torch.accelerator.current_accelerator")
 # Asking a GPU for bf16 when the module is imported starts CUDA. A process that hides GPUs or forks after that fails.
 _FORKS = ("torch.multiprocessing.", "multiprocessing.", "os.fork")
-_FORKS_FINE = ("spawn", "set_start_method", "set_sharing_strategy", "get_context", "cpu_count", "Queue", "freeze_support")
-
+_FORKS_FINE = (
+    "spawn",
+    "set_start_method",
+    "set_sharing_strategy",
+    "get_context",
+    "cpu_count",
+    "Queue",
+    "freeze_support",
+)
 
 
 @dataclass
@@ -42,21 +49,26 @@ class Device:
             origins = roles.origins(target)  # type: ignore[arg-type]
             if origins and all(o.kind == "call" and o.name in _DEVICES for o in origins):
                 return f"{text}.type"
-            strings = all(o.kind == "constant" and o.name[1:-1].split(":")[0] in ("cuda", "cpu", "mps") for o in origins)
+            strings = all(
+                o.kind == "constant" and o.name[1:-1].split(":")[0] in ("cuda", "cpu", "mps") for o in origins
+            )
             names = {o.name for o in origins}
-            if origins and (strings or names <= {"torch.device", *(o.name for o in origins if o.kind == "constant")}):
+            if origins and (
+                strings or names <= {"torch.device", *(o.name for o in origins if o.kind == "constant")}
+            ):
                 best = best or f"{script.torch_name() or 'torch'}.device({text}).type"
         return best
 
-    def _visible(self, target: ast.expr, text: str, call: ast.Call, node: ast.AST, function: ast.AST | None) -> bool:
+    def _visible(
+        self, target: ast.expr, text: str, call: ast.Call, node: ast.AST, function: ast.AST | None
+    ) -> bool:
         """Whether the name means the same at the node as at the call it was seen in."""
         script = self.context.script
         head = text.split(".")[0]
         if head == "self":
             return self._same_object(call, node)
-        if script.function(call) is function:
-            if script.scope(call) is script.scope(node):
-                return self._set_before(head, node)
+        if script.function(call) is function and script.scope(call) is script.scope(node):
+            return self._set_before(head, node)
         seen = script.bindings(head, target)
         return bool(seen) and script.bindings(head, node) is seen and self._set_before(head, node)
 
@@ -66,7 +78,9 @@ class Device:
         here, there = script.function(node), script.function(call)
         if here is None or there is None or script.method_class(here) is None:
             return False
-        return script.method_class(here) is script.method_class(there) and (here is there or there.name == "__init__")
+        return script.method_class(here) is script.method_class(there) and (
+            here is there or there.name == "__init__"
+        )
 
     def _set_before(self, head: str, node: ast.AST) -> bool:
         """A local or module-level name has to be bound above the node when both stand in one scope."""
@@ -96,7 +110,9 @@ def _to_cpu(context: Context, call: ast.Call) -> bool:
     values = [*call.args, *(k.value for k in call.keywords if k.arg == "device")]
     origins = [o for v in values for o in context.roles.origins(v)]
     return all(
-        o.kind == "constant" and "cpu" in o.name or o.kind == "import" and o.name.startswith("torch.") or _is_cpu(o)
+        (o.kind == "constant" and "cpu" in o.name)
+        or (o.kind == "import" and o.name.startswith("torch."))
+        or _is_cpu(o)
         for o in origins
     )
 

@@ -6,13 +6,22 @@ from ..context import Context
 from ..flow import path
 from ..loops import Region
 
-_SAME = frozenset(
-    "detach cpu cuda to view squeeze unsqueeze clone contiguous permute reshape flatten transpose t mean sum "
-    "sigmoid tanh relu softmax log_softmax exp log sqrt abs clamp expand repeat requires_grad_ mul add sub div "
-    "index_select gather select narrow topk max min round".split()
+_SAME_WORDS = (
+    "detach cpu cuda to view squeeze unsqueeze clone contiguous permute reshape flatten transpose t mean "
+    "sum sigmoid tanh relu softmax log_softmax exp log sqrt abs clamp expand repeat requires_grad_ mul "
+    "add sub div index_select gather select narrow topk max min round "
 )
-_INTEGER = frozenset("long int argmax argmin eq ne gt lt ge le bool byte nonzero multinomial argsort".split())
-_INTEGER_FUNCTIONS = {"torch.argmax", "torch.argmin", "torch.eq", "torch.multinomial", "torch.randint", "torch.argsort"}
+_SAME = frozenset(_SAME_WORDS.split())
+_INTEGER_WORDS = "long int argmax argmin eq ne gt lt ge le bool byte nonzero multinomial argsort "
+_INTEGER = frozenset(_INTEGER_WORDS.split())
+_INTEGER_FUNCTIONS = {
+    "torch.argmax",
+    "torch.argmin",
+    "torch.eq",
+    "torch.multinomial",
+    "torch.randint",
+    "torch.argsort",
+}
 _SAME_FUNCTIONS = {
     "torch.sigmoid",
     "torch.softmax",
@@ -76,7 +85,9 @@ class Dtypes:
         if name:
             if name in _INTEGER_FUNCTIONS:
                 return "integer"
-            if (name in _SAME_FUNCTIONS or name.split(".")[-1] in _PAIRS or name == "torch.autograd.Variable") and call.args:
+            if (
+                name in _SAME_FUNCTIONS or name.split(".")[-1] in _PAIRS or name == "torch.autograd.Variable"
+            ) and call.args:
                 return self.of(call.args[0])
             if "loss" in name or "cross_entropy" in name:
                 return "full"
@@ -132,7 +143,11 @@ class Dtypes:
             for element, value in zip(target.elts, statement.value.elts, strict=False):
                 if path(element) == text:
                     return self.of(value)
-        if isinstance(target, ast.Tuple) and isinstance(statement.value, ast.Call) and _last(statement.value) in _PAIRS:
+        if (
+            isinstance(target, ast.Tuple)
+            and isinstance(statement.value, ast.Call)
+            and _last(statement.value) in _PAIRS
+        ):
             return "integer" if path(target.elts[-1]) == text else self.of(statement.value)
         return self.of(statement.value)
 

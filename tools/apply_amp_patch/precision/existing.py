@@ -1,6 +1,7 @@
 """Scripts that use mixed precision already: kept, migrated from deprecated names, or declined when half done."""
 
 import ast
+from collections.abc import Sequence
 
 from ..context import Context
 from ..edits import Edit, Line, apply
@@ -19,15 +20,25 @@ _REMEDY = "mixed_precision"
 def existing_amp(context: Context) -> Patch | None:
     """None where the script uses no mixed precision."""
     script = context.script
-    uses = [(n, name) for n in script.nodes if isinstance(n, ast.Name | ast.Attribute) and (name := script.qualified(n))]
+    uses = [
+        (n, name)
+        for n in script.nodes
+        if isinstance(n, ast.Name | ast.Attribute) and (name := script.qualified(n))
+    ]
     for node, name in uses:
         if name.startswith(_APEX):
             raise Declined(
-                node.lineno, "apex", f"{name}: apex's levels do not map to autocast one to one; take apex out first"
+                node.lineno,
+                "apex",
+                f"{name}: apex's levels do not map to autocast one to one; take apex out first",
             )
     old = any(name.startswith(DEPRECATED) for _, name in uses) or _imports_old(context)
-    autocasts = [n for n, name in uses if name in _AUTOCAST or (name.startswith(DEPRECATED) and "autocast" in name)]
-    scalers = [n for n, name in uses if name in _SCALER or (name.startswith(DEPRECATED) and "GradScaler" in name)]
+    autocasts = [
+        n for n, name in uses if name in _AUTOCAST or (name.startswith(DEPRECATED) and "autocast" in name)
+    ]
+    scalers = [
+        n for n, name in uses if name in _SCALER or (name.startswith(DEPRECATED) and "GradScaler" in name)
+    ]
     if not (old or autocasts or scalers):
         return None
     _half_done(context, autocasts, scalers)
@@ -43,28 +54,42 @@ def existing_amp(context: Context) -> Patch | None:
     return Patch("already", [Site(node.lineno, _REMEDY, "keep", "already", "mixed precision is in place")])
 
 
-def _half_done(context: Context, autocasts: list[ast.expr], scalers: list[ast.expr]) -> None:
+def _half_done(context: Context, autocasts: Sequence[ast.expr], scalers: Sequence[ast.expr]) -> None:
     """Raise where only one half of mixed precision is there."""
     script = context.script
     if context.training.backwards and scalers and not autocasts and not _helper_of_others(context):
-        raise Declined(scalers[0].lineno, "partial_amp", "gradients are scaled, but nothing in this file is autocast")
-    hand = context.training.backwards
+        raise Declined(
+            scalers[0].lineno, "partial_amp", "gradients are scaled, but nothing in this file is autocast"
+        )
+    scaled = bool(scalers) or _helper_of_scaler(context)
     for node in autocasts:
         call = script.parents[node]
-        if not isinstance(call, ast.Call) or call.func is not node:
-            continue
         block = next((a for a in script.ancestors(call) if isinstance(a, ast.With)), None)
-        inside = set(ast.walk(block)) if block is not None and any(i.context_expr is call for i in block.items) else set()
-        if not scalers and hand and inside and not _helper_of_scaler(context) and _is_fp16(script, call):
-            if any(training_call in inside for r in context.training.regions for training_call in r.statements):
-                raise Declined(call.lineno, "partial_amp", "fp16 autocast without a scaler: small gradients vanish")
-        for backward in hand:
-            if backward.call in inside and not _off(call):
-                raise Declined(backward.call.lineno, "backward_in_autocast", "backward runs under autocast")
+        if (
+            isinstance(call, ast.Call)
+            and block is not None
+            and any(i.context_expr is call for i in block.items)
+        ):
+            _check_block(context, call, set(ast.walk(block)), scaled)
+
+
+def _check_block(context: Context, call: ast.Call, inside: set[ast.AST], scaled: bool) -> None:
+    """Raise for an autocast block that trains in fp16 without a scaler, or holds a backward."""
+    training = context.training
+    forward = any(s in inside for region in training.regions for s in region.statements)
+    if forward and not scaled and _is_fp16(context.script, call):
+        note = "fp16 autocast without a scaler: small gradients vanish"
+        raise Declined(call.lineno, "partial_amp", note)
+    for backward in training.backwards:
+        if backward.call in inside and not _off(call):
+            raise Declined(backward.call.lineno, "backward_in_autocast", "backward runs under autocast")
 
 
 def _off(call: ast.Call) -> bool:
-    return any(k.arg == "enabled" and isinstance(k.value, ast.Constant) and k.value.value is False for k in call.keywords)
+    return any(
+        k.arg == "enabled" and isinstance(k.value, ast.Constant) and k.value.value is False
+        for k in call.keywords
+    )
 
 
 def _helper_of_scaler(context: Context) -> bool:
@@ -103,14 +128,14 @@ def _unscales(context: Context) -> Patch | None:
 
 def _imports_old(context: Context) -> bool:
     return any(
-        isinstance(n, ast.ImportFrom)
-        and ((n.module or "") in ("torch.cuda.amp", "torch.cpu.amp"))
-        or isinstance(n, ast.Import)
-        and any(a.name in ("torch.cuda.amp", "torch.cpu.amp") for a in n.names)
+        (isinstance(n, ast.ImportFrom) and ((n.module or "") in ("torch.cuda.amp", "torch.cpu.amp")))
+        or (isinstance(n, ast.Import) and any(a.name in ("torch.cuda.amp", "torch.cpu.amp") for a in n.names))
         for n in context.script.nodes
     )
 
 
 def _helper_of_others(context: Context) -> bool:
     """A helper module that scales for others (a loss scaler class) autocasts nothing itself."""
-    return not any(context.training.flow.calls_model(s) for r in context.training.regions for s in r.statements)
+    return not any(
+        context.training.flow.calls_model(s) for r in context.training.regions for s in r.statements
+    )

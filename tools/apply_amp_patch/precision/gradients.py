@@ -55,13 +55,23 @@ def find_readings(context: Context) -> Readings:
             for node in reading_nodes(context, statement):
                 if node not in covered:
                     found.uncovered.append(
-                        (node.lineno, "clip_outside_boundary", "gradients are read on more steps than the optimizer takes")
+                        (
+                            line_of(node),
+                            "clip_outside_boundary",
+                            "gradients are read on more steps than the optimizer takes",
+                        )
                     )
                     covered.add(node)
     for node in _all_readings(context):
         if node not in covered and not _after_step(context, node):
-            found.uncovered.append((node.lineno, "reads_grad", "gradients are read where they are still scaled"))
+            found.uncovered.append(
+                (line_of(node), "reads_grad", "gradients are read where they are still scaled")
+            )
     return found
+
+
+def line_of(node: ast.AST) -> int:
+    return int(getattr(node, "lineno", 1))
 
 
 def _window(context: Context, step: Step) -> tuple[list[ast.stmt], list[ast.stmt]]:
@@ -86,7 +96,9 @@ def reading_nodes(context: Context, statement: ast.stmt) -> list[ast.AST]:
     """The places inside a statement that read or change gradients, or may do so in a function we cannot see."""
     found = [n for n in ast.walk(statement) if reads(context, n)]
     for call in (n for n in ast.walk(statement) if isinstance(n, ast.Call)):
-        if call in found or context.script.called(call) is not None and not _imported_function(context, call):
+        if call in found or (
+            context.script.called(call) is not None and not _imported_function(context, call)
+        ):
             continue
         if _may_read(context, call):
             found.append(call)
@@ -138,7 +150,10 @@ def _matches(context: Context, node: ast.AST, statement: ast.stmt, step: Step) -
     ours: set[str] = set()
     for origin in context.roles.origins(step.optimizer):
         if isinstance(origin.node, ast.Call):
-            for value in [*origin.node.args[:1], *(k.value for k in origin.node.keywords if k.arg == "params")]:
+            for value in [
+                *origin.node.args[:1],
+                *(k.value for k in origin.node.keywords if k.arg == "params"),
+            ]:
                 ours |= _reach(context, value)
     reader = node if isinstance(node, ast.Call) else statement
     theirs = _reach(context, reader)

@@ -11,7 +11,15 @@ from ..script import Function, Script
 _LARGEST_FP16 = 65504
 _SMALLEST_FP16 = 6e-8
 
-_FFT = ("torch.fft.", "torch.stft", "torch.istft", "torch.rfft", "torch.irfft", "torch.complex", "torch.polar")
+_FFT = (
+    "torch.fft.",
+    "torch.stft",
+    "torch.istft",
+    "torch.rfft",
+    "torch.irfft",
+    "torch.complex",
+    "torch.polar",
+)
 _COMPLEX = ("torch.view_as_complex", "torch.view_as_real", "torch.cfloat", "torch.cdouble")
 _LINALG = (
     "torch.linalg.",
@@ -28,15 +36,39 @@ _LINALG = (
     "torch.triangular_solve",
     "torch.lstsq",
 )
-_LINALG_FINE = ("torch.linalg.norm", "torch.linalg.vector_norm", "torch.linalg.matmul", "torch.linalg.multi_dot")
-_SPARSE = ("torch.sparse.", "torch.spmm", "torch.sparse_coo_tensor", "torch.sparse_csr_tensor", "torch_sparse.")
+_LINALG_FINE = (
+    "torch.linalg.norm",
+    "torch.linalg.vector_norm",
+    "torch.linalg.matmul",
+    "torch.linalg.multi_dot",
+)
+_SPARSE = (
+    "torch.sparse.",
+    "torch.spmm",
+    "torch.sparse_coo_tensor",
+    "torch.sparse_csr_tensor",
+    "torch_sparse.",
+)
 _DOUBLE = {"torch.float64", "torch.double", "torch.DoubleTensor", "torch.cuda.DoubleTensor"}
 _HALF = {"torch.float16", "torch.half", "torch.bfloat16", "torch.HalfTensor", "torch.cuda.HalfTensor"}
-_SCATTER = {"index_add_", "index_add", "scatter_add_", "scatter_add", "index_copy_", "index_put_", "scatter_reduce_"}
+_SCATTER = {
+    "index_add_",
+    "index_add",
+    "scatter_add_",
+    "scatter_add",
+    "index_copy_",
+    "index_put_",
+    "scatter_reduce_",
+}
 _SCATTER_VALUE = {"scatter_", "scatter"}
 BCE = {"torch.nn.BCELoss", "torch.nn.functional.binary_cross_entropy", "torch.binary_cross_entropy"}
 _SECOND_ORDER = ("torch.autograd.grad", "torch.autograd.functional.", "torch.func.", "functorch.", "higher.")
-_HOOKS = {"register_hook", "register_full_backward_hook", "register_backward_hook", "register_post_accumulate_grad_hook"}
+_HOOKS = {
+    "register_hook",
+    "register_full_backward_hook",
+    "register_backward_hook",
+    "register_post_accumulate_grad_hook",
+}
 _PARALLEL = {"torch.nn.DataParallel", "torch.nn.parallel.DataParallel", "torch.nn.parallel.data_parallel"}
 _ENGINES = {
     "torch.distributed.fsdp.": ("fsdp", "FSDP has its own mixed precision policy"),
@@ -94,7 +126,9 @@ def reachable(context: Context) -> list[ast.AST]:
     functions: dict[Function, None] = {}
     for holder in context.script.classes:
         if roles.is_module_class(holder):
-            functions.update(dict.fromkeys(f for f in holder.body if isinstance(f, Function) and f.name != "__init__"))
+            functions.update(
+                dict.fromkeys(f for f in holder.body if isinstance(f, Function) and f.name != "__init__")
+            )
     queue: list[ast.AST] = [*roots, *functions]
     nodes: dict[ast.AST, None] = {}
     while queue:
@@ -123,32 +157,44 @@ def _unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
         if name in _DOUBLE:
             raise Declined(line, "float64", f"{name}{where} is not autocast")
         if name in _HALF:
-            raise Declined(line, "own_low_precision", f"{name}{where}: the script chooses a low precision itself")
+            raise Declined(
+                line, "own_low_precision", f"{name}{where}: the script chooses a low precision itself"
+            )
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
         return
     method = node.func.attr
     if method == "double":
         raise Declined(line, "float64", f".double(){where}: float64 tensors are not autocast")
     if method in ("half", "bfloat16"):
-        raise Declined(line, "own_low_precision", f".{method}(){where}: the script chooses a low precision itself")
+        raise Declined(
+            line, "own_low_precision", f".{method}(){where}: the script chooses a low precision itself"
+        )
     if method in ("to_sparse", "coalesce", "fft", "rfft", "irfft", "stft", "inverse", "logdet"):
         raise Declined(line, "sparse" if "spar" in method else "fft_or_complex", f".{method}(){where}")
     constant = len(node.args) > 2 and isinstance(node.args[2], ast.Constant | ast.UnaryOp)
     if method in _SCATTER or (method in _SCATTER_VALUE and len(node.args) > 2 and not constant):
         raise Declined(
-            line, "in_place_scatter", f".{method}(){where} needs equal dtypes, and autocast makes one of them half"
+            line,
+            "in_place_scatter",
+            f".{method}(){where} needs equal dtypes, and autocast makes one of them half",
         )
 
 
 def _fp16_only(script: Script, node: ast.AST, verdict: Verdict) -> None:
     """Constants that overflow or vanish in fp16 but not in bf16."""
-    if not (isinstance(node, ast.Constant) and isinstance(node.value, float | int)) or isinstance(node.value, bool):
+    if not (isinstance(node, ast.Constant) and isinstance(node.value, float | int)) or isinstance(
+        node.value, bool
+    ):
         return
     size = abs(node.value)
     above = script.parents.get(node)
     if isinstance(above, ast.UnaryOp):
         above = script.parents.get(above)
-    if size > _LARGEST_FP16 and size != float("inf") and isinstance(above, ast.Call | ast.BinOp | ast.keyword):
+    if (
+        size > _LARGEST_FP16
+        and size != float("inf")
+        and isinstance(above, ast.Call | ast.BinOp | ast.keyword)
+    ):
         verdict.no_fp16.append((node.lineno, "fp16_constant", f"{node.value!r} overflows fp16"))
     if 0 < size < _SMALLEST_FP16 and isinstance(above, ast.BinOp | ast.Call):
         verdict.no_fp16.append((node.lineno, "fp16_constant", f"{node.value!r} is zero in fp16"))
@@ -169,7 +215,9 @@ def engines(context: Context) -> None:
         assert isinstance(call.func, ast.Attribute)
         owner = ast.unparse(call.func.value)
         if call.args and (owner in called or roles.stepper(call.func.value) == "optimizer"):
-            raise Declined(call.lineno, "engine_backward", f"{owner}.backward(...) is the backward of an engine")
+            raise Declined(
+                call.lineno, "engine_backward", f"{owner}.backward(...) is the backward of an engine"
+            )
 
 
 def _whole_file(context: Context, verdict: Verdict) -> None:
@@ -180,11 +228,15 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         if name in ("torch.set_default_dtype", "torch.set_default_tensor_type"):
             text = ast.unparse(call).lower()
             if "double" in text or "float64" in text:
-                raise Declined(call.lineno, "float64", "the script computes in float64, which is not autocast")
+                raise Declined(
+                    call.lineno, "float64", "the script computes in float64, which is not autocast"
+                )
             if "half" in text or "float16" in text:
                 raise Declined(call.lineno, "own_low_precision", "the script chooses a low precision itself")
         if method in ("half", "bfloat16") and not script.qualified(call.func):
-            raise Declined(call.lineno, "own_low_precision", f".{method}(): the script chooses a low precision itself")
+            raise Declined(
+                call.lineno, "own_low_precision", f".{method}(): the script chooses a low precision itself"
+            )
         if method == "double" and _is_model(roles, call.func.value):  # type: ignore[attr-defined]
             raise Declined(call.lineno, "float64", "a float64 model is not autocast")
         if name.startswith(_SECOND_ORDER):
@@ -202,7 +254,11 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
 
 def _is_model(roles: Roles, node: ast.expr) -> bool:
     for origin in roles.origins(node):
-        if origin.kind == "instance" and isinstance(origin.node, ast.ClassDef) and roles.is_module_class(origin.node):
+        if (
+            origin.kind == "instance"
+            and isinstance(origin.node, ast.ClassDef)
+            and roles.is_module_class(origin.node)
+        ):
             return True
         if origin.kind == "call" and origin.name.startswith(("torch.nn.", "torchvision.models.")):
             return True
@@ -227,14 +283,18 @@ def _other_file(context: Context, name: str, script: Script, verdict: Verdict) -
                     _, code, note = verdict.no_fp16[place]
                     verdict.no_fp16[place] = (line, code, f"{note} (in {name})")
                 if isinstance(node, ast.Call) and is_bce(roles, node):
-                    raise Declined(line, "bce_in_other_file", f"binary cross entropy in {name} fails under autocast")
+                    raise Declined(
+                        line, "bce_in_other_file", f"binary cross entropy in {name} fails under autocast"
+                    )
 
 
 def _import_line(context: Context, name: str) -> int:
     stem = name.removesuffix(".py")
     for node in context.script.nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
-            parts = [a.name for a in node.names] + ([node.module or ""] if isinstance(node, ast.ImportFrom) else [])
+            parts = [a.name for a in node.names] + (
+                [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            )
             if any(stem in part.split(".") for part in parts):
                 return node.lineno
     return next((n.lineno for n in context.script.nodes if isinstance(n, ast.Import | ast.ImportFrom)), 1)

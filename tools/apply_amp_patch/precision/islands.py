@@ -15,13 +15,19 @@ def islands(context: Context, calls: list[ast.Call], device: Device) -> list[Edi
     by_statement: dict[ast.stmt, list[ast.Call]] = {}
     for call in sorted(set(calls), key=lambda c: (c.lineno, c.col_offset)):
         by_statement.setdefault(context.script.statement(call), []).append(call)
-    return [e for statement, group in by_statement.items() for e in _island(context, statement, group, device)]
+    return [
+        e for statement, group in by_statement.items() for e in _island(context, statement, group, device)
+    ]
 
 
 def _island(context: Context, statement: ast.stmt, calls: list[ast.Call], device: Device) -> list[Edit]:
     script = context.script
     if not isinstance(statement, ast.Assign | ast.AugAssign | ast.Return | ast.AnnAssign | ast.Expr):
-        raise Declined(statement.lineno, "bce_in_expression", "binary cross entropy stands inside a condition or loop head")
+        raise Declined(
+            statement.lineno,
+            "bce_in_expression",
+            "binary cross entropy stands inside a condition or loop head",
+        )
     torch = script.torch_name() or "torch"
     header = f"with {torch}.autocast(device_type={device.at(statement)}, enabled=False):"
     if statement.value is calls[0] and len(calls) == 1:
@@ -58,7 +64,9 @@ def _wrapped(context: Context, statement: ast.stmt, call: ast.Call, header: str)
                 edits.append(Span(script.start(value), script.start(value), "("))
             edits.append(Span(script.end(value), script.end(value), cast))
     if hoisted:
-        edits.append(Line(statement.lineno, script.indentation(statement.lineno), "\n".join(hoisted), inside=True))
+        edits.append(
+            Line(statement.lineno, script.indentation(statement.lineno), "\n".join(hoisted), inside=True)
+        )
     return edits
 
 
@@ -117,5 +125,7 @@ def _check_order(context: Context, statement: ast.stmt, calls: list[ast.Call]) -
             holds = any(c in ast.walk(node) for c in calls)
             if training.flow.runs_layers(node.func) or (not holds and training.flow.runs_layers(node)):
                 raise Declined(
-                    node.lineno, "bce_in_expression", "another layer is evaluated before the binary cross entropy"
+                    node.lineno,
+                    "bce_in_expression",
+                    "another layer is evaluated before the binary cross entropy",
                 )

@@ -30,11 +30,23 @@ def migrate(context: Context, remedy: str) -> Patch:
             found = _import(script, node)
         elif isinstance(node, ast.Attribute):
             found = _attribute(script, node)
-        if isinstance(node, ast.Name | ast.Attribute) and (name := script.qualified(node)) and name.startswith(DEPRECATED):
+        if (
+            isinstance(node, ast.Name | ast.Attribute)
+            and (name := script.qualified(node))
+            and name.startswith(DEPRECATED)
+        ):
             found = [*found, *_use(script, node, name)]
         if found:
             edits += found
-            sites.append(Site(node.lineno, remedy, "edit", "migrated", "the torch.cuda.amp names are deprecated"))
+            sites.append(
+                Site(
+                    getattr(node, "lineno", 1),
+                    remedy,
+                    "edit",
+                    "migrated",
+                    "the torch.cuda.amp names are deprecated",
+                )
+            )
     by_line = {site.line: site for site in sites}
     return Patch("patched", [by_line[line] for line in sorted(by_line)], edits)
 
@@ -51,12 +63,16 @@ def _import(script: Script, node: ast.Import | ast.ImportFrom) -> list[Edit]:
     if module.startswith(DEPRECATED):
         strange = [a.name for a in node.names if a.name not in _NAMES]
         if strange:
-            raise Declined(node.lineno, "amp_use_unknown", f"{module}.{strange[0]} has no successor in torch.amp")
+            raise Declined(
+                node.lineno, "amp_use_unknown", f"{module}.{strange[0]} has no successor in torch.amp"
+            )
         start = script.start(node) + text.index(module)
         return [Span(start, start + len(module), module.replace(".cuda", "").replace(".cpu", ""))]
     if module in ("torch.cuda", "torch.cpu") and any(a.name == "amp" for a in node.names):
         if len(node.names) > 1:
-            raise Declined(node.lineno, "amp_use_unknown", "the import mixes amp with other names of torch.cuda")
+            raise Declined(
+                node.lineno, "amp_use_unknown", "the import mixes amp with other names of torch.cuda"
+            )
         start = script.start(node) + text.index(module)
         return [Span(start, start + len(module), "torch")]
     return []

@@ -57,7 +57,11 @@ def make_plan(context: Context) -> Plan:
         elif device.literal == "cpu":
             plan.mode = "bf16"
         elif no_bf16 or device.late:
-            late = (device.late or 1, "gpu_chosen_late", "asking the GPU for bf16 at import would start CUDA too early")
+            late = (
+                device.late or 1,
+                "gpu_chosen_late",
+                "asking the GPU for bf16 at import would start CUDA too early",
+            )
             plan.mode, plan.fp16_because = "fp16", no_bf16[0] if no_bf16 else late
     return plan
 
@@ -94,7 +98,9 @@ def _no_scaler(context: Context) -> list[Reason]:
     found: list[Reason] = []
     if not training.steps:
         line = training.backwards[0].call.lineno
-        found.append((line, "step_elsewhere", "the optimizer steps outside of this file, so nothing could unscale"))
+        found.append(
+            (line, "step_elsewhere", "the optimizer steps outside of this file, so nothing could unscale")
+        )
     for step in training.steps:
         line = step.call.lineno
         if step.call.args or step.call.keywords:
@@ -107,11 +113,15 @@ def _no_scaler(context: Context) -> list[Reason]:
         update_places(training)
     except Declined as reason:
         found.append((reason.line, reason.code, reason.note))
-    for node in context.script.nodes:
-        if isinstance(node, ast.Import | ast.ImportFrom) and "horovod" in ast.unparse(node):
-            found.append((node.lineno, "horovod", "Horovod's optimizer averages gradients inside step()"))
-    for node in _hidden_steps(context):
-        found.append((node.lineno, "optimizer_unknown", f"{ast.unparse(node.func)} may step an optimizer"))
+    found += [
+        (node.lineno, "horovod", "Horovod's optimizer averages gradients inside step()")
+        for node in context.script.nodes
+        if isinstance(node, ast.Import | ast.ImportFrom) and "horovod" in ast.unparse(node)
+    ]
+    found += [
+        (call.lineno, "optimizer_unknown", f"{ast.unparse(call.func)} may step an optimizer")
+        for call in _hidden_steps(context)
+    ]
     return found
 
 
@@ -148,5 +158,11 @@ def _numpy(context: Context) -> tuple[list[ast.Call], list[Reason]]:
         if kind == "low":
             casts.append(call)
         elif kind == "unknown":
-            unsure.append((call.lineno, "numpy_of_low_precision", ".numpy() of a tensor that may be bf16 raises TypeError"))
+            unsure.append(
+                (
+                    call.lineno,
+                    "numpy_of_low_precision",
+                    ".numpy() of a tensor that may be bf16 raises TypeError",
+                )
+            )
     return casts, unsure

@@ -48,7 +48,11 @@ class Proof:
             if function not in called:
                 self._cross(function.body, {_State()})
         if "step" in kinds and "update" not in kinds:
-            self.fail(next(c for c in self.script.calls if self.scaler_call(c) == "step"), "partial_amp", "no update()")
+            self.fail(
+                next(c for c in self.script.calls if self.scaler_call(c) == "step"),
+                "partial_amp",
+                "no update()",
+            )
         return self.fault
 
     def _cross(self, body: list[ast.stmt], states: set[_State]) -> set[_State]:
@@ -66,7 +70,9 @@ class Proof:
             case ast.For() | ast.AsyncFor() | ast.While():
                 states = self._events(s.iter if not isinstance(s, ast.While) else s.test, states)
                 once = self._cross(s.body, states)
-                return self._cross(s.orelse, states | once | self._cross(s.body, once))
+                after = once | self._cross(s.body, once)
+                skipped = set() if self._differentiates(s) else states  # micro-batches: there is at least one
+                return self._cross(s.orelse, skipped | after)
             case ast.With() | ast.AsyncWith():
                 for item in s.items:
                     states = self._events(item.context_expr, states)
@@ -77,6 +83,12 @@ class Proof:
                     after |= self._cross(handler.body, states)
                 return self._cross(s.finalbody, self._cross(s.orelse, after))
         return self._events(s, states)
+
+    def _differentiates(self, loop: ast.stmt) -> bool:
+        return any(
+            isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == "backward"
+            for n in ast.walk(loop)
+        )
 
     def _events(self, node: ast.AST, states: set[_State]) -> set[_State]:
         inner = [n for n in ast.walk(node) if isinstance(n, ast.Call) or reads(self.context, n)]
@@ -95,7 +107,11 @@ class Proof:
                 if s.waiting and not s.unscaled:
                     self.fail(node, "reads_grad", "gradients are read while they are still scaled")
             return states
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "backward":
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "backward"
+        ):
             if self._is_scaled(node.func.value):
                 return {replace(s, waiting=True, used_up=False) for s in states}
             return states
@@ -110,7 +126,8 @@ class Proof:
     def _is_scaled(self, loss: ast.expr) -> bool:
         if isinstance(loss, ast.Name):
             return any(
-                b.value is not None and self.scaler_call(b.value) == "scale" for b in self.script.bindings(loss.id, loss)
+                b.value is not None and self.scaler_call(b.value) == "scale"
+                for b in self.script.bindings(loss.id, loss)
             )
         return any(self.scaler_call(n) == "scale" for n in ast.walk(loss))
 

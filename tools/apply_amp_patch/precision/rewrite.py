@@ -32,7 +32,9 @@ class Rewrite:
 
     def autocast(self, node: ast.AST) -> str:
         device = self.plan.device.at(node)
-        return f"with {self.torch}.autocast(device_type={device}, dtype={self.dtype}, enabled={self.enabled}):"
+        return (
+            f"with {self.torch}.autocast(device_type={device}, dtype={self.dtype}, enabled={self.enabled}):"
+        )
 
     def own_lines(self, statement: ast.stmt) -> None:
         """Raise where a statement shares its lines with others, so it cannot be wrapped."""
@@ -67,7 +69,9 @@ class Rewrite:
         elif self.plan.scaled:
             self._scale_in_place(backward)
         if self.plan.scaled:
-            self.site(call.lineno, "scaled_backward", "the scaled loss keeps small fp16 gradients from vanishing")
+            self.site(
+                call.lineno, "scaled_backward", "the scaled loss keeps small fp16 gradients from vanishing"
+            )
 
     def _has_layers(self, loss: ast.expr) -> bool:
         flow = self.training.flow
@@ -77,7 +81,11 @@ class Rewrite:
         return any(
             flow.runs_layers(c)
             and self.script.called(c) not in fine
-            and not (isinstance(c.func, ast.Attribute) and c.func.attr in methods and not flow.runs_layers(c.func.value))
+            and not (
+                isinstance(c.func, ast.Attribute)
+                and c.func.attr in methods
+                and not flow.runs_layers(c.func.value)
+            )
             for c in calls
         ) or any(isinstance(n, ast.BinOp) and isinstance(n.op, ast.MatMult) for n in ast.walk(loss))
 
@@ -94,18 +102,23 @@ class Rewrite:
         crosses = [c for c in self.plan.verdict.islands if c in ast.walk(backward.loss)]
         if crosses:
             if crosses != [backward.loss]:
-                raise Declined(backward.call.lineno, "bce_in_expression", "binary cross entropy is part of a longer loss")
+                raise Declined(
+                    backward.call.lineno, "bce_in_expression", "binary cross entropy is part of a longer loss"
+                )
             text = "\n".join(named_loss(self.context, crosses[0], name, self.plan.device))
         indent = self.script.indentation(backward.statement.lineno)
         region = self._before(backward.statement)
         if region is not None:
-            self.wraps[region].append(-(self.wraps[region][1] + 1))
             self.edits.append(Line(self.wraps[region][1] + 1, indent + indent_unit(self.script), text))
         else:
             unit = indent_unit(self.script)
             text = "\n".join([self.autocast(backward.call), *(f"{unit}{line}" for line in text.split("\n"))])
             self.edits.append(Line(backward.statement.lineno, indent, text, inside=True))
-        self.site(backward.call.lineno, "loss_named", "the loss is computed under autocast and differentiated outside")
+        self.site(
+            backward.call.lineno,
+            "loss_named",
+            "the loss is computed under autocast and differentiated outside",
+        )
         return name
 
     def _before(self, statement: ast.stmt) -> Region | None:
@@ -135,7 +148,9 @@ class Rewrite:
             start, end = self.script.start(step.call), self.script.end(step.call)
             optimizer = self.script.code(step.optimizer)
             self.edits.append(Span(start, end, f"{self.scaler}.step({optimizer})"))
-            self.site(step.call.lineno, "scaled_step", "the scaler skips the step where a gradient overflowed")
+            self.site(
+                step.call.lineno, "scaled_step", "the scaler skips the step where a gradient overflowed"
+            )
         for place in update_places(self.training):
             self._line_after(place, f"{self.scaler}.update()")
             self.site(place.end_lineno or place.lineno, "update", "once per cycle, after the last step")
@@ -144,7 +159,9 @@ class Rewrite:
         start = self.script.start(statement)
         if self.script.text[self.script.line_starts[statement.lineno - 1] : start].strip():
             if not isinstance(statement, ast.Expr | ast.Assign | ast.AugAssign):
-                raise Declined(statement.lineno, "shared_line", "the statement shares its line with another one")
+                raise Declined(
+                    statement.lineno, "shared_line", "the statement shares its line with another one"
+                )
             self.edits.append(Span(start, start, f"{text}; "))
         else:
             self.edits.append(Line(statement.lineno, self.script.indentation(statement.lineno), text))
@@ -154,7 +171,9 @@ class Rewrite:
         line = statement.end_lineno or statement.lineno
         stop = self.script.line_starts[line] if line < len(self.script.line_starts) else len(self.script.text)
         rest = self.script.text[end:stop].strip()
-        head = self.script.text[self.script.line_starts[statement.lineno - 1] : self.script.start(statement)].strip()
+        head = self.script.text[
+            self.script.line_starts[statement.lineno - 1] : self.script.start(statement)
+        ].strip()
         if head or (rest and not rest.startswith("#")):
             self.edits.append(Span(end, end, f"; {text}"))
         else:
@@ -170,7 +189,9 @@ class Rewrite:
     def settings(self) -> None:
         """The module-level switch, dtype and scaler."""
         lines = [] if self.script.torch_name() else ["import torch", ""]
-        lines += [f"# Mixed precision. With {self.enabled} = False this script computes exactly what it did before."]
+        lines += [
+            f"# Mixed precision. With {self.enabled} = False this script computes exactly what it did before."
+        ]
         lines += self._settings_lines()
         self.edits.append(header(self.script, lines))
 
@@ -180,11 +201,12 @@ class Rewrite:
         if mode == "auto":
             return [
                 f"{self.enabled} = True",
-                f"# bf16 where the GPU computes in it (and on CPUs); older GPUs take fp16, which needs the scaler.",
+                "# bf16 where the GPU computes in it (and on CPUs); older GPUs take fp16, which needs the scaler.",
                 f"{self.dtype} = {torch}.bfloat16",
                 f"if {torch}.cuda.is_available() and not {native}:",
                 f"{indent_unit(self.script)}{self.dtype} = {torch}.float16",
-                f'{self.scaler} = {torch}.amp.GradScaler("cuda", enabled={self.enabled} and {self.dtype} == {torch}.float16)',
+                f'{self.scaler} = {torch}.amp.GradScaler("cuda", '
+                f"enabled={self.enabled} and {self.dtype} == {torch}.float16)",
             ]
         if mode == "fp16":
             device = f'"{self.plan.device.literal}"'
@@ -204,8 +226,6 @@ class Rewrite:
 
     def finish(self) -> Patch:
         for region, lines in self.wraps.items():
-            extra = [line for line in lines[2:]]
-            del extra
             self.edits.append(Wrap(lines[0], lines[1], self.autocast(region.first)))
         return Patch("patched", sorted(self.sites, key=lambda s: s.line), self.edits, self._warnings())
 
@@ -217,9 +237,11 @@ class Rewrite:
         if self.plan.fp16_because:
             line, code, note = self.plan.fp16_because
             found.append(f"line {line}: fp16 ({code}): {note}")
-        for step in self.training.steps:
-            if step.kind == "unknown" and self.plan.scaled:
-                found.append(f"line {step.call.lineno}: {step.path} is taken for a torch optimizer; it comes from elsewhere")
+        found += [
+            f"line {step.call.lineno}: {step.path} is taken for a torch optimizer; it comes from elsewhere"
+            for step in self.training.steps
+            if step.kind == "unknown" and self.plan.scaled
+        ]
         return found
 
 
@@ -240,5 +262,7 @@ def rewrite(context: Context, plan: Plan, remedy: str) -> Patch:
         lifted = {n for b in context.training.backwards for n in ast.walk(b.loss)}
         work.edits += islands(context, [c for c in plan.verdict.islands if c not in lifted], plan.device)
         for call in plan.verdict.islands:
-            work.site(call.lineno, "fp32_island", "binary cross entropy needs fp32 inputs outside of autocast")
+            work.site(
+                call.lineno, "fp32_island", "binary cross entropy needs fp32 inputs outside of autocast"
+            )
     return work.finish()

@@ -22,7 +22,9 @@ def propose(context: Context) -> Patch:
     script = context.script
     for node in script.nodes:
         if isinstance(node, ast.Constant) and node.value in _NAMES:
-            return Patch("already", [Site(node.lineno, REMEDY, "keep", "already", f"the script sets {node.value}")])
+            return Patch(
+                "already", [Site(node.lineno, REMEDY, "keep", "already", f"the script sets {node.value}")]
+            )
     imports = [s for s in script.tree.body if isinstance(s, ast.Import | ast.ImportFrom | ast.Try | ast.If)]
     imports = [s for s in imports if not (isinstance(s, ast.ImportFrom) and s.module == "__future__")]
     uses_torch = script.torch_name() or any(

@@ -21,10 +21,16 @@ def propose(context: Context) -> Patch:
     script = context.script
     for call in script.calls:
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-        if script.called(call) == "torch.compile" or (method == "compile" and not script.qualified(call.func)):
-            return Patch("already", [Site(call.lineno, REMEDY, "keep", "already", "the script compiles already")])
+        if script.called(call) == "torch.compile" or (
+            method == "compile" and not script.qualified(call.func)
+        ):
+            return Patch(
+                "already", [Site(call.lineno, REMEDY, "keep", "already", "the script compiles already")]
+            )
     if not context.training.backwards:
-        return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", "no training loop in this file")])
+        return Patch(
+            "nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", "no training loop in this file")]
+        )
     models = trained_models(context)
     if not models:
         line = context.training.backwards[0].call.lineno
@@ -35,6 +41,8 @@ def propose(context: Context) -> Patch:
     for model in models:
         line = (model.made.end_lineno or model.made.lineno) + 1
         edits.append(Line(line, script.indentation(model.made.lineno), f"{model.path}.compile()"))
-        sites.append(Site(model.made.lineno, REMEDY, "edit", "compiled", f"{model.path} is compiled at its first call"))
+        sites.append(
+            Site(model.made.lineno, REMEDY, "edit", "compiled", f"{model.path} is compiled at its first call")
+        )
     warnings = ["the first steps take longer; inputs of changing shapes are compiled again"]
     return Patch("patched", sites, edits, warnings)

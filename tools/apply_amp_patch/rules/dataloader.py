@@ -1,7 +1,7 @@
 """Batches loaded ahead by workers, into pinned memory.
 
     DataLoader(train_set, batch_size=64, shuffle=True)
-    ->  DataLoader(train_set, batch_size=64, shuffle=True, num_workers=loader_workers, pin_memory=..., persistent_workers=...)
+    ->  DataLoader(train_set, batch_size=64, shuffle=True, num_workers=loader_workers, persistent_workers=..., ...)
 
 Workers need a script that can be imported: its training stands in functions or under `if __name__ == "__main__"`.
 https://docs.pytorch.org/docs/stable/data.html#multi-process-data-loading
@@ -16,7 +16,11 @@ from ..patch import Patch, Site
 from ..prelude import free_name, header
 
 REMEDY = "dataloader"
-_LOADERS = {"torch.utils.data.DataLoader", "torch.utils.data.dataloader.DataLoader", "torch_geometric.loader.DataLoader"}
+_LOADERS = {
+    "torch.utils.data.DataLoader",
+    "torch.utils.data.dataloader.DataLoader",
+    "torch_geometric.loader.DataLoader",
+}
 _MEMORY = {"torch.utils.data.TensorDataset", "torch.utils.data.dataset.TensorDataset"}
 _MOST_WORKERS = 4  # beyond, the bottleneck is usually elsewhere; measure before going higher
 
@@ -26,7 +30,9 @@ def propose(context: Context) -> Patch:
     script = context.script
     loaders = [c for c in script.calls if script.called(c) in _LOADERS]
     if not loaders:
-        return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_loader", "no DataLoader is built in this file")])
+        return Patch(
+            "nothing_to_do", [Site(1, REMEDY, "keep", "no_loader", "no DataLoader is built in this file")]
+        )
     edits: list[Edit] = []
     sites: list[Site] = []
     workers = free_name(script, "loader_workers")
@@ -51,7 +57,13 @@ def _loader(context: Context, call: ast.Call, workers: str) -> tuple[list[Edit],
     given = {k.arg: k.value for k in call.keywords}
     line = call.lineno
     if None in given or len(call.args) > 4:
-        return [], Site(line, REMEDY, "decline", "framework_flag", "its options come from a dictionary or by position"), False
+        return (
+            [],
+            Site(
+                line, REMEDY, "decline", "framework_flag", "its options come from a dictionary or by position"
+            ),
+            False,
+        )
     dataset = call.args[0] if call.args else given.get("dataset")
     memory = dataset is not None and bool(context.roles.constructor(dataset) & _MEMORY)
     if memory:
@@ -59,7 +71,9 @@ def _loader(context: Context, call: ast.Call, workers: str) -> tuple[list[Edit],
         return [], Site(line, REMEDY, "decline", "data_in_memory", note), False
     device = _cuda_data(context)
     if device is not None:
-        note = f"the dataset puts tensors on the GPU in line {device}, which neither workers nor pinning can do"
+        note = (
+            f"the dataset puts tensors on the GPU in line {device}, which neither workers nor pinning can do"
+        )
         return [], Site(line, REMEDY, "decline", "data_on_gpu", note), False
     torch = script.torch_name() or "torch"
     texts: list[str] = []
@@ -110,7 +124,8 @@ def _cuda_data(context: Context) -> int | None:
     for holder in context.script.classes:
         if any(n.startswith("torch.utils.data.") for n in context.roles.base_names(holder)):
             for node in ast.walk(holder):
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                    if node.func.attr == "cuda" or (node.func.attr == "to" and "device" in ast.unparse(node)):
-                        return node.lineno
+                if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                    continue
+                if node.func.attr == "cuda" or (node.func.attr == "to" and "device" in ast.unparse(node)):
+                    return node.lineno
     return None

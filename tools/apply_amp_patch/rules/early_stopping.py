@@ -30,10 +30,19 @@ def propose(context: Context) -> Patch:
     for name in sorted(script.spelled):
         plain = name.lower().replace("_", "")
         if plain.startswith(("earlystop", "patience", "earlystale")):
-            line = next((n.lineno for n in script.nodes if getattr(n, "id", getattr(n, "attr", "")) == name), 1)
+            line = next(
+                (
+                    int(getattr(n, "lineno", 1))
+                    for n in script.nodes
+                    if getattr(n, "id", getattr(n, "attr", "")) == name
+                ),
+                1,
+            )
             return Patch("already", [Site(line, REMEDY, "keep", "already", f"the script has {name}")])
     if not context.training.backwards or not context.training.steps:
-        return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", "no training loop in this file")])
+        return Patch(
+            "nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", "no training loop in this file")]
+        )
     try:
         return _stop(context, find_epochs(context))
     except Declined as reason:
@@ -63,18 +72,31 @@ def _stop(context: Context, epochs: Epochs) -> Patch:
         f"{unit}break",
     ]
     edits = [
-        Line(epochs.loop.lineno, script.indentation(epochs.loop.lineno), f'{best}, {stale} = float("inf"), 0'),
+        Line(
+            epochs.loop.lineno, script.indentation(epochs.loop.lineno), f'{best}, {stale} = float("inf"), 0'
+        ),
         Line((last.end_lineno or last.lineno) + 1, inner, "\n".join(lines)),
     ]
-    site = Site(last.lineno, REMEDY, "edit", "early_stop", f"ends {_PATIENCE} epochs after the best {watched}")
-    return Patch("patched", [site], list(edits), ["keep the weights of the best epoch: the last ones are older by then"])
+    site = Site(
+        last.lineno, REMEDY, "edit", "early_stop", f"ends {_PATIENCE} epochs after the best {watched}"
+    )
+    return Patch(
+        "patched",
+        [site],
+        list(edits),
+        ["keep the weights of the best epoch: the last ones are older by then"],
+    )
 
 
 def _own(statement: ast.stmt) -> list[ast.AST]:
     """The nodes of a statement without those of loops inside it."""
     if isinstance(statement, ast.For | ast.While | ast.FunctionDef):
         return []
-    return [n for child in ast.iter_child_nodes(statement) for n in [child, *(_own(child) if isinstance(child, ast.stmt) else [])]]
+    return [
+        n
+        for child in ast.iter_child_nodes(statement)
+        for n in [child, *(_own(child) if isinstance(child, ast.stmt) else [])]
+    ]
 
 
 def _validation_loss(context: Context, epochs: Epochs) -> str | None:
@@ -84,7 +106,11 @@ def _validation_loss(context: Context, epochs: Epochs) -> str | None:
     for statement in epochs.loop.body:
         if training.is_barrier(statement):
             continue
-        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call) and len(statement.targets) == 1:
+        if (
+            isinstance(statement, ast.Assign)
+            and isinstance(statement.value, ast.Call)
+            and len(statement.targets) == 1
+        ):
             for function in context.roles.callees(statement.value):
                 place = _returned_loss(context, function)
                 target = statement.targets[0]
@@ -126,9 +152,12 @@ def _summed_loss(context: Context, body: list[ast.stmt]) -> str | None:
     """The name to which a loss is added in a loop of these statements."""
     for statement in body:
         for node in ast.walk(statement):
-            if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add) and context.script.loop(node) is not None:
-                if _is_loss(context, node.value):
-                    return path(node.target)
+            if (
+                isinstance(node, ast.AugAssign)
+                and isinstance(node.op, ast.Add)
+                and context.script.loop(node) is not None
+            ) and _is_loss(context, node.value):
+                return path(node.target)
     return None
 
 
@@ -145,6 +174,8 @@ def _is_loss(context: Context, node: ast.expr, depth: int = 0) -> bool:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         return _is_loss(context, node.left, depth) or _is_loss(context, node.right, depth)
     if isinstance(node, ast.Name) and depth < 3:
-        values = [b.value for b in context.script.bindings(node.id, node) if b.value is not None and b.index is None]
+        values = [
+            b.value for b in context.script.bindings(node.id, node) if b.value is not None and b.index is None
+        ]
         return bool(values) and all(_is_loss(context, v, depth + 1) for v in values)
     return False

@@ -26,16 +26,24 @@ def propose(context: Context) -> Patch:
     built = [(c, n) for c in script.calls if (n := script.called(c)) and n.startswith("torch.optim.")]
     built = [(c, n) for c, n in built if "lr_scheduler" not in n and "swa_utils" not in n]
     if not built:
-        return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_optimizer", "no torch optimizer is built here")])
+        return Patch(
+            "nothing_to_do", [Site(1, REMEDY, "keep", "no_optimizer", "no torch optimizer is built here")]
+        )
     torch = script.torch_name() or "torch"
     for call, name in built:
         given = {k.arg for k in call.keywords}
         if name not in _FUSED:
-            sites.append(Site(call.lineno, REMEDY, "decline", "no_fused_variant", f"{name} has no fused implementation"))
+            sites.append(
+                Site(
+                    call.lineno, REMEDY, "decline", "no_fused_variant", f"{name} has no fused implementation"
+                )
+            )
         elif given & {"fused", "foreach", "differentiable"}:
             sites.append(Site(call.lineno, REMEDY, "keep", "already", "the implementation is chosen already"))
         elif None in given:
-            sites.append(Site(call.lineno, REMEDY, "decline", "framework_flag", "its options come from a dictionary"))
+            sites.append(
+                Site(call.lineno, REMEDY, "decline", "framework_flag", "its options come from a dictionary")
+            )
         elif (sparse := _sparse(context)) is not None:
             return Declined(sparse, "sparse", "fused optimizers take no sparse gradients").as_patch(REMEDY)
         else:
@@ -51,6 +59,8 @@ def _sparse(context: Context) -> int | None:
     """The line of an embedding with sparse gradients."""
     for call in context.script.calls:
         for keyword in call.keywords:
-            if keyword.arg == "sparse" and not (isinstance(keyword.value, ast.Constant) and not keyword.value.value):
+            if keyword.arg == "sparse" and not (
+                isinstance(keyword.value, ast.Constant) and not keyword.value.value
+            ):
                 return call.lineno
     return None

@@ -49,7 +49,10 @@ def propose(context: Context) -> Patch:
         if present is not None:
             return present
         if not context.training.backwards or not context.training.steps:
-            return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", "no optimizer steps in this file")])
+            return Patch(
+                "nothing_to_do",
+                [Site(1, REMEDY, "keep", "no_training_loop", "no optimizer steps in this file")],
+            )
         found = _find(context)
         return _grow(context, found, steps) if context.wishes.grow_batch else _split(context, found, steps)
     except Declined as reason:
@@ -59,12 +62,21 @@ def propose(context: Context) -> Patch:
 def _present(context: Context, steps: int) -> Patch | None:
     """Our own helper: only the number changes."""
     for call in context.script.calls:
-        if isinstance(call.func, ast.Name) and call.func.id in ("micro_batches", "micro_groups") and call.args:
+        if (
+            isinstance(call.func, ast.Name)
+            and call.func.id in ("micro_batches", "micro_groups")
+            and call.args
+        ):
             number = call.args[0]
             if isinstance(number, ast.Constant) and number.value == steps:
-                return Patch("already", [Site(call.lineno, REMEDY, "keep", "already", f"{steps} micro-batches per step")])
+                return Patch(
+                    "already",
+                    [Site(call.lineno, REMEDY, "keep", "already", f"{steps} micro-batches per step")],
+                )
             span = Span(context.script.start(number), context.script.end(number), str(steps))
-            return Patch("patched", [Site(call.lineno, REMEDY, "edit", "accumulation_number", f"{steps} now")], [span])
+            return Patch(
+                "patched", [Site(call.lineno, REMEDY, "edit", "accumulation_number", f"{steps} now")], [span]
+            )
     return None
 
 
@@ -74,39 +86,57 @@ def _find(context: Context) -> _Loop:
     if len(training.backwards) > 1 or len({s.path for s in training.steps}) > 1:
         raise Declined(first.call.lineno, "several_losses", "several losses or optimizers share the batches")
     if any((s.call.args or s.call.keywords) and not s.scaled for s in training.steps):
-        raise Declined(training.steps[0].call.lineno, "closure", "a closure recomputes the loss inside the step")
+        raise Declined(
+            training.steps[0].call.lineno, "closure", "a closure recomputes the loss inside the step"
+        )
     for call in script.calls:
-        if (script.called(call) or "").startswith(("accelerate.", "deepspeed.", "lightning.", "pytorch_lightning.")):
-            raise Declined(call.lineno, "framework_option", "the framework accumulates by an option of its own")
+        if (script.called(call) or "").startswith(
+            ("accelerate.", "deepspeed.", "lightning.", "pytorch_lightning.")
+        ):
+            raise Declined(
+                call.lineno, "framework_option", "the framework accumulates by an option of its own"
+            )
     loop = script.loop(first.call)
     if not isinstance(loop, ast.For):
-        raise Declined(first.call.lineno, "no_batch_loop", "the loss is not inside a for loop over batches of this file")
+        raise Declined(
+            first.call.lineno, "no_batch_loop", "the loss is not inside a for loop over batches of this file"
+        )
     if script.block(first.statement) is not loop.body:
-        raise Declined(first.call.lineno, "no_batch_loop", "backward stands under a condition or a second loop")
+        raise Declined(
+            first.call.lineno, "no_batch_loop", "backward stands under a condition or a second loop"
+        )
     region = next((r for r in reversed(training.regions) if r.first in loop.body), None)
     if region is None or not training.contributors[first]:
-        raise Declined(first.call.lineno, "forward_not_found", "the forward pass is not in the loop that steps")
+        raise Declined(
+            first.call.lineno, "forward_not_found", "the forward pass is not in the loop that steps"
+        )
     place = loop.body.index(region.first)
     body = loop.body[place : loop.body.index(first.statement) + 1]
     tail = loop.body.index(region.last) + 1
     between = [s for s in loop.body[tail : loop.body.index(first.statement)] if not _zeroes(s)]
     for statement in between:
         if any(isinstance(n, ast.Continue | ast.Break) for n in ast.walk(statement)):
-            raise Declined(statement.lineno, "state_across_batches", "a batch may be skipped before its backward")
+            raise Declined(
+                statement.lineno, "state_across_batches", "a batch may be skipped before its backward"
+            )
     batch = _batch_names(context, loop, body)
     return _Loop(first, loop, body, between, batch, reduction_of(context, first, body))
 
 
 def _zeroes(statement: ast.stmt) -> bool:
     call = statement.value if isinstance(statement, ast.Expr) else None
-    return isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "zero_grad"
+    return (
+        isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "zero_grad"
+    )
 
 
 def _batch_names(context: Context, loop: ast.For, body: list[ast.stmt]) -> list[str]:
     """What the forward pass reads of the current batch, in order of appearance."""
     flow = context.training.flow
-    from_batch = {p for p in flow.defs(loop.target)}
-    counter = loop.target.elts[0] if isinstance(loop.target, ast.Tuple) and _enumerates(context, loop) else None
+    from_batch = set(flow.defs(loop.target))
+    counter = (
+        loop.target.elts[0] if isinstance(loop.target, ast.Tuple) and _enumerates(context, loop) else None
+    )
     if counter is not None:
         from_batch.discard(path(counter) or "")
     for statement in loop.body[: loop.body.index(body[0])]:
@@ -126,7 +156,9 @@ def _batch_names(context: Context, loop: ast.For, body: list[ast.stmt]) -> list[
         done |= flow.defs(statement)
     names = [n for n in read_first if not any(n != o and n.startswith(f"{o}.") for o in read_first)]
     if not names or any("." in n for n in names):
-        raise Declined(body[0].lineno, "batch_not_found", "the tensors of a batch cannot be told from the rest")
+        raise Declined(
+            body[0].lineno, "batch_not_found", "the tensors of a batch cannot be told from the rest"
+        )
     return names
 
 
@@ -157,11 +189,19 @@ def _split(context: Context, found: _Loop, steps: int) -> Patch:
     closing = [f"{target} = {whole}", *after, *_moved(context, found, edits)]
     edits += [
         Line(first.lineno, indent, "\n".join([*opening, *before])),
-        Wrap(first.lineno, last.end_lineno or last.lineno, f"for {target} in micro_batches({steps}, {names}):"),
-        Line((last.end_lineno or last.lineno) + 1, indent, "\n".join([*(f"{unit}{line}" for line in inside), *closing])),
+        Wrap(
+            first.lineno, last.end_lineno or last.lineno, f"for {target} in micro_batches({steps}, {names}):"
+        ),
+        Line(
+            (last.end_lineno or last.lineno) + 1,
+            indent,
+            "\n".join([*(f"{unit}{line}" for line in inside), *closing]),
+        ),
         _helpers(context, found, SPLIT),
     ]
-    site = Site(first.lineno, REMEDY, "edit", "micro_batches", f"each batch in {steps} parts, same gradient per step")
+    site = Site(
+        first.lineno, REMEDY, "edit", "micro_batches", f"each batch in {steps} parts, same gradient per step"
+    )
     return Patch("patched", [site], edits, _warnings(context, found))
 
 
@@ -176,7 +216,9 @@ def _hoisted(context: Context, statements: list[ast.stmt], edits: list[Edit]) ->
             stop = script.line_starts[line] if line < len(script.line_starts) else len(script.text)
             around = script.text[script.line_starts[statement.lineno - 1] : script.start(statement)]
             if (around + script.text[script.end(statement) : stop]).strip():
-                raise Declined(statement.lineno, "shared_line", "zero_grad shares its line with something else")
+                raise Declined(
+                    statement.lineno, "shared_line", "zero_grad shares its line with something else"
+                )
             edits.append(Drop(statement.lineno, line))
     return moved
 
@@ -189,8 +231,10 @@ def _moved(context: Context, found: _Loop, edits: list[Edit]) -> list[str]:
         base = script.indentation(statement.lineno)
         last = statement.end_lineno or statement.lineno
         text = script.text[script.line_starts[statement.lineno - 1] : script.end(statement)]
-        if not text[: len(base)] == base or text[len(base) :] == "" or "\"\"\"" in text:
-            raise Declined(statement.lineno, "shared_line", "the statement cannot be moved behind the micro-batches")
+        if not text[: len(base)] == base or text[len(base) :] == "" or '"""' in text:
+            raise Declined(
+                statement.lineno, "shared_line", "the statement cannot be moved behind the micro-batches"
+            )
         lines += [line.removeprefix(base).rstrip("\r\n") for line in text.splitlines()]
         edits.append(Drop(statement.lineno, last))
     return lines
@@ -216,14 +260,21 @@ def _share(context: Context, found: _Loop, edits: list[Edit], opening: list[str]
     start, end = script.start(inner), script.end(inner)
     scaled = inner is not loss
     bare = isinstance(inner, ast.Name | ast.Call | ast.Attribute | ast.Subscript)
-    left, right = ("", f" * {share}") if scaled and bare else ("(", f" * {share})") if bare else ("((", f") * {share})")
+    left, right = (
+        ("", f" * {share}") if scaled and bare else ("(", f" * {share})") if bare else ("((", f") * {share})")
+    )
     edits += [Span(start, start, left), Span(end, end, right)] if left else [Span(end, end, right)]
     return share
 
 
 def _inside_scale(context: Context, loss: ast.expr) -> ast.expr:
     """The loss itself inside `scaler.scale(loss)`."""
-    if isinstance(loss, ast.Call) and isinstance(loss.func, ast.Attribute) and loss.func.attr == "scale" and loss.args:
+    if (
+        isinstance(loss, ast.Call)
+        and isinstance(loss.func, ast.Attribute)
+        and loss.func.attr == "scale"
+        and loss.args
+    ):
         return loss.args[0]
     return loss
 
@@ -234,13 +285,17 @@ def _carried(context: Context, found: _Loop, share: str | None) -> tuple[list[st
     loop = found.loop
     rest = [*found.between, *loop.body[loop.body.index(found.body[-1]) + 1 :]]
     later = {p for s in rest for p in uses(s)} | _after_loop(context, loop)
-    made = [d for s in found.body if s not in found.between for d in sorted(flow.defs(s)) if d not in found.batch]
+    made = [
+        d for s in found.body if s not in found.between for d in sorted(flow.defs(s)) if d not in found.batch
+    ]
     before, inside, after = [], [], []
     loss = path(_inside_scale(context, found.backward.loss))
     for name in dict.fromkeys(made):
         if name not in later or "." in name:
             if "." in name and name in later:
-                raise Declined(found.body[0].lineno, "output_read_later", f"{name} is read after the loop's step")
+                raise Declined(
+                    found.body[0].lineno, "output_read_later", f"{name} is read after the loop's step"
+                )
             continue
         kept = free_name(script, f"micro_{name}")
         if name == loss:
@@ -252,7 +307,9 @@ def _carried(context: Context, found: _Loop, share: str | None) -> tuple[list[st
             inside.append(f"{kept}.append({name}.detach())")
             after.append(f"{name} = {script.torch_name() or 'torch'}.cat({kept})")
         else:
-            raise Declined(found.body[0].lineno, "output_read_later", f"{name} is read after the micro-batches")
+            raise Declined(
+                found.body[0].lineno, "output_read_later", f"{name} is read after the micro-batches"
+            )
     return before, inside, after
 
 
@@ -262,7 +319,11 @@ def _after_loop(context: Context, loop: ast.For) -> set[str]:
     function = script.function(loop)
     nodes = ast.walk(function) if function is not None else script.nodes
     inside = set(ast.walk(loop))
-    return {n.id for n in nodes if isinstance(n, ast.Name) and n not in inside and n.lineno > (loop.end_lineno or 0)}
+    return {
+        n.id
+        for n in nodes
+        if isinstance(n, ast.Name) and n not in inside and n.lineno > (loop.end_lineno or 0)
+    }
 
 
 def _is_output(context: Context, found: _Loop, name: str) -> bool:
@@ -273,9 +334,16 @@ def _is_output(context: Context, found: _Loop, name: str) -> bool:
         for n in ast.walk(s)
         if isinstance(n, ast.Assign) and len(n.targets) == 1 and path(n.targets[0]) == name
     ]
-    counted = [n for s in found.body for n in ast.walk(s) if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store)]
-    return len(setters) == 1 == len(counted) and isinstance(setters[0].value, ast.Call) and context.training.flow.calls_model(
-        setters[0].value
+    counted = [
+        n
+        for s in found.body
+        for n in ast.walk(s)
+        if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store)
+    ]
+    return (
+        len(setters) == 1 == len(counted)
+        and isinstance(setters[0].value, ast.Call)
+        and context.training.flow.calls_model(setters[0].value)
     )
 
 
@@ -296,9 +364,13 @@ def _warnings(context: Context, found: _Loop) -> list[str]:
     names = {context.script.called(c) or "" for c in context.script.calls}
     notes = []
     if any("BatchNorm" in n for n in names):
-        notes.append("BatchNorm takes its statistics from each micro-batch, so results differ from the whole batch")
+        notes.append(
+            "BatchNorm takes its statistics from each micro-batch, so results differ from the whole batch"
+        )
     if _distributed(context):
-        notes.append("DistributedDataParallel exchanges gradients per micro-batch: right, but slower than with no_sync()")
+        notes.append(
+            "DistributedDataParallel exchanges gradients per micro-batch: right, but slower than with no_sync()"
+        )
     return notes
 
 
@@ -310,21 +382,29 @@ def _grow(context: Context, found: _Loop, steps: int) -> Patch:
     """N of today's batches make one group."""
     script, loop = context.script, found.loop
     for call in script.calls:
-        if script.called(call) == "builtins.len" and call.args and ast.unparse(call.args[0]) == ast.unparse(_loader(context, loop)):
+        if (
+            script.called(call) == "builtins.len"
+            and call.args
+            and ast.unparse(call.args[0]) == ast.unparse(_loader(context, loop))
+        ):
             above = [a for a in script.ancestors(call) if isinstance(a, ast.Call)]
             if any("lr_scheduler" in (script.called(a) or "") for a in above):
                 raise Declined(call.lineno, "schedule_counts_batches", "the scheduler counts today's batches")
     raw = context.training.flow.defs(loop.target)
     reduction = found.reduction
-    if reduction.target is not None and not {n.id for n in ast.walk(ast.parse(reduction.target)) if isinstance(n, ast.Name)} <= (
-        raw | {"torch"}
-    ):
-        raise Declined(loop.lineno, "batch_not_found", "the size of a group is known only while it is worked off")
+    if reduction.target is not None and not {
+        n.id for n in ast.walk(ast.parse(reduction.target)) if isinstance(n, ast.Name)
+    } <= (raw | {"torch"}):
+        raise Declined(
+            loop.lineno, "batch_not_found", "the size of a group is known only while it is worked off"
+        )
     before_step = loop.body[: loop.body.index(found.backward.statement) + 1]
     after = loop.body[len(before_step) :]
     if any(isinstance(n, ast.Continue | ast.Break) for s in before_step for n in ast.walk(s)):
         raise Declined(loop.lineno, "state_across_batches", "the loop skips batches by continue or break")
-    later = {p for s in after for p in uses(s)} & ({d for s in before_step for d in context.training.flow.defs(s)} - {"loss"})
+    later = {p for s in after for p in uses(s)} & (
+        {d for s in before_step for d in context.training.flow.defs(s)} - {"loss"}
+    )
     loss = path(_inside_scale(context, found.backward.loss))
     made = {d for s in found.body for d in context.training.flow.defs(s)}
     if later - {loss} & made:
@@ -339,7 +419,9 @@ def _grow(context: Context, found: _Loop, steps: int) -> Patch:
     if share:
         extra = f", ignore_index={reduction.ignore_index}" if reduction.ignore_index else ""
         terms = free_name(script, "micro_terms")
-        opening.append(f"{terms} = max(1, sum(loss_terms({reduction.target}{extra}) for {target} in {group}))")
+        opening.append(
+            f"{terms} = max(1, sum(loss_terms({reduction.target}{extra}) for {target} in {group}))"
+        )
     inside: list[str] = []
     closing: list[str] = []
     if loss and loss in {p for s in after for p in uses(s)} | _after_loop(context, loop):
@@ -365,4 +447,3 @@ def _grow(context: Context, found: _Loop, steps: int) -> Patch:
 
 def _loader(context: Context, loop: ast.For) -> ast.expr:
     return loop.iter.args[0] if _enumerates(context, loop) else loop.iter  # type: ignore[attr-defined]
-

@@ -22,8 +22,17 @@ from ..prelude import header
 
 REMEDY = "gradient_checkpointing"
 _NAME = "activation_checkpoint"
-_LISTS = {"torch.nn.ModuleList", "torch.nn.modules.container.ModuleList", "torch.nn.Sequential", "torch.nn.ModuleDict"}
-_FUNCTIONS = ("torch.utils.checkpoint.", "torch.distributed.algorithms._checkpoint.", "fairscale.nn.checkpoint")
+_LISTS = {
+    "torch.nn.ModuleList",
+    "torch.nn.modules.container.ModuleList",
+    "torch.nn.Sequential",
+    "torch.nn.ModuleDict",
+}
+_FUNCTIONS = (
+    "torch.utils.checkpoint.",
+    "torch.distributed.algorithms._checkpoint.",
+    "fairscale.nn.checkpoint",
+)
 _SWITCH = '.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})'
 
 
@@ -41,17 +50,28 @@ def _present(context: Context) -> Patch | None:
         name = script.called(call) or ""
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         if name.startswith(_FUNCTIONS) or method == "gradient_checkpointing_enable":
-            if name.startswith("torch.utils.checkpoint.") and not any(k.arg == "use_reentrant" for k in call.keywords):
+            if name.startswith("torch.utils.checkpoint.") and not any(
+                k.arg == "use_reentrant" for k in call.keywords
+            ):
                 edit = further_argument(script, call, "use_reentrant=False")
-                site = Site(call.lineno, REMEDY, "edit", "use_reentrant", "the reentrant variant is deprecated")
-                others = [c for c in script.calls if (script.called(c) or "").startswith("torch.utils.checkpoint.") and c is not call]
+                site = Site(
+                    call.lineno, REMEDY, "edit", "use_reentrant", "the reentrant variant is deprecated"
+                )
+                others = [
+                    c
+                    for c in script.calls
+                    if (script.called(c) or "").startswith("torch.utils.checkpoint.") and c is not call
+                ]
                 more = [
                     further_argument(script, c, "use_reentrant=False")
                     for c in others
                     if not any(k.arg == "use_reentrant" for k in c.keywords)
                 ]
                 return Patch("patched", [site], [edit, *more])
-            return Patch("already", [Site(call.lineno, REMEDY, "keep", "already", "activations are checkpointed already")])
+            return Patch(
+                "already",
+                [Site(call.lineno, REMEDY, "keep", "already", "activations are checkpointed already")],
+            )
     return None
 
 
@@ -87,7 +107,9 @@ def _hugging_face(context: Context) -> Patch | None:
         model = name.startswith("transformers.") and name.endswith((".from_pretrained", ".from_config"))
         if not (model and holder and any(part in name for part in ("Model", "For"))):
             continue
-        edits.append(Line((node.end_lineno or node.lineno) + 1, script.indentation(node.lineno), f"{holder}{_SWITCH}"))
+        edits.append(
+            Line((node.end_lineno or node.lineno) + 1, script.indentation(node.lineno), f"{holder}{_SWITCH}")
+        )
         sites.append(Site(node.lineno, REMEDY, "edit", "framework_option", "the model's own switch"))
     return Patch("framework_option", sites, edits) if edits else None
 
@@ -106,15 +128,19 @@ def _blocks(context: Context) -> Patch:
                 continue
             _check(context, loop, call)
             edits += _checkpointed(context, call)
-            sites.append(Site(call.lineno, REMEDY, "edit", "checkpointed", f"the blocks of {ast.unparse(loop.iter)}"))
+            sites.append(
+                Site(call.lineno, REMEDY, "edit", "checkpointed", f"the blocks of {ast.unparse(loop.iter)}")
+            )
     if edits:
         line = f"from torch.utils.checkpoint import checkpoint as {_NAME}"
         lines = [line] if script.torch_name() else ["import torch", line]
         return Patch("patched", sites, [*edits, header(script, lines)])
     if not context.training.backwards and not any(roles.is_module_class(c) for c in script.classes):
-        return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", "no model and no training here")])
-    holder = next((c for c in script.classes if roles.is_module_class(c)), None)
-    line_number = holder.lineno if holder else context.training.backwards[0].call.lineno
+        return Patch(
+            "nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", "no model and no training here")]
+        )
+    first = next((c for c in script.classes if roles.is_module_class(c)), None)
+    line_number = first.lineno if first else context.training.backwards[0].call.lineno
     note = "no loop over repeated blocks (a ModuleList called block by block) is in this file"
     raise Declined(line_number, "blocks_not_found", note)
 
@@ -132,8 +158,13 @@ def _block_call(context: Context, loop: ast.For) -> ast.Call | None:
 def _loop_names(context: Context, loop: ast.For) -> set[str]:
     iterated: ast.expr = loop.iter
     target: ast.expr = loop.target
-    if context.script.called(iterated) == "builtins.enumerate" and isinstance(target, ast.Tuple) and iterated.args:  # type: ignore[attr-defined]
-        iterated, target = iterated.args[0], target.elts[1]  # type: ignore[attr-defined]
+    if (
+        isinstance(iterated, ast.Call)
+        and context.script.called(iterated) == "builtins.enumerate"
+        and isinstance(target, ast.Tuple)
+        and iterated.args
+    ):
+        iterated, target = iterated.args[0], target.elts[1]
     while isinstance(iterated, ast.Subscript):
         iterated = iterated.value
     names = {o.name for o in context.roles.origins(iterated) if o.kind == "call"}
@@ -156,7 +187,9 @@ def _check(context: Context, loop: ast.For, call: ast.Call) -> None:
             seen.add(node)
             name = script.called(node) or ""
             if "BatchNorm" in name:
-                raise Declined(node.lineno, "batch_norm_in_block", f"{name} would move its statistics twice per batch")
+                raise Declined(
+                    node.lineno, "batch_norm_in_block", f"{name} would move its statistics twice per batch"
+                )
             for origin in roles.origins(node.func):
                 if origin.kind == "class" and origin.node is not None and origin.node not in seen:
                     seen.add(origin.node)
@@ -168,7 +201,10 @@ def _check(context: Context, loop: ast.For, call: ast.Call) -> None:
 def _appended(context: Context, iterated: ast.expr) -> list[ast.AST]:
     text = ast.unparse(iterated)
     return [
-        c for name in ("append", "extend", "insert") for c in context.script.method_calls(name) if ast.unparse(c.func.value) == text  # type: ignore[attr-defined]
+        c
+        for name in ("append", "extend", "insert")
+        for c in context.script.method_calls(name)
+        if ast.unparse(c.func.value) == text  # type: ignore[attr-defined]
     ]
 
 
@@ -180,7 +216,9 @@ def _checkpointed(context: Context, call: ast.Call) -> list[Edit]:
     torch = script.torch_name() or "torch"
     before = script.text[script.line_starts[statement.lineno - 1] : script.start(statement)]
     if before.strip():
-        raise Declined(statement.lineno, "shared_line", "the block's call shares its line with another statement")
+        raise Declined(
+            statement.lineno, "shared_line", "the block's call shares its line with another statement"
+        )
     indent, unit = script.indentation(statement.lineno), indent_unit(script)
     text = script.code(statement)
     head = text[: script.start(call) - script.start(statement)]

@@ -26,7 +26,9 @@ def propose(context: Context) -> Patch:
     script = context.script
     evals = [c for c in script.method_calls("eval") if not c.args and not script.qualified(c.func)]
     if not evals:
-        return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_evaluation", "no model is put into eval() here")])
+        return Patch(
+            "nothing_to_do", [Site(1, REMEDY, "keep", "no_evaluation", "no model is put into eval() here")]
+        )
     edits: list[Edit] = []
     sites: list[Site] = []
     torch = script.torch_name() or "torch"
@@ -36,22 +38,30 @@ def propose(context: Context) -> Patch:
         if function is not None and _only_evaluates(context, function) and function not in done:
             done.add(function)
             if _is_off(context, function):
-                sites.append(Site(call.lineno, REMEDY, "keep", "already", f"{function.name} runs without gradients"))
+                sites.append(
+                    Site(call.lineno, REMEDY, "keep", "already", f"{function.name} runs without gradients")
+                )
             else:
                 first = min([function.lineno, *(d.lineno for d in function.decorator_list)])
                 edits.append(Line(first, script.indentation(first), f"@{torch}.no_grad()"))
-                sites.append(Site(function.lineno, REMEDY, "edit", "no_grad", f"{function.name} keeps no activations"))
+                sites.append(
+                    Site(function.lineno, REMEDY, "edit", "no_grad", f"{function.name} keeps no activations")
+                )
         elif function not in done:
             for loop in _loops_after(context, call):
                 line = loop.end_lineno or loop.lineno
                 edits.append(Wrap(loop.lineno, line, f"with {torch}.no_grad():"))
-                sites.append(Site(loop.lineno, REMEDY, "edit", "no_grad", "the evaluation loop keeps no activations"))
+                sites.append(
+                    Site(loop.lineno, REMEDY, "edit", "no_grad", "the evaluation loop keeps no activations")
+                )
     if edits and not script.torch_name():
         edits.append(header(script, ["import torch"]))
     if edits:
         return Patch("patched", sites, edits)
     if sites or any(_is_off(context, c) or _off_inside(context, script.function(c)) for c in evals):
-        kept = sites or [Site(evals[0].lineno, REMEDY, "keep", "already", "the evaluation runs without gradients")]
+        kept = sites or [
+            Site(evals[0].lineno, REMEDY, "keep", "already", "the evaluation runs without gradients")
+        ]
         return Patch("already", kept)
     note = "what follows eval() may be differentiated, or runs elsewhere"
     return Patch("declined", [Site(evals[0].lineno, REMEDY, "decline", "evaluation_not_separate", note)])
@@ -65,8 +75,13 @@ def _only_evaluates(context: Context, function: Function) -> bool:
     inside = list(ast.walk(function))
     if any((script.called(n) or "").startswith(_SECOND_ORDER) for n in inside if isinstance(n, ast.Call)):
         return False
-    if any(isinstance(n, ast.Attribute) and n.attr in ("backward", "train", "requires_grad_", "step") and _called(script, n)
-           and not _back_to_training(n, function) for n in inside):
+    if any(
+        isinstance(n, ast.Attribute)
+        and n.attr in ("backward", "train", "requires_grad_", "step")
+        and _called(script, n)
+        and not _back_to_training(n, function)
+        for n in inside
+    ):
         return False
     feeding = {s for found in training.contributors.values() for s in found}
     return not any(script.statement(c) in feeding for c in context.roles.call_sites(function))
@@ -110,10 +125,14 @@ def _loops_after(context: Context, call: ast.Call) -> list[ast.stmt]:
     found: list[ast.stmt] = []
     for statement in block[block.index(script.statement(call)) + 1 :]:
         calls = [n for n in ast.walk(statement) if isinstance(n, ast.Call)]
-        if training.is_barrier(statement) or any(isinstance(c.func, ast.Attribute) and c.func.attr == "train" for c in calls):
+        if training.is_barrier(statement) or any(
+            isinstance(c.func, ast.Attribute) and c.func.attr == "train" for c in calls
+        ):
             break
         runs = any(is_model(context, c.func) for c in calls)
-        off = any(script.called(c) in _OFF or (script.called(c) or "").startswith(_SECOND_ORDER) for c in calls)
+        off = any(
+            script.called(c) in _OFF or (script.called(c) or "").startswith(_SECOND_ORDER) for c in calls
+        )
         if isinstance(statement, ast.For | ast.While) and runs and not off and statement not in feeding:
             found.append(statement)
     return found

@@ -30,13 +30,24 @@ def propose(context: Context) -> Patch:
     for call in script.calls:
         name = script.called(call) or ""
         if name.startswith(("torch.optim.lr_scheduler.", "transformers.get_", "timm.scheduler.")):
-            return Patch("already", [Site(call.lineno, REMEDY, "keep", "already", f"{name} schedules the learning rate")])
+            return Patch(
+                "already",
+                [Site(call.lineno, REMEDY, "keep", "already", f"{name} schedules the learning rate")],
+            )
     for node in script.nodes:
-        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and isinstance(node.slice, ast.Constant):
-            if node.slice.value == "lr":
-                return Patch("already", [Site(node.lineno, REMEDY, "keep", "already", "the learning rate is set by hand")])
+        if (
+            isinstance(node, ast.Subscript)
+            and isinstance(node.ctx, ast.Store)
+            and isinstance(node.slice, ast.Constant)
+        ) and node.slice.value == "lr":
+            return Patch(
+                "already",
+                [Site(node.lineno, REMEDY, "keep", "already", "the learning rate is set by hand")],
+            )
     if not context.training.backwards or not context.training.steps:
-        return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", "no training loop in this file")])
+        return Patch(
+            "nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", "no training loop in this file")]
+        )
     try:
         return _schedule(context, find_epochs(context))
     except Declined as reason:
@@ -65,10 +76,14 @@ def _schedule(context: Context, epochs: Epochs) -> Patch:
     edits.append(Line(line, script.indentation(place.lineno), f"{name}.step()"))
     unit = "step" if after is not None else "epoch"
     sites = [
-        Site(epochs.loop.lineno, REMEDY, "edit", "schedule", f"warm-up and cosine decay, one point per {unit}"),
+        Site(
+            epochs.loop.lineno, REMEDY, "edit", "schedule", f"warm-up and cosine decay, one point per {unit}"
+        ),
         Site(place.lineno, REMEDY, "edit", "schedule_step", f"once per {unit}, after the optimizer"),
     ]
-    return Patch("patched", sites, edits, ["the schedule changes results: measure the quality before and after"])
+    return Patch(
+        "patched", sites, edits, ["the schedule changes results: measure the quality before and after"]
+    )
 
 
 def _per_batch(context: Context, epochs: Epochs) -> tuple[str, ast.stmt] | None:
@@ -79,14 +94,21 @@ def _per_batch(context: Context, epochs: Epochs) -> tuple[str, ast.stmt] | None:
     if any(isinstance(n, ast.Continue | ast.Break) and script.loop(n) is batches for n in ast.walk(batches)):
         return None
     loader: ast.expr = batches.iter
-    while isinstance(loader, ast.Call) and loader.args and (
-        script.called(loader) in ("builtins.enumerate", "builtins.iter") or (script.called(loader) or "").startswith("tqdm")
+    while (
+        isinstance(loader, ast.Call)
+        and loader.args
+        and (
+            script.called(loader) in ("builtins.enumerate", "builtins.iter")
+            or (script.called(loader) or "").startswith("tqdm")
+        )
     ):
         loader = loader.args[0]
     text = path(loader)
     if text is None or not context.roles.constructor(loader, "torch") & set(_LOADERS):
         return None
-    if text.split(".")[0] in {n.id for n in ast.walk(epochs.loop) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}:
+    if text.split(".")[0] in {
+        n.id for n in ast.walk(epochs.loop) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    }:
         return None
     after: ast.stmt = epochs.step.statement
     block = batches.body
@@ -116,4 +138,6 @@ def _visible_optimizer(context: Context, epochs: Epochs) -> str:
             value = context.roles.argument(call, function, node.id)
             if value is not None and path(value) and script.function(call) is home:
                 return path(value) or ""
-    raise Declined(epochs.step.call.lineno, "optimizer_unknown", "the optimizer has no name at the loop over epochs")
+    raise Declined(
+        epochs.step.call.lineno, "optimizer_unknown", "the optimizer has no name at the loop over epochs"
+    )

@@ -36,7 +36,10 @@ def propose(context: Context) -> Patch:
         if calls:
             note = "zero_grad() sets gradients to None by default since torch 2.0"
             return Patch("already", [Site(calls[0].lineno, REMEDY, "keep", "already", note)])
-        return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", "no gradients are set to zero here")])
+        return Patch(
+            "nothing_to_do",
+            [Site(1, REMEDY, "keep", "no_training_loop", "no gradients are set to zero here")],
+        )
     for node in script.nodes:
         if isinstance(node, ast.Attribute) and node.attr == "grad" and reads(context, node):
             note = "gradients are read elsewhere, where None would fail"
