@@ -42,7 +42,7 @@ class ApplyAmpPatchRequest(Request):
     write: bool = Field(False, description="Replace the file (backup kept).")
     expected_sha256: str | None = Field(None, description="source_sha256 of the dry run.")
     verify_command: list[str] | None = Field(
-        None, description="Runs the script; original and patched are compared."
+        None, description="Runs the script; original and patch are compared."
     )
     python: str | None = Field(None, description="For verify_command.")
 

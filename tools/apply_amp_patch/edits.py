@@ -129,19 +129,7 @@ def newline_of(text: str) -> str:
 
 def indent_unit(script: Script) -> str:
     """One level of indentation as the file writes it."""
-    import ast
-
-    found: dict[str, int] = {}
-    for node in script.nodes:
-        body = getattr(node, "body", None)
-        if not (
-            isinstance(node, ast.stmt) and isinstance(body, list) and body and hasattr(body[0], "lineno")
-        ):
-            continue
-        outer, inner = script.indentation(node.lineno), script.indentation(body[0].lineno)
-        if body[0].lineno > node.lineno and inner.startswith(outer) and len(inner) > len(outer):
-            found[inner[len(outer) :]] = found.get(inner[len(outer) :], 0) + 1
-    return max(found, key=lambda unit: found[unit]) if found else "    "
+    return script.indent_unit
 
 
 def _inside_strings(text: str) -> set[int]:

@@ -67,6 +67,9 @@ class Roles:
             elsewhere  # what a class or function of another project file makes: optimizer, scheduler, other
         )
         self._memo: dict[ast.AST, tuple[Origin, ...]] = {}
+        self._callees: dict[ast.Call, list[Function]] = {}
+        self._families: dict[ast.ClassDef, list[ast.ClassDef]] = {}
+        self._bases: dict[ast.ClassDef, list[ast.ClassDef]] = {}
         self._busy: set[ast.AST] = set()
         self._attributes: dict[str, list[tuple[ast.AST, ast.expr, int | None]]] = {}
         self._functions: dict[str, list[Function]] = {}
@@ -225,9 +228,19 @@ class Roles:
 
     def family(self, holder: ast.ClassDef) -> list[ast.ClassDef]:
         """The class, its bases and its subclasses in this file."""
-        return [holder, *self.bases(holder), *(c for c in self.script.classes if holder in self.bases(c))]
+        if holder not in self._families:
+            below = [c for c in self.script.classes if holder in self.bases(c)]
+            self._families[holder] = [holder, *self.bases(holder), *below]
+        return self._families[holder]
 
     def bases(self, holder: ast.ClassDef) -> list[ast.ClassDef]:
+        """The classes of this file that one derives from, directly or through each other."""
+        if holder not in self._bases:
+            self._bases[holder] = []
+            self._bases[holder] = self._find_bases(holder)
+        return self._bases[holder]
+
+    def _find_bases(self, holder: ast.ClassDef) -> list[ast.ClassDef]:
         found: list[ast.ClassDef] = []
         for base in holder.bases:
             if isinstance(base, ast.Name):
@@ -291,6 +304,13 @@ class Roles:
 
     def callees(self, call: ast.Call) -> list[Function]:
         """The functions of this file that a call runs."""
+        if self._busy:  # an answer found while another one is open may be partial
+            return self._find_callees(call)
+        if call not in self._callees:
+            self._callees[call] = self._find_callees(call)
+        return self._callees[call]
+
+    def _find_callees(self, call: ast.Call) -> list[Function]:
         func = call.func
         last = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
         if isinstance(func, ast.Name):

@@ -79,6 +79,19 @@ class Script:
         match = re.compile(r"[ \t\f]*").match(self.text, start)
         return match.group() if match else ""
 
+    @cached_property
+    def indent_unit(self) -> str:
+        """One level of indentation, as most blocks of the file have it."""
+        found: dict[str, int] = {}
+        for node in self.nodes:
+            body = getattr(node, "body", None)
+            if not (isinstance(node, ast.stmt) and isinstance(body, list) and body):
+                continue
+            outer, inner = self.indentation(node.lineno), self.indentation(body[0].lineno)
+            if body[0].lineno > node.lineno and inner.startswith(outer) and len(inner) > len(outer):
+                found[inner[len(outer) :]] = found.get(inner[len(outer) :], 0) + 1
+        return max(found, key=lambda unit: found[unit]) if found else "    "
+
     # structure ---------------------------------------------------------------------------------------------
 
     def _link(self) -> None:

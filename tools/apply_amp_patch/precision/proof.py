@@ -27,9 +27,16 @@ class Proof:
         self.context, self.script, self.roles = context, context.script, context.roles
         self.fault: Declined | None = None
         self._walking: list[Function] = []
+        self._found: dict[ast.AST, list[ast.AST]] = {}
+        self._kinds: dict[ast.AST, str | None] = {}
 
     def scaler_call(self, node: ast.AST) -> str | None:
         """`scale`, `step`, ... where the node calls a method of a GradScaler."""
+        if node not in self._kinds:
+            self._kinds[node] = self._find_scaler_call(node)
+        return self._kinds[node]
+
+    def _find_scaler_call(self, node: ast.AST) -> str | None:
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             return None
         names = {o.name for o in self.roles.origins(node.func.value) if o.kind == "call"}
@@ -91,8 +98,10 @@ class Proof:
         )
 
     def _events(self, node: ast.AST, states: set[_State]) -> set[_State]:
-        inner = [n for n in ast.walk(node) if isinstance(n, ast.Call) or reads(self.context, n)]
-        for event in sorted(inner, key=lambda n: (n.end_lineno, n.end_col_offset)):  # type: ignore[attr-defined]
+        if node not in self._found:
+            inner = [n for n in ast.walk(node) if isinstance(n, ast.Call) or reads(self.context, n)]
+            self._found[node] = sorted(inner, key=lambda n: (n.end_lineno, n.end_col_offset))  # type: ignore[attr-defined]
+        for event in self._found[node]:
             states = self._event(event, states)
         return states
 
