@@ -2,7 +2,7 @@
 
     python benchmarks/patch_score.py FOLDER [yes|no]     # FOLDER/owner+name/path holds the files; held back or not
 
-Each file is patched with every precision. Counted are outcomes, faults the judge finds, outputs that do not parse, second
+Each file is patched with every precision. Counted are outcomes, faults the judge finds, second
 applications that change something, and declined sites without line or code. Results go to benchmarks/results.
 """
 
@@ -46,7 +46,11 @@ def score(path: Path, precision: str) -> dict[str, object]:
 
 def main() -> None:
     folder, wanted = Path(sys.argv[1]), sys.argv[2:] or ["yes", "no"]
-    rows = [r for r in csv.DictReader((HERE / "patch_scripts.csv").open(encoding="utf-8")) if r["held_back"] in wanted]
+    rows = [
+        r
+        for r in csv.DictReader((HERE / "patch_scripts.csv").open(encoding="utf-8"))
+        if r["held_back"] in wanted
+    ]
     found: dict[str, dict[str, object]] = {}
     for row in rows:
         path = folder / row["repo"].replace("/", "+") / row["path"]
@@ -68,7 +72,9 @@ def main() -> None:
     results = HERE / "results"
     results.mkdir(exist_ok=True)
     name = f"patch_score_held_{'_'.join(wanted)}.json"
-    (results / name).write_text(json.dumps({"summary": summary, "files": found}, indent=1) + "\n", encoding="utf-8")
+    (results / name).write_text(
+        json.dumps({"summary": summary, "files": found}, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -14,31 +14,17 @@ smaller batch needs no special case. A mean over tokens is weighted by the token
 """
 
 import ast
-from dataclasses import dataclass
 
 from ..accumulation.helpers import GROUPS, SPLIT, TERMS
-from ..accumulation.losses import Reduction, reduction_of
+from ..accumulation.loop import BatchLoop, enumerates, find_loop, is_distributed, zeroes
 from ..context import Context
 from ..edits import Drop, Edit, Line, Span, Wrap, indent_unit
 from ..flow import path, uses
-from ..loops import Backward
 from ..patch import Declined, Patch, Site
 from ..prelude import free_name, header
 
 REMEDY = "gradient_accumulation"
 _DEFAULT_STEPS = 2
-
-
-@dataclass
-class _Loop:
-    """One loop to be split: statements `first` to the backward, over `batch` names."""
-
-    backward: Backward
-    loop: ast.For
-    body: list[ast.stmt]
-    between: list[ast.stmt]  # of the body: what stands between the loss and its backward, for logging say
-    batch: list[str]
-    reduction: Reduction
 
 
 def propose(context: Context) -> Patch:
@@ -53,7 +39,7 @@ def propose(context: Context) -> Patch:
                 "nothing_to_do",
                 [Site(1, REMEDY, "keep", "no_training_loop", "no optimizer steps in this file")],
             )
-        found = _find(context)
+        found = find_loop(context)
         return _grow(context, found, steps) if context.wishes.grow_batch else _split(context, found, steps)
     except Declined as reason:
         return reason.as_patch(REMEDY)
@@ -80,101 +66,7 @@ def _present(context: Context, steps: int) -> Patch | None:
     return None
 
 
-def _find(context: Context) -> _Loop:
-    script, training = context.script, context.training
-    first = training.backwards[0]
-    if len(training.backwards) > 1 or len({s.path for s in training.steps}) > 1:
-        raise Declined(first.call.lineno, "several_losses", "several losses or optimizers share the batches")
-    if any((s.call.args or s.call.keywords) and not s.scaled for s in training.steps):
-        raise Declined(
-            training.steps[0].call.lineno, "closure", "a closure recomputes the loss inside the step"
-        )
-    for call in script.calls:
-        if (script.called(call) or "").startswith(
-            ("accelerate.", "deepspeed.", "lightning.", "pytorch_lightning.")
-        ):
-            raise Declined(
-                call.lineno, "framework_option", "the framework accumulates by an option of its own"
-            )
-    loop = script.loop(first.call)
-    if not isinstance(loop, ast.For):
-        raise Declined(
-            first.call.lineno, "no_batch_loop", "the loss is not inside a for loop over batches of this file"
-        )
-    if script.block(first.statement) is not loop.body:
-        raise Declined(
-            first.call.lineno, "no_batch_loop", "backward stands under a condition or a second loop"
-        )
-    region = next((r for r in reversed(training.regions) if r.first in loop.body), None)
-    if region is None or not training.contributors[first]:
-        raise Declined(
-            first.call.lineno, "forward_not_found", "the forward pass is not in the loop that steps"
-        )
-    place = loop.body.index(region.first)
-    body = loop.body[place : loop.body.index(first.statement) + 1]
-    tail = loop.body.index(region.last) + 1
-    between = [s for s in loop.body[tail : loop.body.index(first.statement)] if not _zeroes(s)]
-    for statement in between:
-        if any(isinstance(n, ast.Continue | ast.Break) for n in ast.walk(statement)):
-            raise Declined(
-                statement.lineno, "state_across_batches", "a batch may be skipped before its backward"
-            )
-    batch = _batch_names(context, loop, body)
-    return _Loop(first, loop, body, between, batch, reduction_of(context, first, body))
-
-
-def _zeroes(statement: ast.stmt) -> bool:
-    call = statement.value if isinstance(statement, ast.Expr) else None
-    return (
-        isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "zero_grad"
-    )
-
-
-def _batch_names(context: Context, loop: ast.For, body: list[ast.stmt]) -> list[str]:
-    """What the forward pass reads of the current batch, in order of appearance."""
-    flow = context.training.flow
-    from_batch = set(flow.defs(loop.target))
-    counter = (
-        loop.target.elts[0] if isinstance(loop.target, ast.Tuple) and _enumerates(context, loop) else None
-    )
-    if counter is not None:
-        from_batch.discard(path(counter) or "")
-    for statement in loop.body[: loop.body.index(body[0])]:
-        if uses(statement) & from_batch or flow.defs(statement) & from_batch:
-            from_batch |= {d for d in flow.defs(statement) if uses(statement) & from_batch}
-    set_inside = {d for s in body for d in flow.defs(s)}
-    read_first: list[str] = []
-    done: set[str] = set()
-    for statement in body:
-        for name in sorted(uses(statement) - done):
-            if name in set_inside and name in from_batch | _set_later(context, loop):
-                raise Declined(
-                    statement.lineno, "state_across_batches", f"{name} is carried from one batch to the next"
-                )
-            if name in from_batch and name not in read_first:
-                read_first.append(name)
-        done |= flow.defs(statement)
-    names = [n for n in read_first if not any(n != o and n.startswith(f"{o}.") for o in read_first)]
-    if not names or any("." in n for n in names):
-        raise Declined(
-            body[0].lineno, "batch_not_found", "the tensors of a batch cannot be told from the rest"
-        )
-    return names
-
-
-def _set_later(context: Context, loop: ast.For) -> set[str]:
-    """Names that also get their value before the loop: a hidden state, say."""
-    script = context.script
-    names = {n.id for n in ast.walk(loop) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    inside = set(ast.walk(loop))
-    return {n for n in names if any(b.node not in inside for b in script.bindings(n, loop))}
-
-
-def _enumerates(context: Context, loop: ast.For) -> bool:
-    return context.script.called(loop.iter) == "builtins.enumerate"
-
-
-def _split(context: Context, found: _Loop, steps: int) -> Patch:
+def _split(context: Context, found: BatchLoop, steps: int) -> Patch:
     script = context.script
     first, last = found.body[0], found.body[-1]
     names = ", ".join(found.batch)
@@ -210,7 +102,7 @@ def _hoisted(context: Context, statements: list[ast.stmt], edits: list[Edit]) ->
     script = context.script
     moved = []
     for statement in statements:
-        if _zeroes(statement):
+        if zeroes(statement):
             moved.append(script.code(statement))
             line = statement.end_lineno or statement.lineno
             stop = script.line_starts[line] if line < len(script.line_starts) else len(script.text)
@@ -223,7 +115,7 @@ def _hoisted(context: Context, statements: list[ast.stmt], edits: list[Edit]) ->
     return moved
 
 
-def _moved(context: Context, found: _Loop, edits: list[Edit]) -> list[str]:
+def _moved(context: Context, found: BatchLoop, edits: list[Edit]) -> list[str]:
     """What stood between loss and backward is done once per batch still, behind the micro-batches."""
     script = context.script
     lines: list[str] = []
@@ -240,7 +132,7 @@ def _moved(context: Context, found: _Loop, edits: list[Edit]) -> list[str]:
     return lines
 
 
-def _share(context: Context, found: _Loop, edits: list[Edit], opening: list[str]) -> str | None:
+def _share(context: Context, found: BatchLoop, edits: list[Edit], opening: list[str]) -> str | None:
     """Weigh the loss by its part of the batch; None where the loss is a sum."""
     script, reduction = context.script, found.reduction
     if reduction.target is None:
@@ -251,7 +143,7 @@ def _share(context: Context, found: _Loop, edits: list[Edit], opening: list[str]
     last = found.backward.statement
     indent = script.indentation(last.lineno)
     text = f"{share} = loss_terms({reduction.target}{extra}) / {terms}"
-    if reduction.can_ignore and not _distributed(context):
+    if reduction.can_ignore and not is_distributed(context):
         unit = indent_unit(script)
         text += f"\nif not {share}:\n{unit}continue  # every target here is ignored, and the mean of nothing is nan"
     edits.append(Line(last.lineno, indent, text, inside=True))
@@ -279,7 +171,7 @@ def _inside_scale(context: Context, loss: ast.expr) -> ast.expr:
     return loss
 
 
-def _carried(context: Context, found: _Loop, share: str | None) -> tuple[list[str], list[str], list[str]]:
+def _carried(context: Context, found: BatchLoop, share: str | None) -> tuple[list[str], list[str], list[str]]:
     """Lines that put together what later code reads: the loss as a sum, outputs as one tensor."""
     script, flow = context.script, context.training.flow
     loop = found.loop
@@ -326,7 +218,7 @@ def _after_loop(context: Context, loop: ast.For) -> set[str]:
     }
 
 
-def _is_output(context: Context, found: _Loop, name: str) -> bool:
+def _is_output(context: Context, found: BatchLoop, name: str) -> bool:
     """Set once, to what one model call returns."""
     setters = [
         n
@@ -347,7 +239,7 @@ def _is_output(context: Context, found: _Loop, name: str) -> bool:
     )
 
 
-def _helpers(context: Context, found: _Loop, first: list[str]) -> Line:
+def _helpers(context: Context, found: BatchLoop, first: list[str]) -> Line:
     script = context.script
     lines = [] if script.torch_name() else ["import torch", ""]
     unit = indent_unit(script)
@@ -360,25 +252,21 @@ def _helpers(context: Context, found: _Loop, first: list[str]) -> Line:
     return header(script, lines)
 
 
-def _warnings(context: Context, found: _Loop) -> list[str]:
+def _warnings(context: Context, found: BatchLoop) -> list[str]:
     names = {context.script.called(c) or "" for c in context.script.calls}
     notes = []
     if any("BatchNorm" in n for n in names):
         notes.append(
             "BatchNorm takes its statistics from each micro-batch, so results differ from the whole batch"
         )
-    if _distributed(context):
+    if is_distributed(context):
         notes.append(
             "DistributedDataParallel exchanges gradients per micro-batch: right, but slower than with no_sync()"
         )
     return notes
 
 
-def _distributed(context: Context) -> bool:
-    return any("DistributedDataParallel" in (context.script.called(c) or "") for c in context.script.calls)
-
-
-def _grow(context: Context, found: _Loop, steps: int) -> Patch:
+def _grow(context: Context, found: BatchLoop, steps: int) -> Patch:
     """N of today's batches make one group."""
     script, loop = context.script, found.loop
     for call in script.calls:
@@ -410,7 +298,7 @@ def _grow(context: Context, found: _Loop, steps: int) -> Patch:
     if later - {loss} & made:
         raise Declined(loop.lineno, "output_read_later", f"{sorted(later)[0]} is read after the group")
     group = free_name(script, "micro_group")
-    target = script.code(loop.target.elts[1] if _enumerates(context, loop) else loop.target)  # type: ignore[attr-defined]
+    target = script.code(loop.target.elts[1] if enumerates(context, loop) else loop.target)  # type: ignore[attr-defined]
     loader = _loader(context, loop)
     edits: list[Edit] = []
     opening: list[str] = _hoisted(context, before_step, edits)
@@ -429,7 +317,7 @@ def _grow(context: Context, found: _Loop, steps: int) -> Patch:
         opening.append(f"{kept} = 0.0")
         inside.append(f"{kept} = {kept} + {loss}.detach()" + (f" * {share}" if share else ""))
         closing.append(f"{loss} = {kept}")
-    place = loop.target.elts[1] if _enumerates(context, loop) else loop.target  # type: ignore[attr-defined]
+    place = loop.target.elts[1] if enumerates(context, loop) else loop.target  # type: ignore[attr-defined]
     last = before_step[-1].end_lineno or before_step[-1].lineno
     edits += [
         Span(script.start(place), script.end(place), group),
@@ -446,4 +334,4 @@ def _grow(context: Context, found: _Loop, steps: int) -> Patch:
 
 
 def _loader(context: Context, loop: ast.For) -> ast.expr:
-    return loop.iter.args[0] if _enumerates(context, loop) else loop.iter  # type: ignore[attr-defined]
+    return loop.iter.args[0] if enumerates(context, loop) else loop.iter  # type: ignore[attr-defined]
