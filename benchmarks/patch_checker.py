@@ -268,7 +268,7 @@ class Judge:
             (k.value for k in call.keywords if k.arg == "dtype"), call.args[1] if len(call.args) > 1 else None
         )
         if dtype is None:
-            return "cuda" in ast.unparse(call)
+            return "cuda" in ast.unparse(call) or self.name(call.func).startswith("torch.cuda.amp")
         values = [dtype, *self.assigned.get(ast.unparse(dtype), [])]
         return any(self.name(n) in ("torch.float16", "torch.half") for v in values for n in ast.walk(v))
 
