@@ -21,7 +21,7 @@ def answer(request: ApplyAmpPatchRequest, call: Call) -> ApplyAmpPatchReport:
     path = call.workspace.file(request.path)
     raw = path.read_bytes()
     source = read_source(raw, path.name)
-    result = _patched(source, path, request)
+    result = _patched(source, path, request, call)
     content = source.encode(result.text)
     changed = content != raw
     verification = _verified(request, call, path, source.text, result) if changed else None
@@ -59,10 +59,11 @@ def _verified(
     return verify(request.verify_command, path, before, result.text, changed, python=python, folder=root)
 
 
-def _patched(source: Source, path: Path, request: ApplyAmpPatchRequest) -> Result:
+def _patched(source: Source, path: Path, request: ApplyAmpPatchRequest, call: Call) -> Result:
     wishes = Wishes(request.precision, request.accumulation_steps, request.grow_batch)
+    root = call.workspace.root if call.workspace.confined else None
     try:
-        return patch(source.text, list(dict.fromkeys(request.remedies)), wishes, path)
+        return patch(source.text, list(dict.fromkeys(request.remedies)), wishes, path, root)
     except SyntaxError as error:
         older = "print" in (error.msg or "") or "exec" in (error.msg or "") or "except" in (error.msg or "")
         kind = "Python 2" if older and "parenthes" in (error.msg or "") else "not valid Python"

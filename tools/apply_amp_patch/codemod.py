@@ -52,7 +52,9 @@ def load_rules() -> dict[str, Callable[[Context], Patch]]:
     return found
 
 
-def patch(text: str, remedies: list[str], wishes: Wishes, path: Path | None = None) -> Result:
+def patch(
+    text: str, remedies: list[str], wishes: Wishes, path: Path | None = None, root: Path | None = None
+) -> Result:
     """Apply the remedies, each on what the one before left. Raises SyntaxError for what is no Python.
 
     Lines of sites count in the text that was given.
@@ -60,7 +62,7 @@ def patch(text: str, remedies: list[str], wishes: Wishes, path: Path | None = No
     result = Result(text)
     known = load_rules()
     for remedy in sorted(remedies, key=lambda r: ORDER.index(r)):
-        context = Context(Script(result.text), wishes, path)
+        context = Context(Script(result.text), wishes, path, root)
         proposal = known[remedy](context)
         try:
             new = apply(context.script, proposal.edits)

@@ -24,6 +24,7 @@ class Context:
     script: Script
     wishes: Wishes = field(default_factory=Wishes)
     path: Path | None = None
+    root: Path | None = None  # files outside of it are not read
 
     @cached_property
     def roles(self) -> Roles:
@@ -32,7 +33,7 @@ class Context:
     @cached_property
     def project(self) -> dict[Path, Script]:
         """The project files that the script imports."""
-        return imported_scripts(self.script, self.path)
+        return imported_scripts(self.script, self.path, self.root)
 
     def _made_elsewhere(self, name: str) -> str | None:
         *module, last = name.split(".")

@@ -189,8 +189,10 @@ def _take(training: Training, statement: ast.stmt, needed: set[str], found: set[
         return needed
     if not training.flow.defs(statement) & needed:
         return needed
+    if _is_no_grad(training, statement):
+        return needed  # nothing is differentiated in there, so it keeps its precision
     inner_blocks = _blocks(statement)
-    if inner_blocks and (training.is_barrier(statement) or _is_no_grad(training, statement)):
+    if inner_blocks and training.is_barrier(statement):
         wanted = set(needed)
         for block in inner_blocks:
             for inner in reversed(block):

@@ -122,7 +122,7 @@ def _unscales(context: Context) -> Patch | None:
         line = unscale.before.lineno
         edits.append(Line(line, script.indentation(line), f"{scaler}.unscale_({unscale.optimizer})"))
         sites.append(Site(line, _REMEDY, "edit", "unscale", "gradients were read while they were scaled"))
-    proven = disprove(Context(Script(apply(script, edits)), context.wishes, context.path))
+    proven = disprove(Context(Script(apply(script, edits)), context.wishes, context.path, context.root))
     return Patch("patched", sites, edits) if proven is None else None
 
 

@@ -98,9 +98,10 @@ def _no_scaler(context: Context) -> list[Reason]:
     found: list[Reason] = []
     if not training.steps:
         line = training.backwards[0].call.lineno
-        found.append(
-            (line, "step_elsewhere", "the optimizer steps outside of this file, so nothing could unscale")
-        )
+        note = "the optimizer steps outside of this file, so nothing could unscale"
+        if all(c.args for c in context.script.method_calls("step")):
+            raise Declined(line, "step_elsewhere", note)
+        found.append((line, "step_elsewhere", note))
     for step in training.steps:
         line = step.call.lineno
         if step.call.args or step.call.keywords:

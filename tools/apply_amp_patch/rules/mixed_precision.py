@@ -51,7 +51,7 @@ def _proven(context: Context, plan: Plan) -> Patch:
         text = apply(context.script, patch.edits)
     except EditsCollide as collision:
         raise Declined(collision.line, "edits_collide", "two changes meet in one place") from collision
-    fault = disprove(Context(Script(text), context.wishes, context.path))
+    fault = disprove(Context(Script(text), context.wishes, context.path, context.root))
     if fault is None:
         return patch
     line = min(fault.line, context.training.backwards[0].call.lineno)
