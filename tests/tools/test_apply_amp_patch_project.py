@@ -61,7 +61,9 @@ def test_files_outside_the_workspace_are_not_read(tmp_path: Path):
 def test_a_mask_that_overflows_fp16_leaves_bf16(tmp_path: Path):
     (tmp_path / "layers.py").write_text(MODEL.format(expression="x.masked_fill(x > 0, -1e9)"))
     result = patch(TRAIN.format(module="layers"), ["mixed_precision"], Wishes(), tmp_path / "train.py")
-    assert result.outcome == "patched" and "GradScaler" not in result.text and "bf16 only" in result.warnings[0]
+    assert (
+        result.outcome == "patched" and "GradScaler" not in result.text and "bf16 only" in result.warnings[0]
+    )
     refused = patch(TRAIN.format(module="layers"), ["mixed_precision"], Wishes("fp16"), tmp_path / "train.py")
     assert [s.reason_code for s in refused.sites] == ["fp16_constant"]
 

@@ -63,6 +63,7 @@ _SCATTER = {
 _SCATTER_VALUE = {"scatter_", "scatter"}
 BCE = {"torch.nn.BCELoss", "torch.nn.functional.binary_cross_entropy", "torch.binary_cross_entropy"}
 _SECOND_ORDER = ("torch.autograd.grad", "torch.autograd.functional.", "torch.func.", "functorch.", "higher.")
+_SIMPLEX = ("distributions.Categorical", "distributions.OneHotCategorical", "distributions.Multinomial")
 _HOOKS = {
     "register_hook",
     "register_full_backward_hook",
@@ -160,6 +161,10 @@ def _unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
             raise Declined(
                 line, "own_low_precision", f"{name}{where}: the script chooses a low precision itself"
             )
+    if isinstance(node, ast.Call) and (script.called(node) or "").endswith(_SIMPLEX):
+        if node.args or any(k.arg == "probs" for k in node.keywords):
+            note = f"{script.called(node)}{where} checks that probabilities sum to 1 within 1e-6"
+            raise Declined(line, "probabilities", note)
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
         return
     method = node.func.attr
