@@ -161,10 +161,8 @@ def _unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
             raise Declined(
                 line, "own_low_precision", f"{name}{where}: the script chooses a low precision itself"
             )
-    if isinstance(node, ast.Call) and (script.called(node) or "").endswith(_SIMPLEX):
-        if node.args or any(k.arg == "probs" for k in node.keywords):
-            note = f"{script.called(node)}{where} checks that probabilities sum to 1 within 1e-6"
-            raise Declined(line, "probabilities", note)
+    if _takes_probabilities(script, node):
+        raise Declined(line, "probabilities", f"a distribution{where} checks that they sum to 1 within 1e-6")
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
         return
     method = node.func.attr
@@ -183,6 +181,13 @@ def _unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
             "in_place_scatter",
             f".{method}(){where} needs equal dtypes, and autocast makes one of them half",
         )
+
+
+def _takes_probabilities(script: Script, node: ast.AST) -> bool:
+    """`Categorical(probs)`, not `Categorical(logits=...)`."""
+    if not isinstance(node, ast.Call) or not (script.called(node) or "").endswith(_SIMPLEX):
+        return False
+    return bool(node.args) or any(k.arg == "probs" for k in node.keywords)
 
 
 def _fp16_only(script: Script, node: ast.AST, verdict: Verdict) -> None:
