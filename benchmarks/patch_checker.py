@@ -457,7 +457,8 @@ class Judge:
         if isinstance(s, ast.Try):
             out = self.walk_block(s.body, states, function, stack)
             for handler in s.handlers:
-                out = out | self.walk_block(handler.body, states, function, stack)
+                if not isinstance(handler.body[-1], ast.Continue | ast.Break | ast.Return | ast.Raise):
+                    out = out | self.walk_block(handler.body, states, function, stack)
             return self.walk_block(
                 s.finalbody, self.walk_block(s.orelse, out, function, stack), function, stack
             )

@@ -87,7 +87,8 @@ class Proof:
             case ast.Try():
                 after = self._cross(s.body, states)
                 for handler in s.handlers:
-                    after |= self._cross(handler.body, states)
+                    if not isinstance(handler.body[-1], ast.Continue | ast.Break | ast.Return | ast.Raise):
+                        after |= self._cross(handler.body, states)
                 return self._cross(s.finalbody, self._cross(s.orelse, after))
         return self._events(s, states)
 
