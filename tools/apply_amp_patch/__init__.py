@@ -35,15 +35,13 @@ class ApplyAmpPatchRequest(Request):
     """Arguments of apply_amp_patch."""
 
     path: Path = Field(description=".py or .ipynb")
-    remedies: list[Remedy] = Field(["mixed_precision"], min_length=1)
-    precision: Literal["auto", "bf16", "fp16"] = "auto"
+    remedies: list[Remedy] = Field(["mixed_precision"], description="What to apply.")
+    precision: Literal["auto", "bf16", "fp16"] = Field("auto", description="auto asks the GPU.")
     accumulation_steps: int | None = Field(None, ge=2, description="Micro-batches per step.")
-    grow_batch: bool = Field(False, description="Accumulate whole batches, not parts of one.")
+    grow_batch: bool = Field(False, description="Accumulate whole batches.")
     write: bool = Field(False, description="Replace the file (backup kept).")
     expected_sha256: str | None = Field(None, description="source_sha256 of the dry run.")
-    verify_command: list[str] | None = Field(
-        None, description="Runs the script; original and patch are compared."
-    )
+    verify_command: list[str] | None = Field(None, description="Runs the script, to compare both.")
     python: str | None = Field(None, description="For verify_command.")
 
 
@@ -86,7 +84,7 @@ class ApplyAmpPatchReport(Report):
 
 @tool(effect="replaces", positional=("path",))
 def apply_amp_patch(request: ApplyAmpPatchRequest) -> ApplyAmpPatchReport:
-    """Rewrite a PyTorch training script for mixed precision, accumulation, checkpointing and more, or say why not.
+    """Rewrite a PyTorch training script for mixed precision, accumulation and more, or say why not.
 
     A dry run unless `write`: then the file is replaced in one step, if it is still the one the dry run saw, and a
     backup stays beside it. Whatever cannot be shown to be right is declined with line and reason code. With
@@ -94,6 +92,8 @@ def apply_amp_patch(request: ApplyAmpPatchRequest) -> ApplyAmpPatchReport:
     """
     from .answer import answer  # the engine's modules: 0.1 s
 
+    if not request.remedies:
+        raise ToolError("No remedy is named", saw="[]", try_next='["mixed_precision"]')
     if request.write and not request.expected_sha256:
         raise ToolError(
             "Writing needs expected_sha256", saw="none", try_next="a dry run first, then its source_sha256"

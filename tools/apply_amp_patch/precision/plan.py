@@ -8,7 +8,7 @@ from ..loops import Backward
 from ..patch import Declined
 from .device import Device, find_device
 from .dtypes import Dtypes
-from .gradients import Readings, find_readings, reads
+from .gradients import Readings, find_readings, line_of, reads
 from .hazards import Verdict, weigh
 from .updates import update_places
 
@@ -99,8 +99,12 @@ def _no_scaler(context: Context) -> list[Reason]:
     if not training.steps:
         line = training.backwards[0].call.lineno
         note = "the optimizer steps outside of this file, so nothing could unscale"
-        by_hand = any(reads(context, node) for node in context.script.nodes)
-        if not by_hand and all(c.args for c in context.script.method_calls("step")):
+        by_hand = next((n for n in context.script.nodes if reads(context, n)), None)
+        if by_hand is not None:
+            found.append(
+                (line_of(by_hand), "reads_grad", "the script reads gradients and has no optimizer that steps")
+            )
+        elif all(c.args for c in context.script.method_calls("step")):
             raise Declined(line, "step_elsewhere", note)
         found.append((line, "step_elsewhere", note))
     for step in training.steps:
