@@ -34,13 +34,13 @@ Outcome = Literal["patched", "framework_option", "declined", "already", "nothing
 class ApplyAmpPatchRequest(Request):
     """Arguments of apply_amp_patch."""
 
-    path: Path = Field(description=".py or .ipynb")
+    path: Path = Field(description="py or ipynb")
     remedies: list[Remedy] = Field(["mixed_precision"], description="What to apply.")
     precision: Literal["auto", "bf16", "fp16"] = Field("auto", description="auto asks the GPU.")
     accumulation_steps: int | None = Field(None, ge=2, description="Micro-batches per step.")
     grow_batch: bool = Field(False, description="Accumulate whole batches.")
     write: bool = Field(False, description="Replace the file (backup kept).")
-    expected_sha256: str | None = Field(None, description="source_sha256 of the dry run.")
+    expected_sha256: str | None = Field(None, description="The dry run's source_sha256.")
     verify_command: list[str] | None = Field(None, description="Runs the script, to compare both.")
     python: str | None = Field(None, description="For verify_command.")
 
@@ -84,7 +84,7 @@ class ApplyAmpPatchReport(Report):
 
 @tool(effect="replaces", positional=("path",))
 def apply_amp_patch(request: ApplyAmpPatchRequest) -> ApplyAmpPatchReport:
-    """Rewrite a PyTorch training script for mixed precision, accumulation and more, or say why not.
+    """Rewrite a PyTorch training script for mixed precision and more, or say why not.
 
     A dry run unless `write`: then the file is replaced in one step, if it is still the one the dry run saw, and a
     backup stays beside it. Whatever cannot be shown to be right is declined with line and reason code. With
