@@ -1,0 +1,192 @@
+"""Builds, measures and races the variants of one model; every one of them in processes of its own."""
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .._core.contract import ToolError, current_call
+from .interpreters import Interpreter
+from .job import Job
+from .limits import Limits
+from .plan import Plan, Variant
+
+Row = dict[str, Any]
+
+BUILD_SECONDS, MEASURE_SECONDS, RACE_SECONDS = 90.0, 60.0, 120.0
+FIRST_LOOK_SECONDS = 0.4  # of interleaved timing per batch size, before the race
+RACE_WINDOW_SECONDS = 2.0  # per batch size, all finalists together
+RACE_RESERVE_SECONDS = 15.0  # kept of the search time for the race and the bundle
+FINALISTS = 4
+NEAR = 0.80  # a finalist's first-look ratio, as a share of the best one's
+
+
+@dataclass
+class Search:
+    """One search: what it stands on, and the rows that it collects."""
+
+    job: Job
+    python: Interpreter
+    facts: Row  # what `prepare` found
+    metric: "Metric"
+    batch_sizes: list[int]
+    program: str | None = None
+    rows: dict[str, Row] = field(default_factory=dict)
+
+    def request(self) -> Row:
+        return {
+            "names": [spec["name"] for spec in self.facts["inputs"]],
+            "model": self.facts["artifact"]["path"],
+            "program": self.program,
+            "baseline": self.facts["artifact"],
+            "batch_sizes": self.batch_sizes,
+            "fixed_batch": self.facts["fixed_batch"],
+            "evaluation_batch": self.facts["evaluation_batch"],
+            "metric": self.metric.name,
+            "block": max(1, self.facts["cut"]["gap"]),
+        }
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The metric's name, its direction, the allowed drop, and the caller's function where there is one."""
+
+    name: str
+    higher: bool
+    budget: dict[str, float]
+    file: Path | None = None
+    function: str | None = None
+    python: Interpreter | None = None
+
+    def allowed(self, baseline: float) -> float:
+        if "absolute" in self.budget:
+            return self.budget["absolute"]
+        return self.budget["share"] * (1.0 if self.name == "accuracy" else abs(baseline))
+
+
+def run_search(search: Search, plan: Plan) -> None:
+    """Fill `search.rows`: one per variant, with metric and first-look latency, or the reason there is none."""
+    for name, reason in plan.skipped.items():
+        search.rows[name] = {"status": "skipped", "reason": reason}
+    queue = list(plan.variants)
+    count = 0
+    while queue:
+        variant = queue.pop(0)
+        count += 1
+        current_call().progress(count, count + len(queue) + 1, variant.name)
+        row = search.rows[variant.name] = try_variant(search, variant)
+        queue += [extra for extra in _follow_up(variant, row) if extra.name not in search.rows]
+
+
+def try_variant(search: Search, variant: Variant) -> Row:
+    """The row of one variant, from the cache where an earlier search finished it."""
+    if row := search.job.recall(variant.name):
+        return {**row, "cached": True}
+    left = search.job.left() - RACE_RESERVE_SECONDS
+    if left < _expected_seconds(search, variant):
+        return {"status": "not_tried", "reason": f"{max(left, 0):.0f} s of the search time were left"}
+    try:
+        row = _build_and_measure(search, variant, left)
+    except ToolError as error:
+        row = _failure(error)
+        if row["status"] == "not_tried":
+            return row
+    search.job.remember(variant.name, row)
+    if row.get("status") or row.get("hopeless"):
+        shutil.rmtree(search.job.folder / variant.name, ignore_errors=True)
+    return row
+
+
+def _expected_seconds(search: Search, variant: Variant) -> float:
+    """A floor for build and measurement: imports, and for torch a compiler run."""
+    return {"torch": 25.0, "nncf": 8.0, "nncf_weights": 8.0}.get(variant.kind, 4.0)
+
+
+def _build_and_measure(search: Search, variant: Variant, left: float) -> Row:
+    job, python = search.job, search.python
+    built = job.do(
+        "build", python, seconds=min(BUILD_SECONDS, left), variant=variant.request(), **search.request()
+    )
+    row = job.do(
+        "measure", python, seconds=MEASURE_SECONDS, artifact=built["artifact"], variant=variant.name,
+        seconds_per_batch=FIRST_LOOK_SECONDS, **search.request(),
+    )  # fmt: skip
+    row.update(built, size_bytes=size_bytes(Path(built["artifact"]["path"])), runtime=variant.runtime)
+    if row.get("finite") is False:
+        row.update(status="non_finite", reason="its outputs hold NaN or infinity")
+    if "metric" not in row and row.get("finite"):
+        row.update(score(search, row, "search"))
+    return row
+
+
+def score(search: Search, row: Row, part: str) -> Row:
+    """The caller's own metric of kept predictions, under the caller's interpreter."""
+    metric, folder = search.metric, search.job.folder
+    assert metric.python and metric.file
+    return search.job.do(
+        "score", metric.python, seconds=MEASURE_SECONDS, file=str(metric.file), function=metric.function,
+        root=str(current_call().workspace.root), higher=metric.higher, bound=part == "confirmation",
+        block=max(1, search.facts["cut"]["gap"]), targets=str(folder / f"y.{part}.npy"),
+        baseline=str(folder / f"baseline.{part}.npy"), predictions=row["predictions"],
+    )  # fmt: skip
+
+
+def _failure(error: ToolError) -> Row:
+    text = str(error)
+    if "did not finish in time" in text:
+        return {"status": "not_tried", "reason": "it took longer than the search time left"}
+    crashed = "was ended by SIG" in text or "memory limit" in text
+    return {"status": "crashed" if crashed else "failed", "reason": text[:240]}
+
+
+def _follow_up(variant: Variant, row: Row) -> list[Variant]:
+    """What a result suggests next: other calibrations and float layers for a fast file that lost too much."""
+    return []
+
+
+def finalists(search: Search, allowed: float, limits: Limits, tried: set[str]) -> list[str]:
+    """The fastest rows within the budget on the search rows that were not raced yet: overall, and per batch size."""
+    fit = {
+        name: row
+        for name, row in search.rows.items()
+        if name not in tried and _is_fit(row, allowed) and not limits.broken_by(row, search.batch_sizes[0])
+    }
+    picks: dict[str, float] = {}
+    for key in [*map(str, search.batch_sizes), "overall"]:
+        speed = {n: overall_ratio(r) if key == "overall" else r["ratio"][key] for n, r in fit.items()}
+        best = max(speed.values(), default=0.0)
+        for name, value in speed.items():
+            if value >= NEAR * best:
+                picks[name] = max(picks.get(name, 0.0), value / best)
+    return sorted(picks, key=lambda n: -picks[n])[:FINALISTS]
+
+
+def _is_fit(row: Row, allowed: float) -> bool:
+    return bool("ratio" in row and row.get("finite") and not row.get("status") and row["drop"] <= allowed)
+
+
+def overall_ratio(row: Row) -> float:
+    """Geometric mean of the speed ratios over the batch sizes."""
+    product = 1.0
+    for value in row["ratio"].values():
+        product *= value
+    return float(product ** (1 / len(row["ratio"])))
+
+
+def race(search: Search, names: list[str]) -> Row:
+    """The finalists against the baseline and its own copy, in one window, with the confirmation rows' metric."""
+    artifacts = {name: search.rows[name]["artifact"] for name in names}
+    reply = search.job.do(
+        "race", search.python, seconds=RACE_SECONDS, finalists=artifacts, seconds_per_batch=RACE_WINDOW_SECONDS,
+        **search.request(),
+    )  # fmt: skip
+    for name in names:
+        if reply[name].get("finite") and "drop" not in reply[name]:
+            reply[name].update(score(search, reply[name], "confirmation"))
+    return reply
+
+
+def size_bytes(path: Path) -> int:
+    """Size of an artifact: the file and its weights beside it."""
+    kin = [path, path.with_name(path.name + ".data"), path.with_suffix(".bin")]
+    return sum(p.stat().st_size for p in dict.fromkeys(kin) if p.exists())
