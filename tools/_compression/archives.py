@@ -18,7 +18,9 @@ _TENSOR_GLOBALS = re.compile(
 )
 # A program may call tensor operations, integer arithmetic and nothing else: torch resolves a target by walking
 # attributes from `torch`, so "torch.serialization.os.system" would resolve as well.
-_TARGETS = re.compile(r"torch\.ops\.(aten|prims|higher_order|quantized|_c10d_functional)\.\w+(\.\w+)?|_operator\.\w+|math\.\w+|torch\.sym_\w+|torch\._sym_\w+")
+_TARGETS = re.compile(
+    r"torch\.ops\.(aten|prims|higher_order|quantized|_c10d_functional)\.\w+(\.\w+)?|_operator\.\w+|math\.\w+|torch\.sym_\w+|torch\._sym_\w+"
+)
 _SPEC_TYPES = {"builtins.dict", "builtins.list", "builtins.tuple", "collections.OrderedDict"}
 _MEMBERS = re.compile(
     r"[^/]+/(data/weights/(weight_\d+|\w*_?weights_config\.json)|data/constants/(tensor_\d+|\w*_?constants_config\.json)"
@@ -45,7 +47,9 @@ def pickle_globals(data: bytes) -> list[str]:
                 found.append(" ".join(strings[-2:]))
             elif isinstance(argument, str):
                 strings.append(argument)
-    except Exception as error:  # pickletools raises ValueError, IndexError, UnicodeDecodeError, struct.error...
+    except (
+        Exception
+    ) as error:  # pickletools raises ValueError, IndexError, UnicodeDecodeError, struct.error...
         raise ToolError("The file holds a broken pickle", saw=error, try_next="writing it again") from error
     return found
 
@@ -55,7 +59,9 @@ def read_zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
-        raise ToolError("The file is no complete archive", saw=f"{path.name}: {error}", try_next="a whole copy") from error
+        raise ToolError(
+            "The file is no complete archive", saw=f"{path.name}: {error}", try_next="a whole copy"
+        ) from error
 
 
 def scan_program(path: Path) -> None:
@@ -86,7 +92,9 @@ def _json(archive: zipfile.ZipFile, name: str) -> Any:
     try:
         return json.loads(archive.read(name))
     except (ValueError, zipfile.BadZipFile, RecursionError) as error:
-        raise ToolError("The torch.export program is damaged", saw=name, try_next="exporting it again") from error
+        raise ToolError(
+            "The torch.export program is damaged", saw=name, try_next="exporting it again"
+        ) from error
 
 
 def _scan_config(config: Any, name: str) -> None:
@@ -140,7 +148,9 @@ def _walk(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _is_plain_expression(text: str) -> bool:
     names = re.findall(r"[A-Za-z_]\w*", re.sub(r"'[su]\d+'", "", text))
-    return bool(re.fullmatch(r"[\w\s()+\-*/,.<>=|&~']*", text)) and all(_EXPRESSION_NAMES.fullmatch(n) for n in names)
+    return bool(re.fullmatch(r"[\w\s()+\-*/,.<>=|&~']*", text)) and all(
+        _EXPRESSION_NAMES.fullmatch(n) for n in names
+    )
 
 
 def _is_plain_guard(text: str) -> bool:
@@ -151,11 +161,15 @@ def _is_plain_guard(text: str) -> bool:
         return False
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and not (
-            isinstance(node.func, ast.Attribute) and node.func.attr in ("size", "stride", "dim") and len(node.args) <= 1
+            isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("size", "stride", "dim")
+            and len(node.args) <= 1
         ):
             return False
         if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
             return False
-        if isinstance(node, ast.Lambda | ast.NamedExpr | ast.JoinedStr | ast.Await | ast.Yield | ast.GeneratorExp):
+        if isinstance(
+            node, ast.Lambda | ast.NamedExpr | ast.JoinedStr | ast.Await | ast.Yield | ast.GeneratorExp
+        ):
             return False
     return True

@@ -19,7 +19,9 @@ class CompressionRequest(Request):
     data: str = Field(description="file.npz with x and y, or file.py:loader; rows are samples.")
     metric: str = Field("accuracy", description="accuracy, mae, rmse or file.py:function(predictions, y).")
     metric_direction: Literal["higher", "lower"] | None = Field(None, description="For a function metric.")
-    max_metric_drop: str | float = Field("1%", description="'1%' (points for shares) or in the metric's unit.")
+    max_metric_drop: str | float = Field(
+        "1%", description="'1%' (points for shares) or in the metric's unit."
+    )
     batch_sizes: list[int] = Field([1, 64], min_length=1, max_length=4)
     threads: int = Field(1, ge=1, le=256)
     python: str | None = Field(None, description="Interpreter that imports your code.")
@@ -57,3 +59,16 @@ def check_batches(request: CompressionRequest) -> list[int]:
     if min(request.batch_sizes) < 1 or max(request.batch_sizes) > 65536:
         raise ToolError("A batch size is out of range", saw=request.batch_sizes, try_next="1 to 65536")
     return sorted(set(request.batch_sizes))
+
+
+LOSSES = ("cross_entropy", "l1", "mse")
+
+
+class TrainingRequest(CompressionRequest):
+    """What a smaller network is trained on, and for how long."""
+
+    train_data: str = Field(description="Like data, for training.")
+    loss: str = Field(
+        "cross_entropy", description="cross_entropy, l1, mse or file.py:function(predictions, y)."
+    )
+    max_train_seconds: float = Field(300, gt=0, le=86400, description="For all trainings together.")

@@ -60,7 +60,14 @@ SNIPPETS = {
 }  # fmt: skip
 
 
-def hand_over(kind: str, artifacts: dict[str, dict[str, Any]], inputs: list[dict[str, Any]], threads: int, texts: dict[str, str], manifest: dict[str, Any]) -> Path:
+def hand_over(
+    kind: str,
+    artifacts: dict[str, dict[str, Any]],
+    inputs: list[dict[str, Any]],
+    threads: int,
+    texts: dict[str, str],
+    manifest: dict[str, Any],
+) -> Path:
     """A new folder with one sub-folder per artifact, the texts and manifest.json; returns its path."""
     root = current_call().workspace.artifacts() / "artifacts"
     root.mkdir(exist_ok=True)
@@ -84,7 +91,9 @@ def hand_over(kind: str, artifacts: dict[str, dict[str, Any]], inputs: list[dict
     return target
 
 
-def _copy(artifact: dict[str, Any], folder: Path, inputs: list[dict[str, Any]], threads: int) -> dict[str, str]:
+def _copy(
+    artifact: dict[str, Any], folder: Path, inputs: list[dict[str, Any]], threads: int
+) -> dict[str, str]:
     """The artifact's files and its usage snippet; sha256 by file name."""
     folder.mkdir()
     source = Path(artifact["path"])
@@ -96,7 +105,11 @@ def _copy(artifact: dict[str, Any], folder: Path, inputs: list[dict[str, Any]], 
             found[path.name] = digest(path)
     if template := SNIPPETS.get(artifact["runtime"]):
         text = template.format(
-            name=source.name, stem=source.stem, threads=threads, feeds=_feeds(inputs), precision=artifact.get("precision", "f32")
+            name=source.name,
+            stem=source.stem,
+            threads=threads,
+            feeds=_feeds(inputs),
+            precision=artifact.get("precision", "f32"),
         )
         (folder / "use.py").write_text(text, encoding="utf-8")
     return found
@@ -104,4 +117,6 @@ def _copy(artifact: dict[str, Any], folder: Path, inputs: list[dict[str, Any]], 
 
 def _feeds(inputs: list[dict[str, Any]]) -> str:
     shapes = [[1, *[d if isinstance(d, int) else 8 for d in (spec["shape"] or [1])[1:]]] for spec in inputs]
-    return ", ".join(f'"{s["name"]}": np.zeros({shape}, "{s["dtype"]}")' for s, shape in zip(inputs, shapes, strict=True))
+    return ", ".join(
+        f'"{s["name"]}": np.zeros({shape}, "{s["dtype"]}")' for s, shape in zip(inputs, shapes, strict=True)
+    )

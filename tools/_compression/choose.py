@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from .limits import Limits
 from .search import Row, Search, overall_ratio
 
-NARROWEST_TIE_BAND = 0.03  # fp32 against itself on an idle machine stayed within this; references/compression.md
+NARROWEST_TIE_BAND = (
+    0.03  # fp32 against itself on an idle machine stayed within this; references/compression.md
+)
 
 
 @dataclass
@@ -23,8 +25,8 @@ def tie_band(raced: Row) -> float:
     return max([NARROWEST_TIE_BAND, *gaps])
 
 
-def choose(search: Search, raced: Row, limits: Limits, baseline: Row) -> Outcome:
-    """Mark each row's status; return the winners.
+def choose(search: Search, raced: Row, limits: Limits, baseline: Row, barred: dict[str, str]) -> Outcome:
+    """Mark each row's status; return the winners. `barred` rows cannot win, with the reason.
 
     A row wins when the bound of its drop keeps the budget, no limit is broken, and it is faster than the baseline
     beyond the tie band (or the baseline breaks a limit that the row keeps).
@@ -39,7 +41,9 @@ def choose(search: Search, raced: Row, limits: Limits, baseline: Row) -> Outcome
             row.update({k: v for k, v in raced[name].items() if k != "artifact"}, raced=True)
         row.setdefault("status", "")
         row["status"], row["reason"] = judge(row, limits, smallest, band, allowed, needed)
-        if row["status"] == "confirmed":
+        if row["status"] == "confirmed" and name in barred:
+            row["reason"] = barred[name]
+        elif row["status"] == "confirmed":
             eligible.append(name)
     outcome = Outcome(_best(search, eligible, band, needed), {}, band)
     for batch in map(str, search.batch_sizes):

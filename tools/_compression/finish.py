@@ -1,6 +1,5 @@
 """From finished rows to a decision, a bundle of files, and the fields of a Report."""
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -9,10 +8,12 @@ from typing import Any
 
 from .._core.contract import current_call
 from . import bundle, picture, table
-from .choose import Limits, Outcome, choose, tie_band
+from .choose import Outcome, choose
 from .job import digest
+from .limits import Limits
 from .nouns import Candidate, Chosen, Conditions, Pick
 from .plan import Target
+from .processor import host_flags, host_isa
 from .search import Row, Search, finalists, race
 from .session import Session
 
@@ -20,23 +21,25 @@ MOST_RACES = 3
 BUSY = 1.5  # load per core above which latency figures are distrusted; references/compression.md
 
 
-def decide(session: Session, limits: Limits) -> tuple[Outcome, Row, Row]:
-    """Race finalists until one is confirmed; returns the outcome, the baseline's row and all that was raced."""
+def decide(session: Session, limits: Limits, barred: dict[str, str] | None = None) -> tuple[Outcome, Row]:
+    """Race finalists until one is confirmed; returns the outcome and the baseline's row."""
     search = session.search
     raced: Row = {}
     baseline = _baseline_row(search, {})
     tried: set[str] = set()
     for _ in range(MOST_RACES):
-        names = [n for n in finalists(search, search.metric.allowed(baseline["metric"]), limits, tried)]
+        names = finalists(search, search.metric.allowed(baseline["metric"]), limits, tried)
         if not names and raced:
             break
-        current_call().progress(len(search.rows), len(search.rows) + 1, "race of " + (", ".join(names) or "the baseline"))
+        current_call().progress(
+            len(search.rows), len(search.rows) + 1, "race of " + (", ".join(names) or "the baseline")
+        )
         raced.update(race(search, names))
         baseline = _baseline_row(search, raced)
         tried |= set(names)
         if any(_confirmed(search, raced[n], baseline) for n in names) or search.job.left() < 0:
             break
-    return choose(search, raced, limits, baseline), baseline, raced
+    return choose(search, raced, limits, baseline, barred or {}), baseline
 
 
 def _confirmed(search: Search, row: Row, baseline: Row) -> bool:
@@ -60,14 +63,25 @@ def _baseline_row(search: Search, raced: Row) -> Row:
     }
 
 
-def report_fields(session: Session, outcome: Outcome, baseline: Row, target: Target, *, kind: str, assumed: bool, verdict: str, warnings: list[str], extra: dict[str, Any]) -> dict[str, Any]:
+def report_fields(
+    session: Session,
+    outcome: Outcome,
+    baseline: Row,
+    target: Target,
+    *,
+    kind: str,
+    assumed: bool,
+    verdict: str,
+    warnings: list[str],
+    extra: dict[str, Any],
+) -> dict[str, Any]:
     """What every compression Report holds, with its files written."""
-    search, raced_control = session.search, baseline["ratio"]
+    search = session.search
     name = "ort_fp32" if baseline["runtime"] == "onnxruntime" else baseline["runtime"]
     fp32 = table.candidates({name: baseline})[0]
     rows = table.candidates(search.rows, assumed=assumed)
     conditions = Conditions(
-        isa=extra.pop("host_isa"), target_isa=target.isa, threads=search.job.threads,
+        isa=host_isa(host_flags()), target_isa=target.isa, threads=search.job.threads,
         load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         tie_band=round(outcome.tie_band, 4), versions=search.python.modules,
         seconds=round(time.monotonic() - session.started, 1),
@@ -76,7 +90,9 @@ def report_fields(session: Session, outcome: Outcome, baseline: Row, target: Tar
     texts = {
         "report.md": f"# {kind}\n\n{verdict}\n\n{table.markdown(fp32, rows, search.batch_sizes)}",
         **{
-            f"picture_batch{b}.svg": picture.draw(fp32, rows, b, search.metric.name, higher=search.metric.higher)
+            f"picture_batch{b}.svg": picture.draw(
+                fp32, rows, b, search.metric.name, higher=search.metric.higher
+            )
             for b in search.batch_sizes
         },
     }

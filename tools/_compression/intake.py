@@ -30,7 +30,11 @@ def find_data(data: str, workspace: Workspace) -> tuple[Path, str | None]:
         return workspace.file(function[0]), function[1]
     path = workspace.file(Path(data))
     if path.suffix != ".npz":
-        raise ToolError("The data is neither an .npz nor file.py:loader", saw=path.name, try_next="np.savez(path, x=..., y=...)")
+        raise ToolError(
+            "The data is neither an .npz nor file.py:loader",
+            saw=path.name,
+            try_next="np.savez(path, x=..., y=...)",
+        )
     return path, None
 
 

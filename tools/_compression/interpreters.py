@@ -26,8 +26,15 @@ class Interpreter:
     def require(self, names: tuple[str, ...], what: str) -> "Interpreter":
         missing = [name for name in names if name not in self.modules]
         if missing:
-            packages = " ".join(n.replace("torch_pruning", "torch-pruning").replace("sklearn", "scikit-learn") for n in missing)
-            raise ToolError(f"{what} needs {packages} in its interpreter", saw=self.path, try_next=f"pip install {packages} there")
+            packages = " ".join(
+                n.replace("torch_pruning", "torch-pruning").replace("sklearn", "scikit-learn")
+                for n in missing
+            )
+            raise ToolError(
+                f"{what} needs {packages} in its interpreter",
+                saw=self.path,
+                try_next=f"pip install {packages} there",
+            )
         return self
 
 

@@ -36,11 +36,26 @@ class Job:
         """Seconds of the search time that remain."""
         return self.max_seconds - (time.monotonic() - self.started)
 
+    def allow(self, seconds: float) -> None:
+        """Let the search have this long at least, however slow the export was on a busy machine."""
+        self.max_seconds = max(self.max_seconds, time.monotonic() - self.started + seconds)
+
     def do(self, task: str, python: Interpreter, *, seconds: float, **request: Any) -> dict[str, Any]:
         """The reply of one task in a process of its own."""
         memory = int(psutil.virtual_memory().available * MEMORY_SHARE)
         payload = {"task": task, "folder": str(self.folder), "threads": self.threads, **request}
-        return run(ENGINE, payload, python=python.path, limits=Limits(seconds, memory))
+        import sys
+
+        t = time.monotonic()
+        c = os.times()
+        try:
+            return run(ENGINE, payload, python=python.path, limits=Limits(seconds, memory))
+        finally:
+            d = os.times()
+            print(
+                f"DEBUG {task} {request.get('variant')} wall {time.monotonic() - t:.1f} cpu {d.children_user - c.children_user + d.children_system - c.children_system:.1f}",
+                file=sys.stderr,
+            )
 
     def remember(self, name: str, row: dict[str, Any]) -> None:
         """Keep a finished row; written in one step, so a killed search leaves whole files."""
@@ -122,4 +137,8 @@ def require_room(folder: Path, wanted: int) -> None:
     """Refuse before the disk is full."""
     free = psutil.disk_usage(str(folder)).free
     if free < wanted:
-        raise ToolError("The disk has too little room for the candidates", saw=f"{free} bytes free", try_next=f"{wanted} bytes, or --workspace on another disk")
+        raise ToolError(
+            "The disk has too little room for the candidates",
+            saw=f"{free} bytes free",
+            try_next=f"{wanted} bytes, or --workspace on another disk",
+        )

@@ -72,9 +72,19 @@ class Conditions(Noun):
     target_isa: str
     threads: int
     load_average: float | None
-    tie_band: float = Field(description="Speed ratios within 1 +- this are a tie: the baseline against itself.")
+    tie_band: float = Field(
+        description="Speed ratios within 1 +- this are a tie: the baseline against itself."
+    )
     versions: dict[str, str]
     seconds: float
+
+
+class NextStep(Noun):
+    """A call that would follow, ready to send."""
+
+    tool: str
+    arguments: dict[str, object]
+    why: str
 
 
 def rounded(value: float | None, digits: int = 4) -> float | None:

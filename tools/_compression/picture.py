@@ -12,10 +12,17 @@ _LOST = "#b3532b"
 def draw(baseline: Candidate, rows: list[Candidate], batch: int, metric: str, *, higher: bool) -> str:
     """Every measured candidate as a point; up and to the left is better, a ring marks the chosen one."""
     key = str(batch)
-    points = [c for c in [baseline, *rows] if c.latency_seconds and c.metric is not None and key in c.latency_seconds]
+    points = [
+        c
+        for c in [baseline, *rows]
+        if c.latency_seconds and c.metric is not None and key in c.latency_seconds
+    ]
     xs = [1000 * (c.latency_seconds or {})[key] for c in points]
     ys = [c.metric or 0.0 for c in points]
-    x_of, y_of = _scale(xs, LEFT, WIDTH - RIGHT, 0.0), _scale(ys, *((HEIGHT - BOTTOM, TOP) if higher else (TOP, HEIGHT - BOTTOM)))
+    x_of, y_of = (
+        _scale(xs, LEFT, WIDTH - RIGHT, 0.0),
+        _scale(ys, *((HEIGHT - BOTTOM, TOP) if higher else (TOP, HEIGHT - BOTTOM))),
+    )
     body = [_axes(batch, metric, min(xs), max(xs), min(ys), max(ys), x_of, y_of)]
     labelled: list[tuple[float, float]] = []
     for c, x, y in sorted(zip(points, xs, ys, strict=True), key=lambda p: p[1]):
@@ -44,15 +51,25 @@ def _axes(batch, metric, x0, x1, y0, y1, x_of, y_of) -> str:  # type: ignore[no-
     ]
     for i in range(5):
         x, y = x1 * i / 4, y0 + (y1 - y0) * i / 4
-        parts.append(f'<text x="{x_of(x):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle" fill="#555">{x:.3g}</text>')
+        parts.append(
+            f'<text x="{x_of(x):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle" fill="#555">{x:.3g}</text>'
+        )
         if y1 > y0 or i == 0:
-            parts.append(f'<text x="{LEFT - 6}" y="{y_of(y) + 4:.1f}" text-anchor="end" fill="#555">{y:.4g}</text>')
+            parts.append(
+                f'<text x="{LEFT - 6}" y="{y_of(y) + 4:.1f}" text-anchor="end" fill="#555">{y:.4g}</text>'
+            )
     return "".join(parts)
 
 
-def _point(c: Candidate, x: float, y: float, labelled: list[tuple[float, float]], *, is_baseline: bool) -> str:
+def _point(
+    c: Candidate, x: float, y: float, labelled: list[tuple[float, float]], *, is_baseline: bool
+) -> str:
     colour = _COLOURS["baseline"] if is_baseline else _COLOURS.get(c.status, _LOST)
-    ring = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9" fill="none" stroke="{colour}" stroke-width="2"/>' if c.status == "chosen" else ""
+    ring = (
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9" fill="none" stroke="{colour}" stroke-width="2"/>'
+        if c.status == "chosen"
+        else ""
+    )
     label_y = y - 8
     while any(abs(label_y - ly) < 13 and abs(x - lx) < 150 for lx, ly in labelled):
         label_y -= 13

@@ -81,12 +81,16 @@ def _add_onnxruntime(plan: Plan, graph: dict[str, Any], target: Target) -> None:
         plan.skipped["ort_dynamic_int8"] = why + (" and none for GRU" if graph["ops"].get("GRU") else "")
     if graph["weighted_matmuls"] or graph["convolutions"]:
         plan.variants.append(Variant("ort_static_int8", "static", settings=static))
-        plan.variants.append(Variant("ort_static_int8_weighted", "static", settings={**static, "ops": WEIGHTED}))
+        plan.variants.append(
+            Variant("ort_static_int8_weighted", "static", settings={**static, "ops": WEIGHTED})
+        )
     if graph["constant_matmuls"]:
         plan.variants.append(Variant("ort_weight_only_int8", "weight_only", settings={"bits": 8}))
         plan.variants.append(Variant("ort_weight_only_int4", "weight_only", settings={"bits": 4}))
     else:
-        plan.skipped["ort_weight_only_int4"] = "no MatMul with constant weights: zero operations would be replaced"
+        plan.skipped["ort_weight_only_int4"] = (
+            "no MatMul with constant weights: zero operations would be replaced"
+        )
     if graph["convolutions_1d"]:
         plan.variants.append(Variant("ort_fp32_conv2d", "conv1d"))
     plan.variants.append(Variant("ort_fp16", "float16"))

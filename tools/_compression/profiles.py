@@ -22,9 +22,23 @@ class Profile:
 PROFILES = {
     p.name: p
     for p in (
-        Profile("raspberry_pi_4", "arm_neon", 4096 * MIB, 2048 * MIB, "Cortex-A72, 1 to 8 GB variants; 4 GB taken"),
-        Profile("raspberry_pi_5", "arm_dotprod", 8192 * MIB, 4096 * MIB, "Cortex-A76, 2 to 16 GB variants; 8 GB taken"),
-        Profile("jetson_orin_nano", "arm_dotprod", 8192 * MIB, 4096 * MIB, "Cortex-A78AE, 8 GB shared with the GPU"),
+        Profile(
+            "raspberry_pi_4", "arm_neon", 4096 * MIB, 2048 * MIB, "Cortex-A72, 1 to 8 GB variants; 4 GB taken"
+        ),
+        Profile(
+            "raspberry_pi_5",
+            "arm_dotprod",
+            8192 * MIB,
+            4096 * MIB,
+            "Cortex-A76, 2 to 16 GB variants; 8 GB taken",
+        ),
+        Profile(
+            "jetson_orin_nano",
+            "arm_dotprod",
+            8192 * MIB,
+            4096 * MIB,
+            "Cortex-A78AE, 8 GB shared with the GPU",
+        ),
         Profile("phone", "arm_dotprod", 4096 * MIB, 512 * MIB, "mid-range class; 512 MiB for one app"),
         Profile("container_512mb", "host", 512 * MIB, 384 * MIB, "a container limited to 512 MiB"),
     )

@@ -103,15 +103,23 @@ def _expected_seconds(search: Search, variant: Variant) -> float:
 
 
 def _build_and_measure(search: Search, variant: Variant, left: float) -> Row:
-    job, python = search.job, search.python
-    built = job.do(
-        "build", python, seconds=min(BUILD_SECONDS, left), variant=variant.request(), **search.request()
+    built = search.job.do(
+        "build",
+        search.python,
+        seconds=min(BUILD_SECONDS, left),
+        variant=variant.request(),
+        **search.request(),
     )
-    row = job.do(
-        "measure", python, seconds=MEASURE_SECONDS, artifact=built["artifact"], variant=variant.name,
+    return {**measure(search, variant.name, built["artifact"]), **built}
+
+
+def measure(search: Search, name: str, artifact: Row) -> Row:
+    """Metric, drift, memory and first-look latency of one artifact on the search rows."""
+    row = search.job.do(
+        "measure", search.python, seconds=MEASURE_SECONDS, artifact=artifact, variant=name,
         seconds_per_batch=FIRST_LOOK_SECONDS, **search.request(),
     )  # fmt: skip
-    row.update(built, size_bytes=size_bytes(Path(built["artifact"]["path"])), runtime=variant.runtime)
+    row.update(artifact=artifact, size_bytes=size_bytes(Path(artifact["path"])), runtime=artifact["runtime"])
     if row.get("finite") is False:
         row.update(status="non_finite", reason="its outputs hold NaN or infinity")
     if "metric" not in row and row.get("finite"):

@@ -34,11 +34,17 @@ class Session:
 
 
 @contextmanager
-def open_session(request: CompressionRequest, *, max_seconds: float, trust: bool = False, salt: object = None) -> Iterator[Session]:
+def open_session(
+    request: CompressionRequest, *, max_seconds: float, trust: bool = False, salt: object = None
+) -> Iterator[Session]:
     """Everything checked, exported and split; the folder is the cache of this model, data and these settings."""
     started = time.monotonic()
     workspace = current_call().workspace
-    batches, higher, budget = check_batches(request), check_metric(request), read_budget(request.max_metric_drop)
+    batches, higher, budget = (
+        check_batches(request),
+        check_metric(request),
+        read_budget(request.max_metric_drop),
+    )
     source = find_source(request.model, request.weights, trust, workspace)
     find_data(request.data, workspace)
     metric = _metric(request, higher, budget)
@@ -57,6 +63,7 @@ def open_session(request: CompressionRequest, *, max_seconds: float, trust: bool
                 "prepare", python, seconds=PREPARE_SECONDS, artifact=found.artifact, data=str(found.data),
                 metric=metric.name, batch_sizes=batches,
             )  # fmt: skip
+            job.allow(max_seconds / 2)
             search = Search(job, python, facts, metric, batches, found.program)
             yield Session(search, source, found, caller)
 
@@ -69,12 +76,21 @@ def _metric(request: CompressionRequest, higher: bool, budget: dict[str, float])
     return Metric(request.metric, higher, budget, file, function[1])
 
 
-def _key(found: Intake, source: Source, request: CompressionRequest, batches: list[int], python: Interpreter, salt: object) -> str:
+def _key(
+    found: Intake,
+    source: Source,
+    request: CompressionRequest,
+    batches: list[int],
+    python: Interpreter,
+    salt: object,
+) -> str:
     """Changes with whatever could change a row: the model's bytes, the rows, the settings, the libraries."""
     model = Path(found.artifact["path"])
     files = [model, *[p for p in (model.with_name(model.name + ".data"),) if p.exists()], found.data]
     metric = split_function(request.metric)
     if metric:
         files.append(current_call().workspace.file(metric[0]))
-    settings = repr((source.kind, request.metric, request.threads, batches, sorted(python.modules.items()), salt))
+    settings = repr(
+        (source.kind, request.metric, request.threads, batches, sorted(python.modules.items()), salt)
+    )
     return hashlib.sha256((digest(*files) + settings).encode()).hexdigest()

@@ -37,7 +37,9 @@ def find_source(model: str, weights: str | None, trust: bool, workspace: Workspa
         return Source("factory", workspace.file(function[0]), function[1], _weights(weights, workspace))
     path = workspace.file(Path(model))
     if path.suffix == ".py":
-        raise ToolError("A Python file needs the name of its factory", saw=model, try_next=f"{model}:make_model")
+        raise ToolError(
+            "A Python file needs the name of its factory", saw=model, try_next=f"{model}:make_model"
+        )
     if weights:
         raise ToolError("weights belong to a factory", saw=model, try_next="file.py:factory, or no weights")
     return _recognise(path, trust)
@@ -64,7 +66,11 @@ def _recognise(path: Path, trust: bool) -> Source:
     if not head:
         raise ToolError("The model file is empty", saw=path.name, try_next="a whole copy")
     if kind := _ELSEWHERE.get(path.suffix.lower()):
-        raise ToolError(f"A {kind} file cannot be searched here", saw=path.name, try_next="the ONNX file or the framework's model")
+        raise ToolError(
+            f"A {kind} file cannot be searched here",
+            saw=path.name,
+            try_next="the ONNX file or the framework's model",
+        )
     if head.startswith(b"PK"):
         return _recognise_zip(path, trust)
     if head.startswith(b"tree\n"):
@@ -74,7 +80,9 @@ def _recognise(path: Path, trust: bool) -> Source:
     if head[0] == 0x80 or path.suffix in (".pkl", ".pickle", ".joblib"):
         return _pickled(path, trust)
     if path.suffix == ".safetensors":
-        raise ToolError("Weights alone are no model", saw=path.name, try_next="model='file.py:factory' with these weights")
+        raise ToolError(
+            "Weights alone are no model", saw=path.name, try_next="model='file.py:factory' with these weights"
+        )
     if path.suffix in (".pt", ".pth", ".bin"):
         raise ToolError("This is no PyTorch file that can be loaded safely", saw=path.name, try_next=CONVERT)
     return Source("onnx", path)
@@ -90,12 +98,16 @@ def _recognise_zip(path: Path, trust: bool) -> Source:
     if "constants.pkl" in members:
         if not trust:
             raise ToolError(
-                "TorchScript files carry their own program; loading one needs trust: true", saw=path.name, try_next=CONVERT
+                "TorchScript files carry their own program; loading one needs trust: true",
+                saw=path.name,
+                try_next=CONVERT,
             )
         return Source("torchscript", path, trusted=True)
     if "data.pkl" in members:
         _refuse_whole_module(path)
-        raise ToolError("Weights alone are no model", saw=path.name, try_next="model='file.py:factory' with these weights")
+        raise ToolError(
+            "Weights alone are no model", saw=path.name, try_next="model='file.py:factory' with these weights"
+        )
     if "schema.json" in names:
         return Source("sklearn", path, trusted=trust)
     raise ToolError("The archive is no known model", saw=", ".join(names[:3]), try_next="an ONNX file")
@@ -104,17 +116,23 @@ def _recognise_zip(path: Path, trust: bool) -> Source:
 def _refuse_whole_module(path: Path) -> None:
     """A state dict names tensors only; whatever else it would import is refused before torch sees the file."""
     if not zipfile.is_zipfile(path):
-        raise ToolError("The weights are no torch checkpoint that loads as plain tensors", saw=path.name, try_next=CONVERT)
+        raise ToolError(
+            "The weights are no torch checkpoint that loads as plain tensors", saw=path.name, try_next=CONVERT
+        )
     with read_zip(path) as archive:
         pickles = [archive.read(name) for name in archive.namelist() if name.endswith("/data.pkl")]
         if any(name.endswith("/constants.pkl") for name in archive.namelist()):
             raise ToolError("This is a TorchScript file, not a state dict", saw=path.name, try_next=CONVERT)
     for data in pickles:
-        strange = [g for g in pickle_globals(data) if g.split(" ")[0].split(".")[0] not in ("torch", "collections")]
+        strange = [
+            g for g in pickle_globals(data) if g.split(" ")[0].split(".")[0] not in ("torch", "collections")
+        ]
         if strange or any("nn.modules" in g for g in pickle_globals(data)):
             what = (strange or ["torch.nn module"])[0].replace(" ", ".")
             raise ToolError(
-                "The file pickles objects, not only tensors; loading it would run code", saw=what, try_next=CONVERT
+                "The file pickles objects, not only tensors; loading it would run code",
+                saw=what,
+                try_next=CONVERT,
             )
 
 

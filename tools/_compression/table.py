@@ -61,7 +61,10 @@ def markdown(baseline: Candidate, rows: list[Candidate], batch_sizes: list[int])
 def _line(c: Candidate, batch_sizes: list[int]) -> str:
     cells = [c.variant, c.status, _number(c.metric), _drop(c)]
     cells += [_latency(c, str(b)) for b in batch_sizes]
-    cells += [human_bytes(c.size_bytes) if c.size_bytes else "", human_bytes(c.peak_rss_bytes) if c.peak_rss_bytes else ""]
+    cells += [
+        human_bytes(c.size_bytes) if c.size_bytes else "",
+        human_bytes(c.peak_rss_bytes) if c.peak_rss_bytes else "",
+    ]
     cells += [_number(c.drift.max_abs) if c.drift else "", c.reason.replace("|", "/")]
     return "| " + " | ".join(cells) + " |"
 
@@ -84,7 +87,7 @@ def _latency(c: Candidate, batch: str) -> str:
     return f"{1000 * c.latency_seconds[batch]:.3g} / {1000 * c.latency_p95_seconds[batch]:.3g}{ratio}"
 
 
-def summarise(search: Search, outcome: Outcome, baseline_metric: float) -> str:
+def summarise(search: Search, outcome: Outcome, baseline_metric: float, keep: str = "fp32") -> str:
     """One sentence: what to use and what it gains, or why the baseline stays."""
     budget = search.metric.allowed(baseline_metric)
     name = outcome.overall
@@ -97,7 +100,7 @@ def summarise(search: Search, outcome: Outcome, baseline_metric: float) -> str:
             f"(95 % bound {row['drop_bound']:+.4g}, budget {budget:.4g})"
         )
     else:
-        parts.append(f"Keep fp32: {_why_not(search, outcome)}")
+        parts.append(f"Keep {keep}: {_why_not(search, outcome)}")
     for batch, other in outcome.by_batch.items():
         if other and other != name:
             parts.append(f"at batch {batch} {other} is faster ({search.rows[other]['ratio'][batch]:.2f}x)")
@@ -111,6 +114,9 @@ def _why_not(search: Search, outcome: Outcome) -> str:
         return "no candidate could be measured"
     if not fast:
         return f"none of {len(tried)} candidates was faster beyond the tie band of {outcome.tie_band:.0%}"
-    lost = {s: sum(r["status"] == s for r in fast) for s in ("over_budget", "not_confirmed", "over_limit", "non_finite")}
+    lost = {
+        s: sum(r["status"] == s for r in fast)
+        for s in ("over_budget", "not_confirmed", "over_limit", "non_finite")
+    }
     told = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in lost.items() if n)
     return f"of {len(tried)} candidates {len(fast)} were faster somewhere, but {told or 'slower at another batch size'}"

@@ -5,7 +5,7 @@ from typing import Any
 from .._compression.finish import decide, report_fields
 from .._compression.limits import Limits
 from .._compression.plan import make_plan
-from .._compression.processor import find_target, host_flags, host_isa
+from .._compression.processor import find_target
 from .._compression.profiles import Profile, find_profile
 from .._compression.search import run_search
 from .._compression.session import open_session
@@ -22,15 +22,19 @@ def quantize(request: Any) -> dict[str, Any]:
     profile = find_profile(request.device_profile)
     target, elsewhere = find_target(request.target_isa, profile)
     limits = _limits(request, profile)
-    with open_session(request, max_seconds=request.max_search_seconds, trust=request.trust, salt=target) as session:
+    with open_session(
+        request, max_seconds=request.max_search_seconds, trust=request.trust, salt=target
+    ) as session:
         search = session.search
-        plan = make_plan(search.facts["graph"], target, search.python, request.runtimes, bool(session.found.program))
+        plan = make_plan(
+            search.facts["graph"], target, search.python, request.runtimes, bool(session.found.program)
+        )
         run_search(search, plan)
-        outcome, baseline, _ = decide(session, limits)
+        outcome, baseline = decide(session, limits)
         verdict = summarise(search, outcome, baseline["metric"])
         fields = report_fields(
             session, outcome, baseline, target, kind="quantize", assumed=elsewhere, verdict=verdict,
-            warnings=_warnings(elsewhere, target.isa, profile), extra={"host_isa": host_isa(host_flags())},
+            warnings=_warnings(elsewhere, target.isa, profile), extra={},
         )  # fmt: skip
     return {**fields, "outcome": "quantized" if outcome.overall else "keep_fp32"}
 

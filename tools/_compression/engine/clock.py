@@ -15,7 +15,7 @@ FEWEST_ROUNDS = 4
 
 def interleave(calls, seconds):
     """Seconds per call by name; `calls` maps a name to a function without arguments."""
-    per_block, hopeless = {}, set()
+    per_block = {}
     for name, call in calls.items():
         call()
         once = _time(call)
@@ -52,7 +52,7 @@ def summary(times, batch):
         "p50_seconds": float(p50),
         "p95_seconds": float(p95),
         "rows_per_second": float(batch / p50),
-        "calls": int(len(times)),
+        "calls": len(times),
     }
 
 

@@ -13,7 +13,16 @@ QUANTIZED_OPS = {
 }  # fmt: skip
 KNOWN_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 LARGEST_BYTES = 2 * 1024**3  # a protobuf holds no more, and the quantizers write one
-DTYPES = {1: "float32", 10: "float16", 11: "float64", 6: "int32", 7: "int64", 9: "bool", 2: "uint8", 3: "int8"}
+DTYPES = {
+    1: "float32",
+    10: "float16",
+    11: "float64",
+    6: "int32",
+    7: "int64",
+    9: "bool",
+    2: "uint8",
+    3: "int8",
+}
 
 
 def read(path):
@@ -28,7 +37,11 @@ def read(path):
         raise Refused("The ONNX graph has no operations", path, "exporting it again")
     total = os.path.getsize(path) + _external_bytes(model, os.path.dirname(path))
     if total > LARGEST_BYTES:
-        raise Refused("The model is larger than 2 GiB", "%d bytes" % total, "a smaller model; this search is for small ones")
+        raise Refused(
+            "The model is larger than 2 GiB",
+            f"{total} bytes",
+            "a smaller model; this search is for small ones",
+        )
     onnx.load_external_data_for_model(model, os.path.dirname(path))
     _refuse_unfit(model)
     return model
@@ -67,12 +80,16 @@ def _external_bytes(model, folder):
             not location or os.path.isabs(location) or ".." in location.replace("\\", "/").split("/")
             or os.path.realpath(path) != os.path.join(os.path.realpath(folder), os.path.normpath(location))
         ):  # fmt: skip
-            raise Refused("External data must lie in the model's own folder", location, "saving the model as one file")
+            raise Refused(
+                "External data must lie in the model's own folder", location, "saving the model as one file"
+            )
         if not os.path.isfile(path):
             raise Refused("The model's external data file is missing", location, "moving it beside the model")
         end = int(entry.get("offset", 0)) + int(entry.get("length", 0))
         if end > os.path.getsize(path):
-            raise Refused("The external data file is too short", "%s: %d bytes needed" % (location, end), "a whole copy")
+            raise Refused(
+                "The external data file is too short", f"{location}: {end} bytes needed", "a whole copy"
+            )
         places[location] = os.path.getsize(path)
     total = sum(places.values())
     return total
@@ -83,24 +100,34 @@ def _refuse_unfit(model):
 
     ops = op_counts(model)
     if found := sorted(QUANTIZED_OPS & set(ops)):
-        raise Refused("The model is quantized already", ", ".join(found), "the float model that it was made from")
+        raise Refused(
+            "The model is quantized already", ", ".join(found), "the float model that it was made from"
+        )
     own = {(f.domain, f.name) for f in model.functions}
     custom = sorted({
-        "%s::%s" % (node.domain, node.op_type)
+        f"{node.domain}::{node.op_type}"
         for graph in graphs(model.graph) for node in graph.node
         if node.domain not in KNOWN_DOMAINS and (node.domain, node.op_type) not in own
     })  # fmt: skip
     if custom:
-        raise Refused("The model uses custom operations", ", ".join(custom[:5]), "an export to standard operations")
+        raise Refused(
+            "The model uses custom operations", ", ".join(custom[:5]), "an export to standard operations"
+        )
     for tensor in _tensors(model):
         if tensor.data_type in (1, 10, 11):
             try:
                 finite = np.isfinite(numpy_helper.to_array(tensor)).all()
             except (ValueError, TypeError) as error:
-                raise Refused("A weight of the model is malformed", "%s: %s" % (tensor.name, error), "exporting it again")
+                raise Refused(
+                    "A weight of the model is malformed",
+                    f"{tensor.name}: {error}",
+                    "exporting it again",
+                )
             # masks hold -inf in one-element or attention constants: only NaN is always a fault
             if not finite and np.isnan(numpy_helper.to_array(tensor)).any():
-                raise Refused("The model's weights hold NaN", tensor.name, "a checkpoint from before training diverged")
+                raise Refused(
+                    "The model's weights hold NaN", tensor.name, "a checkpoint from before training diverged"
+                )
 
 
 def op_counts(model):
@@ -144,7 +171,9 @@ def inputs_of(model):
             continue
         kind = value.type.tensor_type
         if kind.elem_type not in DTYPES:
-            raise Refused("An input type of the model is not supported", value.name, "number or boolean inputs")
+            raise Refused(
+                "An input type of the model is not supported", value.name, "number or boolean inputs"
+            )
         dims = [d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in kind.shape.dim]
         shape = dims if kind.HasField("shape") else None
         found.append({"name": value.name, "dtype": DTYPES[kind.elem_type], "shape": shape})

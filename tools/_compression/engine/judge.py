@@ -14,12 +14,12 @@ def check_targets(metric, predictions, y):
     if y.dtype.kind not in "fiub":
         raise Refused("The targets are no numbers", y.dtype, "class numbers from 0, or float targets")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise Refused("The targets hold NaN or infinity", "%d entries" % (~np.isfinite(y)).sum(), "clean targets")
+        raise Refused("The targets hold NaN or infinity", f"{~np.isfinite(y)} entries".sum(), "clean targets")
     if metric == "accuracy":
         return _check_labels(predictions, y)
     if metric in HIGHER and np.squeeze(y).shape != np.squeeze(predictions).shape:
         raise Refused(
-            "Targets and predictions differ in shape", "%s and %s" % (list(y.shape), list(predictions.shape)),
+            "Targets and predictions differ in shape", f"{list(y.shape)} and {list(predictions.shape)}",
             "targets shaped like the model's first output",
         )  # fmt: skip
     return y
@@ -30,13 +30,14 @@ def _check_labels(predictions, y):
     classes = class_count(predictions)
     if labels.shape != predicted_classes(predictions).shape:
         raise Refused(
-            "Labels and predictions differ in shape", "%s and %s" % (list(y.shape), list(predictions.shape)),
+            "Labels and predictions differ in shape", f"{list(y.shape)} and {list(predictions.shape)}",
             "one class number per row; for a regression the metric mae or rmse",
         )  # fmt: skip
     if (labels != np.floor(labels)).any() or labels.min() < 0 or labels.max() >= classes:
         raise Refused(
-            "Labels lie outside the model's classes", "%g to %g for %d classes" % (labels.min(), labels.max(), classes),
-            "whole class numbers from 0 to %d" % (classes - 1),
+            "Labels lie outside the model's classes",
+            f"{labels.min():g} to {labels.max():g} for {classes} classes",
+            f"whole class numbers from 0 to {classes - 1}",
         )
     return labels.astype(np.int64)
 
@@ -128,11 +129,17 @@ def score(request, progress):
         for i, rows in enumerate(resamples(len(y), request["block"])):
             if i >= 300:  # the caller's function may be slow
                 break
-            drops.append(sign * (float(function(base[rows], y[rows])) - float(function(candidate[rows], y[rows]))))
+            drops.append(
+                sign * (float(function(base[rows], y[rows])) - float(function(candidate[rows], y[rows])))
+            )
     except Exception as error:  # the caller's code may raise anything
-        raise Refused("The metric %s failed" % request["function"], first_line(error), "calling it as f(predictions, y)")
+        raise Refused(
+            "The metric {} failed".format(request["function"]),
+            first_line(error),
+            "calling it as f(predictions, y)",
+        )
     if not np.isfinite([before, after]).all():
-        raise Refused("The metric is not a finite number", "%r and %r" % (before, after), "another metric")
+        raise Refused("The metric is not a finite number", f"{before!r} and {after!r}", "another metric")
     point = sign * (before - after)
     same = np.array_equal(base, candidate)
     bound = point if same else max(point, float(np.percentile(drops, CONFIDENCE)))

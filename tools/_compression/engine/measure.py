@@ -15,7 +15,7 @@ def measure(request, progress):
     empty = _loaded_bytes(request["artifact"]["runtime"])
     folder, names = request["folder"], request["names"]
     feeds = prepare.load_rows(folder, names, "search")
-    batches = {b: prepare.load_rows(folder, names, "batch%d" % b) for b in request["batch_sizes"]}
+    batches = {b: prepare.load_rows(folder, names, f"batch{b}") for b in request["batch_sizes"]}
     before = clock.resident_bytes()
     call = runners.load(request["artifact"], request["threads"])
     for rows in batches.values():
@@ -28,7 +28,9 @@ def measure(request, progress):
         pair = {"baseline": _bound(baseline, rows), "candidate": _bound(call, rows)}
         times, _ = clock.interleave(pair, request["seconds_per_batch"])
         reply["latency_seconds"][str(batch)] = clock.summary(times["candidate"], batch)
-        reply["ratio"][str(batch)] = float(np.percentile(times["baseline"], 10) / np.percentile(times["candidate"], 10))
+        reply["ratio"][str(batch)] = float(
+            np.percentile(times["baseline"], 10) / np.percentile(times["candidate"], 10)
+        )
     if max(reply["ratio"].values()) < SLOWEST_RATIO:
         return {**reply, "hopeless": True}
     predictions = runners.predict(call, feeds, request["evaluation_batch"])
@@ -42,14 +44,14 @@ def race(request, progress):
     calls = {name: runners.load(artifact, request["threads"]) for name, artifact in artifacts.items()}
     reply = {name: {"latency_seconds": {}, "ratio": {}} for name in artifacts}
     for batch in request["batch_sizes"]:
-        rows = prepare.load_rows(folder, names, "batch%d" % batch)
+        rows = prepare.load_rows(folder, names, f"batch{batch}")
         bound = {name: _bound(call, rows) for name, call in calls.items()}
-        times, rounds = clock.interleave(bound, request["seconds_per_batch"])
+        times, _ = clock.interleave(bound, request["seconds_per_batch"])
         base = np.percentile(times["baseline"], 10)
         for name, taken in times.items():
             reply[name]["latency_seconds"][str(batch)] = clock.summary(taken, batch)
             reply[name]["ratio"][str(batch)] = float(base / np.percentile(taken, 10))
-        progress(len(reply), None, "raced %d finalists at batch %d" % (len(request["finalists"]), batch))
+        progress(len(reply), None, f"raced at batch {batch}")
     feeds = prepare.load_rows(folder, names, "confirmation")
     for name in request["finalists"]:
         predictions = runners.predict(calls[name], feeds, request["evaluation_batch"])
@@ -71,18 +73,20 @@ def _loaded_bytes(runtime):
 def _evaluate(request, predictions, part):
     """Metric and drift of predictions on one part; the predictions are kept for a metric of the caller's."""
     folder = request["folder"]
-    reference = np.load(os.path.join(folder, "baseline.%s.npy" % part))
-    path = os.path.join(folder, "%s.%s.npy" % (request["variant"].replace("/", "_"), part))
+    reference = np.load(os.path.join(folder, f"baseline.{part}.npy"))
+    path = os.path.join(folder, "{}.{}.npy".format(request["variant"].replace("/", "_"), part))
     np.save(path, predictions)
     if predictions.size != reference.size:
-        raise Refused("The candidate's output has another shape", "%s for %s" % (predictions.shape, reference.shape))
+        raise Refused(
+            "The candidate's output has another shape", f"{predictions.shape} for {reference.shape}"
+        )
     predictions = predictions.reshape(reference.shape)
     if not np.isfinite(predictions).all():
         return {"finite": False, "predictions": path}
     found = {"finite": True, "predictions": path, "drift": judge.drift(reference, predictions)}
     metric = request["metric"]
     if metric in judge.HIGHER:
-        y = np.load(os.path.join(folder, "y.%s.npy" % part))
+        y = np.load(os.path.join(folder, f"y.{part}.npy"))
         base, mine = judge.row_losses(metric, reference, y), judge.row_losses(metric, predictions, y)
         found["metric"] = float(judge.total(metric, mine))
         found["drop"], found["drop_bound"] = judge.drop_bound(metric, base, mine, request["block"])

@@ -28,7 +28,7 @@ def prepare(request, progress):
     reply["metric"] = {}
     for part in ("search", "confirmation"):
         predictions = runners.predict(call, _take(feeds, parts[part]), batch)
-        np.save(os.path.join(request["folder"], "baseline.%s.npy" % part), predictions)
+        np.save(os.path.join(request["folder"], f"baseline.{part}.npy"), predictions)
         if request["metric"] in judge.HIGHER:
             reply["metric"][part] = judge.metric_value(request["metric"], predictions, targets[parts[part]])
     reply["size_bytes"] = runners.size_bytes(artifact["path"])
@@ -50,13 +50,16 @@ def _model_facts(request):
     wanted = set(request["batch_sizes"]) | {EVALUATION_BATCH}
     if isinstance(fixed, int) and wanted != {fixed}:
         if _holds_with_free_batch(model, inputs, fixed, facts["path"], request["threads"]):
-            facts["warnings"].append("The export was fixed to batch %d; the copies made here take any batch" % fixed)
+            facts["warnings"].append(
+                f"The export was fixed to batch {fixed}; the copies made here take any batch"
+            )
         elif set(request["batch_sizes"]) == {fixed}:
             facts["fixed_batch"] = fixed
         else:
             raise Refused(
-                "The export is fixed to batch %d and breaks at others" % fixed, "batch_sizes %s" % request["batch_sizes"],
-                "batch_sizes [%d], or an export with a dynamic batch" % fixed,
+                f"The export is fixed to batch {fixed} and breaks at others",
+                "batch_sizes {}".format(request["batch_sizes"]),
+                f"batch_sizes [{fixed}], or an export with a dynamic batch",
             )
     return facts
 
@@ -90,14 +93,18 @@ def _holds_with_free_batch(model, inputs, fixed, path, threads):
 
 def _noise(rng, spec, batch):
     shape = [batch, *[d if isinstance(d, int) else 8 for d in spec["shape"][1:]]]
-    return (rng.standard_normal(shape) if spec["dtype"].startswith("float") else np.zeros(shape)).astype(spec["dtype"])
+    return (rng.standard_normal(shape) if spec["dtype"].startswith("float") else np.zeros(shape)).astype(
+        spec["dtype"]
+    )
 
 
 def _tree_facts(request):
     from . import trees
 
     features = trees.feature_count(request["artifact"])
-    inputs = [{"name": "x", "dtype": request["artifact"].get("dtype", "float32"), "shape": ["batch", features]}]
+    inputs = [
+        {"name": "x", "dtype": request["artifact"].get("dtype", "float32"), "shape": ["batch", features]}
+    ]
     return {"inputs": inputs, "graph": {"ops": {}, "trees": True}, "warnings": [], "fixed_batch": None}
 
 
@@ -109,9 +116,17 @@ def _check_outputs(call, feeds, y, batch, metric):
     except Refused:
         raise
     except Exception as error:  # each runtime raises its own
-        raise Refused("The model does not run on the data", str(error).split("\n")[0][:200], "inputs like those it was exported with")
+        raise Refused(
+            "The model does not run on the data",
+            str(error).split("\n")[0][:200],
+            "inputs like those it was exported with",
+        )
     if not np.isfinite(predictions).all():
-        raise Refused("The model's outputs hold NaN or infinity", "first %d rows" % len(predictions), "another checkpoint")
+        raise Refused(
+            "The model's outputs hold NaN or infinity",
+            f"first {len(predictions)} rows",
+            "another checkpoint",
+        )
     if len(y) == len(predictions):
         return judge.check_targets(metric, predictions, y)
     whole = np.broadcast_to(predictions[:1], (len(y), *predictions.shape[1:]))
@@ -135,21 +150,21 @@ def _take(feeds, index):
 
 def _save(folder, feeds, y, parts):
     for part, index in parts.items():
-        np.save(os.path.join(folder, "y.%s.npy" % part), y[index])
+        np.save(os.path.join(folder, f"y.{part}.npy"), y[index])
         for i, array in enumerate(feeds.values()):
-            np.save(os.path.join(folder, "input%d.%s.npy" % (i, part)), array[index])
+            np.save(os.path.join(folder, f"input{i}.{part}.npy"), array[index])
 
 
 def _save_timing_rows(folder, feeds, batch_sizes):
     """One batch of real rows per batch size, repeated where there are too few."""
     for batch in batch_sizes:
         for i, array in enumerate(feeds.values()):
-            np.save(os.path.join(folder, "input%d.batch%d.npy" % (i, batch)), array[np.arange(batch) % len(array)])
+            np.save(os.path.join(folder, f"input{i}.batch{batch}.npy"), array[np.arange(batch) % len(array)])
 
 
 def load_rows(folder, names, part):
     """The feeds of one part, as `prepare` left them."""
-    return {n: np.load(os.path.join(folder, "input%d.%s.npy" % (i, part))) for i, n in enumerate(names)}
+    return {n: np.load(os.path.join(folder, f"input{i}.{part}.npy")) for i, n in enumerate(names)}
 
 
 def _range_warning(feeds, parts):
@@ -157,12 +172,15 @@ def _range_warning(feeds, parts):
     for name, array in feeds.items():
         if array.dtype.kind != "f":
             continue
-        seen, later = array[parts["calibration"]], array[np.concatenate([parts["search"], parts["confirmation"]])]
+        seen, later = (
+            array[parts["calibration"]],
+            array[np.concatenate([parts["search"], parts["confirmation"]])],
+        )
         low, high = float(seen.min()), float(seen.max())
         outside = float(((later < low) | (later > high)).mean())
         if outside > 0.02:
             found.append(
-                "%.0f %% of the values of %s in later rows lie outside the calibration rows' range (%.3g to %.3g): "
-                "static int8 will clip them" % (100 * outside, name, low, high)
+                f"{100 * outside:.0f} % of the values of {name} in later rows lie outside the calibration rows' range ({low:.3g} to {high:.3g}): "
+                "static int8 will clip them"
             )
     return found

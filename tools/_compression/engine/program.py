@@ -28,12 +28,18 @@ def export(request, progress):
     model = load_model(request)
     arrays = rows.read_npz(request["data"])
     names = _input_names(model, arrays)
-    examples = [torch.from_numpy(np.ascontiguousarray(_as_fed(arrays[name][:EXPORT_BATCH]))) for name in names]
+    examples = [
+        torch.from_numpy(np.ascontiguousarray(_as_fed(arrays[name][:EXPORT_BATCH]))) for name in names
+    ]
     path = os.path.join(request["folder"], "exported.onnx")
     progress(1, None, "exporting to ONNX")
-    reply = to_onnx(model, examples, names, path)
+    program, problem = to_program(model, examples)
+    reply = to_onnx(program or model, examples, names, path)
+    reply["problems"] = problem + reply["problems"]
     reply["eager_gap"] = _compare(model, path, names, arrays)
-    reply["program"] = _save_program(model, examples, request["folder"])
+    reply["program"] = os.path.join(request["folder"], "program.pt2") if program else None
+    if program:
+        torch.export.save(program, reply["program"])
     reply["torch"] = torch.__version__
     return reply
 
@@ -44,7 +50,9 @@ def import_torch():
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if version < OLDEST_TORCH:
         raise Refused(
-            "This torch may run code when it loads weights (CVE-2026-24747)", torch.__version__, "torch 2.10 or newer"
+            "This torch may run code when it loads weights (CVE-2026-24747)",
+            torch.__version__,
+            "torch 2.10 or newer",
         )
     logging.disable(logging.WARNING)
     return torch
@@ -62,9 +70,13 @@ def _factory(request):
     try:
         model = build()
     except Exception as error:  # the caller's code may raise anything
-        raise Refused("The factory %s failed" % request["function"], first_line(error), "calling it by hand")
+        raise Refused(
+            "The factory {} failed".format(request["function"]), first_line(error), "calling it by hand"
+        )
     if not isinstance(model, torch.nn.Module):
-        raise Refused("The factory returns no torch module", type(model).__name__, "a function that returns the model")
+        raise Refused(
+            "The factory returns no torch module", type(model).__name__, "a function that returns the model"
+        )
     if request.get("weights"):
         load_weights(model, request["weights"])
     return model
@@ -83,21 +95,31 @@ def load_weights(model, path):
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and safetensors errors share no base
         raise Refused(
-            "The weights do not load as plain tensors", _blocked(error), "torch.save(model.state_dict(), path), or safetensors"
+            "The weights do not load as plain tensors",
+            _blocked(error),
+            "torch.save(model.state_dict(), path), or safetensors",
         )
     for wrapper in ("state_dict", "model_state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise Refused("The weights are no state dict", type(state).__name__, "torch.save(model.state_dict(), path)")
-    bad = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+        raise Refused(
+            "The weights are no state dict", type(state).__name__, "torch.save(model.state_dict(), path)"
+        )
+    bad = [
+        name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()
+    ]
     if bad:
-        raise Refused("The weights hold NaN or infinity", bad[0], "a checkpoint from before training diverged")
+        raise Refused(
+            "The weights hold NaN or infinity", bad[0], "a checkpoint from before training diverged"
+        )
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
         told = [line.strip() for line in str(error).splitlines()[1:3]]
-        raise Refused("The weights do not fit the factory's model", " ".join(told), "the factory they were trained with")
+        raise Refused(
+            "The weights do not fit the factory's model", " ".join(told), "the factory they were trained with"
+        )
 
 
 def _blocked(error):
@@ -114,7 +136,9 @@ def _program(request):
     try:
         return _Unlifted(torch.export.load(request["file"]).module())
     except Exception as error:  # the deserializer raises its own SerializeError and others
-        raise Refused("The torch.export program does not load", first_line(error), "exporting it again with this torch")
+        raise Refused(
+            "The torch.export program does not load", first_line(error), "exporting it again with this torch"
+        )
 
 
 def _Unlifted(module):
@@ -131,7 +155,9 @@ def _torchscript(request):
         try:
             return torch.jit.load(request["file"], map_location="cpu")
         except Exception as error:  # RuntimeError from C++, and others
-            raise Refused("The TorchScript file does not load", first_line(error), "the factory and a state dict")
+            raise Refused(
+                "The TorchScript file does not load", first_line(error), "the factory and a state dict"
+            )
 
 
 _LOADERS = {"factory": _factory, "pt2": _program, "torchscript": _torchscript}
@@ -151,7 +177,11 @@ def _input_names(model, arrays):
     except (TypeError, ValueError):
         wanted = []
     if not wanted:
-        raise Refused("The data's arrays do not name the model's inputs", ", ".join(others), "arrays named like forward's parameters, and y")
+        raise Refused(
+            "The data's arrays do not name the model's inputs",
+            ", ".join(others),
+            "arrays named like forward's parameters, and y",
+        )
     return wanted
 
 
@@ -159,30 +189,53 @@ def _as_fed(array):
     return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
-def to_onnx(model, examples, names, path):
-    """Export with a dynamic batch; the older exporter, or a fixed batch, where the first refuses."""
+def to_program(model, examples):
+    """The model as a torch.export program with a dynamic batch, or None and why."""
     import torch
 
-    batch = torch.export.Dim("batch", min=1, max=65536)
-    attempts = [
-        ("dynamo, dynamic batch", {"dynamo": True, "dynamic_shapes": tuple({0: batch} for _ in examples), "opset_version": OPSET}),
-        ("dynamo, inferred batch", {"dynamo": True, "dynamic_shapes": tuple({0: torch.export.Dim.AUTO} for _ in examples), "opset_version": OPSET}),
-        ("torchscript, dynamic batch", {"dynamo": False, "dynamic_axes": {n: {0: "batch"} for n in [*names, "output"]}, "opset_version": 17}),
-    ]  # fmt: skip
     if isinstance(model, torch.jit.ScriptModule):
-        attempts = attempts[2:]
+        return None, []
+    problems = []
+    named = torch.export.Dim("batch", min=1, max=65536)
+    for dimension in (named, torch.export.Dim.AUTO):
+        try:
+            return torch.export.export(
+                model, tuple(examples), dynamic_shapes=tuple({0: dimension} for _ in examples)
+            ), problems
+        except Exception as error:  # torch.export raises from a dozen places
+            problems.append("torch.export: " + _cause(error))
+    return None, problems
+
+
+def to_onnx(model, examples, names, path):
+    """Export a program or module with a dynamic batch; the older exporter where the first refuses."""
+    import torch
+
+    dynamo = {"dynamo": True, "opset_version": OPSET}
+    if isinstance(model, torch.nn.Module):
+        dynamo["dynamic_shapes"] = tuple({0: torch.export.Dim.AUTO} for _ in examples)
+    axes = {name: {0: "batch"} for name in [*names, "output"]}
+    attempts = [
+        ("dynamo", dynamo),
+        ("torchscript", {"dynamo": False, "dynamic_axes": axes, "opset_version": 17}),
+    ]
+    if isinstance(model, torch.jit.ScriptModule):
+        attempts = attempts[1:]
     problems = []
     for label, settings in attempts:
+        source = (
+            model.module() if label == "torchscript" and not isinstance(model, torch.nn.Module) else model
+        )
         try:
             with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 torch.onnx.export(
-                    model, tuple(examples), path, input_names=names, output_names=["output"],
+                    source, tuple(examples), path, input_names=names, output_names=["output"],
                     external_data=False, verbose=False, **settings
                 )  # fmt: skip
             return {"path": path, "exporter": label, "problems": problems}
         except Exception as error:  # exporters wrap anything
-            problems.append("%s: %s" % (label, _cause(error)))
+            problems.append(f"{label}: {_cause(error)}")
     raise Refused("The model does not export to ONNX", problems[0], "an ONNX file exported by you")
 
 
@@ -208,7 +261,9 @@ def _compare(model, path, names, arrays):
     with torch.no_grad():
         theirs = model(*[torch.from_numpy(np.ascontiguousarray(a)) for a in rows_here.values()])
     theirs = first_output(theirs).float().numpy()
-    if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=EAGER_TOLERANCE, atol=EAGER_TOLERANCE, equal_nan=True):
+    if ours.shape != theirs.shape or not np.allclose(
+        ours, theirs, rtol=EAGER_TOLERANCE, atol=EAGER_TOLERANCE, equal_nan=True
+    ):
         raise Refused(
             "The exported file differs from the model at another batch size",
             "largest gap %g" % (np.abs(ours - theirs).max() if ours.shape == theirs.shape else float("nan")),
@@ -221,19 +276,3 @@ def first_output(found):
     while isinstance(found, (tuple, list, dict)):
         found = next(iter(found.values())) if isinstance(found, dict) else found[0]
     return found
-
-
-def _save_program(model, examples, folder):
-    """The exported program for torch's compiler, or None where torch.export refuses the model."""
-    import torch
-
-    if isinstance(model, torch.jit.ScriptModule):
-        return None
-    path = os.path.join(folder, "program.pt2")
-    try:
-        batch = torch.export.Dim("batch", min=1, max=65536)
-        program = torch.export.export(model, tuple(examples), dynamic_shapes=tuple({0: batch} for _ in examples))
-        torch.export.save(program, path)
-    except Exception:  # torch.export raises from a dozen places; this candidate is then left out and the report says so
-        return None
-    return path

@@ -26,7 +26,9 @@ def load(request, progress):
     try:
         found = function()
     except Exception as error:  # the caller's code may raise anything
-        raise Refused("The loader %s failed" % request["function"], first_line(error), "running it by hand")
+        raise Refused(
+            "The loader {} failed".format(request["function"]), first_line(error), "running it by hand"
+        )
     arrays = _as_arrays(found)
     np.savez(request["output"], **arrays)
     return {"arrays": {name: list(array.shape) for name, array in arrays.items()}}
@@ -43,11 +45,17 @@ def import_function(file, name, root):
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # the caller's code may raise anything
-        raise Refused("The file %s does not import" % os.path.basename(file), first_line(error), "running it by hand")
-    if not callable(getattr(module, name, None)):
-        names = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == spec.name]
         raise Refused(
-            "No function %s in %s" % (name, os.path.basename(file)), ", ".join(names) or "none", "one of its functions"
+            f"The file {os.path.basename(file)} does not import", first_line(error), "running it by hand"
+        )
+    if not callable(getattr(module, name, None)):
+        names = [
+            n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == spec.name
+        ]
+        raise Refused(
+            f"No function {name} in {os.path.basename(file)}",
+            ", ".join(names) or "none",
+            "one of its functions",
         )
     return getattr(module, name)
 
@@ -56,8 +64,12 @@ def _as_arrays(found):
     if isinstance(found, tuple) and len(found) == 2:
         found = {"x": found[0], "y": found[1]}
     if not isinstance(found, dict):
-        raise Refused("The loader returns no arrays", type(found).__name__, "a dict of arrays, or a tuple (x, y)")
-    return {str(name): np.asarray(getattr(value, "numpy", lambda v=value: v)()) for name, value in found.items()}
+        raise Refused(
+            "The loader returns no arrays", type(found).__name__, "a dict of arrays, or a tuple (x, y)"
+        )
+    return {
+        str(name): np.asarray(getattr(value, "numpy", lambda v=value: v)()) for name, value in found.items()
+    }
 
 
 def read_npz(path):
@@ -68,8 +80,10 @@ def read_npz(path):
                 raise Refused("The data is a single array", path, "an .npz with the arrays x and y")
             return {name: archive[name] for name in archive.files}
     except (ValueError, OSError, zipfile.BadZipFile, EOFError, zlib_error()) as error:
-        what = "holds objects, which would run code on loading" if "pickle" in str(error) else "cannot be read"
-        raise Refused("The data file %s" % what, first_line(error), "np.savez(path, x=float32 rows, y=targets)")
+        what = (
+            "holds objects, which would run code on loading" if "pickle" in str(error) else "cannot be read"
+        )
+        raise Refused(f"The data file {what}", first_line(error), "np.savez(path, x=float32 rows, y=targets)")
 
 
 def zlib_error():
@@ -86,7 +100,7 @@ def match_inputs(arrays, inputs):
     missing = [name for name in [*names, "y"] if name not in arrays]
     if missing:
         raise Refused(
-            "The data has no array %s" % " or ".join(repr(name) for name in missing),
+            "The data has no array {}".format(" or ".join(repr(name) for name in missing)),
             "arrays: " + (", ".join(sorted(arrays)) or "none"),
             "arrays named %s and y" % (", ".join(names) if len(names) > 1 else "x"),
         )
@@ -106,7 +120,9 @@ def _fit(array, spec):
     """One input in the model's dtype and rank; a float64 array for a float32 input is cast, nothing else is guessed."""
     wanted = np.dtype(spec["dtype"])
     if array.dtype.kind not in "fiub" or (array.dtype.kind == "f" and wanted.kind in "iu"):
-        raise Refused("Input %s has the wrong type" % spec["name"], array.dtype, "an array of %s" % wanted)
+        raise Refused(
+            "Input {} has the wrong type".format(spec["name"]), array.dtype, f"an array of {wanted}"
+        )
     shape = spec["shape"]
     if shape is not None:
         same = array.ndim == len(shape) and all(
@@ -116,11 +132,17 @@ def _fit(array, spec):
         if not same:
             rows = ["rows", *shape[1:]]
             raise Refused(
-                "Input %s has the wrong shape" % spec["name"], list(array.shape), "rows of shape %s" % (rows,)
+                "Input {} has the wrong shape".format(spec["name"]),
+                list(array.shape),
+                f"rows of shape {rows}",
             )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int((~np.isfinite(array.reshape(len(array), -1)).all(1)).sum())
-        raise Refused("Input %s holds NaN or infinity" % spec["name"], "%d of %d rows" % (bad, len(array)), "clean rows")
+        raise Refused(
+            "Input {} holds NaN or infinity".format(spec["name"]),
+            f"{bad} of {len(array)} rows",
+            "clean rows",
+        )
     return array.astype(wanted, copy=False)
 
 
@@ -132,9 +154,12 @@ def split(feeds, y):
         dealt = np.arange(count) % 10
         bounds = {"calibration": dealt < 2, "search": (dealt >= 2) & (dealt < 5), "confirmation": dealt >= 5}
         parts = {name: np.flatnonzero(mask) for name, mask in bounds.items()}
-        return {k: _thin(v, MOST_ROWS[k]) for k, v in parts.items()}, {"order": "dealt in turn: sorted by label", "gap": 0}
+        return {k: _thin(v, MOST_ROWS[k]) for k, v in parts.items()}, {
+            "order": "dealt in turn: sorted by label",
+            "gap": 0,
+        }
     gap = period if 6 * period < count else min(period, count // 20)
-    edges = np.cumsum((0.0,) + SHARES) * (count - 2 * gap)
+    edges = np.cumsum((0.0, *SHARES)) * (count - 2 * gap)
     parts = {}
     for i, name in enumerate(PARTS):
         parts[name] = _thin(np.arange(int(edges[i]) + i * gap, int(edges[i + 1]) + i * gap), MOST_ROWS[name])

@@ -29,7 +29,9 @@ def ort_session(path, threads, settings=None):
     try:
         return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises pybind types that share no base below Exception
-        raise Refused("ONNX Runtime cannot load the model", first_line(error), "onnx.checker.check_model on the file")
+        raise Refused(
+            "ONNX Runtime cannot load the model", first_line(error), "onnx.checker.check_model on the file"
+        )
 
 
 def _onnxruntime(artifact, threads):
@@ -52,7 +54,9 @@ def _openvino(artifact, threads):
     names = {port.get_any_name(): i for i, port in enumerate(compiled.inputs)}
 
     def call(feeds):
-        request.infer({names[name]: array for name, array in feeds.items()}, share_inputs=True, share_outputs=True)
+        request.infer(
+            {names[name]: array for name, array in feeds.items()}, share_inputs=True, share_outputs=True
+        )
         return request.get_output_tensor(0).data
 
     return call
@@ -121,7 +125,8 @@ def predict(call, feeds, batch):
         got = np.array(call({n: np.ascontiguousarray(a) for n, a in part.items()}))
         if got.ndim == 0 or len(got) != batch:
             raise Refused(
-                "The first output has no row dimension", "shape %s at batch %d" % (list(got.shape), batch),
+                "The first output has no row dimension",
+                f"shape {list(got.shape)} at batch {batch}",
                 "a model whose first output has one entry per row",
             )
         out.append(got[: batch - short])
@@ -134,4 +139,8 @@ def size_bytes(path):
         return sum(size_bytes(os.path.join(path, name)) for name in os.listdir(path))
     folder, name = os.path.split(path)
     kin = [name, name + ".data", os.path.splitext(name)[0] + ".bin"]
-    return sum(os.path.getsize(os.path.join(folder, k)) for k in dict.fromkeys(kin) if os.path.exists(os.path.join(folder, k)))
+    return sum(
+        os.path.getsize(os.path.join(folder, k))
+        for k in dict.fromkeys(kin)
+        if os.path.exists(os.path.join(folder, k))
+    )

@@ -61,7 +61,10 @@ def preprocessed(request):
 
     path = os.path.join(request["folder"], "preprocessed.onnx")
     if not os.path.exists(path):
-        for skip in (False, True):  # symbolic shape inference fails on some graphs: onnxruntime #10484, #21476
+        for skip in (
+            False,
+            True,
+        ):  # symbolic shape inference fails on some graphs: onnxruntime #10484, #21476
             try:
                 quant_pre_process(request["model"], path + ".part", skip_symbolic_shape=skip)
                 break
@@ -102,7 +105,10 @@ def _static(request, variant, target):
 
 def _weight_only(request, variant, target):
     import onnx
-    from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
+    from onnxruntime.quantization.matmul_nbits_quantizer import (
+        DefaultWeightOnlyQuantConfig,
+        MatMulNBitsQuantizer,
+    )
 
     config = DefaultWeightOnlyQuantConfig(
         block_size=FOUR_BIT_BLOCK, is_symmetric=True, accuracy_level=4, bits=variant["bits"]
@@ -128,7 +134,10 @@ def _rewrite_conv1d(request, variant, target):
     from .rewrite import conv1d_as_conv2d
 
     path = os.path.join(target, "model.onnx")
-    return {"artifact": {"runtime": "onnxruntime", "path": path}, "replaced": conv1d_as_conv2d(request["model"], path)}
+    return {
+        "artifact": {"runtime": "onnxruntime", "path": path},
+        "replaced": conv1d_as_conv2d(request["model"], path),
+    }
 
 
 def _onnx_artifact(path, request):
@@ -138,7 +147,9 @@ def _onnx_artifact(path, request):
     ops = graph.op_counts(onnx.load(path, load_external_data=False))
     replaced = sum(count for name, count in ops.items() if name in graph.QUANTIZED_OPS - {"QuantizeLinear"})
     if not replaced:
-        raise Refused("No operation was replaced", "ops: " + ", ".join(list(ops)[:8]), "another kind of quantization")
+        raise Refused(
+            "No operation was replaced", "ops: " + ", ".join(list(ops)[:8]), "another kind of quantization"
+        )
     return {"artifact": {"runtime": "onnxruntime", "path": path}, "replaced": int(replaced)}
 
 
@@ -173,7 +184,9 @@ def _nncf(request, variant, target):
 
 def _other_types(model):
     kept = {"Convolution", "MatMul", "GroupConvolution"}
-    return sorted({node.get_type_name() for node in model.get_ops()} - kept - {"Constant", "Parameter", "Result"})
+    return sorted(
+        {node.get_type_name() for node in model.get_ops()} - kept - {"Constant", "Parameter", "Result"}
+    )
 
 
 def _nncf_weights(request, variant, target):
