@@ -9,22 +9,21 @@ from .._core.contract import Request, ToolError
 
 BUILT_IN_METRICS = ("accuracy", "mae", "rmse")
 Budget = dict[str, float]
+MOST_BATCHES, LARGEST_BATCH, MOST_THREADS = 4, 65536, 256
 
 
 class CompressionRequest(Request):
     """What is compressed, on which data, within which budget."""
 
-    model: str = Field(description="file.onnx, .pt2, file.py:factory, or a tree model's file.")
-    weights: str | None = Field(None, description="State dict for a factory: .safetensors or .pt.")
-    data: str = Field(description="file.npz with x and y, or file.py:loader; rows are samples.")
-    metric: str = Field("accuracy", description="accuracy, mae, rmse or file.py:function(predictions, y).")
-    metric_direction: Literal["higher", "lower"] | None = Field(None, description="For a function metric.")
-    max_metric_drop: str | float = Field(
-        "1%", description="'1%' (points for shares) or in the metric's unit."
-    )
-    batch_sizes: list[int] = Field([1, 64], min_length=1, max_length=4)
-    threads: int = Field(1, ge=1, le=256)
-    python: str | None = Field(None, description="Interpreter that imports your code.")
+    model: str = Field(description="file.onnx, .pt2, file.py:factory or a tree model.")
+    weights: str | None = Field(None, description="A factory's state dict: .safetensors, .pt")
+    data: str = Field(description="file.npz with x and y, or file.py:loader")
+    metric: str = Field("accuracy", description="accuracy, mae, rmse or file.py:f(predictions, y)")
+    metric_direction: Literal["higher", "lower"] | None = None
+    max_metric_drop: str | float = Field("1%", description="'1%' or in the metric's unit")
+    batch_sizes: list[int] = [1, 64]
+    threads: int = 1
+    python: str | None = Field(None, description="Imports your code.")
 
 
 def read_budget(value: str | float) -> Budget:
@@ -55,9 +54,14 @@ def check_metric(request: CompressionRequest) -> bool:
 
 
 def check_batches(request: CompressionRequest) -> list[int]:
-    """The batch sizes, ascending and once each."""
-    if min(request.batch_sizes) < 1 or max(request.batch_sizes) > 65536:
-        raise ToolError("A batch size is out of range", saw=request.batch_sizes, try_next="1 to 65536")
+    """The batch sizes, ascending and once each; the thread count is checked as well."""
+    sizes = request.batch_sizes
+    if not 1 <= len(sizes) <= MOST_BATCHES or min(sizes) < 1 or max(sizes) > LARGEST_BATCH:
+        raise ToolError(
+            "A batch size is out of range", saw=sizes, try_next=f"1 to {MOST_BATCHES} sizes of 1 to {LARGEST_BATCH}"
+        )
+    if not 1 <= request.threads <= MOST_THREADS:
+        raise ToolError("threads is out of range", saw=request.threads, try_next=f"1 to {MOST_THREADS}")
     return sorted(set(request.batch_sizes))
 
 
@@ -67,8 +71,6 @@ LOSSES = ("cross_entropy", "l1", "mse")
 class TrainingRequest(CompressionRequest):
     """What a smaller network is trained on, and for how long."""
 
-    train_data: str = Field(description="Like data, for training.")
-    loss: str = Field(
-        "cross_entropy", description="cross_entropy, l1, mse or file.py:function(predictions, y)."
-    )
-    max_train_seconds: float = Field(300, gt=0, le=86400, description="For all trainings together.")
+    train_data: str = Field(description="Like data.")
+    loss: str = Field("cross_entropy", description="cross_entropy, l1, mse or file.py:f(predictions, y)")
+    max_train_seconds: float = Field(300, gt=0)

@@ -44,18 +44,7 @@ class Job:
         """The reply of one task in a process of its own."""
         memory = int(psutil.virtual_memory().available * MEMORY_SHARE)
         payload = {"task": task, "folder": str(self.folder), "threads": self.threads, **request}
-        import sys
-
-        t = time.monotonic()
-        c = os.times()
-        try:
-            return run(ENGINE, payload, python=python.path, limits=Limits(seconds, memory))
-        finally:
-            d = os.times()
-            print(
-                f"DEBUG {task} {request.get('variant')} wall {time.monotonic() - t:.1f} cpu {d.children_user - c.children_user + d.children_system - c.children_system:.1f}",
-                file=sys.stderr,
-            )
+        return run(ENGINE, payload, python=python.path, limits=Limits(seconds, memory))
 
     def remember(self, name: str, row: dict[str, Any]) -> None:
         """Keep a finished row; written in one step, so a killed search leaves whole files."""

@@ -10,6 +10,7 @@ from typing import Any
 from .interpreters import Interpreter
 
 Settings = dict[str, Any]
+TREE_PARTS = [f"ort_trees_first_{share}_percent" for share in (75, 50, 25)]
 WEIGHTED = ["Conv", "MatMul", "Gemm"]
 
 
@@ -55,6 +56,8 @@ def make_plan(
     """The variants in the order in which they are tried."""
     plan = Plan([], {})
     if graph.get("trees"):
+        names = ["ort_trees", *(TREE_PARTS if graph["boosted"] else [])]
+        plan.variants += [Variant(name, "trees") for name in names]
         return plan
     _add_onnxruntime(plan, graph, target)
     _add_openvino(plan, graph, target, python)

@@ -15,8 +15,8 @@ from .events import distill
 class DistillModelRequest(TrainingRequest):
     """Arguments of distill_model."""
 
-    student: str = Field("auto", description="auto, file.py:factory or lightgbm.")
-    seeds: int = Field(3, ge=1, le=10, description="Trainings per student; below 3 nothing is concluded.")
+    student: str = Field("auto", description="auto, file.py:factory, lightgbm")
+    seeds: int = Field(3, ge=1, le=10)
 
 
 class Student(BaseModel):

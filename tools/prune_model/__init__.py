@@ -16,7 +16,7 @@ class PruneModelRequest(TrainingRequest):
     """Arguments of prune_model."""
 
     sparsity: list[float] = Field(
-        [0.3, 0.5, 0.75], min_length=1, max_length=6, description="Shares of channels."
+        [0.5, 0.75], description="Shares of channels"
     )
     seeds: int = Field(1, ge=1, le=10)
 

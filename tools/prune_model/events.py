@@ -12,9 +12,14 @@ from .._compression.trained_text import split_control, then_quantize
 from .._core.contract import ToolError
 
 
+MOST_SPARSITIES = 6
+
+
 def prune(request: Any) -> dict[str, Any]:
     """The fields of the Report."""
     check_training(request)
+    if not 1 <= len(request.sparsity) <= MOST_SPARSITIES:
+        raise ToolError("sparsity takes 1 to 6 values", saw=request.sparsity, try_next="[0.5]")
     if bad := [s for s in request.sparsity if not 0 < s < 1]:
         raise ToolError("A sparsity is the share of channels to remove", saw=bad, try_next="0.3 or 0.5")
     target, _ = find_target(None, None)

@@ -12,6 +12,7 @@ from .._compression.session import open_session
 from .._compression.table import summarise
 from .._core.contract import ToolError
 
+MOST_SECONDS = 24 * 3600
 RUNTIMES = ("onnxruntime", "openvino", "torch")
 
 
@@ -19,6 +20,8 @@ def quantize(request: Any) -> dict[str, Any]:
     """The fields of the Report."""
     if unknown := set(request.runtimes) - set(RUNTIMES):
         raise ToolError("Unknown runtime", saw=", ".join(sorted(unknown)), try_next=", ".join(RUNTIMES))
+    if not 0 < request.max_search_seconds <= MOST_SECONDS:
+        raise ToolError("max_search_seconds is out of range", saw=request.max_search_seconds, try_next="120")
     profile = find_profile(request.device_profile)
     target, elsewhere = find_target(request.target_isa, profile)
     limits = _limits(request, profile)

@@ -105,7 +105,7 @@ def _tree_facts(request):
     inputs = [
         {"name": "x", "dtype": request["artifact"].get("dtype", "float32"), "shape": ["batch", features]}
     ]
-    return {"inputs": inputs, "graph": {"ops": {}, "trees": True}, "warnings": [], "fixed_batch": None}
+    return {"inputs": inputs, "graph": {"ops": {}, "trees": True, "boosted": request["artifact"]["runtime"] != "sklearn"}, "warnings": [], "fixed_batch": None}
 
 
 def _check_outputs(call, feeds, y, batch, metric):

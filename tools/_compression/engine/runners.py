@@ -83,7 +83,7 @@ def _torch_package(artifact, threads):
 def _lightgbm(artifact, threads):
     import lightgbm
 
-    booster = lightgbm.Booster(model_file=artifact["path"], params={"num_threads": threads})
+    booster = lightgbm.Booster(model_file=artifact["path"])
     return lambda feeds: booster.predict(next(iter(feeds.values())), num_threads=threads)
 
 

@@ -15,6 +15,16 @@ SHARES = {
     "ort_trees_first_50_percent": 0.5,
     "ort_trees_first_25_percent": 0.25,
 }
+# What scikit-learn's tree models hold beyond what skops trusts by itself: arrays behind constructors, no callables.
+HARMLESS = {
+    "sklearn.tree._tree.Tree", "sklearn._loss.link.LogitLink", "sklearn._loss.link.IdentityLink", "sklearn._loss.link.Interval",
+    "sklearn._loss.link.MultinomialLogit", "sklearn._loss.link.LogLink", "sklearn._loss.loss.HalfBinomialLoss",
+    "sklearn._loss.loss.HalfMultinomialLoss", "sklearn._loss.loss.HalfSquaredError", "sklearn._loss.loss.AbsoluteError",
+    "sklearn._loss._loss.CyHalfBinomialLoss", "sklearn._loss._loss.CyHalfMultinomialLoss",
+    "sklearn._loss._loss.CyHalfSquaredError", "sklearn._loss._loss.CyAbsoluteError",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+}  # fmt: skip
 _LINKS = {  # what stands between the sum of the leaves and the prediction
     "regression": None, "regression_l1": None, "huber": None, "fair": None, "quantile": None, "mape": None,
     "binary": "Sigmoid", "cross_entropy": "Sigmoid", "multiclass": "Softmax", "multiclassova": "Sigmoid",
@@ -65,14 +75,15 @@ def load_sklearn(path, trust):
     import skops.io
 
     try:
-        unknown = skops.io.get_untrusted_types(file=path)
-        if unknown:
+        found = skops.io.get_untrusted_types(file=path)
+        unknown = set(found) - HARMLESS
+        if unknown and not trust:
             raise Refused(
                 "The skops file uses types that are not known to be harmless",
                 ", ".join(sorted(unknown)[:4]),
                 "an ONNX export of it",
             )
-        return skops.io.load(path, trusted=[])
+        return skops.io.load(path, trusted=found)
     except Refused:
         raise
     except Exception as error:  # skops raises KeyError, TypeError, ValueError... on broken files
