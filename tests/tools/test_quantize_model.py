@@ -1,10 +1,10 @@
 """quantize_model through its public surface: what it keeps, what it hands over, what it does not promise."""
 
+import itertools
 import json
 from pathlib import Path
 
 import pytest
-
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError, input_schema
 from optimizing_resources.tools._core.workspace import Workspace
 from optimizing_resources.tools.quantize_model import QuantizeModelRequest, quantize_model
@@ -23,10 +23,12 @@ def world(tmp_path, request):
     rng = np.random.default_rng(0)
     sizes = [32, 512, 512, 4]
     nodes, tensors = [], []
-    for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (a, b) in enumerate(itertools.pairwise(sizes)):
         array = (rng.standard_normal((a, b)) / a**0.5).astype("float32")
         tensors.append(numpy_helper.from_array(array, f"w{i}"))
-        nodes.append(helper.make_node("MatMul", [f"r{i - 1}" if i else "x", f"w{i}"], [f"h{i}" if i < 2 else "y"]))
+        nodes.append(
+            helper.make_node("MatMul", [f"r{i - 1}" if i else "x", f"w{i}"], [f"h{i}" if i < 2 else "y"])
+        )
         if i < 2:
             nodes.append(helper.make_node("Relu", [f"h{i}"], [f"r{i}"]))
     graph = helper.make_graph(

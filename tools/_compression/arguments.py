@@ -18,10 +18,10 @@ class CompressionRequest(Request):
     model: str = Field(description="file.onnx, .pt2, file.py:factory or a tree model.")
     weights: str | None = Field(None, description="A factory's state dict: .safetensors, .pt")
     data: str = Field(description="file.npz with x and y, or file.py:loader")
-    metric: str = Field("accuracy", description="accuracy, mae, rmse or file.py:f(predictions, y)")
+    metric: str = Field("accuracy", description="accuracy, mae, rmse or file.py:f(pred, y)")
     metric_direction: Literal["higher", "lower"] | None = None
     max_metric_drop: str | float = Field("1%", description="'1%' or in the metric's unit")
-    batch_sizes: list[int] = [1, 64]
+    batch_sizes: list[int] = Field([1, 64])
     threads: int = 1
     python: str | None = Field(None, description="Imports your code.")
 
@@ -58,7 +58,9 @@ def check_batches(request: CompressionRequest) -> list[int]:
     sizes = request.batch_sizes
     if not 1 <= len(sizes) <= MOST_BATCHES or min(sizes) < 1 or max(sizes) > LARGEST_BATCH:
         raise ToolError(
-            "A batch size is out of range", saw=sizes, try_next=f"1 to {MOST_BATCHES} sizes of 1 to {LARGEST_BATCH}"
+            "A batch size is out of range",
+            saw=sizes,
+            try_next=f"1 to {MOST_BATCHES} sizes of 1 to {LARGEST_BATCH}",
         )
     if not 1 <= request.threads <= MOST_THREADS:
         raise ToolError("threads is out of range", saw=request.threads, try_next=f"1 to {MOST_THREADS}")
@@ -71,6 +73,9 @@ LOSSES = ("cross_entropy", "l1", "mse")
 class TrainingRequest(CompressionRequest):
     """What a smaller network is trained on, and for how long."""
 
+    model: str = Field(description="file.py:factory")
+    weights: str | None = Field(None, description=".safetensors or .pt")
     train_data: str = Field(description="Like data.")
-    loss: str = Field("cross_entropy", description="cross_entropy, l1, mse or file.py:f(predictions, y)")
-    max_train_seconds: float = Field(300, gt=0)
+    loss: str = Field("cross_entropy", description="cross_entropy, l1, mse or file.py:f")
+    max_train_seconds: float = 300
+    seeds: int

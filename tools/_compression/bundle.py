@@ -25,12 +25,13 @@ _OPENVINO = '''"""Runs {name} on OpenVINO; keep {stem}.bin beside it."""
 import numpy as np
 import openvino as ov
 
-settings = {{"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": {threads}, "INFERENCE_PRECISION_HINT": "{precision}"}}
+settings = {{"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": {threads}}}
+settings["INFERENCE_PRECISION_HINT"] = "{precision}"
 model = ov.Core().compile_model("{name}", "CPU", settings)
 inputs = {{{feeds}}}
 print(model(inputs)[0])
 '''
-_TORCH = '''"""Runs {name}, compiled by torch.compile ahead of time; the C++ library inside is built for this processor."""
+_TORCH = '''"""Runs {name}, compiled ahead of time by torch; the library inside is built for this processor."""
 import numpy as np
 import torch
 

@@ -21,7 +21,7 @@ class Outcome:
 
 def tie_band(raced: Row) -> float:
     """The widest gap of the baseline to its own copy, at least the idle machine's."""
-    gaps = [abs(1 - ratio) for ratio in raced["control"]["ratio"].values()]
+    gaps = [abs(1 - float(ratio)) for ratio in raced["control"]["ratio"].values()]
     return max([NARROWEST_TIE_BAND, *gaps])
 
 
@@ -48,9 +48,9 @@ def choose(search: Search, raced: Row, limits: Limits, baseline: Row, barred: di
     outcome = Outcome(_best(search, eligible, band, needed), {}, band)
     for batch in map(str, search.batch_sizes):
         outcome.by_batch[batch] = _best_at(search, eligible, batch, outcome, needed)
-    for name in {outcome.overall, *outcome.by_batch.values()} - {None}:
-        assert name
-        search.rows[name].update(status="chosen", reason="")
+    for winner in {outcome.overall, *outcome.by_batch.values()}:
+        if winner:
+            search.rows[winner].update(status="chosen", reason="")
     return outcome
 
 

@@ -147,4 +147,7 @@ def _chosen(search: Search, outcome: Outcome, baseline: Candidate, folder: Path)
 
 def _load_warning() -> Iterator[str]:
     if hasattr(os, "getloadavg") and (load := os.getloadavg()[0]) > BUSY * (os.cpu_count() or 1):
-        yield f"The machine was busy (load {load:.1f} on {os.cpu_count()} cores): latencies are less certain, run again when it is quiet"
+        yield (
+            f"The machine was busy (load {load:.1f} on {os.cpu_count()} cores): latencies are less certain, "
+            "run again when it is quiet"
+        )

@@ -16,7 +16,8 @@ class Limits:
         """The first limit that a row breaks, in words; empty if none."""
         latency = row.get("latency_seconds", {}).get(str(smallest_batch), {}).get("p95_seconds")
         if self.latency_seconds and latency and latency > self.latency_seconds:
-            return f"p95 at batch {smallest_batch} is {latency:.3g} s, above max_latency_seconds {self.latency_seconds:g}"
+            wanted = f"max_latency_seconds {self.latency_seconds:g}"
+            return f"p95 at batch {smallest_batch} is {latency:.3g} s, above {wanted}"
         if self.size_bytes and row["size_bytes"] > self.size_bytes:
             return f"{row['size_bytes']} bytes, above max_size_bytes {self.size_bytes}"
         used = row.get("peak_rss_bytes")

@@ -18,6 +18,8 @@ FIRST_LOOK_SECONDS = 0.4  # of interleaved timing per batch size, before the rac
 RACE_WINDOW_SECONDS = 2.0  # per batch size, all finalists together
 RACE_RESERVE_SECONDS = 15.0  # kept of the search time for the race and the bundle
 FINALISTS = 4
+WORTH_SAVING = 1.1  # the speed at which a file that lost too much is worth another try
+SENSITIVE_SHARE = 0.25  # of the layers stay in float then
 NEAR = 0.80  # a finalist's first-look ratio, as a share of the best one's
 
 
@@ -75,7 +77,8 @@ def run_search(search: Search, plan: Plan) -> None:
         count += 1
         current_call().progress(count, count + len(queue) + 1, variant.name)
         row = search.rows[variant.name] = try_variant(search, variant)
-        queue += [extra for extra in _follow_up(variant, row) if extra.name not in search.rows]
+        known = {v.name for v in queue} | set(search.rows)
+        queue = [extra for extra in _follow_up(search, variant, row) if extra.name not in known] + queue
 
 
 def try_variant(search: Search, variant: Variant) -> Row:
@@ -147,9 +150,25 @@ def _failure(error: ToolError) -> Row:
     return {"status": "crashed" if crashed else "failed", "reason": text[:240]}
 
 
-def _follow_up(variant: Variant, row: Row) -> list[Variant]:
-    """What a result suggests next: other calibrations and float layers for a fast file that lost too much."""
-    return []
+def _follow_up(search: Search, variant: Variant, row: Row) -> list[Variant]:
+    """What a static file that is fast but lost too much suggests: another calibration, sensitive layers in float."""
+    allowed = search.metric.allowed(search.facts["metric"].get("search", row.get("baseline", 0.0)))
+    if (
+        variant.kind != "static"
+        or "drop" not in row
+        or row["drop"] <= allowed
+        or overall_ratio(row) < WORTH_SAVING
+    ):
+        return []
+    settings = {k: v for k, v in variant.settings.items() if k in ("reduce_range", "signed")}
+    return [
+        Variant(
+            "ort_static_int8_sensitive_float", "sensitive", settings={**settings, "share": SENSITIVE_SHARE}
+        ),
+        Variant(
+            "ort_static_int8_percentile", "static", settings={**variant.settings, "calibration": "Percentile"}
+        ),
+    ]
 
 
 def finalists(search: Search, allowed: float, limits: Limits, tried: set[str]) -> list[str]:

@@ -96,8 +96,8 @@ def summarise(search: Search, outcome: Outcome, baseline_metric: float, keep: st
         row = search.rows[name]
         gain = ", ".join(f"{v:.2f}x at batch {b}" for b, v in row["ratio"].items())
         parts.append(
-            f"Use {name}: {gain} against the baseline; {search.metric.name} drop {row['drop']:+.4g} on confirmation rows "
-            f"(95 % bound {row['drop_bound']:+.4g}, budget {budget:.4g})"
+            f"Use {name}: {gain} against the baseline; {search.metric.name} drop {row['drop']:+.4g} on confirmation "
+            f"rows (95 % bound {row['drop_bound']:+.4g}, budget {budget:.4g})"
         )
     else:
         parts.append(f"Keep {keep}: {_why_not(search, outcome)}")

@@ -14,6 +14,7 @@ from .session import Session
 from .sources import split_function
 
 SPARE_SECONDS = 180.0  # for imports and exports beside the training itself
+MOST_SECONDS, MOST_SEEDS = 24 * 3600, 10
 FACTORY_ONLY = "file.py:factory with weights: a finished file cannot be trained"
 
 
@@ -38,6 +39,9 @@ def check_training(request: TrainingRequest) -> None:
         )
     if split_function(request.model) is None:
         raise ToolError("A network is trained from its source", saw=request.model, try_next=FACTORY_ONLY)
+    if not (0 < request.max_train_seconds <= MOST_SECONDS and 1 <= request.seeds <= MOST_SEEDS):
+        saw = f"{request.max_train_seconds:g} s, {request.seeds} seeds"
+        raise ToolError("max_train_seconds or seeds is out of range", saw=saw, try_next="300 s and 3 seeds")
     find_data(request.train_data, current_call().workspace)
 
 

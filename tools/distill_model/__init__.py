@@ -16,7 +16,7 @@ class DistillModelRequest(TrainingRequest):
     """Arguments of distill_model."""
 
     student: str = Field("auto", description="auto, file.py:factory, lightgbm")
-    seeds: int = Field(3, ge=1, le=10)
+    seeds: int = 3
 
 
 class Student(BaseModel):

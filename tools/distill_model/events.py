@@ -23,7 +23,7 @@ def distill(request: Any) -> dict[str, Any]:
     target, _ = find_target(None, None)
     with open_session(request, max_seconds=request.max_train_seconds, salt="distill") as session:
         search = session.search
-        trained = train(session, request, "distill", **settings)
+        trained = train(session, request, "boost" if request.student == "lightgbm" else "distill", **settings)
         students = [_compare(c, k, trained, search.metric.higher) for c, k in trained.pairs()]
         barred = {
             _second(c, k, s["finding"]): _why(s) for (c, k), s in zip(trained.pairs(), students, strict=True)
@@ -89,7 +89,7 @@ def _sentence(student: Row) -> str:
         "no_difference": f"No gain over the plain {name}: the difference lies within the spread of seeds.",
         "too_few_seeds": f"Too few seeds to say whether the teacher helped {name}.",
     }
-    return told[student["finding"]]
+    return told[str(student["finding"])]
 
 
 def _weak_teacher(rows: dict[str, Row], trained: Trained) -> str:

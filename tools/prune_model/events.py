@@ -11,7 +11,6 @@ from .._compression.trained import Trained, check_training, train
 from .._compression.trained_text import split_control, then_quantize
 from .._core.contract import ToolError
 
-
 MOST_SPARSITIES = 6
 
 

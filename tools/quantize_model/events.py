@@ -56,6 +56,7 @@ def _warnings(elsewhere: bool, isa: str, profile: Profile | None) -> list[str]:
         )
     if profile:
         found.append(
-            f"{profile.name}: memory limit {profile.process_bytes} bytes is assumed ({profile.source}); latency there is unknown"
+            f"{profile.name}: memory limit {profile.process_bytes} bytes is assumed ({profile.source}); "
+            "latency there is unknown"
         )
     return found

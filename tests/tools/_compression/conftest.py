@@ -1,11 +1,11 @@
 """Small worlds: an ONNX network, its rows, and a workspace that holds them."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
 from optimizing_resources.tools._core.contract import CALL, Call
 from optimizing_resources.tools._core.workspace import Workspace
 
@@ -26,17 +26,21 @@ def workspace(tmp_path: Path) -> Iterator[Path]:
 def make_network() -> Callable[..., Any]:
     """A two-layer classifier as an ONNX model; `edit` may change it before it is returned."""
 
-    def make(features: int = 16, hidden: int = 256, classes: int = 3, batch: object = "batch", seed: int = 0) -> Any:
+    def make(
+        features: int = 16, hidden: int = 256, classes: int = 3, batch: object = "batch", seed: int = 0
+    ) -> Any:
         from onnx import TensorProto, helper, numpy_helper
 
         rng = np.random.default_rng(seed)
 
         def weights(name: str, *shape: int) -> Any:
-            return numpy_helper.from_array((rng.standard_normal(shape) / shape[0] ** 0.5).astype("float32"), name)
+            return numpy_helper.from_array(
+                (rng.standard_normal(shape) / shape[0] ** 0.5).astype("float32"), name
+            )
 
         sizes = [features, hidden, hidden, classes]
         nodes, tensors, last = [], [], "x"
-        for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for i, (a, b) in enumerate(itertools.pairwise(sizes)):
             tensors += [weights(f"w{i}", a, b), weights(f"b{i}", b)]
             out = "y" if i == 2 else f"h{i}"
             nodes.append(helper.make_node("Gemm", [last, f"w{i}", f"b{i}"], [out]))

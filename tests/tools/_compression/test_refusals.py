@@ -8,7 +8,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
 from optimizing_resources.tools._compression.archives import pickle_globals, scan_program
 from optimizing_resources.tools._compression.sources import find_source
 from optimizing_resources.tools._core.contract import ToolError
@@ -77,7 +76,7 @@ def test_a_pickle_in_any_container_is_refused_and_does_not_fire(name, members, b
 def test_pickled_weights_of_a_factory_are_refused_before_torch_sees_them(bomb, tmp_path):
     (tmp_path / "net.py").write_text("def make(): ...", encoding="utf-8")
     archive(tmp_path / "w.pt", {"m/data.pkl": bomb})
-    with pytest.raises(ToolError, match="posix.system"):
+    with pytest.raises(ToolError, match=r"posix\.system"):
         find_source("net.py:make", "w.pt", False, Workspace(tmp_path))
 
 
@@ -107,8 +106,16 @@ def test_a_program_whose_graph_could_run_code_is_refused(graph, said, tmp_path):
         {"m/data/constants/custom_obj_0": b""},
         {"m/data/constants/opaque_obj_0": b""},
         {"m/extra/run.py": "print()"},
-        {"m/data/weights/model_weights_config.json": json.dumps({"config": {"w": {"path_name": "weight_0", "use_pickle": True}}})},
-        {"m/data/constants/model_constants_config.json": json.dumps({"config": {"c": {"path_name": "custom_obj_0"}}})},
+        {
+            "m/data/weights/model_weights_config.json": json.dumps(
+                {"config": {"w": {"path_name": "weight_0", "use_pickle": True}}}
+            )
+        },
+        {
+            "m/data/constants/model_constants_config.json": json.dumps(
+                {"config": {"c": {"path_name": "custom_obj_0"}}}
+            )
+        },
     ],
 )
 def test_a_program_with_objects_beside_its_tensors_is_refused(extra, tmp_path):
@@ -268,7 +275,10 @@ def objects(model, rows):
         (rows_with(x=lambda r: r["x"][:, :9]), "Input x has the wrong shape"),
         (rows_with(x=lambda r: r["x"].astype("U8")), "Input x has the wrong type"),
         (rows_with(x=lambda r: np.where(r["x"] > 2.5, np.nan, r["x"])), "Input x holds NaN or infinity"),
-        (rows_with(x=lambda r: r["x"][:9], y=lambda r: r["y"][:9]), "Too few rows to calibrate, search and confirm on"),
+        (
+            rows_with(x=lambda r: r["x"][:9], y=lambda r: r["y"][:9]),
+            "Too few rows to calibrate, search and confirm on",
+        ),
     ],
 )
 def test_broken_rows_are_refused(prepare, spoil, said):

@@ -1,4 +1,4 @@
-"""Loads this folder as a package under a name of its own, so that a caller's `rows.py` or `train.py` is not shadowed."""
+"""Loads this folder as a package under a name of its own, so that a caller's `rows.py` is not shadowed."""
 
 import importlib
 import importlib.util

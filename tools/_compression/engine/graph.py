@@ -32,7 +32,9 @@ def read(path):
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's DecodeError, which has no public home
-        raise Refused("The file is no complete ONNX model", first_line(error), "exporting it again")
+        raise Refused(
+            "The file is no complete ONNX model", first_line(error), "exporting it again"
+        ) from error
     if not model.graph.node:
         raise Refused("The ONNX graph has no operations", path, "exporting it again")
     total = os.path.getsize(path) + _external_bytes(model, os.path.dirname(path))
@@ -122,7 +124,7 @@ def _refuse_unfit(model):
                     "A weight of the model is malformed",
                     f"{tensor.name}: {error}",
                     "exporting it again",
-                )
+                ) from error
             # masks hold -inf in one-element or attention constants: only NaN is always a fault
             if not finite and np.isnan(numpy_helper.to_array(tensor)).any():
                 raise Refused(

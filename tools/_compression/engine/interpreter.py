@@ -18,9 +18,7 @@ def probe(request, progress):
 
 
 def version(name):
-    for distribution in (_DISTRIBUTIONS.get(name, name), name + "-cpu"):
-        try:
-            return importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return "unknown"
+    """The version of the distribution that a module comes from, without importing it."""
+    wanted = {_DISTRIBUTIONS.get(name, name), name + "-cpu"}
+    found = [d.version for d in importlib.metadata.distributions() if d.metadata["Name"] in wanted]
+    return found[0] if found else "unknown"

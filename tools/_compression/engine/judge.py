@@ -137,7 +137,7 @@ def score(request, progress):
             "The metric {} failed".format(request["function"]),
             first_line(error),
             "calling it as f(predictions, y)",
-        )
+        ) from error
     if not np.isfinite([before, after]).all():
         raise Refused("The metric is not a finite number", f"{before!r} and {after!r}", "another metric")
     point = sign * (before - after)

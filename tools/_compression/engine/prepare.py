@@ -105,7 +105,12 @@ def _tree_facts(request):
     inputs = [
         {"name": "x", "dtype": request["artifact"].get("dtype", "float32"), "shape": ["batch", features]}
     ]
-    return {"inputs": inputs, "graph": {"ops": {}, "trees": True, "boosted": request["artifact"]["runtime"] != "sklearn"}, "warnings": [], "fixed_batch": None}
+    return {
+        "inputs": inputs,
+        "graph": {"ops": {}, "trees": True, "boosted": request["artifact"]["runtime"] != "sklearn"},
+        "warnings": [],
+        "fixed_batch": None,
+    }
 
 
 def _check_outputs(call, feeds, y, batch, metric):
@@ -120,7 +125,7 @@ def _check_outputs(call, feeds, y, batch, metric):
             "The model does not run on the data",
             str(error).split("\n")[0][:200],
             "inputs like those it was exported with",
-        )
+        ) from error
     if not np.isfinite(predictions).all():
         raise Refused(
             "The model's outputs hold NaN or infinity",
@@ -180,7 +185,7 @@ def _range_warning(feeds, parts):
         outside = float(((later < low) | (later > high)).mean())
         if outside > 0.02:
             found.append(
-                f"{100 * outside:.0f} % of the values of {name} in later rows lie outside the calibration rows' range ({low:.3g} to {high:.3g}): "
-                "static int8 will clip them"
+                f"{100 * outside:.0f} % of the values of {name} in later rows lie outside the calibration rows' range "
+                f"({low:.3g} to {high:.3g}): static int8 will clip them"
             )
     return found

@@ -72,7 +72,7 @@ def _factory(request):
     except Exception as error:  # the caller's code may raise anything
         raise Refused(
             "The factory {} failed".format(request["function"]), first_line(error), "calling it by hand"
-        )
+        ) from error
     if not isinstance(model, torch.nn.Module):
         raise Refused(
             "The factory returns no torch module", type(model).__name__, "a function that returns the model"
@@ -98,7 +98,7 @@ def load_weights(model, path):
             "The weights do not load as plain tensors",
             _blocked(error),
             "torch.save(model.state_dict(), path), or safetensors",
-        )
+        ) from error
     for wrapper in ("state_dict", "model_state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
@@ -119,7 +119,7 @@ def load_weights(model, path):
         told = [line.strip() for line in str(error).splitlines()[1:3]]
         raise Refused(
             "The weights do not fit the factory's model", " ".join(told), "the factory they were trained with"
-        )
+        ) from error
 
 
 def _blocked(error):
@@ -138,7 +138,7 @@ def _program(request):
     except Exception as error:  # the deserializer raises its own SerializeError and others
         raise Refused(
             "The torch.export program does not load", first_line(error), "exporting it again with this torch"
-        )
+        ) from error
 
 
 def _Unlifted(module):
@@ -157,7 +157,7 @@ def _torchscript(request):
         except Exception as error:  # RuntimeError from C++, and others
             raise Refused(
                 "The TorchScript file does not load", first_line(error), "the factory and a state dict"
-            )
+            ) from error
 
 
 _LOADERS = {"factory": _factory, "pt2": _program, "torchscript": _torchscript}
@@ -195,16 +195,21 @@ def to_program(model, examples):
 
     if isinstance(model, torch.jit.ScriptModule):
         return None, []
-    problems = []
-    named = torch.export.Dim("batch", min=1, max=65536)
-    for dimension in (named, torch.export.Dim.AUTO):
-        try:
-            return torch.export.export(
-                model, tuple(examples), dynamic_shapes=tuple({0: dimension} for _ in examples)
-            ), problems
-        except Exception as error:  # torch.export raises from a dozen places
-            problems.append("torch.export: " + _cause(error))
-    return None, problems
+    program, problem = _try_export(model, examples, torch.export.Dim("batch", min=1, max=65536))
+    if program is not None:
+        return program, []
+    program, second = _try_export(model, examples, torch.export.Dim.AUTO)
+    return program, [found for found in (problem, second) if found]
+
+
+def _try_export(model, examples, dimension):
+    import torch
+
+    shapes = tuple({0: dimension} for _ in examples)
+    try:
+        return torch.export.export(model, tuple(examples), dynamic_shapes=shapes), None
+    except Exception as error:  # torch.export raises from a dozen places
+        return None, "torch.export: " + _cause(error)
 
 
 def to_onnx(model, examples, names, path):

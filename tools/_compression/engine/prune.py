@@ -66,7 +66,7 @@ def shrink(model, example, sparsity):
     except ImportError:
         raise Refused(
             "Pruning needs torch-pruning", "not installed", "pip install torch-pruning in that interpreter"
-        )
+        ) from None
     small = copy.deepcopy(model)
     for parameter in small.parameters():
         parameter.requires_grad_(True)
@@ -95,7 +95,7 @@ def shrink(model, example, sparsity):
             "This architecture cannot be pruned by channels",
             first_line(error),
             "distill_model, or quantize_model",
-        )
+        ) from error
     if train.parameter_count(small) >= train.parameter_count(model) or out.shape[0] != len(example[0]):
         raise Refused(
             "No channel could be removed",

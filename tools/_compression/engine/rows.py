@@ -28,7 +28,7 @@ def load(request, progress):
     except Exception as error:  # the caller's code may raise anything
         raise Refused(
             "The loader {} failed".format(request["function"]), first_line(error), "running it by hand"
-        )
+        ) from error
     arrays = _as_arrays(found)
     np.savez(request["output"], **arrays)
     return {"arrays": {name: list(array.shape) for name, array in arrays.items()}}
@@ -47,7 +47,7 @@ def import_function(file, name, root):
     except Exception as error:  # the caller's code may raise anything
         raise Refused(
             f"The file {os.path.basename(file)} does not import", first_line(error), "running it by hand"
-        )
+        ) from error
     if not callable(getattr(module, name, None)):
         names = [
             n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == spec.name
@@ -83,7 +83,9 @@ def read_npz(path):
         what = (
             "holds objects, which would run code on loading" if "pickle" in str(error) else "cannot be read"
         )
-        raise Refused(f"The data file {what}", first_line(error), "np.savez(path, x=float32 rows, y=targets)")
+        raise Refused(
+            f"The data file {what}", first_line(error), "np.savez(path, x=float32 rows, y=targets)"
+        ) from error
 
 
 def zlib_error():

@@ -31,7 +31,7 @@ def ort_session(path, threads, settings=None):
     except Exception as error:  # onnxruntime raises pybind types that share no base below Exception
         raise Refused(
             "ONNX Runtime cannot load the model", first_line(error), "onnx.checker.check_model on the file"
-        )
+        ) from error
 
 
 def _onnxruntime(artifact, threads):

@@ -15,9 +15,9 @@ TASKS = {
     "measure": ("measure", "measure"),
     "race": ("measure", "race"),
     "score": ("judge", "score"),
-    "sensitivity": ("sensitivity", "rank_layers"),
     "prune": ("prune", "prune"),
     "distill": ("distill", "distill"),
+    "boost": ("boost", "boost"),
 }
 
 

@@ -36,7 +36,7 @@ class Rows:
         cut = int(len(y) * (1 - HELD_OUT_SHARE))
         self.x = [torch.from_numpy(np.ascontiguousarray(feeds[n])) for n in names]
         self.y = torch.from_numpy(np.ascontiguousarray(y if y.dtype.kind in "iu" else y.astype(np.float32)))
-        self.cut, self.soft = cut, None
+        self.cut, self.soft, self.cores = cut, None, request["threads"]
 
     def __len__(self):
         return self.cut
@@ -69,6 +69,7 @@ def fit(model, data, loss, *, seed, seconds, start, soft_share=0.0, kind="other"
     Without `steps`, for `seconds` or MOST_EPOCHS; with them, as many as an earlier training took (twice the time at
     most), so that two trainings compare. The learning rate follows the share that is done.
     """
+    torch.set_num_threads(_fastest_threads(model, data, loss))
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(model.parameters(), PEAK_RATE[start], weight_decay=1e-4)
@@ -101,6 +102,22 @@ def fit(model, data, loss, *, seed, seconds, start, soft_share=0.0, kind="other"
     return {"steps": count, "epochs": round(count / per_epoch, 2), "held_out_loss": round(best, 6)}
 
 
+def _fastest_threads(model, data, loss):
+    """One thread or all: a small network on a busy machine loses far more than it gains by sharing its steps."""
+    trial, taken = copy.deepcopy(model).train(), {}
+    index = np.arange(BATCH) % len(data)
+    for threads in sorted({1, data.cores}):
+        torch.set_num_threads(threads)
+        _objective(trial, data, index, loss, 0.0, "other").backward()
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            _objective(trial, data, index, loss, 0.0, "other").backward()
+            times.append(time.perf_counter() - began)
+        taken[threads] = float(np.median(times))
+    return min(taken, key=lambda threads: taken[threads])
+
+
 def _share(count, most, began, seconds, steps):
     """How much of the training is done: of its steps, or of its time where that runs out first."""
     elapsed = (time.perf_counter() - began) / (seconds if steps is None else 2 * seconds)
@@ -126,7 +143,7 @@ def _objective(model, data, index, loss, soft_share, kind):
             "The loss does not fit outputs and targets",
             first_line(error),
             "cross_entropy with class numbers, l1 or mse with floats",
-        )
+        ) from error
     if soft is None or not soft_share:
         return hard
     if kind == "cross_entropy":

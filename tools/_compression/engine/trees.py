@@ -17,7 +17,8 @@ SHARES = {
 }
 # What scikit-learn's tree models hold beyond what skops trusts by itself: arrays behind constructors, no callables.
 HARMLESS = {
-    "sklearn.tree._tree.Tree", "sklearn._loss.link.LogitLink", "sklearn._loss.link.IdentityLink", "sklearn._loss.link.Interval",
+    "sklearn.tree._tree.Tree", "sklearn._loss.link.LogitLink", "sklearn._loss.link.IdentityLink",
+    "sklearn._loss.link.Interval",
     "sklearn._loss.link.MultinomialLogit", "sklearn._loss.link.LogLink", "sklearn._loss.loss.HalfBinomialLoss",
     "sklearn._loss.loss.HalfMultinomialLoss", "sklearn._loss.loss.HalfSquaredError", "sklearn._loss.loss.AbsoluteError",
     "sklearn._loss._loss.CyHalfBinomialLoss", "sklearn._loss._loss.CyHalfMultinomialLoss",
@@ -50,7 +51,9 @@ def _lightgbm(path):
     try:
         return lightgbm.Booster(model_file=path)
     except lightgbm.basic.LightGBMError as error:
-        raise Refused("The LightGBM model cannot be read", first_line(error), "model.save_model again")
+        raise Refused(
+            "The LightGBM model cannot be read", first_line(error), "model.save_model again"
+        ) from error
 
 
 def _xgboost(path):
@@ -59,7 +62,9 @@ def _xgboost(path):
     try:
         return xgboost.Booster(model_file=path)
     except xgboost.core.XGBoostError as error:
-        raise Refused("The XGBoost model cannot be read", first_line(error), "model.save_model again")
+        raise Refused(
+            "The XGBoost model cannot be read", first_line(error), "model.save_model again"
+        ) from error
 
 
 def load_sklearn(path, trust):
@@ -87,7 +92,7 @@ def load_sklearn(path, trust):
     except Refused:
         raise
     except Exception as error:  # skops raises KeyError, TypeError, ValueError... on broken files
-        raise Refused("The skops file cannot be read", first_line(error), "skops.io.dump again")
+        raise Refused("The skops file cannot be read", first_line(error), "skops.io.dump again") from error
 
 
 def build(request, variant, target):
@@ -117,7 +122,9 @@ def _convert_sklearn(artifact):
             target_opset=17,
         )
     except Exception as error:  # skl2onnx raises its own and plain RuntimeError
-        raise Refused("skl2onnx does not convert this model", first_line(error), "another kind of model")
+        raise Refused(
+            "skl2onnx does not convert this model", first_line(error), "another kind of model"
+        ) from error
     if hasattr(model, "predict_proba"):  # the label comes first there; probabilities are what is compared
         del converted.graph.output[0]
     return converted
@@ -254,6 +261,19 @@ def _ensemble(trees, groups, features, link, base):
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)], ir_version=9
     )
+
+
+def with_two_columns(model):
+    """The model with both classes' probabilities as its output, where it gave the second one's only."""
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    graph.node[-1].output[0] = "second"
+    graph.initializer.append(numpy_helper.from_array(np.array(1, dtype=np.float32), "one"))
+    graph.node.append(helper.make_node("Sub", ["one", "second"], ["first"]))
+    graph.node.append(helper.make_node("Concat", ["first", "second"], ["output"], axis=1))
+    graph.output[0].type.tensor_type.shape.dim[1].dim_value = 2
+    return model
 
 
 def _flatten(tree):

@@ -103,6 +103,50 @@ def _static(request, variant, target):
     return _onnx_artifact(path, request)
 
 
+def _sensitive(request, variant, target):
+    """Static int8 with the layers that drift most left in float; they are found by quantizing each alone."""
+    from .sensitivity import most_sensitive
+
+    source = preprocessed(request)
+    ranges = _ranges(request, source, target)
+    rows = prepare.load_rows(request["folder"], request["names"], "calibration")
+    about = {**request, "preprocessed": source, "rows": rows}
+    worst, drifts = most_sensitive(
+        about, lambda path, only: _quantize_nodes(source, path, ranges, variant, only=only), variant["share"]
+    )
+    path = os.path.join(target, "model.onnx")
+    _quantize_nodes(source, path, ranges, variant, exclude=worst)
+    return {**_onnx_artifact(path, request), "kept_float": worst, "layer_drift": drifts}
+
+
+def _ranges(request, source, target):
+    """The activations' ranges, calibrated once."""
+    from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
+
+    calibrator = create_calibrator(
+        source, WEIGHTED_OPS, augmented_model_path=os.path.join(target, "augmented.onnx"),
+        calibrate_method=CalibrationMethod.MinMax,
+    )  # fmt: skip
+    calibrator.collect_data(_Rows(request))
+    found = calibrator.compute_data()
+    os.remove(os.path.join(target, "augmented.onnx"))
+    return found
+
+
+def _quantize_nodes(source, path, ranges, variant, only=(), exclude=()):
+    import onnx
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    quantizer = QDQQuantizer(
+        onnx.load(source), True, variant.get("reduce_range", False), QuantType.QInt8,
+        QuantType.QInt8 if variant.get("signed") else QuantType.QUInt8, ranges, list(only), list(exclude), WEIGHTED_OPS,
+        {"MatMulConstBOnly": True, "DefaultTensorType": 1},
+    )  # fmt: skip
+    quantizer.quantize_model()
+    quantizer.model.save_model_to_file(path, False)
+
+
 def _weight_only(request, variant, target):
     import onnx
     from onnxruntime.quantization.matmul_nbits_quantizer import (
@@ -219,6 +263,7 @@ def _trees(request, variant, target):
 _BUILDERS = {
     "dynamic": _dynamic,
     "static": _static,
+    "sensitive": _sensitive,
     "weight_only": _weight_only,
     "float16": _float16,
     "conv1d": _rewrite_conv1d,
