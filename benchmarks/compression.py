@@ -108,7 +108,8 @@ def measure(name, folder, use_compile):
         best = min(kept, key=lambda n: p10[n], default="fp32")
         best = best if p10[best] < p10["fp32"] else "fp32"
         yield {
-            "model": name, "batch": batch, "chosen": pick.variant, "chosen_speedup": round(p10["fp32"] / p10["chosen"], 3),
+            "model": name, "batch": batch, "chosen": pick.variant,
+            "chosen_speedup": round(p10["fp32"] / p10["chosen"], 3),
             "best_peer": best,
             "best_peer_speedup": round(p10["fp32"] / p10[best], 3),
             "peer_over_chosen": round(p10[best] / p10["chosen"], 3), "control": round(p10["fp32"] / p10["control"], 3),

@@ -52,7 +52,7 @@ def _baseline_row(search: Search, raced: Row) -> Row:
         **raced.get("baseline", {}),
         "metric": facts["metric"]["confirmation"],
         "size_bytes": facts["size_bytes"],
-        "peak_rss_bytes": facts.get("peak_rss_bytes"),
+        "peak_rss_bytes": facts["peak_rss_bytes"],
         "status": "confirmed",
         "reason": "the baseline",
         "raced": True,
@@ -138,6 +138,7 @@ def _chosen(search: Search, outcome: Outcome, baseline: Candidate, folder: Path)
         return Pick(
             variant=name or baseline.variant, runtime=artifact["runtime"],
             path=str(folder / (name or "baseline") / Path(artifact["path"]).name), speed_ratio=float(f"{ratio:.3g}"),
+            precision=artifact.get("precision"),
         )  # fmt: skip
 
     first = pick(outcome.overall, str(search.batch_sizes[0]))

@@ -63,6 +63,7 @@ class Pick(Noun):
     runtime: str
     path: str
     speed_ratio: float
+    precision: str | None = Field(None, description="OpenVINO's INFERENCE_PRECISION_HINT.")
 
 
 class Conditions(Noun):

@@ -63,13 +63,13 @@ def _axes(batch: int, metric: str, x: Axis, y: Axis) -> str:
         f'<text x="16" y="{middle:.0f}" text-anchor="middle" transform="rotate(-90 16 {middle:.0f})">{name}</text>',
     ]
     base = HEIGHT - BOTTOM + 16
+    grey = 'fill="#555"'
     parts += [
-        f'<text x="{x.place(v):.1f}" y="{base}" text-anchor="middle" fill="#555">{v:.3g}</text>'
-        for v in x.ticks()
+        f'<text x="{x.place(v):.1f}" y="{base}" text-anchor="middle" {grey}>{v:.3g}</text>' for v in x.ticks()
     ]
+    left = LEFT - 6
     parts += [
-        f'<text x="{LEFT - 6}" y="{y.place(v):.1f}" text-anchor="end" fill="#555">{v:.4g}</text>'
-        for v in y.ticks()
+        f'<text x="{left}" y="{y.place(v):.1f}" text-anchor="end" {grey}>{v:.4g}</text>' for v in y.ticks()
     ]
     return "".join(parts)
 

@@ -142,6 +142,20 @@ def score(search: Search, row: Row, part: str) -> Row:
     )  # fmt: skip
 
 
+def measure_baseline(search: Search) -> None:
+    """Complete the facts: the baseline's peak memory, and its value of a metric of the caller's."""
+    facts, folder = search.facts, search.job.folder
+    row = search.job.do(
+        "measure", search.python, seconds=MEASURE_SECONDS, artifact=facts["artifact"], variant="baseline",
+        seconds_per_batch=0.05, **search.request(),
+    )  # fmt: skip
+    facts["peak_rss_bytes"] = row["peak_rss_bytes"]
+    if search.metric.function:
+        for part in ("search", "confirmation"):
+            kept = {"predictions": str(folder / f"baseline.{part}.npy")}
+            facts["metric"][part] = score(search, kept, part)["metric"]
+
+
 def _failure(error: ToolError) -> Row:
     text = str(error)
     if "did not finish in time" in text:
@@ -152,7 +166,7 @@ def _failure(error: ToolError) -> Row:
 
 def _follow_up(search: Search, variant: Variant, row: Row) -> list[Variant]:
     """What a static file that is fast but lost too much suggests: another calibration, sensitive layers in float."""
-    allowed = search.metric.allowed(search.facts["metric"].get("search", row.get("baseline", 0.0)))
+    allowed = search.metric.allowed(search.facts["metric"]["search"])
     if (
         variant.kind != "static"
         or "drop" not in row

@@ -12,7 +12,7 @@ from .arguments import CompressionRequest, check_batches, check_metric, read_bud
 from .intake import Intake, find_data, load_data, take_in
 from .interpreters import Interpreter, callers, searcher
 from .job import Job, cached, digest, require_room, scratch
-from .search import Metric, Search
+from .search import Metric, Search, measure_baseline
 from .sources import Source, find_source, split_function
 
 PREPARE_SECONDS = 180.0
@@ -65,6 +65,7 @@ def open_session(
             )  # fmt: skip
             job.allow(max_seconds / 2)
             search = Search(job, python, facts, metric, batches, found.program)
+            measure_baseline(search)
             yield Session(search, source, found, caller)
 
 

@@ -27,10 +27,7 @@ def then_quantize(
     if not outcome.overall:
         return None
     row = search.rows[outcome.overall]
-    left = (
-        search.metric.allowed(search.facts["metric"]["confirmation"] or row.get("baseline", 0.0))
-        - row["drop_bound"]
-    )
+    left = search.metric.allowed(search.facts["metric"]["confirmation"]) - row["drop_bound"]
     arguments = {
         "model": fields["chosen"].path,
         "data": request.data,

@@ -5,7 +5,7 @@ from typing import Any
 from .._compression.finish import decide, report_fields
 from .._compression.limits import Limits
 from .._compression.processor import find_target
-from .._compression.search import Row
+from .._compression.search import Row, Search
 from .._compression.session import open_session
 from .._compression.sources import split_function
 from .._compression.table import summarise
@@ -32,7 +32,7 @@ def distill(request: Any) -> dict[str, Any]:
         verdict = " ".join(
             [summarise(search, outcome, baseline["metric"], keep="the teacher"), *map(_sentence, students)]
         )
-        verdict += _weak_teacher(search.rows, trained)
+        verdict += _weak_teacher(search, trained)
         fields = report_fields(
             session, outcome, baseline, target, kind="distill", assumed=False, verdict=verdict, warnings=[],
             extra={"trained": {n: r["about"] for n, r in search.rows.items()}, "students": students},
@@ -78,12 +78,13 @@ def _second(distilled: str, control: str, finding: str) -> str:
 def _why(student: Row) -> str:
     if student["finding"] == "helped":
         return "the same student with its teacher was better in every seed"
-    return "the plain student is as good or better: " + student["finding"].replace("_", " ")
+    finding = str(student["finding"]).replace("_", " ")
+    return f"the plain student is as good or better: {finding}"
 
 
 def _sentence(student: Row) -> str:
     name = student["student"]
-    told = {
+    told: dict[str, str] = {
         "helped": f"The teacher helped {name}: every distilled seed beat every plain one.",
         "hurt": f"The teacher hurt {name}: every plain seed beat every distilled one; train it on labels.",
         "no_difference": f"No gain over the plain {name}: the difference lies within the spread of seeds.",
@@ -92,11 +93,10 @@ def _sentence(student: Row) -> str:
     return told[str(student["finding"])]
 
 
-def _weak_teacher(rows: dict[str, Row], trained: Trained) -> str:
-    """A warning where a plain student is better than its teacher."""
-    better = [n for n in trained.control if rows[n].get("drop") is not None and rows[n]["drop"] < 0]
-    return (
-        f" The teacher loses to {better[0]} trained on labels alone: it is not worth distilling."
-        if better
-        else ""
-    )
+def _weak_teacher(search: Search, trained: Trained) -> str:
+    """A warning where a plain student is better than its teacher in every seed."""
+    teacher, higher = search.facts["metric"]["search"], search.metric.higher
+    for name, row in trained.control.items():
+        if all((value > teacher) == higher and value != teacher for value in row["search_metric_by_seed"]):
+            return f" The teacher loses to {name} in every seed (search rows): it is not worth distilling."
+    return ""
