@@ -113,11 +113,10 @@ def _add_openvino(plan: Plan, graph: dict[str, Any], target: Target, python: Int
     if not python.has("nncf"):
         plan.skipped.update(dict.fromkeys(names[2:], "nncf is not installed in the search interpreter"))
         return
-    settings: Settings = {"transformer": True} if graph["attention"] else {}
-    plan.variants.append(Variant("openvino_nncf_int8", "nncf", "openvino", settings))
-    plan.variants.append(
-        Variant("openvino_nncf_int8_weighted", "nncf", "openvino", {**settings, "weighted_only": True})
-    )
+    plan.variants.append(Variant("openvino_nncf_int8", "nncf", "openvino"))
+    if graph["attention"]:
+        plan.variants.append(Variant("openvino_nncf_int8_transformer", "nncf", "openvino", {"transformer": True}))
+    plan.variants.append(Variant("openvino_nncf_int8_weighted", "nncf", "openvino", {"weighted_only": True}))
     plan.variants.append(Variant("openvino_weight_int8", "nncf_weights", "openvino"))
 
 
@@ -139,12 +138,12 @@ _DENSE = [
     "ort_dynamic_int8_per_channel", "ort_static_int8_weighted",
 ]  # fmt: skip
 _RECURRENT = [
-    "ort_dynamic_int8", "openvino_fp32", "openvino_bf16", "openvino_weight_int8", "ort_dynamic_int8_per_channel",
+    "ort_dynamic_int8", "openvino_bf16", "ort_dynamic_int8_per_channel", "openvino_weight_int8", "openvino_fp32",
     "torch_compile_fp32",
 ]  # fmt: skip
 _ATTENTION = [
-    "ort_dynamic_int8", "openvino_fp32", "openvino_nncf_int8", "openvino_bf16", "ort_static_int8_weighted",
-    "ort_dynamic_int8_per_channel", "openvino_nncf_int8_weighted",
+    "ort_dynamic_int8", "openvino_nncf_int8", "openvino_bf16", "openvino_nncf_int8_transformer", "openvino_fp32",
+    "ort_static_int8_weighted", "ort_dynamic_int8_per_channel",
 ]  # fmt: skip
 
 

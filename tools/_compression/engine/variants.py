@@ -200,7 +200,7 @@ def _onnx_artifact(path, request):
 def _openvino(request, variant, target):
     import openvino as ov
 
-    model = ov.convert_model(request["model"])
+    model = ov.Core().read_model(request["model"])
     return _openvino_artifact(ov, model, variant, target)
 
 
@@ -215,7 +215,7 @@ def _nncf(request, variant, target):
     import openvino as ov
 
     nncf.set_log_level(logging.ERROR)
-    model = ov.convert_model(request["model"])
+    model = ov.Core().read_model(request["model"])
     batches = calibration_batches(request)
     settings = {"model_type": nncf.ModelType.TRANSFORMER} if variant.get("transformer") else {}
     if variant.get("weighted_only"):
@@ -238,7 +238,7 @@ def _nncf_weights(request, variant, target):
     import openvino as ov
 
     nncf.set_log_level(logging.ERROR)
-    model = nncf.compress_weights(ov.convert_model(request["model"]), mode=nncf.CompressWeightsMode.INT8_ASYM)
+    model = nncf.compress_weights(ov.Core().read_model(request["model"]), mode=nncf.CompressWeightsMode.INT8_ASYM)
     return _openvino_artifact(ov, model, variant, target)
 
 
