@@ -64,6 +64,11 @@ def judge(
         return "slower", f"{_ratios(row)} of the baseline's speed; not evaluated further"
     if row["drop"] > allowed:
         return "over_budget", f"drop {row['drop']:.4g} is above the budget of {allowed:.4g}"
+    if row.get("moved_drop", 0.0) > allowed:
+        return "over_budget", (
+            f"its drop would be {row['moved_drop']:.4g} once the rows move on as far again as they did between "
+            f"calibration and confirmation; the budget is {allowed:.4g}"
+        )
     if broken := limits.broken_by(row, smallest):
         return "over_limit", broken
     if max(row["ratio"].values()) < 1 + band and not needed:

@@ -115,7 +115,9 @@ def _add_openvino(plan: Plan, graph: dict[str, Any], target: Target, python: Int
         return
     plan.variants.append(Variant("openvino_nncf_int8", "nncf", "openvino"))
     if graph["attention"]:
-        plan.variants.append(Variant("openvino_nncf_int8_transformer", "nncf", "openvino", {"transformer": True}))
+        plan.variants.append(
+            Variant("openvino_nncf_int8_transformer", "nncf", "openvino", {"transformer": True})
+        )
     plan.variants.append(Variant("openvino_nncf_int8_weighted", "nncf", "openvino", {"weighted_only": True}))
     plan.variants.append(Variant("openvino_weight_int8", "nncf_weights", "openvino"))
 

@@ -45,6 +45,7 @@ class Search:
             "fixed_batch": self.facts["fixed_batch"],
             "evaluation_batch": self.facts["evaluation_batch"],
             "metric": self.metric.name,
+            "moves_on": self.facts["moves_on"],
             "block": max(1, self.facts["cut"]["gap"]),
         }
 
@@ -170,7 +171,7 @@ def _follow_up(search: Search, variant: Variant, row: Row) -> list[Variant]:
     if (
         variant.kind != "static"
         or "drop" not in row
-        or row["drop"] <= allowed
+        or worst_drop(row) <= allowed
         or overall_ratio(row) < WORTH_SAVING
     ):
         return []
@@ -203,7 +204,12 @@ def finalists(search: Search, allowed: float, limits: Limits, tried: set[str]) -
 
 
 def _is_fit(row: Row, allowed: float) -> bool:
-    return bool("ratio" in row and row.get("finite") and not row.get("status") and row["drop"] <= allowed)
+    return bool("ratio" in row and row.get("finite") and not row.get("status") and worst_drop(row) <= allowed)
+
+
+def worst_drop(row: Row) -> float:
+    """The drop on the rows at hand, or on rows moved on as the series moves, whichever is larger."""
+    return float(max(row["drop"], row.get("moved_drop", row["drop"])))
 
 
 def overall_ratio(row: Row) -> float:

@@ -5,5 +5,6 @@ rows         the caller's arrays, split into calibration, search and confirmatio
 program      torch models in (factory, torch.export, TorchScript), ONNX out; trees: the same for boosted trees
 graph        what an ONNX file holds, and why it is refused; variants: the ways to make it faster
 runners      one way to call every artifact; clock: interleaved latency; judge: metric, drift, bootstrap
+stress       rows as they will be once a series has moved on; sensitivity: the layers int8 hurts most
 train        fine-tuning; prune and students: the smaller networks that it trains
 """

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from . import clock, judge, prepare, runners
+from . import clock, judge, prepare, runners, stress
 from .refusal import Refused
 
 MOST_WINDOWS, QUIET_GAP = 3, 0.03
@@ -35,7 +35,10 @@ def measure(request, progress):
     if max(reply["ratio"].values()) < SLOWEST_RATIO:
         return {**reply, "hopeless": True}
     predictions = runners.predict(call, feeds, request["evaluation_batch"])
-    return {**reply, **_evaluate(request, predictions, "search")}
+    reply.update(_evaluate(request, predictions, "search"))
+    if request["moves_on"] and reply["finite"]:
+        reply["moved_drop"] = stress.drop(request, call)
+    return reply
 
 
 def race(request, progress):

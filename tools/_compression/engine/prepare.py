@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from . import clock, graph, judge, rows, runners
+from . import clock, graph, judge, rows, runners, stress
 from .refusal import Refused
 
 EVALUATION_BATCH = 64
@@ -31,6 +31,7 @@ def prepare(request, progress):
         np.save(os.path.join(request["folder"], f"baseline.{part}.npy"), predictions)
         if request["metric"] in judge.HIGHER:
             reply["metric"][part] = judge.metric_value(request["metric"], predictions, targets[parts[part]])
+    reply["moves_on"] = stress.save(request["folder"], feeds, parts, call, batch, request["metric"])
     reply["size_bytes"] = runners.size_bytes(artifact["path"])
     reply["output_shape"] = list(predictions.shape[1:])
     reply["warnings"] = _range_warning(feeds, parts) + facts["warnings"]

@@ -238,7 +238,9 @@ def _nncf_weights(request, variant, target):
     import openvino as ov
 
     nncf.set_log_level(logging.ERROR)
-    model = nncf.compress_weights(ov.Core().read_model(request["model"]), mode=nncf.CompressWeightsMode.INT8_ASYM)
+    model = nncf.compress_weights(
+        ov.Core().read_model(request["model"]), mode=nncf.CompressWeightsMode.INT8_ASYM
+    )
     return _openvino_artifact(ov, model, variant, target)
 
 
