@@ -19,6 +19,9 @@ from torch import nn
 
 def make():
     return nn.Sequential(nn.Linear(8, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 3))
+
+def small():
+    return nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
 """
 
 
@@ -75,9 +78,9 @@ def test_half_of_the_channels_go_and_the_small_network_is_faster_and_confirmed()
 
 
 def test_every_student_has_its_control_and_the_finding_follows_from_the_seeds():
-    report = distill_model(DistillModelRequest(**BASE, seeds=3))
-    assert {s.student for s in report.students} == {"mlp", "narrow_teacher"}
-    assert len(report.candidates) == len(report.control) == 2
+    report = distill_model(DistillModelRequest(**BASE, student="net.py:small", seeds=3))
+    assert {s.student for s in report.students} == {"student"}
+    assert len(report.candidates) == len(report.control) == 1
     for student in report.students:
         assert len(student.labels_only) == len(student.distilled) == 3
         expected = "no_difference"

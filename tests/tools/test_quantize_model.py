@@ -72,7 +72,7 @@ def test_the_whole_search_and_a_second_one_from_its_cache(world):
     assert manifest["source"]["net.onnx"] and manifest["conditions"]["isa"]
     assert set(report.rows) == {"calibration", "search", "confirmation"}
     assert len(report.brief()) <= 1500 and report.verdict in report.readable()
-    assert "ort_dynamic_int8" in notes
+    assert any(note.startswith("ort_dynamic_int8") for note in notes)
 
     # a budget of nothing: figures come from the cache, and what moved a single label is refused
     strict = quantize_model(request(max_metric_drop=0))

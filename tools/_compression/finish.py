@@ -18,6 +18,7 @@ from .search import Row, Search, finalists, race
 from .session import Session
 
 MOST_RACES = 3
+RACE_STEP = 1000  # progress only grows: a race comes after whatever was counted before it
 BUSY = 1.5  # load per core above which latency figures are distrusted; references/compression.md
 
 
@@ -32,7 +33,7 @@ def decide(session: Session, limits: Limits, barred: dict[str, str] | None = Non
         if not names and raced:
             break
         current_call().progress(
-            len(search.rows), len(search.rows) + 1, "race of " + (", ".join(names) or "the baseline")
+            RACE_STEP + len(tried), None, "race of " + (", ".join(names) or "the baseline")
         )
         raced.update(race(search, names))
         baseline = _baseline_row(search, raced)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from .._core.quantity import Basis
 
@@ -15,6 +15,11 @@ ByBatch = dict[str, float]
 
 class Noun(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    @model_serializer(mode="wrap")
+    def _without_nulls(self, inner: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
+        """A table of candidates is mostly absent figures; they are left out, not written as null."""
+        return {name: value for name, value in inner(self).items() if value is not None}
 
 
 class Drift(Noun):

@@ -76,7 +76,7 @@ def run_search(search: Search, plan: Plan) -> None:
     while queue:
         variant = queue.pop(0)
         count += 1
-        current_call().progress(count, count + len(queue) + 1, variant.name)
+        current_call().progress(count, None, f"{variant.name} ({len(queue)} more)")
         row = search.rows[variant.name] = try_variant(search, variant)
         known = {v.name for v in queue} | set(search.rows)
         queue = [extra for extra in _follow_up(search, variant, row) if extra.name not in known] + queue
@@ -86,8 +86,11 @@ def try_variant(search: Search, variant: Variant) -> Row:
     """The row of one variant, from the cache where an earlier search finished it."""
     if row := search.job.recall(variant.name):
         return {**row, "cached": True}
-    left = search.job.left() - RACE_RESERVE_SECONDS
-    if left < _expected_seconds(search, variant):
+    left = search.job.left() - min(RACE_RESERVE_SECONDS, 0.2 * search.job.max_seconds)
+    nothing_yet = not any("ratio" in row for row in search.rows.values())
+    if nothing_yet:
+        left = max(left, BUILD_SECONDS)  # a search that is short of time still tries the most promising one
+    if left < _expected_seconds(variant):
         return {"status": "not_tried", "reason": f"{max(left, 0):.0f} s of the search time were left"}
     try:
         row = _build_and_measure(search, variant, left)
@@ -95,13 +98,14 @@ def try_variant(search: Search, variant: Variant) -> Row:
         row = _failure(error)
         if row["status"] == "not_tried":
             return row
-    search.job.remember(variant.name, row)
     if row.get("status") or row.get("hopeless"):
+        row.pop("artifact", None)
         shutil.rmtree(search.job.folder / variant.name, ignore_errors=True)
+    search.job.remember(variant.name, row)
     return row
 
 
-def _expected_seconds(search: Search, variant: Variant) -> float:
+def _expected_seconds(variant: Variant) -> float:
     """A floor for build and measurement: imports, and for torch a compiler run."""
     return {"torch": 25.0, "nncf": 8.0, "nncf_weights": 8.0}.get(variant.kind, 4.0)
 

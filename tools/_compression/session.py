@@ -10,7 +10,7 @@ from pathlib import Path
 from .._core.contract import current_call
 from .arguments import CompressionRequest, check_batches, check_metric, read_budget
 from .intake import Intake, find_data, load_data, take_in
-from .interpreters import Interpreter, callers, searcher
+from .interpreters import ENGINE, Interpreter, callers, searcher
 from .job import Job, cached, digest, require_room, scratch
 from .search import Metric, Search, measure_baseline
 from .sources import Source, find_source, split_function
@@ -87,7 +87,8 @@ def _key(
 ) -> str:
     """Changes with whatever could change a row: the model's bytes, the rows, the settings, the libraries."""
     model = Path(found.artifact["path"])
-    files = [model, *[p for p in (model.with_name(model.name + ".data"),) if p.exists()], found.data]
+    engine = sorted(ENGINE.glob("*.py"))  # rows of another version of the engine are not comparable
+    files = [*engine, model, *[p for p in (model.with_name(model.name + ".data"),) if p.exists()], found.data]
     metric = split_function(request.metric)
     if metric:
         files.append(current_call().workspace.file(metric[0]))

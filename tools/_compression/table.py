@@ -110,10 +110,14 @@ def summarise(search: Search, outcome: Outcome, baseline_metric: float, keep: st
 def _why_not(search: Search, outcome: Outcome) -> str:
     tried = [row for row in search.rows.values() if "ratio" in row]
     fast = [r for r in tried if max(r["ratio"].values()) > 1 + outcome.tie_band]
+    untried = sum(row["status"] == "not_tried" for row in search.rows.values())
+    more = f"; {untried} were not tried for time: raise max_search_seconds" if untried else ""
     if not tried:
-        return "no candidate could be measured"
+        return "no candidate could be measured" + more
     if not fast:
-        return f"none of {len(tried)} candidates was faster beyond the tie band of {outcome.tie_band:.0%}"
+        return (
+            f"none of {len(tried)} candidates was faster beyond the tie band of {outcome.tie_band:.0%}{more}"
+        )
     lost = {
         s: sum(r["status"] == s for r in fast)
         for s in ("over_budget", "not_confirmed", "over_limit", "non_finite")

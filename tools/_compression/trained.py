@@ -61,8 +61,10 @@ def train(session: Session, request: TrainingRequest, task: str, **settings: Any
         **{**search.request(), **settings, "threads": cores()},
     )  # fmt: skip
     trained = Trained(reply["candidates"], reply["control"], reply.get("left_out", {}))
-    for name, about in {**trained.candidates, **trained.control}.items():
-        current_call().progress(0, None, f"measuring {name}")
+    networks = {**trained.candidates, **trained.control}
+    for number, (name, about) in enumerate(networks.items()):
+        done = len(networks) * request.seeds + number + 1  # after the trainings, which count one by one
+        current_call().progress(done, None, f"measuring {name}")
         search.rows[name] = {**measure(search, name, about["artifact"]), "about": about}
     return trained
 

@@ -29,7 +29,7 @@ def boost(request, progress):
         ("control", "lightgbm_labels_only", y),
         ("candidates", "lightgbm_distilled", task.taught(_teacher_outputs(request, x))),
     ):
-        progress(len(reply["control"]), 2, label)
+        progress(1 + len(reply["control"]), None, label)
         if targets is None:
             reply["left_out"][label] = (
                 "a LightGBM student learns from a teacher of two classes or one number only"

@@ -35,7 +35,7 @@ class Lesson:
     """What all students are trained and scored on."""
 
     def __init__(self, request, teacher, progress):
-        self.request, self.names, self.progress = request, request["names"], progress
+        self.request, self.names, self.progress, self.count = request, request["names"], progress, 0
         self.data, self.loss = train.Rows(request, self.names), train.find_loss(request)
         self.kind = "cross_entropy" if request["loss"] == "cross_entropy" else "other"
         self.outputs = train.predict(teacher, self.data.x)
@@ -52,7 +52,8 @@ class Lesson:
         share = train.SOFT_SHARE[self.kind] if taught else 0.0
         best, metrics, counts = None, [], []
         for seed in range(self.request["seeds"]):
-            self.progress(seed + 1, self.request["seeds"], f"{label}, seed {seed}")
+            self.count += 1
+            self.progress(self.count, None, f"{label}, seed {seed}")
             student = make(seed)
             about = train.fit(
                 student, self.data, self.loss, seed=seed, seconds=seconds, start="fresh", soft_share=share,

@@ -55,7 +55,6 @@ def race(request, progress):
         for name, taken in times.items():
             reply[name]["latency_seconds"][str(batch)] = clock.summary(taken, batch)
             reply[name]["ratio"][str(batch)] = float(base / np.percentile(taken, 10))
-        progress(len(reply), None, f"raced at batch {batch}")
     feeds = prepare.load_rows(folder, names, "confirmation")
     for name in request["finalists"]:
         predictions = runners.predict(calls[name], feeds, request["evaluation_batch"])

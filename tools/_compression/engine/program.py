@@ -32,7 +32,6 @@ def export(request, progress):
         torch.from_numpy(np.ascontiguousarray(_as_fed(arrays[name][:EXPORT_BATCH]))) for name in names
     ]
     path = os.path.join(request["folder"], "exported.onnx")
-    progress(1, None, "exporting to ONNX")
     program, problem = to_program(model, examples)
     reply = to_onnx(program or model, examples, names, path)
     reply["problems"] = problem + reply["problems"]
@@ -265,7 +264,7 @@ def _compare(model, path, names, arrays):
     ours = session.run(None, dict(zip([i.name for i in session.get_inputs()], rows_here.values())))[0]
     with torch.no_grad():
         theirs = model(*[torch.from_numpy(np.ascontiguousarray(a)) for a in rows_here.values()])
-    theirs = first_output(theirs).float().numpy()
+    theirs = first_output(theirs).detach().float().numpy()
     if ours.shape != theirs.shape or not np.allclose(
         ours, theirs, rtol=EAGER_TOLERANCE, atol=EAGER_TOLERANCE, equal_nan=True
     ):

@@ -29,7 +29,7 @@ def prune(request, progress):
     taught = train.predict(dense, data.x)
     for number, (sparsity, seed) in enumerate(jobs):
         name = f"pruned_{round(100 * sparsity)}_percent" + (f"_seed{seed}" if request["seeds"] > 1 else "")
-        progress(number + 1, len(jobs), name)
+        progress(number + 1, None, name)
         small = shrink(dense, [x[:2] for x in data.x], sparsity)
         fresh = train.reset(copy.deepcopy(small), seed)
         data.soft = (
