@@ -126,6 +126,7 @@ def main():
     arguments = parser.parse_args()
     names = arguments.models or [*models.OWN, *(["mlp", "resnet", "lstm"] if models.ZOO.exists() else [])]
     rows = []
+    arguments.out.parent.mkdir(exist_ok=True)
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             for row in measure(name, Path(folder).resolve(), arguments.compile):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .._core.contract import current_call
+from .._core.contract import ToolError, current_call
 from . import bundle, picture, table
 from .choose import Outcome, choose
 from .job import digest
@@ -35,11 +35,21 @@ def decide(session: Session, limits: Limits, barred: dict[str, str] | None = Non
         current_call().progress(
             RACE_STEP + len(tried), None, "race of " + (", ".join(names) or "the baseline")
         )
-        raced.update(race(search, names))
-        baseline = _baseline_row(search, raced)
         tried |= set(names)
+        try:
+            raced.update(race(search, names))
+        except ToolError as error:  # a finalist took the whole race down: the others were measured before
+            if not names:
+                raise
+            for name in names:
+                search.rows[name].update(status="crashed", reason=f"in the race: {error}"[:240])
+            continue
+        baseline = _baseline_row(search, raced)
         if any(_confirmed(search, raced[n], baseline) for n in names) or search.job.left() < 0:
             break
+    if not raced:
+        raced = race(search, [])
+        baseline = _baseline_row(search, raced)
     return choose(search, raced, limits, baseline, barred or {}), baseline
 
 

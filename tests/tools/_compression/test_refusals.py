@@ -240,6 +240,16 @@ def test_a_broken_model_is_refused(prepare, spoil, said):
     assert prepare(spoil) == said
 
 
+def test_a_model_above_two_gibibytes_is_refused_unread(tmp_path):
+    from optimizing_resources.tools._compression.engine import graph
+    from optimizing_resources.tools._compression.engine.refusal import Refused
+
+    with (tmp_path / "big.onnx").open("wb") as file:
+        file.truncate(3 * 1024**3)  # sparse: no disk is used
+    with pytest.raises(Refused, match="larger than 2 GiB"):
+        graph.read(str(tmp_path / "big.onnx"))
+
+
 def rows_with(**arrays):
     return lambda model, rows: rows.update({name: make(rows) for name, make in arrays.items()})
 

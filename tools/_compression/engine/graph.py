@@ -29,6 +29,8 @@ def read(path):
     """The parsed model with its external data, checked in the order in which harm could be done."""
     import onnx
 
+    if os.path.getsize(path) > LARGEST_BYTES:
+        raise _too_large(os.path.getsize(path))
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's DecodeError, which has no public home
@@ -39,14 +41,16 @@ def read(path):
         raise Refused("The ONNX graph has no operations", path, "exporting it again")
     total = os.path.getsize(path) + _external_bytes(model, os.path.dirname(path))
     if total > LARGEST_BYTES:
-        raise Refused(
-            "The model is larger than 2 GiB",
-            f"{total} bytes",
-            "a smaller model; this search is for small ones",
-        )
+        raise _too_large(total)
     onnx.load_external_data_for_model(model, os.path.dirname(path))
     _refuse_unfit(model)
     return model
+
+
+def _too_large(size):
+    return Refused(
+        "The model is larger than 2 GiB", f"{size} bytes", "a smaller model; this search is for small ones"
+    )
 
 
 def graphs(graph):
