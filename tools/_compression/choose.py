@@ -60,6 +60,8 @@ def judge(
     """Status and reason of one row."""
     if row["status"]:
         return row["status"], row["reason"]
+    if row.get("finite") is False:
+        return "non_finite", "its outputs on the confirmation rows hold NaN or infinity"
     if row.get("hopeless"):
         return "slower", f"{_ratios(row)} of the baseline's speed; not evaluated further"
     if row["drop"] > allowed:
@@ -101,6 +103,6 @@ def _best_at(search: Search, names: list[str], batch: str, outcome: Outcome, nee
     speed = {n: search.rows[n]["ratio"][batch] for n in names}
     best = max(speed, key=lambda n: speed[n], default=None)
     own = speed.get(outcome.overall or "", 1.0)
-    if best is None or (speed[best] <= own * (1 + outcome.tie_band) and (outcome.overall or not needed)):
+    if best is None or (speed[best] <= own * (1 + NARROWEST_TIE_BAND) and (outcome.overall or not needed)):
         return outcome.overall
     return best

@@ -56,7 +56,7 @@ class DistillModelReport(Report):
         return readable(self)
 
 
-@tool(effect="trains", positional=("model",))
+@tool(effect="trains", needs=("torch", "onnx", "onnxruntime"), positional=("model",))
 def distill_model(request: DistillModelRequest) -> DistillModelReport:
     """Train a smaller student of a torch network, with and without its teacher, and say whether the teacher helped.
 

@@ -42,7 +42,7 @@ class PruneModelReport(Report):
         return readable(self)
 
 
-@tool(effect="trains", positional=("model",))
+@tool(effect="trains", needs=("torch", "torch_pruning", "onnx", "onnxruntime"), positional=("model",))
 def prune_model(request: PruneModelRequest) -> PruneModelReport:
     """Remove whole channels of a torch network, fine-tune it, and measure what that gains on this CPU.
 

@@ -46,7 +46,7 @@ class QuantizeModelReport(Report):
         return readable(self)
 
 
-@tool(effect="writes", positional=("model",))
+@tool(effect="writes", needs=("onnx", "onnxruntime"), positional=("model",))
 def quantize_model(request: QuantizeModelRequest) -> QuantizeModelReport:
     """Find the fastest form of a model (int8, bf16, other runtimes) within an accuracy budget, measured on this CPU.
 
