@@ -111,6 +111,7 @@ class EstimateMemoryReport(Report):
     left_out: list[str]
     assumptions: list[str]
     bases: dict[str, Basis]
+    simulation_seconds: float = Field(description="What the simulation of the step took, without imports.")
     torch_version: str
     python: str
 
@@ -121,7 +122,7 @@ class EstimateMemoryReport(Report):
         return readable(self)
 
 
-@tool(effect="writes")
+@tool(effect="writes", needs=("torch",))
 def estimate_memory(request: EstimateMemoryRequest) -> EstimateMemoryReport:
     """Predict a training or inference step's peak GPU memory without a GPU, whether it fits, and which remedies would.
 
