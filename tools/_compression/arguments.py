@@ -1,29 +1,32 @@
 """Fields that the three Requests share, and the accuracy budget."""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from .._core.contract import Request, ToolError
 
 BUILT_IN_METRICS = ("accuracy", "mae", "rmse")
 Budget = dict[str, float]
+# The menu that hosts read has little room; these say the same in fewer words than pydantic's own schema.
+Drop = Annotated[str | float, WithJsonSchema({"type": ["string", "number"]})]
+Direction = Annotated[Literal["higher", "lower"] | None, WithJsonSchema({"enum": ["higher", "lower"]})]
 MOST_BATCHES, LARGEST_BATCH, MOST_THREADS = 4, 65536, 256
 
 
 class CompressionRequest(Request):
     """What is compressed, on which data, within which budget."""
 
-    model: str = Field(description="file.onnx, .pt2, file.py:factory or a tree model.")
-    weights: str | None = Field(None, description="A factory's state dict: .safetensors, .pt")
-    data: str = Field(description="file.npz with x and y, or file.py:loader")
-    metric: str = Field("accuracy", description="accuracy, mae, rmse or file.py:f(pred, y)")
-    metric_direction: Literal["higher", "lower"] | None = None
-    max_metric_drop: str | float = Field("1%", description="'1%' or in the metric's unit")
-    batch_sizes: list[int] = Field([1, 64])
-    threads: int = 1
-    python: str | None = Field(None, description="Imports your code.")
+    model: str = Field(description=".onnx, .pt2, tree model or file.py:factory")
+    weights: str | None = Field(None, description="Factory's: .safetensors, .pt")
+    data: str = Field(description=".npz (x, y) or file.py:loader")
+    metric: str = Field("accuracy", description="Or mae, rmse, file.py:f(pred, y)")
+    metric_direction: Direction = Field(None, description="Of f")
+    max_metric_drop: Drop = Field("1%", description="Or in its unit")
+    batch_sizes: list[int] = Field([1, 64], description="To time")
+    threads: int = Field(1, description="To run on")
+    python: str | None = Field(None, description="Imports your code")
 
 
 def read_budget(value: str | float) -> Budget:
@@ -74,8 +77,8 @@ class TrainingRequest(CompressionRequest):
     """What a smaller network is trained on, and for how long."""
 
     model: str = Field(description="file.py:factory")
-    weights: str | None = Field(None, description=".safetensors or .pt")
-    train_data: str = Field(description="Like data.")
-    loss: str = Field("cross_entropy", description="cross_entropy, l1, mse or file.py:f")
-    max_train_seconds: float = 300
+    weights: str | None = Field(None, description=".safetensors, .pt")
+    train_data: str = Field(description="Like data")
+    loss: str = Field("cross_entropy", description="Or l1, mse, file.py:f")
+    max_train_seconds: float = Field(300, description="In all")
     seeds: int

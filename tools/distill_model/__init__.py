@@ -16,7 +16,7 @@ class DistillModelRequest(TrainingRequest):
     """Arguments of distill_model."""
 
     student: str = Field("auto", description="auto, file.py:factory, lightgbm")
-    seeds: int = 3
+    seeds: int = Field(3, description="Per student")
 
 
 class Student(BaseModel):
@@ -58,7 +58,7 @@ class DistillModelReport(Report):
 
 @tool(effect="trains", needs=("torch", "onnx", "onnxruntime"), positional=("model",))
 def distill_model(request: DistillModelRequest) -> DistillModelReport:
-    """Train a smaller student of a torch network, with and without its teacher, and say whether the teacher helped.
+    """Train a smaller student of a torch network with and without its teacher; say whether it helped.
 
     Every student is trained on labels alone and on labels plus the teacher, same steps and seeds. "helped" means that
     each distilled seed beats each control seed; otherwise the plain student is the advice. Students: the teacher

@@ -16,7 +16,7 @@ class PruneModelRequest(TrainingRequest):
     """Arguments of prune_model."""
 
     sparsity: list[float] = Field([0.5, 0.75], description="Shares of channels")
-    seeds: int = 1
+    seeds: int = Field(1, description="Per sparsity")
 
 
 class PruneModelReport(Report):
@@ -44,7 +44,7 @@ class PruneModelReport(Report):
 
 @tool(effect="trains", needs=("torch", "torch_pruning", "onnx", "onnxruntime"), positional=("model",))
 def prune_model(request: PruneModelRequest) -> PruneModelReport:
-    """Remove whole channels of a torch network, fine-tune it, and measure what that gains on this CPU.
+    """Remove whole channels of a torch network, fine-tune it, and measure the gain on this CPU.
 
     Needs file.py:factory and training rows. Beside each pruned network the same small one is trained from scratch for
     as long. Speed is latency against the dense network in one window, never MACs; zeros inside dense weights are not

@@ -15,14 +15,14 @@ from .text import brief, readable
 class QuantizeModelRequest(CompressionRequest):
     """Arguments of quantize_model."""
 
-    max_latency_seconds: float | None = Field(None, description="p95, smallest batch.")
-    max_size_bytes: int | None = None
-    max_memory_bytes: int | None = None
+    max_latency_seconds: float | None = Field(None, description="p95, smallest batch")
+    max_size_bytes: int | None = Field(None, description="File")
+    max_memory_bytes: int | None = Field(None, description="Peak")
     device_profile: str | None = Field(None, description="raspberry_pi_4, phone, container_512mb...")
-    target_isa: str | None = Field(None, description="If not this CPU: avx2, avx512_vnni, arm_neon...")
-    runtimes: list[str] = Field(["onnxruntime", "openvino", "torch"], description="That may run it.")
-    max_search_seconds: float = 120
-    trust: bool = Field(False, description="Run the code in a pickle or TorchScript.")
+    target_isa: str | None = Field(None, description="Not this CPU: avx2, arm_neon...")
+    runtimes: list[str] = Field(["onnxruntime", "openvino", "torch"], description="Allowed")
+    max_search_seconds: float = Field(120, description="In all")
+    trust: bool = Field(False, description="Run a pickle's or TorchScript's code")
 
 
 class QuantizeModelReport(Report):
