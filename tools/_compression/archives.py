@@ -1,6 +1,7 @@
 """What an archive would do when it is loaded, found by listing its members and opcodes; nothing is unpickled."""
 
 import ast
+import io
 import json
 import pickletools
 import re
@@ -104,8 +105,6 @@ def _scan_config(config: Any, name: str) -> None:
 
 
 def _scan_samples(content: bytes, name: str) -> None:
-    import io
-
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as inner:
             pickles = [inner.read(n) for n in inner.namelist() if n.endswith(".pkl")]

@@ -98,28 +98,10 @@ def report_fields(
         seconds=round(time.monotonic() - session.started, 1),
     )  # fmt: skip
     artifacts = _artifacts(search, outcome)
-    texts = {
-        "report.md": f"# {kind}\n\n{verdict}\n\n{table.markdown(fp32, rows, search.batch_sizes)}",
-        **{
-            f"picture_batch{b}.svg": picture.draw(
-                fp32, rows, b, search.metric.name, higher=search.metric.higher
-            )
-            for b in search.batch_sizes
-        },
-    }
     manifest = {
-        "source": {str(p.name): digest(p) for p in session.source.files},
-        "export": session.found.notes,
-        "verdict": verdict,
-        "conditions": conditions.model_dump(),
-        "graph": search.facts["graph"],
-        "rows": search.facts["rows"],
-        "cut": search.facts["cut"],
-        "baseline": fp32.model_dump(exclude_none=True),
-        "candidates": [c.model_dump(exclude_none=True) for c in rows],
-        "settings": {n: search.rows[n].get("artifact") for n in artifacts if n in search.rows},
-        **extra,
-    }
+        **_manifest(session, fp32, rows, artifacts), "verdict": verdict, "conditions": conditions.model_dump(), **extra
+    }  # fmt: skip
+    texts = _texts(search, kind, verdict, fp32, rows)
     folder = bundle.hand_over(kind, artifacts, search.facts["inputs"], search.job.threads, texts, manifest)
     return {
         "verdict": verdict,
@@ -131,6 +113,33 @@ def report_fields(
         "python": {"export": str(session.caller.path), "search": str(search.python.path)},
         "warnings": [*search.facts["warnings"], *_load_warning(), *warnings],
         "folder": str(folder),
+    }
+
+
+def _texts(search: Search, kind: str, verdict: str, fp32: Candidate, rows: list[Candidate]) -> dict[str, str]:
+    """The report as Markdown, and a picture per batch size."""
+    metric = search.metric
+    texts = {"report.md": f"# {kind}\n\n{verdict}\n\n{table.markdown(fp32, rows, search.batch_sizes)}"}
+    for batch in search.batch_sizes:
+        drawn = picture.draw(fp32, rows, batch, metric.name, higher=metric.higher)
+        texts[f"picture_batch{batch}.svg"] = drawn
+    return texts
+
+
+def _manifest(
+    session: Session, fp32: Candidate, rows: list[Candidate], artifacts: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Where the artifacts come from, how they were made, and every figure."""
+    search = session.search
+    return {
+        "source": {path.name: digest(path) for path in session.source.files},
+        "export": session.found.notes,
+        "graph": search.facts["graph"],
+        "rows": search.facts["rows"],
+        "cut": search.facts["cut"],
+        "settings": {name: search.rows[name]["artifact"] for name in artifacts if name in search.rows},
+        "baseline": fp32.model_dump(),
+        "candidates": [candidate.model_dump() for candidate in rows],
     }
 
 

@@ -94,13 +94,6 @@ def resamples(count, block):
         yield (first[:, None] + np.arange(block)).ravel()[:count] if block > 1 else first
 
 
-def allowed_drop(budget, metric, baseline):
-    """The drop in the metric's own unit; {"share": 0.01} is relative for errors, absolute points for shares."""
-    if "absolute" in budget:
-        return budget["absolute"]
-    return budget["share"] if metric == "accuracy" else budget["share"] * abs(baseline)
-
-
 def drift(reference, predictions):
     """How far the outputs moved, whatever the metric says."""
     gap = np.abs(predictions.astype(np.float64) - reference.astype(np.float64))

@@ -63,46 +63,47 @@ def shrink(model, example, sparsity):
     """A copy of the model with that share of its channels removed, the weakest groups first."""
     try:
         import torch_pruning as tp
-    except ImportError:
+    except ImportError as error:
         raise Refused(
             "Pruning needs torch-pruning", "not installed", "pip install torch-pruning in that interpreter"
-        ) from None
+        ) from error
     small = copy.deepcopy(model)
     for parameter in small.parameters():
         parameter.requires_grad_(True)
     keep = output_layers(small, example)
-    widths = [
-        getattr(m, "out_features", getattr(m, "out_channels", 0))
-        for m in small.modules()
-        if isinstance(m, PRUNABLE) and m not in keep
-    ]
-    if not widths:
-        raise Refused(
-            "The model has no channels to remove",
-            "no inner Linear or Conv layer",
-            "distill_model, or quantize_model",
-        )
     try:
         pruner = tp.pruner.MagnitudePruner(
             small, tuple(example), importance=tp.importance.GroupMagnitudeImportance(p=2), pruning_ratio=sparsity,
-            ignored_layers=keep, round_to=WIDE if min(widths) >= 64 else NARROW if min(widths) >= 16 else None,
+            ignored_layers=keep, round_to=_multiple(small, keep),
         )  # fmt: skip
         pruner.step()
         with torch.no_grad():
-            out = program.first_output(small.eval()(*example))
+            program.first_output(small.eval()(*example))
+    except Refused:
+        raise
     except Exception as error:  # torch-pruning raises from tracing, indexing and assertions
         raise Refused(
             "This architecture cannot be pruned by channels",
             first_line(error),
             "distill_model, or quantize_model",
         ) from error
-    if train.parameter_count(small) >= train.parameter_count(model) or out.shape[0] != len(example[0]):
-        raise Refused(
-            "No channel could be removed",
-            f"{train.parameter_count(model)} parameters before and after",
-            "distill_model",
-        )
+    before = train.parameter_count(model)
+    if train.parameter_count(small) >= before:
+        raise Refused("No channel could be removed", f"{before} parameters before and after", "distill_model")
     return small
+
+
+def _multiple(model, keep):
+    """What channel counts are rounded to, by the narrowest inner layer."""
+    inner = [m for m in model.modules() if isinstance(m, PRUNABLE) and not any(m is k for k in keep)]
+    if not inner:
+        raise Refused(
+            "The model has no channels to remove",
+            "no inner Linear or Conv layer",
+            "distill_model, or quantize_model",
+        )
+    narrowest = min(getattr(m, "out_features", getattr(m, "out_channels", 0)) for m in inner)
+    return WIDE if narrowest >= 64 else NARROW if narrowest >= 16 else None
 
 
 def output_layers(model, example):

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import sys
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -79,19 +80,13 @@ def read_npz(path):
             if not hasattr(archive, "files"):
                 raise Refused("The data is a single array", path, "an .npz with the arrays x and y")
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError, zlib_error()) as error:
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError, zlib.error) as error:
         what = (
             "holds objects, which would run code on loading" if "pickle" in str(error) else "cannot be read"
         )
         raise Refused(
             f"The data file {what}", first_line(error), "np.savez(path, x=float32 rows, y=targets)"
         ) from error
-
-
-def zlib_error():
-    import zlib
-
-    return zlib.error
 
 
 def match_inputs(arrays, inputs):
