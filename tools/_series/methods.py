@@ -1,0 +1,85 @@
+"""What is known of each transform: its function, what it changes, what it needs, what it may be asked."""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .._core.errors import ToolError
+from .arrays import noise, warps
+
+Kind = Literal["values", "time", "whole"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One transform.
+
+    `kind`: "values" changes values one by one, "time" bends the time axis (labels per step and measured covariates
+    follow), "whole" needs a series without holes (they are bridged before and cut out again after).
+    `label_preserving` methods suit classification.
+    """
+
+    function: Callable[..., Any]
+    kind: Kind
+    min_points: int = 2
+    label_preserving: bool = True
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Names and defaults of what may be asked of it."""
+        found = inspect.signature(self.function).parameters.values()
+        return {p.name: p.default for p in found if p.name not in ("x", "seed", "run")}
+
+
+METHODS: dict[str, Method] = {
+    "identity": Method(noise.identity, "values", 1),
+    "jitter": Method(noise.jitter, "values"),
+    "scaling": Method(noise.scaling, "values", 1),
+    "window_slice": Method(warps.window_slice, "time", 4),
+    "magnitude_warp": Method(noise.magnitude_warp, "values", 4),
+    "time_warp": Method(warps.time_warp, "time", 4),
+    "window_warp": Method(warps.window_warp, "time", 8),
+}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One method with its parameters, and what is done to the values it gives."""
+
+    name: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    round: bool = False
+    minimum: float | None = None
+
+    @property
+    def method(self) -> Method:
+        """What is known of it."""
+        return METHODS[self.name]
+
+
+def wish(asked: str | dict[str, Any]) -> Wish:
+    """A method as a caller names it: "jitter" or {"name": "jitter", "sigma": 0.05, "round": true, "minimum": 0}."""
+    given = {"name": asked} if isinstance(asked, str) else dict(asked)
+    name = given.pop("name", None)
+    if name not in METHODS:
+        near = difflib.get_close_matches(str(name), METHODS, n=1)
+        raise ToolError(
+            "No such method", saw=name, try_next=near[0] if near else f"one of {', '.join(METHODS)}"
+        )
+    rounded, minimum = given.pop("round", False), given.pop("minimum", None)
+    known = METHODS[name].parameters
+    for key, value in given.items():
+        if key not in known:
+            allowed = ", ".join([*known, "round", "minimum"])
+            raise ToolError(
+                f"Method {name!r} has no parameter {key!r}", saw=value, try_next=f"one of {allowed}"
+            )
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+            raise ToolError(
+                f"Parameter {key!r} of {name!r} is no number from 0 up", saw=value, try_next=str(known[key])
+            )
+    if not isinstance(rounded, bool) or not isinstance(minimum, int | float | None):
+        raise ToolError("`round` is true or false, `minimum` a number", saw=asked, try_next='"round": true')
+    return Wish(name, {**known, **given}, rounded, minimum)

@@ -1,0 +1,117 @@
+"""From a request to the augmented file, its manifest and the figures of the report. Runs in the child."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .._core.errors import ToolError
+from .._series.block import augment, original_table, synthetic_table
+from .._series.fidelity import fidelity
+from .._series.intake.files import read
+from .._series.intake.roles import Asked
+from .._series.intake.series import Series, load
+from .._series.intake.writing import digest, place, write_tables
+from .._series.methods import Wish, wish
+
+_DEFAULT = ["jitter"]
+MANIFEST_FORMAT = 1
+
+
+def augment_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
+    """The reply of the engine: what the Report says, but for the picture."""
+    wishes = [wish(w) for w in request["methods"] or _DEFAULT]
+    if twice := [w.name for w in wishes if [v.name for v in wishes].count(w.name) > 1]:
+        raise ToolError("A method is named twice", saw=twice[0], try_next="`copies` for more of it")
+    path, output = Path(request["path"]), Path(request["output"])
+    progress(0, 3, f"reading {path.name}")
+    source = read(path)
+    series = load(source, _asked(request), request["train_until"])
+    progress(1, 3, f"{len(series.ids)} series, {len(wishes)} methods, {request['copies']} copies each")
+    copies = augment(series, wishes, request["copies"], request["seed"])
+    progress(2, 3, f"writing {output.name}")
+    manifest = _manifest(request, series, wishes, copies)
+    result = {
+        "rows": source.table.num_rows + len(copies.template),
+        "synthetic_rows": len(copies.template),
+        "series": len(series.ids),
+        "fidelity": fidelity(series, copies, wishes),
+        "warnings": _warnings(request, series, copies, wishes),
+        "manifest_path": str(output.with_name(output.name + ".manifest.json")),
+    }
+    if not request["recipe_only"]:
+        whole = all(w.round for w in wishes)
+        write_tables(
+            [original_table(series, whole), synthetic_table(series, copies, whole)], output, source.text
+        )
+        manifest["output_sha256"] = digest(output)
+    _write_json(manifest, Path(result["manifest_path"]))
+    return result
+
+
+def _asked(request: dict[str, Any]) -> Asked:
+    ids = request["id_column"]
+    return Asked(
+        ids=(ids,) if isinstance(ids, str) else tuple(ids) if ids else None,
+        time=request["time_column"],
+        targets=tuple(request["target_columns"]) if request["target_columns"] else None,
+        label=request["label_column"],
+    )
+
+
+def _manifest(request: dict[str, Any], series: Series, wishes: list[Wish], copies: Any) -> dict[str, Any]:
+    """How to repeat the file, and for each copy the original rows it was made from."""
+    offset = series.source.table.num_rows
+    return {
+        "format": MANIFEST_FORMAT,
+        "source": series.source.path.name,
+        "source_sha256": digest(series.source.path),
+        "seed": request["seed"],
+        "copies": request["copies"],
+        "train_until": request["train_until"],
+        "methods": [{"name": w.name, **w.parameters, "round": w.round, "minimum": w.minimum} for w in wishes],
+        "columns": {
+            "id": list(series.roles.ids),
+            "time": series.roles.time,
+            "targets": list(series.roles.targets),
+            "label": series.roles.label,
+        },
+        "synthetic": [
+            {
+                **{k: entry[k] for k in ("id", "source_id", "method", "number", "rows")},
+                "first_row": entry["first_row"] + offset,
+                "source_rows": _runs(
+                    series.rows[series.start[entry["series"]] : series.start[entry["series"] + 1]]
+                ),
+            }
+            for entry in copies.entries
+        ],
+    }
+
+
+def _runs(rows: Any) -> list[list[int]]:
+    """Row numbers as [first, last] stretches."""
+    breaks = [0, *[i + 1 for i, step in enumerate((rows[1:] - rows[:-1]).tolist()) if step != 1], len(rows)]
+    return [[int(rows[a]), int(rows[b - 1])] for a, b in zip(breaks, breaks[1:], strict=False)]
+
+
+def _warnings(request: dict[str, Any], series: Series, copies: Any, wishes: list[Wish]) -> list[str]:
+    notes = list(series.warnings)
+    if request["train_until"] is None and not series.roles.split:
+        notes.append(
+            "No train_until: every row counted as training data; copies of validation rows would leak"
+        )
+    notes += [
+        f"{count} copies by {method} left out: {why}" for (method, why), count in copies.dropped.items()
+    ]
+    if any(w.name == "scaling" for w in wishes):
+        notes.append("Scaling adds nothing for a model that normalises each window")
+    if not series.roles.ids:
+        notes.append("The table is one series: a column unique_id tells its copies apart")
+    return notes
+
+
+def _write_json(content: dict[str, Any], target: Path) -> None:
+    with tempfile.NamedTemporaryFile("w", dir=target.parent, delete=False, encoding="utf-8") as file:
+        json.dump(content, file, indent=None, separators=(",", ":"))
+    place(Path(file.name), target)

@@ -1,0 +1,11 @@
+"""The array engine: `f(x, *, seed, **parameters)` on arrays (series, time, channels) or (series, time).
+
+Every transform also takes `ids` (the stream of a series follows its id instead of its row), `copy` (a number; copies
+differ), `threads`, and `out` (an array to write into). The same seed gives the same bytes whatever `threads`, the order
+of the series, and whether numba is installed. A missing value stays missing and spreads one step at most.
+"""
+
+from .._series.arrays.noise import identity, jitter, magnitude_warp, scaling
+from .._series.arrays.warps import time_warp, window_slice, window_warp
+
+__all__ = ["identity", "jitter", "magnitude_warp", "scaling", "time_warp", "window_slice", "window_warp"]
