@@ -24,13 +24,18 @@ class Method:
     function: Callable[..., Any]
     kind: Kind
     min_points: int = 2
+    min_seasons: int = 0
     label_preserving: bool = True
+
+    def least(self, season: int) -> int:
+        """The points of history it needs at this season."""
+        return max(self.min_points, self.min_seasons * season)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Names and defaults of what may be asked of it."""
         found = inspect.signature(self.function).parameters.values()
-        return {p.name: p.default for p in found if p.name not in ("x", "seed", "run")}
+        return {p.name: p.default for p in found if p.name not in ("x", "seed", "season", "run")}
 
 
 METHODS: dict[str, Method] = {
