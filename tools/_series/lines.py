@@ -16,9 +16,13 @@ def copies_of(train: list[Floats], ids: list[str], wished: Wish, copies: int, se
     lengths = np.array([len(y) for y in train])
     for length in np.unique(lengths):
         members = np.nonzero(lengths == length)[0]
-        x = np.stack([train[i] for i in members])
         if length < wished.method.least(season):
             continue
+        x = np.stack([train[i] for i in members])
+        if wished.method.donors:
+            long = [i for i in range(len(train)) if lengths[i] >= length]
+            parameters["donors"] = np.stack([train[i][len(train[i]) - length :] for i in long])
+            parameters["donor_ids"] = [ids[i] for i in long]
         for copy in range(1, copies + 1):
             names = [ids[i] for i in members]
             new = wished.method.function(x, seed=seed, ids=names, copy=copy, **parameters)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .._core.errors import ToolError
-from .arrays import noise, warps
+from .arrays import bootstrap, generators, mixing, noise, spectral, warps
 
 Kind = Literal["values", "time", "whole"]
 
@@ -18,7 +18,7 @@ class Method:
 
     `kind`: "values" changes values one by one, "time" bends the time axis (labels per step and measured covariates
     follow), "whole" needs a series without holes (they are bridged before and cut out again after).
-    `label_preserving` methods suit classification.
+    `donors` methods mix with other series. `label_preserving` methods suit classification.
     """
 
     function: Callable[..., Any]
@@ -26,6 +26,7 @@ class Method:
     min_points: int = 2
     min_seasons: int = 0
     label_preserving: bool = True
+    donors: bool = False
 
     def least(self, season: int) -> int:
         """The points of history it needs at this season."""
@@ -35,7 +36,7 @@ class Method:
     def parameters(self) -> dict[str, Any]:
         """Names and defaults of what may be asked of it."""
         found = inspect.signature(self.function).parameters.values()
-        return {p.name: p.default for p in found if p.name not in ("x", "seed", "season", "run")}
+        return {p.name: p.default for p in found if p.name not in ("x", "seed", "season", "donors", "donor_ids", "run")}
 
 
 METHODS: dict[str, Method] = {
@@ -46,6 +47,16 @@ METHODS: dict[str, Method] = {
     "magnitude_warp": Method(noise.magnitude_warp, "values", 4),
     "time_warp": Method(warps.time_warp, "time", 4),
     "window_warp": Method(warps.window_warp, "time", 8),
+    "upsampling": Method(warps.upsampling, "time", 8),
+    "moving_block_bootstrap": Method(bootstrap.moving_block_bootstrap, "whole", 8, min_seasons=2),
+    "iaaft": Method(spectral.iaaft, "whole", 8),
+    "frequency_mask": Method(spectral.frequency_mask, "whole", 8),
+    "frequency_mix": Method(spectral.frequency_mix, "whole", 8, donors=True, label_preserving=False),
+    "dominant_shuffle": Method(spectral.dominant_shuffle, "whole", 8),
+    "mixup": Method(mixing.mixup, "whole", 1, donors=True, label_preserving=False),
+    "recombination": Method(bootstrap.recombination, "whole", 8, 2, donors=True, label_preserving=False),
+    "kernel_synth": Method(generators.kernel_synth, "whole", 8, label_preserving=False),
+    "sarima_series": Method(generators.sarima_series, "whole", 8, label_preserving=False),
 }
 
 

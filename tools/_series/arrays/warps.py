@@ -35,6 +35,11 @@ def window_warp(x: Any, *, seed: int, ratio: float = 0.1, speed: float = 2.0, **
     return _bend(x, "window_warp", {"ratio": ratio, "speed": speed}, seed=seed, **run)
 
 
+def upsampling(x: Any, *, seed: int, ratio: float = 0.5, **run: Any) -> Any:
+    """Half of the series at twice the sampling rate: a window of `ratio` of the steps, interpolated to the full length."""
+    return _bend(x, "upsampling", {"ratio": ratio}, seed=seed, **run)
+
+
 def nearest_steps(
     method: str, steps: int, *, seed: int, ids: list[Any], copy: int, parameters: dict[str, Any]
 ) -> Any:
@@ -98,4 +103,5 @@ PATHS: dict[str, Callable[..., Path]] = {
     "window_slice": _slice_path,
     "time_warp": _time_path,
     "window_warp": _window_path,
+    "upsampling": _slice_path,
 }
