@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .apply import Donors, apply, draw_donors, fates, finish
 from .arrays.streams import Floats
-from .arrays.warps import PATHS, nearest_steps
+from .arrays.warps import nearest_steps
+from .intake.grid import find_grid
 from .intake.files import TEXT
 from .intake.numbers import as_text, is_numeric, numbers
 from .intake.roles import is_calendar
@@ -36,7 +38,27 @@ class Copies:
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
-def augment(series: Series, wishes: list[Wish], copies: int, seed: int, threads: int | None = None) -> Copies:
+@dataclass(frozen=True)
+class Setting:
+    """What all copies of a table share."""
+
+    seed: int
+    season: int = 1
+    donors: Donors | None = None
+    threads: int | None = None
+
+
+def setting_for(series: Series, wishes: list[Wish], seed: int, threads: int | None = None) -> Setting:
+    """The season from the time steps, and the donors where a method mixes."""
+    season = find_grid(series.ticks, series.start, series.is_date).season
+    if not any(w.method.donors for w in wishes):
+        return Setting(seed, season, None, threads)
+    drawn = draw_donors(series.ids, seed)
+    donors = Donors([series.ids[i] for i in drawn], [bridge(series.of(i)[None])[0] for i in drawn])
+    return Setting(seed, season, donors, threads)
+
+
+def augment(series: Series, wishes: list[Wish], copies: int, setting: Setting) -> Copies:
     """All copies of all series, a series after the other."""
     measured = _measured(series, wishes)
     count = len(wishes) * copies
@@ -55,10 +77,10 @@ def augment(series: Series, wishes: list[Wish], copies: int, seed: int, threads:
         names = [series.ids[i] for i in members]
         for number in range(count):
             wished, copy = wishes[number // copies], number % copies + 1
-            made, near = _make(x, names, wished, copy, seed, targets, threads)
+            made, near = _make(x, names, wished, copy, setting, targets)
             to = base[members][:, None] + number * length + np.arange(length)[None, :]
             result[to], template[to], nearest[to] = made, rows, np.take_along_axis(rows, near, axis=1)
-            fate[members, number] = _fates(x[:, :, :targets], made[:, :, :targets], wished)
+            fate[members, number] = fates(x[:, :, :targets], made[:, :, :targets], wished, setting.season)
     return _kept(series, wishes, copies, base, Copies(template, nearest, result, result, []), fate, targets)
 
 
@@ -137,28 +159,27 @@ def _measured(series: Series, wishes: list[Wish]) -> Floats:
 
 
 def _make(
-    x: Floats, names: list[str], wished: Wish, copy: int, seed: int, targets: int, threads: int | None
+    x: Floats, names: list[str], wished: Wish, copy: int, setting: Setting, targets: int
 ) -> tuple[Floats, Any]:
     """The copies of equally long series, and for each step the original step it is nearest to."""
+    call = {"seed": setting.seed, "season": setting.season, "donors": setting.donors, "threads": setting.threads}
     stay = np.broadcast_to(np.arange(x.shape[1]), x.shape[:2])
-    if x.shape[1] < wished.method.min_points:
-        return x, stay
-    call = {"seed": seed, "ids": names, "copy": copy, **wished.parameters}
     if wished.method.kind == "time":
-        made = wished.method.function(x, threads=threads, **call)
-        parameters = {"seed": seed, "ids": names, "copy": copy, "parameters": wished.parameters}
-        near = nearest_steps(wished.name, x.shape[1], **parameters) if wished.name in PATHS else stay
-    else:
-        values = x[:, :, :targets]
-        made, near = x.copy(), stay
-        bridged = bridge(values) if wished.method.kind == "whole" else values
-        new = wished.method.function(bridged, threads=threads, **call)
-        made[:, :, :targets] = np.where(np.isnan(values), np.nan, new)
-    if wished.round:
-        made[:, :, :targets] = np.rint(made[:, :, :targets])
-    if wished.minimum is not None:
-        made[:, :, :targets] = np.maximum(made[:, :, :targets], wished.minimum)
-    return made, near
+        made = apply(wished, x, names, copy, **call).copy()
+        made[:, :, :targets] = finish(made[:, :, :targets], wished)
+        return made, _nearest(x.shape[1], names, wished, copy, setting) if made is not x else stay
+    values, made = x[:, :, :targets], x.copy()
+    new = apply(wished, bridge(values) if wished.method.kind == "whole" else values, names, copy, **call)
+    made[:, :, :targets] = np.where(np.isnan(values), np.nan, finish(new, wished))
+    return made, stay
+
+
+def _nearest(steps: int, names: list[str], wished: Wish, copy: int, setting: Setting) -> Any:
+    if steps < wished.method.least(setting.season):
+        return np.broadcast_to(np.arange(steps), (len(names), steps))
+    return nearest_steps(
+        wished.name, steps, seed=setting.seed, ids=names, copy=copy, parameters=wished.parameters
+    )
 
 
 def bridge(x: Floats) -> Floats:
@@ -171,19 +192,6 @@ def bridge(x: Floats) -> Floats:
         line, gone = filled[i, :, c], holes[i, :, c]
         line[gone] = 0.0 if gone.all() else np.interp(np.nonzero(gone)[0], np.nonzero(~gone)[0], line[~gone])
     return filled
-
-
-def _fates(x: Floats, made: Floats, wished: Wish) -> Any:
-    """Why each copy is dropped, or "" for those that stay."""
-    count = len(x)
-    why = np.full(count, "", dtype=object)
-    same = ((x == made) | (np.isnan(x) & np.isnan(made))).reshape(count, -1).all(axis=1)
-    if wished.name != "identity":
-        why[same] = "the method leaves such a series as it is (constant or all missing)"
-    why[np.isinf(made).reshape(count, -1).any(axis=1)] = "values too large for double precision"
-    if x.shape[1] < wished.method.min_points:
-        why[:] = f"shorter than the {wished.method.min_points} points the method needs"
-    return why
 
 
 def _kept(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .._core.errors import ToolError
-from .._series.block import augment, original_table, synthetic_table
+from .._series.block import augment, original_table, setting_for, synthetic_table
 from .._series.fidelity import fidelity
 from .._series.intake.files import read
 from .._series.intake.roles import Asked
@@ -28,7 +28,7 @@ def augment_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
     source = read(path)
     series = load(source, _asked(request), request["train_until"])
     progress(1, 3, f"{len(series.ids)} series, {len(wishes)} methods, {request['copies']} copies each")
-    copies = augment(series, wishes, request["copies"], request["seed"])
+    copies = augment(series, wishes, request["copies"], setting_for(series, wishes, request["seed"]))
     progress(2, 3, f"writing {output.name}")
     manifest = _manifest(request, series, wishes, copies)
     result = {

@@ -16,7 +16,7 @@ from .._series.intake.roles import Asked
 from .._series.intake.series import load
 from .._series.methods import Wish, wish
 from .backtest import Cell, Outcome, fit, run_cell, summary
-from .estimate import augmented_seconds, estimate_seconds
+from .estimate import time_cost
 from .folds import Fold, roll
 from .models.forecast import Forecast, Model
 from .models.menu import DEFAULT, INTERMITTENT, MENU
@@ -131,8 +131,8 @@ def _missing(model: Model, checkpoint: str | None) -> str | None:
 
 
 def _estimates(cells: list[Cell], folds: list[Fold], horizon: int, season: int) -> dict[int, float]:
-    plain = {c.model.name: estimate_seconds(c, folds, horizon, season) for c in cells if not c.wished}
-    return {id(c): augmented_seconds(plain[c.model.name], c) if c.wished else plain[c.model.name] for c in cells}
+    costs = {c.model.name: time_cost(c, folds, horizon, season) for c in cells if not c.wished}
+    return {id(c): costs[c.model.name].seconds(c, folds, season) for c in cells}
 
 
 def _affordable(cells: list[Cell], estimates: dict[int, float], left: float) -> tuple[list[Cell], list[dict[str, str]]]:

@@ -1,35 +1,53 @@
-"""How long a cell will take, from running it on a few and on a few more series of one fold."""
+"""How long a cell will take, from timing it on a part of one fold; a model that learns is timed on all of it."""
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
+from .._series.lines import copies_of
 from .backtest import COPIES, Cell
 from .folds import Fold
 from .models.forecast import Task
 
-_FEW, _MORE = 4, 16
+_FEW = 4
+_LOCAL_SERIES = 24  # of which a model that fits each series alone is timed on
 _LONG_SECONDS = 1.0
 
 
-def estimate_seconds(cell: Cell, folds: list[Fold], horizon: int, season: int) -> float:
-    """Seconds for all folds without copies: a straight line through two small runs, after one to warm up."""
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one fit: a fixed part and a part for each series."""
+
+    fixed: float
+    each: float
+
+    def seconds(self, cell: Cell, folds: list[Fold], season: int) -> float:
+        """All folds of a cell; copies are more series to learn from, and are drawn several times."""
+        series = sum(len(f.train) for f in folds)
+        if not cell.wished:
+            return len(folds) * self.fixed + self.each * series
+        fold = folds[-1]
+        few = min(_FEW, len(fold.train))
+        making = _timed(lambda: copies_of(fold.train[:few], fold.ids[:few], cell.wished, COPIES, 0, season)) / few
+        return cell.draws * (len(folds) * self.fixed + (self.each * (1 + COPIES) + making) * series)
+
+
+def time_cost(cell: Cell, folds: list[Fold], horizon: int, season: int) -> Cost:
+    """The cost of a model, from a straight line through two runs, after one to warm up."""
     fold = folds[-1]
     task = Task(fold.train, horizon, season, checkpoint=cell.checkpoint)
-    _time(cell, task.part(2))
-    few, more = min(_FEW, len(fold.train)), min(_MORE, len(fold.train))
-    first = _time(cell, task.part(few))
-    if few == more or first > _LONG_SECONDS:
-        return len(folds) * first * max(1.0, len(fold.train) / few)
-    second = _time(cell, task.part(more))
-    each = max(0.0, (second - first) / (more - few))
-    return len(folds) * (first + each * (len(fold.train) - few))
+    count = len(fold.train)
+    small, large = (-(-count // 4), count) if cell.model.learns else (min(_FEW, count), min(_LOCAL_SERIES, count))
+    _timed(lambda: cell.model.run(task.part(2)))
+    first = _timed(lambda: cell.model.run(task.part(small)))
+    if small == large or first > _LONG_SECONDS:
+        return Cost(first, 0.0) if small == large and cell.model.learns else Cost(0.0, first / small)
+    second = _timed(lambda: cell.model.run(task.part(large)))
+    each = max(0.0, (second - first) / (large - small))
+    return Cost(max(0.0, first - each * small), each)
 
 
-def augmented_seconds(plain: float, cell: Cell) -> float:
-    """With copies: as many more series to learn from, drawn several times."""
-    return plain * (1 + COPIES) * cell.draws
-
-
-def _time(cell: Cell, task: Task) -> float:
+def _timed(work: Callable[[], object]) -> float:
     started = time.perf_counter()
-    cell.model.run(task)
+    work()
     return time.perf_counter() - started

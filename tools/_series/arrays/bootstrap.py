@@ -5,13 +5,14 @@ moving average. Positive series are decomposed after a Box-Cox transform by Guer
 """
 
 import warnings
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from .blocks import transform
-from .mixing import Pool, pool_of
+from .mixing import pool_of
 from .streams import Floats, Keys, uniforms
 
 _LAMBDAS = np.linspace(0.0, 1.0, 11)
@@ -33,8 +34,7 @@ def moving_block_bootstrap(x: Any, *, seed: int, season: int = 1, block: int = 0
         at = np.take_along_axis(at, starts[:, -1:] + np.arange(steps)[None, :], axis=1)  # starts inside a block
         for i in range(len(x)):
             for c in range(x.shape[2]):
-                power = guerrero(x[i, :, c], season)
-                smooth, rest = decompose(box_cox(x[i, :, c], power), season)
+                power, smooth, rest = _decomposed(np.asarray(x[i, :, c], np.float64).tobytes(), season)
                 out[i, :, c] = undo_box_cox(smooth + rest[at[i]], power)
 
     return transform(x, "moving_block_bootstrap", work, seed=seed, **run)
@@ -54,6 +54,14 @@ def recombination(x: Any, *, seed: int, season: int = 1, donors: Any = None, don
                 out[i, :, c] = x[i, :, c] - own + other * size
 
     return transform(x, "recombination", work, seed=seed, **run)
+
+
+@lru_cache(maxsize=4096)
+def _decomposed(raw: bytes, season: int) -> tuple[float, Floats, Floats]:
+    """The parts of a series; all of its copies share them."""
+    y = np.frombuffer(raw)
+    power = guerrero(y, season)
+    return power, *decompose(box_cox(y, power), season)
 
 
 def decompose(y: Floats, season: int) -> tuple[Floats, Floats]:
@@ -103,6 +111,3 @@ def undo_box_cox(z: Floats, power: float) -> Floats:
     if power == 1.0:
         return z
     return np.exp(z) if power == 0.0 else np.maximum(power * z + 1.0, 0.0) ** (1.0 / power)
-
-
-__all__ = ["Pool", "decompose", "moving_block_bootstrap", "recombination"]
