@@ -4,6 +4,7 @@ transforms     the array engine, public
 augment_file   from a file to the augmented file and its manifest (in a child process, started through engine/)
 """
 
+import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,29 +13,32 @@ from pydantic import Field
 
 from .._core.contract import Report, Request, ToolError, current_call, tool
 from .._core.worker import Limits, run
+from .._series.contract import IdColumn, Named, Stamp, input_path, require
+from .text import brief, readable
 
 _ENGINE = Path(__file__).with_name("engine")
 _LIMITS = Limits(seconds=3600)
+_ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".feather", ".arrow", ".npz")
 
 
 class AugmentSeriesRequest(Request):
     """Arguments of augment_series."""
 
-    path: Path = Field(description="CSV, Parquet, Feather or npz file, long or wide; or a folder of them.")
+    path: Path = Field(description="CSV, Parquet, Feather, npz, or a folder of them; long or wide.")
     output: Path | None = Field(None, description="New file; default in the artifacts.")
-    methods: list[str | dict[str, Any]] = Field(
-        [], description='Names, or {"name", parameters, "round", "minimum"}; see references/series.md.'
+    methods: Named = Field(
+        [], description='Names or {"name", parameters, "round", "minimum"}: references/series.md.'
     )
-    copies: int = Field(1, ge=1, le=100, description="Copies of each series and method.")
-    seed: int = Field(0, ge=0, description="Same seed, same bytes.")
-    id_column: str | list[str] | None = Field(None, description="Tells series apart.")
+    copies: int = Field(1, ge=1, le=100, description="Per series and method.")
+    seed: int = Field(0, ge=0)
+    id_column: IdColumn = None
     time_column: str | None = None
-    target_columns: list[str] | None = Field(None, description="The series' values.")
+    target_columns: list[str] | None = Field(None, description="The values.")
     label_column: str | None = Field(None, description="Class of a series or step.")
-    train_until: str | int | float | None = Field(
-        None, description="Last training time stamp or row number, inclusive; later rows pass unread."
+    train_until: Stamp = Field(
+        None, description="Last training stamp or row number, inclusive; later rows pass unread."
     )
-    recipe_only: bool = Field(False, description="Write the recipe (for augmenting while training), no rows.")
+    recipe_only: bool = Field(False, description="Only the recipe, to augment while training.")
 
 
 class AugmentSeriesReport(Report):
@@ -46,7 +50,14 @@ class AugmentSeriesReport(Report):
     series: int
     manifest_path: Path = Field(description="Methods, parameters, seed, and the source rows of every copy.")
     fidelity: list[dict[str, Any]]
+    picture_path: Path | None = Field(description="A few originals and copies (SVG).")
     warnings: list[str]
+
+    def brief(self) -> str:
+        return brief(self)
+
+    def readable(self) -> str:
+        return readable(self)
 
 
 @tool(effect="writes", positional=("path",))
@@ -55,8 +66,8 @@ def augment_series(request: AugmentSeriesRequest) -> AugmentSeriesReport:
 
     Whether copies help is another question, which compare_baselines measures. Source: references/series.md.
     """
-    call = current_call()
-    path = call.workspace.file(request.path)
+    require("numpy", "pyarrow", "scipy")
+    path = input_path(request.path)
     output = _output(request, path)
     reply = run(
         _ENGINE,
@@ -64,7 +75,11 @@ def augment_series(request: AugmentSeriesRequest) -> AugmentSeriesReport:
         python=Path(sys.executable),
         limits=_LIMITS,
     )
-    return AugmentSeriesReport(output_path=None if request.recipe_only else output, **reply)
+    picture = reply.pop("picture")
+    stored = current_call().workspace.store("copies.svg", picture.encode("utf-8")) if picture else None
+    return AugmentSeriesReport(
+        output_path=None if request.recipe_only else output, picture_path=stored, **reply
+    )
 
 
 def _output(request: AugmentSeriesRequest, path: Path) -> Path:
@@ -72,11 +87,22 @@ def _output(request: AugmentSeriesRequest, path: Path) -> Path:
     if request.output is None:
         folder = workspace.artifacts() / "artifacts"
         folder.mkdir(exist_ok=True)
-        return folder / f"{path.name.split('.')[0]}-augmented{Path(path.name.removesuffix('.gz')).suffix}"
+        asked = hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:8]
+        return folder / f"{path.name.split('.')[0]}-augmented-{asked}{_ending(path)}"
     target = (workspace.root / request.output.expanduser()).resolve()
-    workspace.file(target.parent / path.name) if target.parent == path.parent else workspace._inside(target)
-    if not target.parent.is_dir():
+    if workspace.confined and not any(target.is_relative_to(f) for f in (workspace.root, *workspace.allowed)):
         raise ToolError(
-            "The folder of the output does not exist", saw=str(target.parent), try_next="making it"
+            f"The output lies outside the workspace {workspace.root}",
+            saw=str(request.output),
+            try_next="a path inside it, or the server's flag --allow DIR",
         )
+    if target.suffix.lower() not in _ENDINGS:
+        raise ToolError("The output's ending names no format", saw=target.name, try_next=", ".join(_ENDINGS))
+    if not target.parent.is_dir():
+        raise ToolError("The folder of the output does not exist", saw=str(target.parent), try_next="making it")
     return target
+
+
+def _ending(path: Path) -> str:
+    found = [s.lower() for s in path.suffixes if s.lower() in _ENDINGS]
+    return found[-1] if found else ".parquet"

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from .._core.errors import ToolError
-from .._series.block import augment, original_table, setting_for, synthetic_table
+from .._series.block import Copies, augment, original_table, setting_for, synthetic_table
 from .._series.fidelity import fidelity
 from .._series.intake.files import read
 from .._series.intake.roles import Asked
 from .._series.intake.series import Series, load
 from .._series.intake.writing import digest, place, write_tables
 from .._series.methods import Wish, wish
+from .._series.picture import Curve, chart
 
 _DEFAULT = ["jitter"]
 MANIFEST_FORMAT = 1
+_DRAWN_STEPS = 400
 
 
 def augment_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
@@ -37,6 +39,7 @@ def augment_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
         "series": len(series.ids),
         "fidelity": fidelity(series, copies, wishes),
         "warnings": _warnings(request, series, copies, wishes),
+        "picture": _picture(series, copies, wishes),
         "manifest_path": str(output.with_name(output.name + ".manifest.json")),
     }
     if not request["recipe_only"]:
@@ -59,7 +62,7 @@ def _asked(request: dict[str, Any]) -> Asked:
     )
 
 
-def _manifest(request: dict[str, Any], series: Series, wishes: list[Wish], copies: Any) -> dict[str, Any]:
+def _manifest(request: dict[str, Any], series: Series, wishes: list[Wish], copies: Copies) -> dict[str, Any]:
     """How to repeat the file, and for each copy the original rows it was made from."""
     offset = series.source.table.num_rows
     return {
@@ -95,7 +98,19 @@ def _runs(rows: Any) -> list[list[int]]:
     return [[int(rows[a]), int(rows[b - 1])] for a, b in zip(breaks, breaks[1:], strict=False)]
 
 
-def _warnings(request: dict[str, Any], series: Series, copies: Any, wishes: list[Wish]) -> list[str]:
+def _picture(series: Series, copies: Copies, wishes: list[Wish]) -> str | None:
+    """Up to three originals, each with its first copy by every method."""
+    panels = []
+    for i in list(dict.fromkeys(e["series"] for e in copies.entries))[:3]:
+        curves: list[Curve] = [("original", series.of(i)[:_DRAWN_STEPS, 0], 0)]
+        for wished in wishes[:5]:
+            made = [e for e in copies.entries if e["series"] == i and e["method"] == wished.name][:1]
+            curves += [(wished.name, copies.values[e["first_row"] :][: min(e["rows"], _DRAWN_STEPS), 0], 0) for e in made]
+        panels.append((series.ids[i], curves))
+    return chart(panels).decode("utf-8") if panels else None
+
+
+def _warnings(request: dict[str, Any], series: Series, copies: Copies, wishes: list[Wish]) -> list[str]:
     notes = list(series.warnings)
     if request["train_until"] is None and not series.roles.split:
         notes.append(

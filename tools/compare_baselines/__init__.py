@@ -14,6 +14,8 @@ from pydantic import Field
 
 from .._core.contract import Report, Request, current_call, tool
 from .._core.worker import Limits, run
+from .._series.contract import IdColumn, Named, input_path, require
+from .text import brief, readable
 
 _ENGINE = Path(__file__).with_name("engine")
 _GRACE_SECONDS = 300.0  # beside max_seconds: start, timing runs, and the cell that is under way when time is up
@@ -22,17 +24,17 @@ _GRACE_SECONDS = 300.0  # beside max_seconds: start, timing runs, and the cell t
 class CompareBaselinesRequest(Request):
     """Arguments of compare_baselines."""
 
-    path: Path = Field(description="Table of series, long or wide (CSV, Parquet, Feather).")
+    path: Path = Field(description="CSV, Parquet or Feather; long or wide.")
     horizon: int = Field(ge=1, description="Steps to forecast.")
     season: int | None = Field(None, ge=1, description="Steps a season; default from the time steps.")
-    models: list[str | dict[str, Any]] = Field(
-        [], description='Names, or {"name", "checkpoint": FOLDER}; default statistical, lightgbm, dlinear.'
+    models: Named = Field(
+        [], description='Names, or {"name", "checkpoint": FOLDER}; default all cheap ones.'
     )
-    augment: list[str | dict[str, Any]] = Field([], description="Methods of augment_series to judge.")
+    augment: Named = Field([], description="Methods of augment_series to judge.")
     folds: int = Field(3, ge=1, le=20, description="Rolling origins.")
     seed: int = Field(0, ge=0)
     max_seconds: float = Field(600, gt=0, description="What would take longer is left out, and listed.")
-    id_column: str | list[str] | None = None
+    id_column: IdColumn = None
     time_column: str | None = None
     target_column: str | None = None
     label_column: str | None = Field(None, description="Class of each series: compare classifiers instead.")
@@ -48,11 +50,18 @@ class CompareBaselinesReport(Report):
     verdict: list[dict[str, Any]]
     recommended: dict[str, Any]
     forecast_path: Path
+    picture_path: Path | None = Field(description="Histories with their forecasts (SVG).")
     not_run: list[dict[str, str]]
     failures: list[dict[str, str]] = Field(description="Series left out, or given the seasonal naive instead.")
     estimated_seconds: float
     run_seconds: float
     warnings: list[str]
+
+    def brief(self) -> str:
+        return brief(self)
+
+    def readable(self) -> str:
+        return readable(self)
 
 
 @tool(effect="trains", positional=("path",))
@@ -61,8 +70,9 @@ def compare_baselines(request: CompareBaselinesRequest) -> CompareBaselinesRepor
 
     Source: references/series.md.
     """
+    require("numpy", "pyarrow", "scipy", "statsforecast")
     workspace = current_call().workspace
-    path = workspace.file(request.path)
+    path = input_path(request.path)
     folder = workspace.artifacts() / "artifacts"
     folder.mkdir(exist_ok=True)
     partial = folder / f"comparison-{uuid.uuid4().hex[:8]}.partial.json"
@@ -74,4 +84,6 @@ def compare_baselines(request: CompareBaselinesRequest) -> CompareBaselinesRepor
     )
     partial.unlink(missing_ok=True)  # it is what a stopped comparison leaves behind
     forecast = workspace.store("forecast.csv", reply.pop("forecast").encode("utf-8"))
-    return CompareBaselinesReport(forecast_path=forecast, **reply)
+    picture = reply.pop("picture")
+    stored = workspace.store("forecast.svg", picture.encode("utf-8")) if picture else None
+    return CompareBaselinesReport(forecast_path=forecast, picture_path=stored, **reply)

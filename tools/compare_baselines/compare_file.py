@@ -14,7 +14,8 @@ from .._core.errors import ToolError
 from .._series.intake.files import read
 from .._series.intake.roles import Asked
 from .._series.intake.series import load
-from .._series.methods import Wish, wish
+from .._series.methods import wish
+from .._series.picture import Curve, chart
 from .backtest import Cell, Outcome, fit, run_cell, summary
 from .estimate import time_cost
 from .folds import Fold, roll
@@ -25,6 +26,7 @@ from .verdict import judge
 
 _INTERVAL = 0.8
 _LISTED = 20
+_DRAWN_STEPS = 200
 _ZERO_SHARE = 0.4  # of values, for a panel to count as intermittent demand
 
 
@@ -32,7 +34,7 @@ def compare_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
     """The reply of the engine."""
     started = time.perf_counter()
     horizon = request["horizon"]
-    data = panel(load(read(Path(request["path"])), _asked(request)), horizon)
+    data = panel(load(read(Path(request["path"])), _asked(request), whole=True), horizon)
     season = request["season"] or data.grid.season
     notes = list(data.warnings)
     if request["season"] is None:
@@ -67,6 +69,7 @@ def compare_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
         "verdict": verdicts,
         "recommended": _recommended(winner, table, folds, horizon, season),
         "forecast": _forecast_csv(winner, forecast, data, folds, horizon),
+        "picture": _picture(forecast, data),
         "not_run": not_run,
         "failures": _failures(outcomes, data),
         "estimated_seconds": round(expected, 1),
@@ -223,6 +226,16 @@ def _forecast_csv(winner: Outcome, forecast: Forecast, data: Panel, folds: list[
             mean = float(forecast.mean[i, k])
             out.writerow([line.id, stamp, repr(mean), repr(mean + low[k] * scale), repr(mean + high[k] * scale)])
     return text.getvalue()
+
+
+def _picture(forecast: Forecast, data: Panel) -> str:
+    """The first three histories, each with its forecast."""
+    panels = []
+    for i, line in enumerate(data.lines[:3]):
+        shown = line.y[-_DRAWN_STEPS:]
+        ahead: Curve = ("forecast", forecast.mean[i], len(shown))
+        panels.append((line.id, [("history", shown, 0), ahead]))
+    return chart(panels).decode("utf-8")
 
 
 def _scale(y: Any) -> float:

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from .._series.lines import copies_of
+from .._series.methods import Wish
 from .backtest import COPIES, Cell
 from .folds import Fold
 from .models.forecast import Task
@@ -26,10 +28,16 @@ class Cost:
         series = sum(len(f.train) for f in folds)
         if not cell.wished:
             return len(folds) * self.fixed + self.each * series
-        fold = folds[-1]
-        few = min(_FEW, len(fold.train))
-        making = _timed(lambda: copies_of(fold.train[:few], fold.ids[:few], cell.wished, COPIES, 0, season)) / few
+        making = _seconds_of_copies(cell.wished, folds[-1], season)
         return cell.draws * (len(folds) * self.fixed + (self.each * (1 + COPIES) + making) * series)
+
+
+def _seconds_of_copies(wished: Wish, fold: Fold, season: int) -> float:
+    """What the copies of one series take; the first call only loads libraries and compiles."""
+    few = min(_FEW, len(fold.train))
+    work = [partial(copies_of, fold.train[a : a + few], fold.ids[a : a + few], wished, COPIES, 0, season) for a in (0, len(fold.train) - few)]
+    _timed(work[0])
+    return _timed(work[-1]) / few
 
 
 def time_cost(cell: Cell, folds: list[Fold], horizon: int, season: int) -> Cost:

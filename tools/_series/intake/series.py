@@ -44,9 +44,15 @@ class Series:
         return self.values[self.start[i] : self.start[i + 1]]
 
 
-def load(source: Source, asked: Asked, train_until: str | int | float | None = None) -> Series:
-    """Every series of a table up to the cut; nothing of a value after it is read."""
+def load(
+    source: Source, asked: Asked, train_until: str | int | float | None = None, *, whole: bool = False
+) -> Series:
+    """Every series of a table up to the cut; nothing of a value after it is read.
+
+    A column that splits training from test rows counts as a cut too, unless the `whole` table is wanted.
+    """
     roles = resolve(source, asked)
+    roles = replace(roles, split=None) if whole else roles
     codes, ids = _codes(source, roles)
     stamped = stamps(source.table[roles.time], roles.time, source.place) if roles.time else _positions(codes)
     warnings = [*source.warnings, *roles.warnings]

@@ -1,0 +1,53 @@
+"""What models and people read of a comparison."""
+
+from typing import Any
+
+
+def brief(report: Any) -> str:
+    """The recommendation, the best lines, the verdicts and what was not run; at most 1,500 characters."""
+    best = report.recommended
+    plus = "" if best["augmentation"] == "none" else f" with {best['augmentation']}"
+    lines = [
+        f"Best of {len(report.table)} measured cells on {report.series} series, {report.folds} rolling origins, "
+        f"season {report.season}: {best['model']}{plus}, {_mase(best['mase'])} "
+        f"(seasonal naive {_number(best['mase_of_seasonal_naive'])}; below 1 beats it in-sample)."
+    ]
+    lines += [f"- {_cell(row)}: {_mase(row['mase'])}, {row['seconds']:.1f} s" for row in report.table[:6]]
+    lines += [
+        f"* {v['augmentation']} for {v['model']}: {v['verdict']} ({v['difference']:+.2f} % MASE, "
+        f"interval {v['interval'][0]:+.2f} to {v['interval'][1]:+.2f})"
+        for v in report.verdict[:6]
+    ]
+    lines += [f"not run: {n['model']}: {n['why'][:110]}" for n in report.not_run[:2]]
+    lines += [f"! {w[:140]}" for w in report.warnings[:2]]
+    lines.append(f"Forecast with 80 % intervals: {report.forecast_path}.")
+    return "\n".join(lines)[:1500]
+
+
+def readable(report: Any) -> str:
+    """The whole table and every verdict, for a terminal."""
+    columns = ("mase", "rmsse", "smape", "crps", "seconds")
+    lines = [brief(report).splitlines()[0], f"{'model':34}" + "".join(f"{c:>10}" for c in columns)]
+    for row in report.table:
+        lines.append(f"{_cell(row):34}" + "".join(f"{_number(row.get(c)):>10}" for c in columns))
+    for v in report.verdict:
+        lines.append(
+            f"{v['model']} + {v['augmentation']}: {v['verdict']}  {v['difference']:+.2f} % "
+            f"[{v['interval'][0]:+.2f}, {v['interval'][1]:+.2f}]"
+        )
+    lines += [f"not run: {n['model']} ({n['augmentation']}): {n['why']}" for n in report.not_run]
+    lines += [f"! {w}" for w in report.warnings]
+    lines.append(f"expected {report.estimated_seconds} s, took {report.run_seconds} s")
+    return "\n".join([*lines, f"forecast  {report.forecast_path}", f"picture   {report.picture_path}"])
+
+
+def _cell(row: dict[str, Any]) -> str:
+    return row["model"] if row["augmentation"] == "none" else f"{row['model']} + {row['augmentation']}"
+
+
+def _mase(value: float | None) -> str:
+    return f"MASE {_number(value)}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
