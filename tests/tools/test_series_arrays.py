@@ -73,7 +73,9 @@ def test_copies_differ_from_each_other_and_from_the_original(name: str) -> None:
 def test_normal_draws_do_not_depend_on_how_many_are_drawn_at_once(seed: int, count: int) -> None:
     keys = streams.keys_of(seed, "any", 0, 3)
     whole = streams.normals(keys, count)
-    np.testing.assert_array_equal(whole[:, count // 2 :], streams.normals(keys, count - count // 2, count // 2))
+    np.testing.assert_array_equal(
+        whole[:, count // 2 :], streams.normals(keys, count - count // 2, count // 2)
+    )
 
 
 def test_normal_draws_are_normal() -> None:

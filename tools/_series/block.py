@@ -162,7 +162,12 @@ def _make(
     x: Floats, names: list[str], wished: Wish, copy: int, setting: Setting, targets: int
 ) -> tuple[Floats, Any]:
     """The copies of equally long series, and for each step the original step it is nearest to."""
-    call = {"seed": setting.seed, "season": setting.season, "donors": setting.donors, "threads": setting.threads}
+    call = {
+        "seed": setting.seed,
+        "season": setting.season,
+        "donors": setting.donors,
+        "threads": setting.threads,
+    }
     stay = np.broadcast_to(np.arange(x.shape[1]), x.shape[:2])
     if wished.method.kind == "time":
         made = apply(wished, x, names, copy, **call).copy()

@@ -34,6 +34,8 @@ def input_path(path: Path) -> Path:
         return workspace.file(path)
     inside = sorted(p for p in found.iterdir() if p.is_file() and not p.name.startswith("."))
     if not inside:
-        raise ToolError("The folder holds no files", saw=str(path), try_next="a folder of CSV or Parquet files")
+        raise ToolError(
+            "The folder holds no files", saw=str(path), try_next="a folder of CSV or Parquet files"
+        )
     workspace.file(inside[0])  # refuses a folder outside the workspace
     return found

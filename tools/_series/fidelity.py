@@ -24,7 +24,7 @@ def _of_method(series: Series, copies: Copies, name: str) -> dict[str, Any]:
     pairs = [
         (series.of(e["series"]), copies.values[e["first_row"] : e["first_row"] + e["rows"]]) for e in picked
     ]
-    lines = [(bridge(a[None])[0, :, 0], bridge(b[None])[0, :, 0]) for a, b in pairs if len(a) > 3]
+    lines = [_alike(bridge(a[None])[0, :, 0], bridge(b[None])[0, :, 0]) for a, b in pairs if len(a) > 3]
     measures = {
         "acf_distance": _acf_distance, "spectral_distance": _spectral_distance,
         "ks_distance": _ks_distance, "copy_distance": _copy_distance,
@@ -32,6 +32,12 @@ def _of_method(series: Series, copies: Copies, name: str) -> dict[str, Any]:
     found = {key: [f(a, b) for a, b in lines if np.std(a) > 0] for key, f in measures.items()}
     summary = {key: round(float(np.mean(v)), 4) if v else None for key, v in found.items()}
     return {"method": name, "copies": len(entries), "sampled": len(lines), **summary, "basis": "measured"}
+
+
+def _alike(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """Both divided by the size of the original, so that no square overflows."""
+    size = float(np.abs(a).max()) or 1.0
+    return a / size, b / size
 
 
 def acf(x: Floats, lags: int = _LAGS) -> Floats:

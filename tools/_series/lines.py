@@ -7,7 +7,9 @@ from .arrays.streams import Floats
 from .methods import Wish
 
 
-def copies_of(train: list[Floats], ids: list[str], wished: Wish, copies: int, seed: int, season: int) -> list[Floats]:
+def copies_of(
+    train: list[Floats], ids: list[str], wished: Wish, copies: int, seed: int, season: int
+) -> list[Floats]:
     """`copies` copies of each series that the method changes; the streams follow the ids, not the order."""
     made: list[Floats] = []
     lengths = np.array([len(y) for y in train])

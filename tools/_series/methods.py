@@ -36,7 +36,11 @@ class Method:
     def parameters(self) -> dict[str, Any]:
         """Names and defaults of what may be asked of it."""
         found = inspect.signature(self.function).parameters.values()
-        return {p.name: p.default for p in found if p.name not in ("x", "seed", "season", "donors", "donor_ids", "run")}
+        return {
+            p.name: p.default
+            for p in found
+            if p.name not in ("x", "seed", "season", "donors", "donor_ids", "run")
+        }
 
 
 METHODS: dict[str, Method] = {

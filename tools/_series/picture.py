@@ -18,7 +18,9 @@ def chart(panels: Sequence[tuple[str, Sequence[Curve]]]) -> bytes:
     parts = [_panel(title, curves, k * (_HEIGHT + _PAD)) for k, (title, curves) in enumerate(panels)]
     height = len(panels) * (_HEIGHT + _PAD)
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif" font-size="11">'
-    return "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *parts, "</svg>\n"]).encode("utf-8")
+    return "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *parts, "</svg>\n"]).encode(
+        "utf-8"
+    )
 
 
 def _panel(title: str, curves: Sequence[Curve], top: int) -> str:
@@ -35,5 +37,7 @@ def _panel(title: str, curves: Sequence[Curve], top: int) -> str:
         )
         colour = _COLOURS[k % len(_COLOURS)]
         lines.append(f'<polyline fill="none" stroke="{colour}" points="{points}"/>')
-        lines.append(f'<text x="{_WIDTH - 4}" y="{top + 14 + 12 * k}" text-anchor="end" fill="{colour}">{escape(name)}</text>')
+        lines.append(
+            f'<text x="{_WIDTH - 4}" y="{top + 14 + 12 * k}" text-anchor="end" fill="{colour}">{escape(name)}</text>'
+        )
     return "\n".join(lines)

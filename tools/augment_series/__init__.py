@@ -99,7 +99,9 @@ def _output(request: AugmentSeriesRequest, path: Path) -> Path:
     if target.suffix.lower() not in _ENDINGS:
         raise ToolError("The output's ending names no format", saw=target.name, try_next=", ".join(_ENDINGS))
     if not target.parent.is_dir():
-        raise ToolError("The folder of the output does not exist", saw=str(target.parent), try_next="making it")
+        raise ToolError(
+            "The folder of the output does not exist", saw=str(target.parent), try_next="making it"
+        )
     return target
 
 

@@ -105,7 +105,10 @@ def _picture(series: Series, copies: Copies, wishes: list[Wish]) -> str | None:
         curves: list[Curve] = [("original", series.of(i)[:_DRAWN_STEPS, 0], 0)]
         for wished in wishes[:5]:
             made = [e for e in copies.entries if e["series"] == i and e["method"] == wished.name][:1]
-            curves += [(wished.name, copies.values[e["first_row"] :][: min(e["rows"], _DRAWN_STEPS), 0], 0) for e in made]
+            curves += [
+                (wished.name, copies.values[e["first_row"] :][: min(e["rows"], _DRAWN_STEPS), 0], 0)
+                for e in made
+            ]
         panels.append((series.ids[i], curves))
     return chart(panels).decode("utf-8") if panels else None
 

@@ -18,7 +18,9 @@ from .._series.contract import IdColumn, Named, input_path, require
 from .text import brief, readable
 
 _ENGINE = Path(__file__).with_name("engine")
-_GRACE_SECONDS = 300.0  # beside max_seconds: start, timing runs, and the cell that is under way when time is up
+_GRACE_SECONDS = (
+    300.0  # beside max_seconds: start, timing runs, and the cell that is under way when time is up
+)
 
 
 class CompareBaselinesRequest(Request):
@@ -27,9 +29,7 @@ class CompareBaselinesRequest(Request):
     path: Path = Field(description="CSV, Parquet or Feather; long or wide.")
     horizon: int = Field(ge=1, description="Steps to forecast.")
     season: int | None = Field(None, ge=1, description="Steps a season; default from the time steps.")
-    models: Named = Field(
-        [], description='Names, or {"name", "checkpoint": FOLDER}; default all cheap ones.'
-    )
+    models: Named = Field([], description='Names, or {"name", "checkpoint": FOLDER}; default all cheap ones.')
     augment: Named = Field([], description="Methods of augment_series to judge.")
     folds: int = Field(3, ge=1, le=20, description="Rolling origins.")
     seed: int = Field(0, ge=0)
@@ -46,13 +46,17 @@ class CompareBaselinesReport(Report):
     series: int
     season: int
     folds: int
-    table: list[dict[str, Any]] = Field(description="Best first; sMAPE on 0 to 200; CRPS scaled by the mean size.")
+    table: list[dict[str, Any]] = Field(
+        description="Best first; sMAPE on 0 to 200; CRPS scaled by the mean size."
+    )
     verdict: list[dict[str, Any]]
     recommended: dict[str, Any]
     forecast_path: Path
     picture_path: Path | None = Field(description="Histories with their forecasts (SVG).")
     not_run: list[dict[str, str]]
-    failures: list[dict[str, str]] = Field(description="Series left out, or given the seasonal naive instead.")
+    failures: list[dict[str, str]] = Field(
+        description="Series left out, or given the seasonal naive instead."
+    )
     estimated_seconds: float
     run_seconds: float
     warnings: list[str]

@@ -59,7 +59,9 @@ class Outcome:
         return table
 
 
-def run_cell(cell: Cell, folds: list[Fold], horizon: int, season: int, seed: int, tick: Callable[[], None]) -> Outcome:
+def run_cell(
+    cell: Cell, folds: list[Fold], horizon: int, season: int, seed: int, tick: Callable[[], None]
+) -> Outcome:
     """The cell over all folds."""
     outcome = Outcome(cell)
     started = time.perf_counter()

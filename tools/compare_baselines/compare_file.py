@@ -54,7 +54,9 @@ def compare_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
     outcomes = _run(chosen, folds, horizon, season, request, started, progress, not_run)
     if not outcomes:
         raise ToolError(
-            "No model fits into the time", saw=f"{request['max_seconds']} s", try_next="more max_seconds or fewer models"
+            "No model fits into the time",
+            saw=f"{request['max_seconds']} s",
+            try_next="more max_seconds or fewer models",
         )
     table = [summary(o, folds, len(data.lines)) for o in outcomes]
     verdicts = _verdicts(outcomes, folds, len(data.lines), request["seed"])
@@ -111,7 +113,9 @@ def _default(data: Panel, notes: list[str]) -> list[Any]:
     zeros = np.concatenate([line.y for line in data.lines]) == 0
     if zeros.mean() < _ZERO_SHARE:
         return list(DEFAULT)
-    notes.append(f"{zeros.mean():.0%} of the values are zero: intermittent demand, so Croston and TSB are run too")
+    notes.append(
+        f"{zeros.mean():.0%} of the values are zero: intermittent demand, so Croston and TSB are run too"
+    )
     return [*DEFAULT, *INTERMITTENT]
 
 
@@ -138,7 +142,9 @@ def _estimates(cells: list[Cell], folds: list[Fold], horizon: int, season: int) 
     return {id(c): costs[c.model.name].seconds(c, folds, season) for c in cells}
 
 
-def _affordable(cells: list[Cell], estimates: dict[int, float], left: float) -> tuple[list[Cell], list[dict[str, str]]]:
+def _affordable(
+    cells: list[Cell], estimates: dict[int, float], left: float
+) -> tuple[list[Cell], list[dict[str, str]]]:
     """Cells in their order as long as time is left; the others with what they would take."""
     chosen, skipped = [], []
     for cell in cells:
@@ -147,7 +153,9 @@ def _affordable(cells: list[Cell], estimates: dict[int, float], left: float) -> 
             chosen.append(cell)
             left -= needed
         else:
-            skipped.append(_skipped(cell, f"would take about {needed:.0f} s; {left:.0f} s of max_seconds are left"))
+            skipped.append(
+                _skipped(cell, f"would take about {needed:.0f} s; {left:.0f} s of max_seconds are left")
+            )
     return chosen, skipped
 
 
@@ -198,7 +206,11 @@ def _recommended(
 ) -> dict[str, Any]:
     from .models.forecast import Task
 
-    row = next(r for r in table if (r["model"], r["augmentation"]) == (winner.cell.model.name, winner.cell.augmentation))
+    row = next(
+        r
+        for r in table
+        if (r["model"], r["augmentation"]) == (winner.cell.model.name, winner.cell.augmentation)
+    )
     naive = next((r for r in table if r["model"] == "seasonal_naive"), None)
     settings = winner.cell.model.settings
     return {
@@ -206,12 +218,21 @@ def _recommended(
         "augmentation": row["augmentation"],
         "mase": row["mase"],
         "mase_of_seasonal_naive": naive["mase"] if naive else None,
-        "settings": settings(Task(folds[-1].train, horizon, season)) if settings else {"season_length": season},
+        "settings": settings(Task(folds[-1].train, horizon, season))
+        if settings
+        else {"season_length": season},
     }
 
 
 def _final(winner: Outcome, data: Panel, horizon: int, season: int, seed: int) -> Forecast:
-    return fit(winner.cell, [line.bridged for line in data.lines], [line.id for line in data.lines], horizon, season, seed)
+    return fit(
+        winner.cell,
+        [line.bridged for line in data.lines],
+        [line.id for line in data.lines],
+        horizon,
+        season,
+        seed,
+    )
 
 
 def _forecast_csv(winner: Outcome, forecast: Forecast, data: Panel, folds: list[Fold], horizon: int) -> str:
@@ -224,7 +245,9 @@ def _forecast_csv(winner: Outcome, forecast: Forecast, data: Panel, folds: list[
         scale = _scale(line.bridged)
         for k, stamp in enumerate(data.grid.after(line.last, horizon)):
             mean = float(forecast.mean[i, k])
-            out.writerow([line.id, stamp, repr(mean), repr(mean + low[k] * scale), repr(mean + high[k] * scale)])
+            out.writerow(
+                [line.id, stamp, repr(mean), repr(mean + low[k] * scale), repr(mean + high[k] * scale)]
+            )
     return text.getvalue()
 
 
@@ -254,5 +277,7 @@ def _spread(winner: Outcome, folds: list[Fold], data: Panel) -> tuple[list[float
 def _failures(outcomes: list[Outcome], data: Panel) -> list[dict[str, str]]:
     rows = [{"series": s, "model": "all", "why": why} for s, why in data.left_out.items()]
     for outcome in outcomes:
-        rows += [{"series": s, "model": _label(outcome.cell), "why": why} for s, why in outcome.failed.items()]
+        rows += [
+            {"series": s, "model": _label(outcome.cell), "why": why} for s, why in outcome.failed.items()
+        ]
     return rows[:_LISTED]

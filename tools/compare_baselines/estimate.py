@@ -35,7 +35,10 @@ class Cost:
 def _seconds_of_copies(wished: Wish, fold: Fold, season: int) -> float:
     """What the copies of one series take; the first call only loads libraries and compiles."""
     few = min(_FEW, len(fold.train))
-    work = [partial(copies_of, fold.train[a : a + few], fold.ids[a : a + few], wished, COPIES, 0, season) for a in (0, len(fold.train) - few)]
+    work = [
+        partial(copies_of, fold.train[a : a + few], fold.ids[a : a + few], wished, COPIES, 0, season)
+        for a in (0, len(fold.train) - few)
+    ]
     _timed(work[0])
     return _timed(work[-1]) / few
 
@@ -45,7 +48,9 @@ def time_cost(cell: Cell, folds: list[Fold], horizon: int, season: int) -> Cost:
     fold = folds[-1]
     task = Task(fold.train, horizon, season, checkpoint=cell.checkpoint)
     count = len(fold.train)
-    small, large = (-(-count // 4), count) if cell.model.learns else (min(_FEW, count), min(_LOCAL_SERIES, count))
+    small, large = (
+        (-(-count // 4), count) if cell.model.learns else (min(_FEW, count), min(_LOCAL_SERIES, count))
+    )
     _timed(lambda: cell.model.run(task.part(2)))
     first = _timed(lambda: cell.model.run(task.part(small)))
     if small == large or first > _LONG_SECONDS:

@@ -37,7 +37,9 @@ def roll(lines: list[Line], horizon: int, season: int, folds: int) -> list[Fold]
     for number in range(folds):
         back = horizon + (folds - 1 - number) * step
         members = [
-            i for i, line in enumerate(lines) if len(line.y) - back >= MIN_POINTS and _is_scored(line.y, back, horizon)
+            i
+            for i, line in enumerate(lines)
+            if len(line.y) - back >= MIN_POINTS and _is_scored(line.y, back, horizon)
         ]
         if not members:
             continue

@@ -50,7 +50,13 @@ def panel(series: Series, horizon: int) -> Panel:
         number = grid.number(ticks)
         number = number - number[0]
         for k, target in enumerate(series.roles.targets):
-            own = name if len(series.roles.targets) == 1 else target if len(series.ids) == 1 else f"{name}/{target}"
+            own = (
+                name
+                if len(series.roles.targets) == 1
+                else target
+                if len(series.ids) == 1
+                else f"{name}/{target}"
+            )
             y = np.full(int(number[-1]) + 1, np.nan)
             y[number] = values[:, k]
             seen = np.nonzero(~np.isnan(y))[0]

@@ -38,11 +38,15 @@ class Change:
         return "helps" if self.percent < 0 else "hurts"
 
 
-def judge(plain: Outcome, augmented: list[Outcome], folds: list[Fold], lines: int, tests: int, seed: int) -> list[Any]:
+def judge(
+    plain: Outcome, augmented: list[Outcome], folds: list[Fold], lines: int, tests: int, seed: int
+) -> list[Any]:
     """The verdict of each augmented outcome against the same model without."""
     rows = []
     for outcome in augmented:
-        found = change(plain.by_line(folds, lines, "mase"), outcome.by_line(folds, lines, "mase"), tests, seed)
+        found = change(
+            plain.by_line(folds, lines, "mase"), outcome.by_line(folds, lines, "mase"), tests, seed
+        )
         if found is None:
             continue
         rows.append(

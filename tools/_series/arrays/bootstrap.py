@@ -29,9 +29,13 @@ def moving_block_bootstrap(x: Any, *, seed: int, season: int = 1, block: int = 0
         steps = x.shape[1]
         wide = min(block or max(2 * season, 8), max(steps // 3, 1))
         count = -(-steps // wide) + 1
-        starts = np.floor(uniforms(keys, count + 1) * np.append(np.full(count, steps - wide + 1.0), wide)).astype(int)
+        starts = np.floor(
+            uniforms(keys, count + 1) * np.append(np.full(count, steps - wide + 1.0), wide)
+        ).astype(int)
         at = (starts[:, :count, None] + np.arange(wide)).reshape(len(x), -1)
-        at = np.take_along_axis(at, starts[:, -1:] + np.arange(steps)[None, :], axis=1)  # starts inside a block
+        at = np.take_along_axis(
+            at, starts[:, -1:] + np.arange(steps)[None, :], axis=1
+        )  # starts inside a block
         for i in range(len(x)):
             for c in range(x.shape[2]):
                 power, smooth, rest = _decomposed(np.asarray(x[i, :, c], np.float64).tobytes(), season)
@@ -40,7 +44,9 @@ def moving_block_bootstrap(x: Any, *, seed: int, season: int = 1, block: int = 0
     return transform(x, "moving_block_bootstrap", work, seed=seed, **run)
 
 
-def recombination(x: Any, *, seed: int, season: int = 1, donors: Any = None, donor_ids: Any = None, **run: Any) -> Any:
+def recombination(
+    x: Any, *, seed: int, season: int = 1, donors: Any = None, donor_ids: Any = None, **run: Any
+) -> Any:
     """The trend and remainder of a series with the season of another, at the size of its own."""
     pool = pool_of(x, donors, donor_ids, run.get("ids"))
 

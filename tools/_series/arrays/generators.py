@@ -20,7 +20,9 @@ def kernel_synth(x: Any, *, seed: int, season: int = 1, **run: Any) -> Any:
         at = np.linspace(0.0, 1.0, points)
         for i in range(len(x)):
             chance = uniforms(keys[i : i + 1], 16)[0]
-            root = np.linalg.cholesky(_kernel(at, chance, season / max(x.shape[1], 1)) + _NUGGET * np.eye(points))
+            root = np.linalg.cholesky(
+                _kernel(at, chance, season / max(x.shape[1], 1)) + _NUGGET * np.eye(points)
+            )
             for c in range(x.shape[2]):
                 draws = normals(keys[i : i + 1], points, first=16 + c * points)[0]
                 wave = np.interp(np.linspace(0.0, 1.0, x.shape[1]), at, (root * draws[None, :]).sum(axis=1))

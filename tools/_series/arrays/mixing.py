@@ -34,7 +34,14 @@ def pool_of(x: Any, donors: Any, donor_ids: Sequence[object] | None, ids: Sequen
 
 
 def mixup(
-    x: Any, *, seed: int, others: int = 2, alpha: float = 1.5, donors: Any = None, donor_ids: Any = None, **run: Any
+    x: Any,
+    *,
+    seed: int,
+    others: int = 2,
+    alpha: float = 1.5,
+    donors: Any = None,
+    donor_ids: Any = None,
+    **run: Any,
 ) -> Any:
     """A convex combination of a series with `others` donors brought to its size (TSMixup, Ansari et al. 2024).
 

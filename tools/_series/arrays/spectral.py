@@ -26,7 +26,9 @@ def frequency_mask(x: Any, *, seed: int, rate: float = 0.1, **run: Any) -> Any:
     return transform(x, "frequency_mask", work, seed=seed, **run)
 
 
-def frequency_mix(x: Any, *, seed: int, rate: float = 0.1, donors: Any = None, donor_ids: Any = None, **run: Any) -> Any:
+def frequency_mix(
+    x: Any, *, seed: int, rate: float = 0.1, donors: Any = None, donor_ids: Any = None, **run: Any
+) -> Any:
     """A random `rate` of the frequencies taken from a donor, at the size of the series (Chen et al. 2023)."""
     pool = pool_of(x, donors, donor_ids, run.get("ids"))
 

@@ -48,6 +48,11 @@ class Source:
         """The line of the first data row in a text file, 0 elsewhere."""
         return 2 if self.kind == TEXT else 0
 
+    @property
+    def has_semicolons(self) -> bool:
+        """Whether its cells are separated by semicolons."""
+        return self.text is not None and self.text.delimiter == ";"
+
     def place(self, row: int) -> str:
         """A row as a person finds it."""
         return f"{self.path.name} {'line' if self.kind == TEXT else 'row'} {row + self.first_row}"

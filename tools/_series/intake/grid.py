@@ -7,7 +7,11 @@ import numpy as np
 
 _SECOND = 10**9
 _HOUR, _DAY, _WEEK = 3600 * _SECOND, 86_400 * _SECOND, 7 * 86_400 * _SECOND
-_MONTH_DAYS = {1: (28, 31), 3: (89, 92), 12: (365, 366)}  # shortest and longest distance of month, quarter, year
+_MONTH_DAYS = {
+    1: (28, 31),
+    3: (89, 92),
+    12: (365, 366),
+}  # shortest and longest distance of month, quarter, year
 _SEASONS = {_HOUR // 4: 96, _HOUR // 2: 48, _HOUR: 24, _DAY: 7, _WEEK: 52}
 _MONTH_SEASONS = {1: 12, 3: 4, 12: 1}
 _UNEVEN = 0.05  # a share of steps off the grid above which spacing is ignored
@@ -40,7 +44,9 @@ class Grid:
         """The step each tick lies on, rounded."""
         if self.months:
             return _months(ticks) // self.months
-        return np.rint((ticks - ticks[0]) / self.step).astype(np.int64) if self.step else np.arange(len(ticks))
+        return (
+            np.rint((ticks - ticks[0]) / self.step).astype(np.int64) if self.step else np.arange(len(ticks))
+        )
 
     def after(self, last: Any, count: int) -> list[str]:
         """The `count` time stamps that follow `last`, as text."""
@@ -48,10 +54,14 @@ class Grid:
             first = np.array([last], "datetime64[ns]").astype("datetime64[M]")
             day = np.array([last], "datetime64[ns]") - first.astype("datetime64[ns]")
             ahead = first + np.arange(1, count + 1) * self.months
-            room = (ahead + 1).astype("datetime64[D]") - ahead.astype("datetime64[D]") - np.timedelta64(1, "D")
+            room = (
+                (ahead + 1).astype("datetime64[D]") - ahead.astype("datetime64[D]") - np.timedelta64(1, "D")
+            )
             stamps = ahead.astype("datetime64[ns]") + np.minimum(day, room.astype("timedelta64[ns]"))
         elif self.is_date and self.step:
-            stamps = np.array([last], "datetime64[ns]") + np.arange(1, count + 1) * np.timedelta64(self.step, "ns")
+            stamps = np.array([last], "datetime64[ns]") + np.arange(1, count + 1) * np.timedelta64(
+                self.step, "ns"
+            )
         else:
             return [str(k) for k in (int(last) + np.arange(1, count + 1) * (self.step or 1)).tolist()]
         whole = np.datetime_as_string(stamps, unit="s")

@@ -39,8 +39,13 @@ def is_numeric(column: pa.ChunkedArray) -> bool:
     )
 
 
-def numbers(column: pa.ChunkedArray, name: str, place: Callable[[int], str]) -> Numbers:
-    """A column as float64; `place` turns a position in it into words for a refusal."""
+def numbers(
+    column: pa.ChunkedArray, name: str, place: Callable[[int], str], *, semicolons: bool = False
+) -> Numbers:
+    """A column as float64; `place` turns a position in it into words for a refusal.
+
+    In a file whose cells are separated by semicolons a comma is a decimal mark: that is why it has semicolons.
+    """
     kind = column.type
     if pa.types.is_boolean(kind):
         raise ToolError(
@@ -50,7 +55,7 @@ def numbers(column: pa.ChunkedArray, name: str, place: Callable[[int], str]) -> 
         )
     decimal = None
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        column, decimal = _from_text(column, name, place)
+        column, decimal = _from_text(column, name, place, semicolons)
     elif not is_numeric(column):
         raise ToolError(f"Column {name!r} holds no numbers", saw=str(kind), try_next="another column")
     values = np.array(pc.cast(column, pa.float64(), safe=False).to_numpy(), dtype=np.float64)
@@ -69,7 +74,7 @@ def _present(column: pa.ChunkedArray) -> Any:
 
 
 def _from_text(
-    column: pa.ChunkedArray, name: str, place: Callable[[int], str]
+    column: pa.ChunkedArray, name: str, place: Callable[[int], str], semicolons: bool
 ) -> tuple[pa.ChunkedArray, str]:
     text = _trimmed(column)
     try:
@@ -81,7 +86,7 @@ def _from_text(
     european = pc.or_(pc.invert(comma), pc.fill_null(pc.match_substring_regex(text, _COMMA_DECIMAL), False))
     both = pc.all(plain).as_py() and pc.all(european).as_py()
     certain = pc.any(pc.match_substring_regex(text, r"^[+-]?0+,|^[+-]?\d{4,},")).as_py()
-    if both and not certain and pc.any(comma).as_py():
+    if both and not certain and not semicolons and pc.any(comma).as_py():
         row = pc.index(comma, True).as_py()
         raise ToolError(
             f"Column {name!r} can be read with the comma as decimal mark or as thousands mark",

@@ -74,10 +74,10 @@ def find_targets(table: pa.Table, roles: Roles, wide: bool, file: str) -> tuple[
     if roles.targets:
         return roles.targets
     taken = {*roles.ids, roles.time, roles.split, roles.label}
-    free = [n for n in table.column_names if n not in taken and is_numeric(table[n])]
-    named = [n for n in free if n.lower() in _TARGET_NAMES]
-    if not wide and named:
+    named = [n for n in table.column_names if n not in taken and n.lower() in _TARGET_NAMES]
+    if named and not wide:
         return (named[0],)
+    free = [n for n in table.column_names if n not in taken and is_numeric(table[n])]
     plain = [n for n in free if not _CALENDAR.search(n)] or free
     if not plain:
         raise ToolError(

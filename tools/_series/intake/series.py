@@ -65,7 +65,12 @@ def load(
     train_table = source.table.take(pa.array(order))
     targets = find_targets(train_table, roles, wide=not roles.ids, file=source.path.name)
     roles = replace(roles, targets=targets)
-    columns = [numbers(train_table[n], n, lambda row: source.place(int(order[row]))) for n in targets]
+    columns = [
+        numbers(
+            train_table[n], n, lambda row: source.place(int(order[row])), semicolons=source.has_semicolons
+        )
+        for n in targets
+    ]
     _note_holes(columns, targets, warnings)
     present, start = np.unique(codes[order], return_index=True)
     return Series(

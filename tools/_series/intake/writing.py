@@ -1,14 +1,13 @@
 """Tables out again, in the format they came in, in one atomic step that never replaces a different file."""
 
+import csv
 import hashlib
 import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.feather as pa_feather
 import pyarrow.parquet as pa_parquet
 
@@ -60,18 +59,14 @@ def _umask() -> int:
 
 
 def _write_text(tables: Iterable[pa.Table], fresh: Path, form: TextForm) -> None:
-    options = {"delimiter": form.delimiter, "quoting_style": "needed"}
-    with fresh.open("wb") as file:
+    with fresh.open("w", encoding=form.encoding, newline="") as file:
+        out = csv.writer(file, delimiter=form.delimiter, lineterminator="\n")
         for number, table in enumerate(tables):
-            sink: Any = pa.BufferOutputStream()
-            header = number == 0
-            pa_csv.write_csv(table, sink, pa_csv.WriteOptions(include_header=header, **options))
-            text = sink.getvalue().to_pybytes()
-            encoding = (
-                form.encoding if header else form.encoding.replace("-sig", "").replace("utf-16", "utf-16-le")
-            )
-            plain = encoding in ("utf-8",)
-            file.write(text if plain else text.decode("utf-8").encode(encoding, "replace"))
+            if number == 0:
+                out.writerow(table.column_names)
+            for batch in table.to_batches(max_chunksize=1 << 16):
+                columns = [["" if v is None else v for v in column.to_pylist()] for column in batch.columns]
+                out.writerows(zip(*columns, strict=True))
 
 
 def _write_parquet(tables: Iterable[pa.Table], fresh: Path) -> None:

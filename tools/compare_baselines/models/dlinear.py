@@ -43,9 +43,13 @@ def dlinear(task: Task) -> Forecast:
         cross += features.T @ wanted
         count += len(pieces)
     mean = np.array([repeat_season(y, task.horizon, task.season) for y in task.train])
-    failed = {i: f"{len(y)} points, a window has {window}" for i, y in enumerate(task.train) if len(y) < window}
+    failed = {
+        i: f"{len(y)} points, a window has {window}" for i, y in enumerate(task.train) if len(y) < window
+    }
     if not count:
-        return Forecast(mean, None, dict.fromkeys(range(len(mean)), f"no series has the {total} points of a window"))
+        return Forecast(
+            mean, None, dict.fromkeys(range(len(mean)), f"no series has the {total} points of a window")
+        )
     weights = _learn(gram / count, cross / count, window, chosen)
     usable = [i for i in range(len(mean)) if i not in failed]
     features, centre, size = _features(np.array([task.train[i][-window:] for i in usable]), smooth)

@@ -7,7 +7,12 @@ from typing import Any
 from ..._series.arrays.streams import Floats
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-INTERVALS = (20, 40, 60, 80)  # the central intervals whose ends are those quantiles, the median being the mean
+INTERVALS = (
+    20,
+    40,
+    60,
+    80,
+)  # the central intervals whose ends are those quantiles, the median being the mean
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,9 @@ def _each(task: Task, make: Callable[[Floats], Any], quantiles: bool = True) -> 
             if not np.isfinite(found["mean"]).all():
                 raise ValueError("the forecast is not finite")
         except (ValueError, ZeroDivisionError, NotImplementedError, ArithmeticError, IndexError, TypeError, RuntimeError, np.linalg.LinAlgError) as error:  # fmt: skip
-            failed[i] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"[:120]
+            failed[i] = (
+                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"[:120]
+            )
             found, ends = {"mean": repeat_season(y, task.horizon, task.season)}, None
         mean[i] = found["mean"]
         spread[i] = mean[i] if ends is None else ends
