@@ -12,12 +12,13 @@ _TYPICAL = 0.1  # the quantile of lengths for which every fold keeps enough hist
 
 @dataclass(frozen=True)
 class Fold:
-    """`members` index the lines of the panel; train is without holes, test may have them."""
+    """`members` index the lines of the panel; `train` is `seen` with its holes bridged, test may have holes."""
 
     number: int
     members: list[int]
     ids: list[str]
     train: list[Floats]
+    seen: list[Floats]
     test: Floats  # (series, horizon)
 
 
@@ -45,7 +46,8 @@ def roll(lines: list[Line], horizon: int, season: int, folds: int) -> list[Fold]
             continue
         train = [_history(lines[i], len(lines[i].y) - back) for i in members]
         test = np.array([lines[i].y[len(lines[i].y) - back :][:horizon] for i in members])
-        made.append(Fold(number, members, [lines[i].id for i in members], train, test))
+        seen = [lines[i].y[: len(lines[i].y) - back] for i in members]
+        made.append(Fold(number, members, [lines[i].id for i in members], train, seen, test))
     return made
 
 

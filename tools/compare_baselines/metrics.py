@@ -9,11 +9,12 @@ from .models.forecast import LEVELS, Forecast
 NAMES = ("mase", "rmsse", "smape", "crps")
 
 
-def scales(train: list[Floats], season: int) -> tuple[Floats, Floats]:
-    """Mean absolute and mean squared error of the seasonal naive inside each training part; NaN where it is 0."""
-    first, second = np.full(len(train), np.nan), np.full(len(train), np.nan)
-    for i, y in enumerate(train):
+def scales(seen: list[Floats], season: int) -> tuple[Floats, Floats]:
+    """Mean absolute and mean squared error of the seasonal naive inside what was observed of each training part; NaN where it is 0."""
+    first, second = np.full(len(seen), np.nan), np.full(len(seen), np.nan)
+    for i, y in enumerate(seen):
         change = y[season:] - y[:-season]
+        change = change[~np.isnan(change)]
         if len(change) and np.any(change):
             first[i], second[i] = np.abs(change).mean(), (change**2).mean()
     return first, second
@@ -25,7 +26,7 @@ def score(fold: Fold, forecast: Forecast, season: int) -> dict[str, Floats]:
     test = np.where(seen, fold.test, 0.0)
     count = seen.sum(axis=1)
     error = np.where(seen, forecast.mean - test, 0.0)
-    absolute, squared = scales(fold.train, season)
+    absolute, squared = scales(fold.seen, season)
     size = np.where(seen, np.abs(forecast.mean) + np.abs(test), 0.0)
     relative = np.divide(np.abs(error), size, out=np.zeros_like(error), where=size > 0)
     found = {

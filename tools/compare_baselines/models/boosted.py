@@ -11,6 +11,7 @@ from .local import repeat_season
 # LightGBM's own defaults but for repeatability; 100 trees, 31 leaves, rate 0.1.
 BOOSTING = {"deterministic": True, "force_row_wise": True, "num_threads": 1, "verbosity": -1, "seed": 0}
 _MOST_LAGS = 24
+_LEAF, _BIN = 20, 3  # LightGBM's own least numbers of rows
 
 
 def settings(task: Task) -> dict[str, Any]:
@@ -40,8 +41,10 @@ def lightgbm(task: Task) -> Forecast:
     if not usable:
         return Forecast(mean, None, failed)
     parts = [*(task.train[i] for i in usable), *(y for y in task.extra if len(y) >= needed)]
+    share = len(parts) / len(usable)  # copies are no new evidence: a leaf needs as many originals as without them
+    sizes = {"min_child_samples": round(_LEAF * share), "min_data_in_bin": round(_BIN * share)}
     model = MLForecast(
-        models={"lightgbm": lgb.LGBMRegressor(**chosen["boosting"])},
+        models={"lightgbm": lgb.LGBMRegressor(**chosen["boosting"], **sizes)},
         freq=1,
         lags=chosen["lags"],
         target_transforms=[Differences(chosen["differences"]), LocalStandardScaler()],

@@ -51,6 +51,5 @@ class Model:
     learns: bool = False
     needs: tuple[str, ...] = ()
     extra: str = "series"
-    checkpoint: bool = False
-    note: str = ""
+    checkpoint: str = ""  # what a local folder must hold, for models that are not trained here
     settings: Callable[[Task], dict[str, Any]] | None = None

@@ -6,8 +6,12 @@ from .dlinear import dlinear
 from .dlinear import settings as dlinear_settings
 from .forecast import Model
 from .local import auto_ets, auto_theta, croston, drift, seasonal_naive, tsb
+from .neural import nhits
+from .neural import settings as neural_settings
+from .zero_shot import chronos, timesfm
 
 _STATS = ("statsforecast",)
+_CHRONOS = ("chronos", "torch")
 MENU = {
     m.name: m
     for m in (
@@ -19,6 +23,21 @@ MENU = {
         Model("tsb", tsb, needs=_STATS),
         Model("lightgbm", lightgbm, learns=True, needs=("mlforecast", "lightgbm"), settings=boosted_settings),
         Model("dlinear", dlinear, learns=True, settings=dlinear_settings),
+        Model(
+            "nhits", nhits, learns=True, needs=("neuralforecast",), extra="nhits", settings=neural_settings
+        ),
+        Model("chronos", chronos, needs=_CHRONOS, extra="chronos", checkpoint="a Chronos (T5) checkpoint"),
+        Model(
+            "chronos_bolt", chronos, needs=_CHRONOS, extra="chronos", checkpoint="a Chronos-Bolt checkpoint"
+        ),
+        Model("chronos_2", chronos, needs=_CHRONOS, extra="chronos", checkpoint="a Chronos-2 checkpoint"),
+        Model(
+            "timesfm",
+            timesfm,
+            needs=("timesfm", "torch"),
+            extra="timesfm",
+            checkpoint="a TimesFM 2.5 checkpoint",
+        ),
     )
 }
 DEFAULT = ("seasonal_naive", "drift", "auto_ets", "auto_theta", "lightgbm", "dlinear")
