@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from .apply import Donors, apply, draw_donors, fates, finish
 from .arrays.streams import Floats
 from .arrays.warps import nearest_steps
-from .intake.grid import find_grid
 from .intake.files import TEXT
+from .intake.grid import find_grid
 from .intake.numbers import as_text, is_numeric, numbers
 from .intake.roles import is_calendar
 from .intake.series import Series
@@ -162,7 +162,7 @@ def _make(
     x: Floats, names: list[str], wished: Wish, copy: int, setting: Setting, targets: int
 ) -> tuple[Floats, Any]:
     """The copies of equally long series, and for each step the original step it is nearest to."""
-    call = {
+    call: dict[str, Any] = {
         "seed": setting.seed,
         "season": setting.season,
         "donors": setting.donors,
@@ -203,7 +203,9 @@ def _kept(
     series: Series, wishes: list[Wish], copies: int, base: Any, all_of: Copies, fate: Any, targets: int
 ) -> Copies:
     keep = np.ones(len(all_of.template), bool)
-    entries, dropped, row = [], Counter(), 0
+    entries: list[dict[str, Any]] = []
+    dropped: Counter[tuple[str, str]] = Counter()
+    row = 0
     for i, (name, length) in enumerate(zip(series.ids, series.lengths.tolist(), strict=True)):
         for number in range(fate.shape[1]):
             method = wishes[number // copies].name

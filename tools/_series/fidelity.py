@@ -24,6 +24,13 @@ def _of_method(series: Series, copies: Copies, name: str) -> dict[str, Any]:
     pairs = [
         (series.of(e["series"]), copies.values[e["first_row"] : e["first_row"] + e["rows"]]) for e in picked
     ]
+    return describe(name, pairs, len(entries))
+
+
+def describe(name: str, pairs: list[tuple[Floats, Floats]], copies: int | None = None) -> dict[str, Any]:
+    """The mean distances over pairs of original and copy, each (time, channels); the first channel is compared."""
+    copies = len(pairs) if copies is None else copies
+    pairs = pairs[:_SAMPLE]
     lines = [_alike(bridge(a[None])[0, :, 0], bridge(b[None])[0, :, 0]) for a, b in pairs if len(a) > 3]
     measures = {
         "acf_distance": _acf_distance, "spectral_distance": _spectral_distance,
@@ -31,7 +38,7 @@ def _of_method(series: Series, copies: Copies, name: str) -> dict[str, Any]:
     }  # fmt: skip
     found = {key: [f(a, b) for a, b in lines if np.std(a) > 0] for key, f in measures.items()}
     summary = {key: round(float(np.mean(v)), 4) if v else None for key, v in found.items()}
-    return {"method": name, "copies": len(entries), "sampled": len(lines), **summary, "basis": "measured"}
+    return {"method": name, "copies": copies, "sampled": len(lines), **summary, "basis": "measured"}
 
 
 def _alike(a: Floats, b: Floats) -> tuple[Floats, Floats]:

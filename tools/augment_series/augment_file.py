@@ -1,34 +1,53 @@
 """From a request to the augmented file, its manifest and the figures of the report. Runs in the child."""
 
-import json
-import tempfile
+import itertools
+import re
 from pathlib import Path
 from typing import Any
 
 from .._core.errors import ToolError
 from .._series.block import Copies, augment, original_table, setting_for, synthetic_table
 from .._series.fidelity import fidelity
-from .._series.intake.files import read
-from .._series.intake.roles import Asked
+from .._series.intake.cases import from_npz, from_table, nested_column
+from .._series.intake.files import ARRAYS, Source, kind_of, read, read_folder
+from .._series.intake.roles import Asked, find_split
 from .._series.intake.series import Series, load
-from .._series.intake.writing import digest, place, write_tables
+from .._series.intake.writing import digest, manifest_path, write_json, write_tables
 from .._series.methods import Wish, wish
 from .._series.picture import Curve, chart
+from .augment_cases import augment_cases
 
 _DEFAULT = ["jitter"]
 MANIFEST_FORMAT = 1
 _DRAWN_STEPS = 400
+_HELD_OUT = {"test", "val", "valid", "validation", "holdout", "eval"}
 
 
 def augment_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
-    """The reply of the engine: what the Report says, but for the picture."""
+    """The reply of the engine: what the Report says, and the picture."""
     wishes = [wish(w) for w in request["methods"] or _DEFAULT]
     if twice := [w.name for w in wishes if [v.name for v in wishes].count(w.name) > 1]:
         raise ToolError("A method is named twice", saw=twice[0], try_next="`copies` for more of it")
-    path, output = Path(request["path"]), Path(request["output"])
+    path = Path(request["path"])
     progress(0, 3, f"reading {path.name}")
-    source = read(path)
-    series = load(source, _asked(request), request["train_until"])
+    if path.is_file() and kind_of(path) == ARRAYS:
+        return augment_cases(request, from_npz(path), wishes)
+    source = read_folder(path) if path.is_dir() else read(path)
+    asked = _asked(request)
+    if column := nested_column(source.table, asked.targets):
+        split = find_split(source.table)
+        cases = from_table(source, column, request["id_column"], request["label_column"], split)
+        return augment_cases(request, cases, wishes)
+    return _augment_rows(request, source, asked, wishes, progress)
+
+
+def _augment_rows(
+    request: dict[str, Any], source: Source, asked: Asked, wishes: list[Wish], progress: Any
+) -> dict[str, Any]:
+    """Augment a table with one time step a row."""
+    output = Path(request["output"])
+    _refuse_validation_file(source, request["train_until"])
+    series = load(source, asked, request["train_until"])
     progress(1, 3, f"{len(series.ids)} series, {len(wishes)} methods, {request['copies']} copies each")
     copies = augment(series, wishes, request["copies"], setting_for(series, wishes, request["seed"]))
     progress(2, 3, f"writing {output.name}")
@@ -40,7 +59,7 @@ def augment_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
         "fidelity": fidelity(series, copies, wishes),
         "warnings": _warnings(request, series, copies, wishes),
         "picture": _picture(series, copies, wishes),
-        "manifest_path": str(output.with_name(output.name + ".manifest.json")),
+        "manifest_path": str(manifest_path(output)),
     }
     if not request["recipe_only"]:
         whole = all(w.round for w in wishes)
@@ -48,8 +67,18 @@ def augment_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
             [original_table(series, whole), synthetic_table(series, copies, whole)], output, source.text
         )
         manifest["output_sha256"] = digest(output)
-    _write_json(manifest, Path(result["manifest_path"]))
+    write_json(manifest, manifest_path(output))
     return result
+
+
+def _refuse_validation_file(source: Source, train_until: Any) -> None:
+    words = set(re.split(r"[^a-z]+", source.path.name.lower().split(".")[0]))
+    if train_until is None and (found := words & _HELD_OUT):
+        raise ToolError(
+            "The file's name says that it holds validation or test data, which is never augmented",
+            saw=f"{source.path.name} ({found.pop()})",
+            try_next="the training file, or train_until if it holds training rows too",
+        )
 
 
 def _asked(request: dict[str, Any]) -> Asked:
@@ -68,7 +97,7 @@ def _manifest(request: dict[str, Any], series: Series, wishes: list[Wish], copie
     return {
         "format": MANIFEST_FORMAT,
         "source": series.source.path.name,
-        "source_sha256": digest(series.source.path),
+        "source_sha256": digest(series.source.path) if series.source.path.is_file() else None,
         "seed": request["seed"],
         "copies": request["copies"],
         "train_until": request["train_until"],
@@ -95,7 +124,7 @@ def _manifest(request: dict[str, Any], series: Series, wishes: list[Wish], copie
 def _runs(rows: Any) -> list[list[int]]:
     """Row numbers as [first, last] stretches."""
     breaks = [0, *[i + 1 for i, step in enumerate((rows[1:] - rows[:-1]).tolist()) if step != 1], len(rows)]
-    return [[int(rows[a]), int(rows[b - 1])] for a, b in zip(breaks, breaks[1:], strict=False)]
+    return [[int(rows[a]), int(rows[b - 1])] for a, b in itertools.pairwise(breaks)]
 
 
 def _picture(series: Series, copies: Copies, wishes: list[Wish]) -> str | None:
@@ -127,9 +156,3 @@ def _warnings(request: dict[str, Any], series: Series, copies: Copies, wishes: l
     if not series.roles.ids:
         notes.append("The table is one series: a column unique_id tells its copies apart")
     return notes
-
-
-def _write_json(content: dict[str, Any], target: Path) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=target.parent, delete=False, encoding="utf-8") as file:
-        json.dump(content, file, indent=None, separators=(",", ":"))
-    place(Path(file.name), target)

@@ -1,4 +1,4 @@
-"""Which baseline forecasts these series best, and whether augmentation helps it: measured, paired, within a time budget.
+"""Which baseline forecasts these series best, and whether augmentation helps it: measured and paired.
 
 compare_file   from a file to the table (in a child process, started through engine/)
 panel, folds, metrics, backtest, estimate, verdict   the steps of the backtest

@@ -85,7 +85,7 @@ def fit(cell: Cell, train: list[Floats], ids: list[str], horizon: int, season: i
     return cell.model.run(Task(train, horizon, season, seed, extra, cell.checkpoint))
 
 
-class peak_memory:  # noqa: N801  reads as a word after `with`
+class peak_memory:
     """Samples the resident memory of this process while the block runs."""
 
     def __init__(self, outcome: Outcome) -> None:
@@ -126,4 +126,4 @@ def per_line(values: Floats) -> Floats:
     seen = ~np.isnan(values)
     count = seen.sum(axis=(0, 1))
     total = np.where(seen, values, 0.0).sum(axis=(0, 1))
-    return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+    return np.asarray(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))

@@ -133,7 +133,8 @@ def _missing(model: Model, checkpoint: str | None) -> str | None:
     if absent:
         return f"{absent[0]} is not installed: pip install 'optimizing-resources[{model.extra}]'"
     if model.checkpoint and not checkpoint:
-        return f'no checkpoint: give {{"name": "{model.name}", "checkpoint": "FOLDER"}}, the local folder of {model.checkpoint}'
+        asked = json.dumps({"name": model.name, "checkpoint": "FOLDER"})
+        return f"no checkpoint here: give {asked}, the local folder of {model.checkpoint}"
     return None
 
 

@@ -10,7 +10,7 @@ NAMES = ("mase", "rmsse", "smape", "crps")
 
 
 def scales(seen: list[Floats], season: int) -> tuple[Floats, Floats]:
-    """Mean absolute and mean squared error of the seasonal naive inside what was observed of each training part; NaN where it is 0."""
+    """Mean absolute and squared error of the seasonal naive in what was seen of each training part; NaN where 0."""
     first, second = np.full(len(seen), np.nan), np.full(len(seen), np.nan)
     for i, y in enumerate(seen):
         change = y[season:] - y[:-season]

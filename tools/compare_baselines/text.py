@@ -28,13 +28,12 @@ def readable(report: Any) -> str:
     """The whole table and every verdict, for a terminal."""
     columns = ("mase", "rmsse", "smape", "crps", "seconds")
     lines = [brief(report).splitlines()[0], f"{'model':34}" + "".join(f"{c:>10}" for c in columns)]
-    for row in report.table:
-        lines.append(f"{_cell(row):34}" + "".join(f"{_number(row.get(c)):>10}" for c in columns))
-    for v in report.verdict:
-        lines.append(
-            f"{v['model']} + {v['augmentation']}: {v['verdict']}  {v['difference']:+.2f} % "
-            f"[{v['interval'][0]:+.2f}, {v['interval'][1]:+.2f}]"
-        )
+    lines += [f"{_cell(r):34}" + "".join(f"{_number(r.get(c)):>10}" for c in columns) for r in report.table]
+    lines += [
+        f"{v['model']} + {v['augmentation']}: {v['verdict']}  {v['difference']:+.2f} % "
+        f"[{v['interval'][0]:+.2f}, {v['interval'][1]:+.2f}]"
+        for v in report.verdict
+    ]
     lines += [f"not run: {n['model']} ({n['augmentation']}): {n['why']}" for n in report.not_run]
     lines += [f"! {w}" for w in report.warnings]
     lines.append(f"expected {report.estimated_seconds} s, took {report.run_seconds} s")

@@ -53,8 +53,6 @@ def found_messages(lowered: str, messages: tuple[Message, ...]) -> list[Clue]:
         if last:
             later = last.end() / max(1, len(lowered))  # between equals the later message counts
             clues.append(
-                Clue(
-                    message.constraint, message.sub_cause, message.points + later, *last.span(), message.shows
-                )
+                Clue(message.constraint, message.sub_cause, message.points + later, *last.span(), message.shows)
             )
     return clues

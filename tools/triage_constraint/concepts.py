@@ -21,10 +21,7 @@ _WORDS = {
         r"(?:\d+(?:\.\d+)?|an|one|two|three|several|few|many) ?(?:\+ ?)?(?:hours?|days?|weeks?|minutes?|mins?|seconds?|secs?|s)\b|how long|hour and a half|\d+ ?(?:[-~] ?\d+ ?)?fps",
         r"\d+ ?(?:小时|天|分钟|秒|個小時|時間|시간)|多久|多长时间",
     ),
-    "gpumem": (
-        r"gpu[- ]mem\w*|vram|video (?:memory|ram)|memory (?:usage |used |use )?(?:on|of) (?:the )?gpu|cuda memory",
-        r"显存|顯存|gpu内存",
-    ),
+    "gpumem": (r"gpu[- ]mem\w*|vram|video (?:memory|ram)|memory (?:usage |used |use )?(?:on|of) (?:the )?gpu|cuda memory", r"显存|顯存|gpu内存"),
     "stuckloss": (
         r"(?:accuracy|acc|loss|map|metric\w*|reward|iou|f1)[^.\n]{0,40}(?:does(?:n.t| not)|do(?:n.t| not)|not|never|stays?|stuck|always|constant|keeps?|is|are|of)[^.\n]{0,16}(?:decreas\w*|chang\w*|improv\w*|drop|converg\w*|at \d|0\b|zero|the same)",
         r"(?:loss|准确率|精度)[^\n]{0,10}(?:不下降|不降|不变|不收敛|为0|是0)|不收敛",

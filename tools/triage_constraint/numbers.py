@@ -17,10 +17,7 @@ _ALLOCATOR = (
     ("tried_gib", r"tried to allocate SIZE"),
     ("total_gib", r"SIZE total\s*capacity|total capaci?ty of SIZE"),
     ("free_gib", r"SIZE free|of which SIZE is\s*free|available memory is only SIZE"),
-    (
-        "allocated_gib",
-        r"SIZE (?:already )?allocated(?! in private)|allocated memory SIZE is|SIZE memory has been allocated",
-    ),
+    ("allocated_gib", r"SIZE (?:already )?allocated(?! in private)|allocated memory SIZE is|SIZE memory has been allocated"),
     ("reserved_unalloc_gib", r"SIZE cached|SIZE is\s*reserved by pytorch but"),
     ("reserved_gib", r"SIZE reserved in total"),
     ("process_gib", r"this\s+process\s+has SIZE"),
@@ -66,29 +63,13 @@ _SAMPLE = (
 )
 _PROSE = (
     ("n_samples", ("training_data",), rf"\b(\d[\d,]*) ?(?:{_SAMPLE})(?! (?:per|by|for each|each))"),
-    (
-        "samples_per_class",
-        ("training_data", "budget"),
-        rf"\b(\d[\d,]*) ?(?:{_SAMPLE})? ?(?:per|by|for each|in each) (?:class|label|category|tag)",
-    ),
-    (
-        "fps",
-        ("inference_latency", "edge"),
-        r"(\d+(?:\.\d+)?)(?:\s*[-~–]\s*\d+(?:\.\d+)?)? ?(?:fps|frames per second|帧)",
-    ),
+    ("samples_per_class", ("training_data", "budget"), rf"\b(\d[\d,]*) ?(?:{_SAMPLE})? ?(?:per|by|for each|in each) (?:class|label|category|tag)"),
+    ("fps", ("inference_latency", "edge"), r"(\d+(?:\.\d+)?)(?:\s*[-~–]\s*\d+(?:\.\d+)?)? ?(?:fps|frames per second|帧)"),
     ("gpu_util_pct", ("compute_time", "inference_latency"), r"(\d+(?:\.\d+)?) ?[%％]"),
     ("it_per_s", ("compute_time",), r"(\d+(?:\.\d+)?) ?(?:it|iter|iterations|steps)/s"),
-    (
-        "sec_per_it",
-        ("compute_time",),
-        r"(\d+(?:\.\d+)?) ?(?:s|sec|secs|seconds)/(?:it|iter|iteration|step|batch)\b",
-    ),
+    ("sec_per_it", ("compute_time",), r"(\d+(?:\.\d+)?) ?(?:s|sec|secs|seconds)/(?:it|iter|iteration|step|batch)\b"),
     ("train_days", ("compute_time", "budget"), r"(\d+(?:\.\d+)?)\+? ?(?:days|天)"),
-    (
-        "eta_hours",
-        ("compute_time",),
-        r"(?:eta|remaining|estimated)[^\n]{0,24}?(\d+(?:\.\d+)?) ?h(?:ours?)?\b",
-    ),
+    ("eta_hours", ("compute_time",), r"(?:eta|remaining|estimated)[^\n]{0,24}?(\d+(?:\.\d+)?) ?h(?:ours?)?\b"),
 )
 
 
@@ -118,11 +99,7 @@ def read_numbers(text: str, constraint: str, secondary: list[str]) -> Numbers:
 
 def gib(number: str, unit: str) -> float:
     """A printed size in GiB, to the four decimals the messages themselves carry."""
-    cleaned = (
-        number.replace(",", "")
-        if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", number)
-        else number.replace(",", ".")
-    )
+    cleaned = number.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", number) else number.replace(",", ".")
     return round(float(cleaned) * _IN_GIB[(unit or "b")[0]], 4)
 
 
@@ -173,9 +150,7 @@ def _other_request(lowered: str) -> Numbers:
 
 
 def _tensor_shape(lowered: str) -> list[int] | None:
-    shapes = re.findall(
-        r"allocating tensor with shape\s*\[([\d,\s]+)\]|for an array with shape \(([\d,\s]+)\)", lowered
-    )
+    shapes = re.findall(r"allocating tensor with shape\s*\[([\d,\s]+)\]|for an array with shape \(([\d,\s]+)\)", lowered)
     if not shapes:
         return None
     text = next(filter(None, shapes[-1]))
@@ -196,10 +171,7 @@ def _prose_figure(key: str, pattern: str, lowered: str) -> Value | None:
 
 
 def _latency(lowered: str) -> Numbers:
-    match = re.search(
-        r"(?<![\d.:-])(\d+(?:\.\d+)?) ?(ms|msec|milliseconds|毫秒|s|sec|secs|second|seconds|秒)(?![a-z]| ?/)",
-        lowered,
-    )
+    match = re.search(r"(?<![\d.:-])(\d+(?:\.\d+)?) ?(ms|msec|milliseconds|毫秒|s|sec|secs|second|seconds|秒)(?![a-z]| ?/)", lowered)
     if not match:
         return {}
     value = float(match[1])
@@ -210,8 +182,7 @@ def _latency(lowered: str) -> Numbers:
 
 def _money(lowered: str) -> Numbers:
     match = re.search(
-        r"(?:[$€£]|usd ?|us\$ ?)(\d[\d,]*(?:\.\d+)?)|(\d[\d,]*(?:\.\d+)?) ?(?:\$|usd|dollars|eur|euros?|€|美元|美金)",
-        lowered,
+        r"(?:[$€£]|usd ?|us\$ ?)(\d[\d,]*(?:\.\d+)?)|(\d[\d,]*(?:\.\d+)?) ?(?:\$|usd|dollars|eur|euros?|€|美元|美金)", lowered
     )
     if not match:
         return {}
@@ -219,9 +190,6 @@ def _money(lowered: str) -> Numbers:
     around = lowered[max(0, match.start() - 30) : match.end() + 40]
     if re.search(r"per day|a day|/ ?day|daily|every ?day|per diem|每天", around):
         return {"cost_usd_per_day": value}
-    if (
-        re.search(r"per month|a month|/ ?month|monthly|every month|/mo\b|每月", around)
-        and "per user" not in around
-    ):
+    if re.search(r"per month|a month|/ ?month|monthly|every month|/mo\b|每月", around) and "per user" not in around:
         return {"cost_usd_per_month": value}
     return {"cost_usd": value}

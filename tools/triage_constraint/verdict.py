@@ -21,21 +21,12 @@ class Verdict:
 def judge(clues: list[Clue]) -> Verdict:
     """Add up what each constraint has going for it; the largest sum binds."""
     scores: dict[str, float] = {}
-    messages = {
-        c.constraint: max(
-            (d.points for d in clues if d.constraint == c.constraint and d.source == "message"), default=0.0
-        )
-        for c in clues
-    }
+    messages = {c.constraint: max((d.points for d in clues if d.constraint == c.constraint and d.source == "message"), default=0.0) for c in clues}
     raised = max(messages.values(), default=0.0) >= FINAL
     for constraint, best in messages.items():
-        prose = sorted(
-            (c.points for c in clues if c.constraint == constraint and c.source == "prose"), reverse=True
-        )
+        prose = sorted((c.points for c in clues if c.constraint == constraint and c.source == "prose"), reverse=True)
         words = sum(points / (1 + rank) for rank, points in enumerate(prose))
-        scores[constraint] = best + words * (
-            0.3 if raised else 1.0
-        )  # an error that was raised says more than words
+        scores[constraint] = best + words * (0.3 if raised else 1.0)  # an error that was raised says more than words
     if not scores:
         return Verdict("out_of_scope", 0.3, [], [], [])
     ranked = sorted(scores.items(), key=lambda item: -item[1])

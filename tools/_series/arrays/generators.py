@@ -74,4 +74,4 @@ def _kernel(at: Floats, chance: Floats, period: float) -> Floats:
 def _sized(wave: Floats, like: Floats) -> Floats:
     """The wave with the mean and deviation of the original."""
     spread = wave.std()
-    return like.mean() + (wave - wave.mean()) / (spread or 1.0) * like.std()
+    return np.asarray(like.mean() + (wave - wave.mean()) / (spread or 1.0) * like.std())

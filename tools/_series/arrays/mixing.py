@@ -64,7 +64,7 @@ def mixup(
 
 
 def _size(x: Floats) -> Floats:
-    return np.maximum(np.abs(x).mean(axis=1, keepdims=True), _TINY)
+    return np.asarray(np.maximum(np.abs(x).mean(axis=1, keepdims=True), _TINY))
 
 
 def dirichlet(keys: Keys, count: int, alpha: float) -> Floats:

@@ -67,7 +67,7 @@ def _cubics(heights: Floats, breaks: Any) -> Floats:
         if points == 2:
             pieces[:, 0, 1] = (heights[:, 1] - heights[:, 0]) / max(breaks[1] - 1, 1)
         return pieces
-    places = tuple(float(b) for b in breaks[:-1]) + (float(breaks[-1] - 1),)
+    places = (*(float(b) for b in breaks[:-1]), float(breaks[-1] - 1))
     bend = np.zeros_like(heights)
     for row, weights in enumerate(_bending(places)):
         for k, weight in enumerate(

@@ -42,7 +42,7 @@ def _lane_sum(x: Any, mean: Floats, *, squared: bool) -> Floats:
         stacked = padded.reshape(len(x), -1, 4, x.shape[2])
         stacked[:, 0] += lanes
         lanes = np.add.accumulate(stacked, axis=1)[:, -1]
-    return (lanes[:, 0] + lanes[:, 1]) + (lanes[:, 2] + lanes[:, 3])
+    return np.asarray((lanes[:, 0] + lanes[:, 1]) + (lanes[:, 2] + lanes[:, 3]))
 
 
 def multiply_cubic(x: Any, breaks: Any, cubic: Floats, out: Any) -> None:
@@ -71,4 +71,4 @@ def positions(breaks: Any, quadratic: Floats, steps: int) -> Floats:
     first = np.take_along_axis(breaks, piece, axis=1)
     a, b, c = (np.take_along_axis(quadratic[:, :, power], piece, axis=1) for power in range(3))
     u = (time - first).astype(np.float64)
-    return np.minimum(np.maximum(a + u * (b + u * c), 0.0), np.float64(steps - 1))
+    return np.asarray(np.minimum(np.maximum(a + u * (b + u * c), 0.0), np.float64(steps - 1)))

@@ -36,7 +36,7 @@ def window_warp(x: Any, *, seed: int, ratio: float = 0.1, speed: float = 2.0, **
 
 
 def upsampling(x: Any, *, seed: int, ratio: float = 0.5, **run: Any) -> Any:
-    """Half of the series at twice the sampling rate: a window of `ratio` of the steps, interpolated to the full length."""
+    """Half of the series at twice the rate: a window of `ratio` of the steps, interpolated to the full length."""
     return _bend(x, "upsampling", {"ratio": ratio}, seed=seed, **run)
 
 
@@ -61,7 +61,7 @@ def _bend(x: Any, method: str, parameters: dict[str, Any], **run: Any) -> Any:
 
 
 def _slice_path(keys: Keys, steps: int, ratio: float = 0.9) -> Path:
-    kept = min(max(int(round(ratio * steps)), 2), steps)
+    kept = min(max(round(ratio * steps), 2), steps)
     starts = np.floor(uniforms(keys, 1)[:, 0] * (steps - kept + 1))
     quadratic = np.zeros((len(keys), 1, 3))
     quadratic[:, 0, 0], quadratic[:, 0, 1] = starts, (kept - 1) / max(steps - 1, 1)
@@ -83,7 +83,7 @@ def _time_path(keys: Keys, steps: int, sigma: float = 0.2, knots: int = 4) -> Pa
 
 
 def _window_path(keys: Keys, steps: int, ratio: float = 0.1, speed: float = 2.0) -> Path:
-    width = min(max(int(round(ratio * steps)), 2), steps - 1)
+    width = min(max(round(ratio * steps), 2), steps - 1)
     first, fast = uniforms(keys, 2).T
     starts = np.floor(first * (steps - width)) + 0.0
     pace = np.where(fast < 0.5, speed, 1.0 / speed)

@@ -23,6 +23,7 @@ _KINDS = {
 _PACKED = (".gz", ".zip", ".zst")
 _DELIMITERS = ",;\t|"
 _SNIFFED_LINES = 20
+ID_NAMES = ("unique_id", "series_id", "item_id", "ts_id", "series", "series_name", "id", "sku")
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,32 @@ def read(path: Path) -> Source:
             try_next="writing it again, or the right ending",
         ) from error
     return checked(source)
+
+
+def read_folder(folder: Path) -> Source:
+    """The files of a folder, one after the other; without an id column each file is a series named after it."""
+    paths = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    sources = [read(p) for p in paths]
+    if unlike := [
+        s
+        for s in sources
+        if s.kind != sources[0].kind or s.table.column_names != sources[0].table.column_names
+    ]:
+        raise ToolError(
+            "The files of a folder must have one format and the same columns",
+            saw=f"{sources[0].path.name} and {unlike[0].path.name}",
+            try_next="a folder of like files",
+        )
+    named = {n.lower() for n in sources[0].table.column_names} & set(ID_NAMES)
+    tables = [
+        s.table
+        if named
+        else s.table.append_column(ID_NAMES[0], pa.array([s.path.name.split(".")[0]] * s.table.num_rows))
+        for s in sources
+    ]
+    warnings = [w for s in sources for w in s.warnings]
+    table = pa.concat_tables(tables, promote_options="permissive")
+    return Source(folder, sources[0].kind, table, sources[0].text, warnings)
 
 
 def checked(source: Source) -> Source:

@@ -8,11 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..._core.errors import ToolError
-from .files import Source
+from .files import ID_NAMES, Source
 from .numbers import is_numeric
 
-_ID_NAMES = ("unique_id", "series_id", "item_id", "ts_id", "series", "series_name", "id", "sku")
-_TIME_NAMES = ("ds", "date", "datetime", "timestamp", "time", "t", "step", "period", "month", "quarter", "week", "year", "day")  # fmt: skip
+_TIME_NAMES = (
+    "ds", "date", "datetime", "timestamp", "time", "t", "step", "period",
+    "month", "quarter", "week", "year", "day",
+)  # fmt: skip
 _CALENDAR = re.compile(
     r"(^|_)(month|quarter|week|weekday|year|day|dow|hour|minute|holiday|event|season|is)(_|$|of)", re.I
 )
@@ -59,7 +61,7 @@ def resolve(source: Source, asked: Asked) -> Roles:
     if twice := [n for n in told if told.count(n) > 1]:
         raise ToolError("One column was named for two roles", saw=twice[0], try_next="one role a column")
     warnings: list[str] = []
-    split = _find_split(source.table, told)
+    split = find_split(source.table, told)
     free = [n for n in names if n not in told and n != split]
     time = asked.time or _find_time(source.table, free)
     free = [n for n in free if n != time]
@@ -103,10 +105,11 @@ def training_rows(table: pa.Table, split: str) -> pa.ChunkedArray:
     return pc.fill_null(pc.is_in(text, value_set=pa.array(_TRAIN)), False)
 
 
-def _find_split(table: pa.Table, told: Sequence[str]) -> str | None:
+def find_split(table: pa.Table, told: Sequence[str] = ()) -> str | None:
+    """The column that splits training from test rows, if there is one."""
     for name in table.column_names:
         if name.lower() in _SPLIT_NAMES and name not in told and is_text(table[name].type):
-            return name
+            return str(name)
     return None
 
 
@@ -125,7 +128,7 @@ def _find_time(table: pa.Table, free: list[str]) -> str | None:
 
 
 def _find_ids(source: Source, free: list[str], time: str | None, warnings: list[str]) -> tuple[str, ...]:
-    for wanted in _ID_NAMES:
+    for wanted in ID_NAMES:
         for name in free:
             if name.lower() == wanted:
                 return (name,)

@@ -2,10 +2,12 @@
 
 import csv
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.feather as pa_feather
@@ -34,6 +36,18 @@ def write_tables(tables: Iterable[pa.Table], target: Path, form: TextForm | None
         place(Path(fresh), target)
     finally:
         Path(fresh).unlink(missing_ok=True)
+
+
+def manifest_path(output: Path) -> Path:
+    """Where the manifest of an output lies: beside it."""
+    return output.with_name(output.name + ".manifest.json")
+
+
+def write_json(content: dict[str, Any], target: Path) -> None:
+    """Write a manifest in one step."""
+    with tempfile.NamedTemporaryFile("w", dir=target.parent, delete=False, encoding="utf-8") as file:
+        json.dump(content, file, separators=(",", ":"))
+    place(Path(file.name), target)
 
 
 def place(fresh: Path, target: Path) -> None:

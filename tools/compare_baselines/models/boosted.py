@@ -41,7 +41,9 @@ def lightgbm(task: Task) -> Forecast:
     if not usable:
         return Forecast(mean, None, failed)
     parts = [*(task.train[i] for i in usable), *(y for y in task.extra if len(y) >= needed)]
-    share = len(parts) / len(usable)  # copies are no new evidence: a leaf needs as many originals as without them
+    share = len(parts) / len(
+        usable
+    )  # copies are no new evidence: a leaf needs as many originals as without them
     sizes = {"min_child_samples": round(_LEAF * share), "min_data_in_bin": round(_BIN * share)}
     model = MLForecast(
         models={"lightgbm": lgb.LGBMRegressor(**chosen["boosting"], **sizes)},
