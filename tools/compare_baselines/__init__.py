@@ -27,7 +27,7 @@ class CompareBaselinesRequest(Request):
     """Arguments of compare_baselines."""
 
     path: Path = Field(description="CSV, Parquet or Feather; long or wide.")
-    horizon: int = Field(ge=1, description="Steps to forecast.")
+    horizon: int | None = Field(None, ge=1, description="Steps to forecast.")
     season: int | None = Field(None, ge=1, description="Steps a season; default from the time steps.")
     models: Named = Field([], description='Names, or {"name", "checkpoint": FOLDER}; default all cheap ones.')
     augment: Named = Field([], description="Methods of augment_series to judge.")
@@ -51,13 +51,13 @@ class CompareBaselinesReport(Report):
     )
     verdict: list[dict[str, Any]]
     recommended: dict[str, Any]
-    forecast_path: Path
+    forecast_path: Path | None
     picture_path: Path | None = Field(description="Histories with their forecasts (SVG).")
     not_run: list[dict[str, str]]
     failures: list[dict[str, str]] = Field(
         description="Series left out, or given the seasonal naive instead."
     )
-    estimated_seconds: float
+    estimated_seconds: float | None = Field(description="As told before the run; null for classification.")
     run_seconds: float
     warnings: list[str]
 
@@ -87,7 +87,7 @@ def compare_baselines(request: CompareBaselinesRequest) -> CompareBaselinesRepor
         limits=Limits(seconds=request.max_seconds + _GRACE_SECONDS),
     )
     partial.unlink(missing_ok=True)  # it is what a stopped comparison leaves behind
-    forecast = workspace.store("forecast.csv", reply.pop("forecast").encode("utf-8"))
-    picture = reply.pop("picture")
+    text, picture = reply.pop("forecast"), reply.pop("picture")
+    forecast = workspace.store("forecast.csv", text.encode("utf-8")) if text else None
     stored = workspace.store("forecast.svg", picture.encode("utf-8")) if picture else None
     return CompareBaselinesReport(forecast_path=forecast, picture_path=stored, **reply)

@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import io
+import itertools
 import json
 import time
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from .._core.errors import ToolError
-from .._series.intake.files import read
+from .._series.intake.cases import Cases, from_npz, from_table, nested_column
+from .._series.intake.files import ARRAYS, Source, kind_of, read, read_folder
 from .._series.intake.roles import Asked
 from .._series.intake.series import load
-from .._series.methods import wish
+from .._series.methods import Wish, wish
 from .._series.picture import Curve, chart
 from .backtest import Cell, Outcome, fit, run_cell, summary
+from .classify import classify
 from .estimate import time_cost
 from .folds import Fold, roll
 from .models.forecast import Forecast, Model
@@ -33,8 +36,15 @@ _ZERO_SHARE = 0.4  # of values, for a panel to count as intermittent demand
 def compare_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
     """The reply of the engine."""
     started = time.perf_counter()
+    wishes = [wish(w) for w in request["augment"]]
+    if request["label_column"]:
+        return classify(_cases(request), request, wishes, progress)
     horizon = request["horizon"]
-    data = panel(load(read(Path(request["path"])), _asked(request), whole=True), horizon)
+    if horizon is None:
+        raise ToolError(
+            "A forecast needs a horizon", saw=None, try_next="horizon, or label_column to classify"
+        )
+    data = panel(load(_source(request), _asked(request), whole=True), horizon)
     season = request["season"] or data.grid.season
     notes = list(data.warnings)
     if request["season"] is None:
@@ -42,7 +52,7 @@ def compare_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
     folds = roll(data.lines, horizon, season, request["folds"])
     if not folds:
         raise ToolError("No series reaches past the horizon", saw=horizon, try_next="a shorter horizon")
-    cells, not_run = _cells(request, data, notes)
+    cells, not_run = _cells(request, wishes, data, notes)
     progress(0, len(cells), f"{len(data.lines)} series, {len(folds)} folds: timing {len(cells)} cells")
     estimates = _estimates(cells, folds, horizon, season)
     left = request["max_seconds"] - (time.perf_counter() - started)
@@ -80,6 +90,43 @@ def compare_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
     }
 
 
+def _source(request: dict[str, Any]) -> Source:
+    path = Path(request["path"])
+    if path.is_file() and kind_of(path) == ARRAYS:
+        raise ToolError(
+            "Arrays have no time stamps", saw=path.name, try_next="a table, or label_column to classify"
+        )
+    source = read_folder(path) if path.is_dir() else read(path)
+    if column := nested_column(source.table, None):
+        raise ToolError(
+            "The table has a series in each row",
+            saw=f"{path.name}, column {column!r}",
+            try_next="one time step a row, or label_column to classify",
+        )
+    return source
+
+
+def _cases(request: dict[str, Any]) -> Cases:
+    """Labelled series: arrays, lists in a column, or a table with one time step a row."""
+    path = Path(request["path"])
+    if path.is_file() and kind_of(path) == ARRAYS:
+        return from_npz(path)
+    source = read_folder(path) if path.is_dir() else read(path)
+    if column := nested_column(source.table, None):
+        return from_table(source, column, request["id_column"], request["label_column"], None)
+    series = load(source, _asked(request), whole=True)
+    labels = source.table[series.roles.label].to_pylist()
+    own = [{str(labels[r]) for r in series.rows[a:b]} for a, b in itertools.pairwise(series.start.tolist())]
+    if mixed := [i for i, found in enumerate(own) if len(found) > 1]:
+        raise ToolError(
+            "A series has more than one label",
+            saw=f"{series.ids[mixed[0]]}: {', '.join(sorted(own[mixed[0]])[:3])}",
+            try_next="one label a series (labels per step are for augment_series)",
+        )
+    values = [series.of(i) for i in range(len(series.ids))]
+    return Cases(series.ids, values, [found.pop() for found in own], np.ones(len(own), bool), "")
+
+
 def _asked(request: dict[str, Any]) -> Asked:
     ids = request["id_column"]
     return Asked(
@@ -90,10 +137,11 @@ def _asked(request: dict[str, Any]) -> Asked:
     )
 
 
-def _cells(request: dict[str, Any], data: Panel, notes: list[str]) -> tuple[list[Cell], list[dict[str, str]]]:
+def _cells(
+    request: dict[str, Any], wishes: list[Wish], data: Panel, notes: list[str]
+) -> tuple[list[Cell], list[dict[str, str]]]:
     """What is to be run, plain cells first, and what cannot be."""
     named = request["models"] or _default(data, notes)
-    wishes = [wish(w) for w in request["augment"]]
     cells: list[Cell] = []
     not_run: list[dict[str, str]] = []
     for asked in named:

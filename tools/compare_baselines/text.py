@@ -6,6 +6,8 @@ from typing import Any
 def brief(report: Any) -> str:
     """The recommendation, the best lines, the verdicts and what was not run; at most 1,500 characters."""
     best = report.recommended
+    if "accuracy" in best:
+        return _classes(report)
     plus = "" if best["augmentation"] == "none" else f" with {best['augmentation']}"
     lines = [
         f"Best of {len(report.table)} measured cells on {report.series} series, {report.folds} rolling origins, "
@@ -24,9 +26,27 @@ def brief(report: Any) -> str:
     return "\n".join(lines)[:1500]
 
 
+def _classes(report: Any) -> str:
+    best = report.recommended
+    lines = [
+        f"Best of {len(report.table)} measured classifiers on {report.series} series, {report.folds} folds: "
+        f"{best['model']} (augmentation {best['augmentation']}), accuracy {best['accuracy']:.3f}, "
+        f"macro-F1 {best['macro_f1']:.3f}."
+    ]
+    lines += [
+        f"- {_cell(r)}: accuracy {r['accuracy']:.3f}, macro-F1 {r['macro_f1']:.3f}" for r in report.table[:8]
+    ]
+    lines += [
+        f"* {v['augmentation']} for {v['model']}: {v['verdict']} ({v['difference']:+.1f} points, "
+        f"interval {v['interval'][0]:+.1f} to {v['interval'][1]:+.1f})"
+        for v in report.verdict[:6]
+    ]
+    return "\n".join([*lines, *[f"! {w[:140]}" for w in report.warnings[:2]]])[:1500]
+
+
 def readable(report: Any) -> str:
     """The whole table and every verdict, for a terminal."""
-    columns = ("mase", "rmsse", "smape", "crps", "seconds")
+    columns = ("mase", "rmsse", "smape", "crps", "accuracy", "macro_f1", "seconds")
     lines = [brief(report).splitlines()[0], f"{'model':34}" + "".join(f"{c:>10}" for c in columns)]
     lines += [f"{_cell(r):34}" + "".join(f"{_number(r.get(c)):>10}" for c in columns) for r in report.table]
     lines += [
