@@ -4,6 +4,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -12,16 +13,21 @@ import numpy as np
 from . import plain
 from .streams import Keys, keys_of
 
-_BLOCK_VALUES = 1 << 17  # 1 MiB of float64: input, output and what is between them stay in a core's cache
+_BLOCK_VALUES = 1 << 19  # 4 MiB of float64: large beside the fixed cost of a block, small beside the output
 
 
 def loops() -> ModuleType:
     """The compiled loops, or their numpy twins where numba is missing or NUMBA_DISABLE_JIT is set."""
-    if importlib.util.find_spec("numba") is None or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+    if not _has_numba() or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         return plain
     from . import loops as compiled  # numba: 0.5 s
 
     return compiled
+
+
+@cache
+def _has_numba() -> bool:
+    return importlib.util.find_spec("numba") is not None
 
 
 def as_series(x: Any) -> Any:

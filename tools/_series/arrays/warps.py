@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from . import plain
+from . import blocks, plain
 from .blocks import transform
 from .noise import spread
-from .streams import Floats, Keys, keys_of, normals, uniforms
+from .streams import Floats, Keys, keys_of, uniforms
 
 Path = tuple[
     Any, Floats
@@ -71,7 +71,9 @@ def _slice_path(keys: Keys, steps: int, ratio: float = 0.9) -> Path:
 def _time_path(keys: Keys, steps: int, sigma: float = 0.2, knots: int = 4) -> Path:
     points = max(min(knots + 2, steps), 2)
     breaks = spread(steps, points)
-    speed = np.exp(sigma * normals(keys, points))
+    draws = np.empty((len(keys), points))
+    blocks.loops().fill_normals(keys, draws)
+    speed = np.exp(sigma * draws)
     gap = np.diff(np.append(breaks[:-1], steps - 1)).astype(np.float64)
     covered = np.zeros((len(keys), points))
     for j in range(points - 1):

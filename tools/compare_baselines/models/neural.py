@@ -27,6 +27,7 @@ def settings(task: Task) -> dict[str, Any]:
         "h": task.horizon,
         "input_size": max(2, min(wanted, short - task.horizon)),
         "max_steps": _STEPS,
+        "mlp_units": [[128, 128]] * 3,  # a quarter of the library's width: short panels, and a CPU
         "scaler_type": "standard",
         "start_padding_enabled": True,
         "random_seed": task.seed + 1,
