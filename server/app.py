@@ -4,19 +4,13 @@ import json
 import logging
 from collections.abc import Mapping
 from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import anyio
 from mcp.server import Server
 from mcp.server.caching import CacheableMethod, CacheHint
-from mcp.shared.exceptions import MCPError
-from mcp.shared.message import ServerMessageMetadata
 from mcp.types import (
     CallToolResult,
-    ListRootsRequest,
-    ListRootsResult,
     ListToolsResult,
     TextContent,
     ToolAnnotations,
@@ -25,10 +19,11 @@ from mcp.types import Tool as ToolEntry
 from pydantic import ValidationError
 
 from .. import __version__, skill_root
-from ..tools._core.contract import CALL, Call, Report, Tool, ToolError, advice, input_schema
+from ..tools._core.contract import CALL, Call, Report, Tool, ToolError, advice, input_schema, read
 from ..tools._core.workspace import Workspace
 from .prompts import get_prompt, list_prompts
 from .resources import serve_resources
+from .roots import client_roots
 
 App = Server[Any]
 log = logging.getLogger(__name__)
@@ -41,7 +36,6 @@ better until two measurements say so. Every figure carries its basis: measured, 
 that cannot be sure declines and says why: pass that on. Paths are relative to the workspace. The procedure is the \
 resource skill://optimizing-resources/SKILL.md."""
 
-_ROOTS_SECONDS = 2.0  # a client that announces roots but does not name them is not waited for any longer
 _UNCHANGING = CacheHint(ttl_ms=3_600_000, scope="public")
 _CACHED: tuple[CacheableMethod, ...] = (
     "tools/list",
@@ -54,7 +48,7 @@ _CACHED: tuple[CacheableMethod, ...] = (
 
 def build(tools: Mapping[str, Tool], workspace: Workspace, skill: Traversable | None = None) -> App:
     """A server over `tools`, whose file access is confined to `workspace`."""
-    entries = [_entry(tool) for tool in tools.values()]
+    entries = [entry(tool) for tool in tools.values()]
 
     async def list_tools(context: Any, params: Any) -> ListToolsResult:
         return ListToolsResult(tools=entries)
@@ -64,7 +58,7 @@ def build(tools: Mapping[str, Tool], workspace: Workspace, skill: Traversable | 
             if params.name not in tools:
                 raise ToolError("No such tool", saw=params.name, try_next=f"one of {', '.join(tools)}")
             tool = tools[params.name]
-            request = tool.request.model_validate(params.arguments or {})
+            request = read(tool.request, params.arguments or {})
             CALL.set(await _surroundings(context, workspace))
             return _answer(await anyio.to_thread.run_sync(tool.run, request))
         except (ToolError, ValidationError) as error:
@@ -87,7 +81,7 @@ def build(tools: Mapping[str, Tool], workspace: Workspace, skill: Traversable | 
     return app
 
 
-def _entry(tool: Tool) -> ToolEntry:
+def entry(tool: Tool) -> ToolEntry:
     """What hosts are told. The Report's schema is a resource: here it would cost every conversation its tokens."""
     return ToolEntry(
         name=tool.name,
@@ -106,29 +100,10 @@ async def _surroundings(context: Any, workspace: Workspace) -> Call:
     def progress(done: float, total: float | None, note: str) -> None:
         anyio.from_thread.run(context.session.report_progress, done, total, note)
 
-    roots = await _roots(context.session, context.request_id)
+    roots = await client_roots(context.session, context.request_id)
     return Call(
         workspace.narrowed(roots) if roots else workspace, anyio.from_thread.check_cancelled, progress
     )
-
-
-async def _roots(session: Any, request_id: Any) -> tuple[Path, ...]:
-    """The folders a client of the handshake era works in; none where it does not say."""
-    announced = session.client_capabilities and session.client_capabilities.roots
-    if not announced or not session.can_send_request:
-        return ()
-    try:
-        answer = await session.send_request(
-            ListRootsRequest(),
-            ListRootsResult,
-            request_read_timeout_seconds=_ROOTS_SECONDS,
-            metadata=ServerMessageMetadata(related_request_id=request_id),
-        )
-    except MCPError as error:
-        log.warning("The client announced roots but did not name them: %s", error)
-        return ()
-    uris = [urlparse(str(root.uri)) for root in answer.roots]
-    return tuple(Path(unquote(uri.path)) for uri in uris if uri.scheme == "file")
 
 
 def _answer(report: Report) -> CallToolResult:

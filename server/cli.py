@@ -9,9 +9,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from .. import __version__
 from ..tools import load_commands, load_tools
-from ..tools._core.contract import CALL, Call, Command, Report, ToolError, advice
+from ..tools._core.contract import CALL, Call, Command, Report, Tool, ToolError, advice, read
 from ..tools._core.workspace import Workspace
+from .options import Parser, parser, values
 
 _HELP = """\
 optimizing-resources: which resource binds your ML job, and what to do about it.
@@ -51,8 +53,6 @@ def _run(typed: list[str]) -> int:
     if word in ("help", "__help", "_h"):
         return _print(_help())
     if word in ("__version", "version"):
-        from .. import __version__
-
         return _print(__version__)
     if word == "call":
         return _call(rest)
@@ -60,24 +60,21 @@ def _run(typed: list[str]) -> int:
 
 
 def _words() -> dict[str, Command]:
-    from . import clean, config, demo, doctor
+    from . import clean, config, demo, doctor  # 0.01 s, which `serve` has no use for
 
     ours = [module.COMMAND for module in (clean, config, demo, doctor)]
     return {**load_tools(), **load_commands(), **{command.name: command for command in ours}}
 
 
 def _help() -> str:
-    tools = load_tools()
-    menu = [(name, command) for name, command in _words().items()]
-    lines = [_HELP]
-    for title, is_tool in (("Tools", True), ("Others", False)):
-        lines += [f"{title}:"]
-        lines += [
-            f"  {name:20} {command.summary.split('. ')[0].rstrip('.')}"
-            for name, command in menu
-            if (name in tools) == is_tool
-        ]
-    return "\n".join(lines)
+    words = _words().values()
+    tools = [_entry(word) for word in words if isinstance(word, Tool)]
+    others = [_entry(word) for word in words if not isinstance(word, Tool)]
+    return "\n".join([_HELP, "Tools:", *tools, "Others:", *others])
+
+
+def _entry(command: Command) -> str:
+    return f"  {command.name:20} {command.summary.split('. ')[0].rstrip('.')}"
 
 
 def _known(word: str, words: dict[str, Command]) -> Command:
@@ -90,8 +87,6 @@ def _known(word: str, words: dict[str, Command]) -> Command:
 
 
 def _call(rest: list[str]) -> int:
-    from .options import Parser
-
     made = Parser(prog="optimizing-resources call", description="Run one tool; print its Report as JSON.")
     made.add_argument("tool", metavar="TOOL")
     made.add_argument(
@@ -100,7 +95,7 @@ def _call(rest: list[str]) -> int:
     made.add_argument("--workspace", metavar="DIR", help="instead of the current folder")
     typed = made.parse_args(rest)
     command = _known(typed.tool.replace("-", "_"), {**load_tools(), **load_commands()})
-    request = command.request.model_validate(_object(_text(typed.arguments)))
+    request = read(command.request, _object(_text(typed.arguments)))
     _surround(typed.workspace)
     return _print(command.run(request).model_dump_json())
 
@@ -129,11 +124,9 @@ def _object(text: str) -> dict[str, object]:
 
 
 def _one(command: Command, rest: list[str]) -> str:
-    from .options import parser, values
-
     typed = parser(command).parse_args(rest)
     _surround(typed._workspace)
-    report = command.run(command.request.model_validate(values(command, typed)))
+    report = command.run(read(command.request, values(command, typed)))
     return report.model_dump_json(indent=2) if typed._json else _coloured(report)
 
 
@@ -153,13 +146,15 @@ def _show(done: float, total: float | None, note: str) -> None:
 
 def _coloured(report: Report) -> str:
     """The readable report, its headings in bold where the output is a terminal that wants colours."""
-    text = report.readable()
+    lines = report.readable().splitlines()
     if not sys.stdout.isatty() or "NO_COLOR" in os.environ:
-        return text
-    is_heading = [line.endswith(":") and not line.startswith(" ") for line in text.splitlines()]
+        return "\n".join(lines)
+    below = [*lines[1:], ""]
     return "\n".join(
-        f"\033[1m{line}\033[0m" if bold else line
-        for line, bold in zip(text.splitlines(), is_heading, strict=True)
+        f"\033[1m{line}\033[0m"
+        if line[:1].strip() and (follower.startswith("  ") or line.endswith(":"))
+        else line
+        for line, follower in zip(lines, below, strict=True)
     )
 
 

@@ -14,12 +14,16 @@ from pydantic import BaseModel, Field, ValidationError
 
 from .. import skill_root
 from ..tools import load_tools
-from ..tools._core.contract import CALL, Report, Request, Tool, ToolError, advice, command, current_call
+from ..tools._core.contract import CALL, Report, Request, Tool, ToolError, advice, command, current_call, read
 from ..tools._core.interpreter import resolve_python
 from ..tools._core.workspace import Workspace
 from .doctor import modules_of
 
 _EXAMPLE = "gpu_oom"
+_SUPPLIED = {
+    "step": "train.py:make_step"
+}  # what the example holds ready for the steps of a plan that ask for it
+_SHOWN_LINES = 60  # of each step; its command shows the rest
 _ADD_TORCH = """\
   make demo PYTHON=/path/to/your/python    if you have an environment with torch
   make demo TORCH=1                        adds torch to this one (its CPU build is a 190 MB download)"""
@@ -42,11 +46,20 @@ class DemoReport(Report):
     steps: list[Step]
 
     def readable(self) -> str:
-        lines = [f"The example: train.py ran out of memory; its log is train.log (both in {self.folder})."]
+        lines = [
+            "The example: train.py ran out of memory and left train.log.",
+            f"To repeat a step by hand: cd {self.folder}",
+        ]
         for number, step in enumerate(self.steps, start=1):
             took = f"   ({step.seconds:.2f} s)" if step.seconds is not None else "   (not run)"
-            lines += ["", f"== {number}. {step.title}{took}", f"$ {step.command}", "", step.text]
+            lines += ["", f"== {number}. {step.title}{took}", f"$ {step.command}", "", _shortened(step.text)]
         return "\n".join(lines)
+
+
+def _shortened(text: str) -> str:
+    lines = text.splitlines()
+    more = [f"... {len(lines) - _SHOWN_LINES} more lines"] if len(lines) > _SHOWN_LINES else []
+    return "\n".join([*lines[:_SHOWN_LINES], *more])
 
 
 @command()
@@ -59,7 +72,7 @@ def main_job(tools: Mapping[str, Tool], python: Path) -> DemoReport:
     """Hardware, triage of the example, then the plan. The example's card is not this machine's, so its log decides."""
     folder = _copy_of_the_example(current_call().workspace)
     CALL.set(replace(current_call(), workspace=Workspace.of_the_caller(folder)))
-    _, first = _run(tools["detect_hardware"], {}, "What this process may use")
+    _, first = _run(tools["detect_hardware"], {"python": str(python)}, "What this process may use")
     triage, second = _run(
         tools["triage_constraint"],
         {"log_path": "train.log", "script_path": "train.py"},
@@ -94,12 +107,13 @@ def _carry_out(plan: list[dict[str, Any]], tools: Mapping[str, Tool], python: Pa
 
 def _step(tool: Tool, item: dict[str, Any], title: str, python: Path) -> Step:
     arguments = dict(item.get("arguments") or {})
-    if "python" in tool.request.model_fields:
-        arguments["python"] = str(python)
+    offered = {**_SUPPLIED, "python": str(python)}
+    arguments |= {name: value for name, value in offered.items() if name in tool.request.model_fields}
+    wanted = [need for need in item.get("needs") or [] if str(need).split(":")[0] not in arguments]
     if missing := sorted(set(tool.needs) - modules_of(python, tool.needs)):
         text = f"Needs {', '.join(missing)}, which {python} lacks. Either of\n{_ADD_TORCH}"
-    elif item.get("needs"):
-        text = f"Wants first: {'; '.join(str(need) for need in item['needs'])}"
+    elif wanted:
+        text = f"Wants first: {'; '.join(str(need) for need in wanted)}"
     else:
         return _run(tool, arguments, title)[1]
     return Step(title=title, command=_by_hand(tool, arguments), text=text, was_run=False)
@@ -108,7 +122,7 @@ def _step(tool: Tool, item: dict[str, Any], title: str, python: Path) -> Step:
 def _run(tool: Tool, arguments: dict[str, Any], title: str) -> tuple[Report | None, Step]:
     began = time.perf_counter()
     try:
-        report = tool.run(tool.request.model_validate(arguments))
+        report = tool.run(read(tool.request, arguments))
     except (ToolError, ValidationError) as error:
         return None, Step(title=title, command=_by_hand(tool, arguments), text=advice(error), was_run=False)
     seconds = round(time.perf_counter() - began, 3)

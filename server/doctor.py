@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -142,20 +143,20 @@ def _tool(tool: Tool, found: set[str], python: Path) -> Check:
 
 
 def _extras() -> list[Check]:
+    """Each optional part of this installation, and whether its packages are there; `test` is for developers."""
     named = importlib.metadata.metadata("optimizing-resources").get_all("Provides-Extra") or []
-    requires = importlib.metadata.requires("optimizing-resources") or []
-    checks = []
-    for extra in named:
-        parts = [
-            _package(line.split(";")[0].strip())
-            for line in requires
-            if re.search(rf"extra == .{extra}\b", line)
-        ]
-        missing = [part.name for part in parts if not part.ok]
-        fix = f"{sys.executable} -m pip install 'optimizing-resources[{extra}]'" if missing else None
-        found = f"missing {', '.join(missing)}" if missing else "installed"
-        checks.append(Check(name=extra, ok=not missing, found=found, fix=fix))
-    return checks
+    lines = importlib.metadata.requires("optimizing-resources") or []
+    parts = {name: [line for line in lines if re.search(rf"extra == .{name}\b", line)] for name in named}
+    return [_extra(name, requirements) for name, requirements in parts.items() if name != "test"]
+
+
+def _extra(name: str, requirements: list[str]) -> Check:
+    wanted = [line.split(";")[0].strip() for line in requirements]
+    missing = [requirement for requirement in wanted if not _package(requirement).ok]
+    if not missing:
+        return Check(name=name, ok=True, found="installed")
+    fix = f"{sys.executable} -m pip install {shlex.join(missing)}"
+    return Check(name=name, ok=False, found=f"missing {', '.join(missing)}", fix=fix)
 
 
 def _line(check: Check) -> str:

@@ -2,7 +2,10 @@
 
 import gc
 import logging
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 import anyio
@@ -15,6 +18,7 @@ from .app import App, build
 from .options import Parser
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")  # for which the SDK checks Host and Origin (DNS rebinding)
+_GRACE_SECONDS = 1.0  # to end children after SIGTERM; hosts follow up with SIGKILL after two seconds
 
 
 def serve(typed: list[str]) -> int:
@@ -52,8 +56,23 @@ def _parser() -> Parser:
 
 async def over_stdio(app: App) -> None:
     """Answer one client on standard input and output until it hangs up."""
-    async with stdio_server() as (reader, writer):
-        await app.run(reader, writer, app.create_initialization_options())
+    async with anyio.create_task_group() as group:
+        if sys.platform != "win32":  # where asyncio hears no signals
+            group.start_soon(_end_when_told, group.cancel_scope)
+        async with stdio_server() as (reader, writer):
+            await app.run(reader, writer, app.create_initialization_options())
+        group.cancel_scope.cancel()
+
+
+async def _end_when_told(scope: anyio.CancelScope) -> None:
+    """On SIGTERM cancel what runs, so that tools end their children, which the signal alone would leave behind."""
+    with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for number in signals:
+            exit_anyway = threading.Timer(_GRACE_SECONDS, os._exit, [128 + number])
+            exit_anyway.daemon = True
+            exit_anyway.start()  # the thread that reads standard input cannot be interrupted
+            scope.cancel()
+            return
 
 
 def _over_http(app: App, host: str, port: int) -> int:

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from optimizing_resources import __version__
 from optimizing_resources.server import cli
 from optimizing_resources.tools import load_commands, load_tools
 from optimizing_resources.tools._core.contract import CALL, Report, Request, command
@@ -152,7 +153,7 @@ def test_the_configuration_of_every_host_starts_this_server(typed, tmp_path, hos
         started = [entry["command"], *entry["args"]]
     assert started[-2:] == ["--workspace", str(tmp_path)] and Path(started[0]).is_absolute()
     version = subprocess.run([*started[:-3], "version"], capture_output=True, text=True, check=True)
-    assert version.stdout == "0.1.0\n"
+    assert version.stdout == f"{__version__}\n"
 
 
 def test_clean_removes_artifacts_and_keeps_the_rest(typed, tmp_path):
@@ -198,7 +199,7 @@ def test_a_reader_that_hangs_up_early_is_no_error():
 def test_it_starts_in_a_folder_whose_files_are_named_like_libraries(tmp_path):
     for name in ("http.py", "mcp.py", "tools.py", "json.py"):
         (tmp_path / name).write_text("raise RuntimeError('the caller\\'s own file')", encoding="utf-8")
-    assert run_piped("version", cwd=tmp_path).stdout == "0.1.0\n"
+    assert run_piped("version", cwd=tmp_path).stdout == f"{__version__}\n"
 
 
 def test_the_words_of_the_command_line_do_not_clash():

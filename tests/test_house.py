@@ -5,6 +5,9 @@ import importlib.util
 import tomllib
 from pathlib import Path
 
+from optimizing_resources import __version__, tools
+from optimizing_resources.server.skill import front_matter
+
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {"_core": 0, "_catalog": 1, "_topic": 2, "tool": 3, "server": 4}
 
@@ -62,3 +65,34 @@ def test_every_package_on_disk_is_named_in_pyproject():
     }
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert set(config["tool"]["setuptools"]["packages"]) == on_disk
+
+
+def test_there_is_one_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    skill = front_matter((ROOT / "SKILL.md").read_text(encoding="utf-8"))
+    assert project["version"] == skill["metadata"]["version"] == __version__
+
+
+NEW_TOOL = """
+from optimizing_resources.tools._core.contract import Report, Request, {imports}
+
+class {name}Request(Request): pass
+class {name}Report(Report): pass
+
+@{decorator}
+def {name}(request: {name}Request) -> {name}Report:
+    \"\"\"Do nothing.\"\"\"
+    return {name}Report()
+"""
+
+
+def test_dropping_a_folder_in_adds_its_tool_and_its_commands(tmp_path, monkeypatch):
+    folder = tmp_path / "zz_new_tool"
+    folder.mkdir()
+    tool = NEW_TOOL.format(imports="tool", decorator="tool(effect='reads')", name="zz_new_tool")
+    (folder / "__init__.py").write_text(tool, encoding="utf-8")
+    word = NEW_TOOL.format(imports="command", decorator="command()", name="zz_word")
+    (folder / "command.py").write_text(word, encoding="utf-8")
+    monkeypatch.setattr(tools, "__path__", [*tools.__path__, str(tmp_path)])
+    assert list(tools.load_tools())[-1] == "zz_new_tool"
+    assert "zz_word" in tools.load_commands() and "zz_word" not in tools.load_tools()

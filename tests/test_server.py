@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.shared.exceptions import MCPError
@@ -103,6 +104,21 @@ async def test_progress_reaches_the_client(any_client):
     assert seen[:2] == [(1, 3, "step 1"), (2, 3, "step 2")]
 
 
+async def test_concurrent_calls_keep_their_progress_apart(client):
+    seen: dict[int, list[float]] = {5: [], 9: []}
+
+    async def work(steps):
+        async def note(done, total, message):
+            seen[steps].append(total)
+
+        await client.call_tool("count", {"steps": steps}, progress_callback=note)
+
+    async with anyio.create_task_group() as group:
+        for steps in seen:
+            group.start_soon(work, steps)
+    assert all(totals and set(totals) == {steps} for steps, totals in seen.items())
+
+
 async def test_every_prompt_leads_to_triage_first(client):
     prompts = {prompt.name: prompt for prompt in (await client.list_prompts()).prompts}
     assert set(prompts) == set(JOURNEYS)
@@ -135,6 +151,18 @@ async def test_the_roots_of_a_client_narrow_the_workspace(folder, toys):
     async with Client(app, mode="legacy", list_roots_callback=roots) as client:
         assert not (await client.call_tool("read_log", {"path": "inner.log"})).is_error
         assert (await client.call_tool("read_log", {"path": str(folder / "train.log")})).is_error
+
+
+async def test_a_client_that_never_names_its_roots_is_not_waited_for(folder, toys, monkeypatch):
+    monkeypatch.setattr("optimizing_resources.server.roots.ROOTS_SECONDS", 0.05)
+
+    async def silence(context):
+        await anyio.sleep(60)
+
+    app = build(toys.TOOLS, Workspace.of_a_server(folder))
+    with anyio.fail_after(10):
+        async with Client(app, mode="legacy", list_roots_callback=silence) as client:
+            assert not (await client.call_tool("read_log", {"path": "train.log"})).is_error
 
 
 def test_the_instructions_are_short():

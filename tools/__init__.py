@@ -15,20 +15,22 @@ from ._core.contract import Command, Tool
 
 def load_tools() -> dict[str, Tool]:
     """Every tool by name, in the order of the folder listing."""
-    return {name: getattr(importlib.import_module(f".{name}", __name__), name).tool for name in _names()}
+    names = [module.name for module in _public()]
+    return {name: getattr(importlib.import_module(f".{name}", __name__), name).tool for name in names}
 
 
 def load_commands() -> dict[str, Command]:
     """The words that the tools' `command.py` files add to the command line, by name."""
-    files = [path for name in _names() for path in Path(__path__[0]).glob(f"{name}/command.py")]
-    modules = [importlib.import_module(f".{path.parent.name}.command", __name__) for path in files]
-    return {
-        value.name: value
-        for module in modules
-        for value in vars(module).values()
-        if isinstance(value, Command)
-    }
+    packages = [module for module in _public() if _file_of_commands(module).exists()]
+    modules = [importlib.import_module(f".{package.name}.command", __name__) for package in packages]
+    values = [value for module in modules for value in vars(module).values()]
+    return {value.name: value for value in values if isinstance(value, Command)}
 
 
-def _names() -> list[str]:
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+def _file_of_commands(module: pkgutil.ModuleInfo) -> Path:
+    return Path(module.module_finder.path, module.name, "command.py")  # type: ignore[union-attr]
+
+
+def _public() -> list[pkgutil.ModuleInfo]:
+    found = [module for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
+    return sorted(found, key=lambda module: module.name)

@@ -30,17 +30,30 @@ def test_native_formats_of_nvidia_rows_follow_their_compute_capability(row):
     assert row.native == native_formats(row.compute_capability)
 
 
-def test_tensor_rates_are_dense():
-    """Within a generation, bf16 over fp32 is a small whole ratio; a sparse figure would double it."""
-    for name, dense in {
-        "A100-80GB": 312,
-        "H100": 989.4,
-        "L40S": 362,
-        "A10": 125,
-        "RTX4090": 165.2,
-        "L4": 121,
-    }.items():
-        assert gpus()[name].bf16_tflops == dense  # NVIDIA data sheets, the sparse figure halved
+DENSE = {
+    "A100-80GB": 312,
+    "H100": 989.4,
+    "L40S": 362,
+    "A10": 125,
+    "RTX4090": 165.2,
+    "L4": 121,
+}  # NVIDIA's data sheets
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_tensor_rates_are_the_dense_half_of_the_headline(name):
+    assert gpus()[name].bf16_tflops == DENSE[name]
+
+
+@pytest.mark.parametrize("row", [row for row in NVIDIA if row.bf16_tflops], ids=lambda row: row.name)
+def test_tensor_rates_keep_the_ratios_of_their_architecture(row):
+    """From Ampere on fp16 = bf16 = 2 tf32; int8 is twice that, four times where fp32 accumulation is halved."""
+    assert row.fp16_tflops == row.bf16_tflops
+    assert row.tf32_tflops is None or row.bf16_tflops / row.tf32_tflops == pytest.approx(2, rel=0.05)
+    assert row.int8_tops is None or any(
+        row.int8_tops / row.bf16_tflops == pytest.approx(ratio, rel=0.02) for ratio in (2, 4)
+    )
+    assert row.fp8_tflops is None or row.fp8_tflops / row.bf16_tflops == pytest.approx(2, rel=0.03)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

@@ -47,10 +47,12 @@ class Gpu:
     fp8_tflops: float | None
     compute_capability: str | None
     native: frozenset[str]
+    is_unified_memory: bool
     tdp_watts: float | None
     year: int
     as_of: str
     source: str
+    second_source: str | None
     reported_source: str | None
     note: str | None
 
@@ -79,8 +81,8 @@ def native_formats(compute_capability: str) -> frozenset[str]:
 @cache
 def gpus() -> dict[str, Gpu]:
     """Every row by catalog name, in the order of the file."""
-    with (files(__package__) / "gpus.csv").open(encoding="utf-8", newline="") as file:
-        rows = [_gpu(row) for row in csv.DictReader(file)]
+    table = (files(__package__) / "gpus.csv").read_text(encoding="utf-8")
+    rows = [_gpu(row) for row in csv.DictReader(table.splitlines())]
     return {row.name: row for row in rows}
 
 
@@ -181,10 +183,12 @@ def _gpu(row: dict[str, str]) -> Gpu:
         fp8_tflops=_number(row["fp8_tflops"]),
         compute_capability=row["compute_capability"] or None,
         native=frozenset(row["native"].split("|")) - {""},
+        is_unified_memory=row["unified"] == "yes",
         tdp_watts=_number(row["tdp_w"]),
         year=int(row["year"]),
         as_of=row["as_of"],
         source=row["source"],
+        second_source=row["second_source"] or None,
         reported_source=row["reported_source"] or None,
         note=row["note"] or None,
     )

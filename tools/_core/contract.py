@@ -7,9 +7,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from .errors import ToolError, shorten
+from .arguments import advice, read
+from .errors import ToolError
+from .schema import input_schema, output_schema
 from .workspace import Workspace
 
 __all__ = [
@@ -23,6 +25,9 @@ __all__ = [
     "advice",
     "command",
     "current_call",
+    "input_schema",
+    "output_schema",
+    "read",
     "tool",
 ]
 
@@ -129,76 +134,6 @@ def _declared(function: Callable[[Any], Report]) -> dict[str, Any]:
         "report": hints["return"],
         "run": function,
     }
-
-
-def input_schema(request: type[Request]) -> dict[str, Any]:
-    """The JSON schema of a Request: flat, closed, without pydantic's titles."""
-    return typing.cast(dict[str, Any], _plain(request.model_json_schema()))
-
-
-def output_schema(report: type[Report]) -> dict[str, Any]:
-    """The JSON schema of a Report as it is serialised, without titles."""
-    return typing.cast(dict[str, Any], _plain(report.model_json_schema(mode="serialization")))
-
-
-def advice(error: ToolError | ValidationError) -> str:
-    """One sentence a caller can act on."""
-    if isinstance(error, ToolError):
-        return str(error)
-    complaints: dict[tuple[str, str], list[str]] = {}
-    for found in error.errors(include_url=False):
-        complaints.setdefault((_place(found["loc"]), shorten(found["input"])), []).append(_complaint(found))
-    return "; ".join(
-        f"Argument {where!r} {' or '.join(dict.fromkeys(wants)).replace(' or should be ', ' or ')} (got {got})"
-        if where
-        else f"{error.title}: {' or '.join(wants)} (got {got})"
-        for (where, got), wants in complaints.items()
-    )
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    """The dotted path of a value, without the names pydantic gives to the members of a union."""
-    kinds = ("str", "int", "float", "bool", "none", "path")
-    tags = [i for i, part in enumerate(location) if i and (str(part) in kinds or "[" in str(part))]
-    return ".".join(str(part) for part in location[: tags[0] if tags else None])
-
-
-def _complaint(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        return "is unknown; the tool's schema lists the valid names"
-    if error["type"] == "missing":
-        return "is missing"
-    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
-    return str(message.replace("a valid dictionary", "an object"))
-
-
-def _plain(schema: Any) -> Any:
-    """Drop `title` noise, null defaults, and the docstrings of models, which their fields' descriptions repeat."""
-    if isinstance(schema, list):
-        return [_plain(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    kept = {}
-    for key, value in schema.items():
-        if key in ("properties", "$defs"):
-            kept[key] = {name: _plain(inner) for name, inner in value.items()}
-        elif key == "title" or (key == "description" and "properties" in schema):
-            continue
-        elif not (key == "default" and value is None):
-            kept[key] = _plain(value)
-    return _nullable(kept)
-
-
-def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    """Write {"anyOf": [{"type": X}, {"type": "null"}]} as {"type": [X, "null"]}: the same, in a third of the space."""
-    choices = schema.get("anyOf", [])
-    if len(choices) != 2 or choices[1] != {"type": "null"} or not isinstance(choices[0].get("type"), str):
-        return schema
-    others = {key: value for key, value in schema.items() if key != "anyOf"}
-    nullable = {**choices[0], "type": [choices[0]["type"], "null"], **others}
-    if "enum" in nullable:
-        nullable["enum"] = [*nullable["enum"], None]
-    return nullable
 
 
 def _lines(value: Any, indent: str) -> list[str]:

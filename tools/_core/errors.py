@@ -12,5 +12,6 @@ class ToolError(Exception):
 
 def shorten(value: object) -> str:
     """A value as it may stand inside a sentence."""
-    text = value if isinstance(value, str) else repr(value)
+    text = " ".join((value if isinstance(value, str) else repr(value)).split())
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")  # half a surrogate pair cannot be sent
     return text if len(text) <= 120 else text[:117] + "..."

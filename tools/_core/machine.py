@@ -40,7 +40,9 @@ class GpuProcess(_Noun):
     pid: int
     name: str | None = None
     memory_bytes: int | None = None
-    is_own: bool = Field(False, description="Belongs to this user's process tree.")
+    is_own: bool | None = Field(
+        None, description="Runs under this user; None when that cannot be told, as inside a container."
+    )
 
 
 class Accelerator(_Noun):

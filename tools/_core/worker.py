@@ -19,6 +19,7 @@ from .errors import ToolError
 from .quantity import human_bytes
 
 _POLL_SECONDS = 0.02
+_MEMORY_SECONDS = 0.1  # between looks at the memory: each walks over all processes
 _TAIL_BYTES = 2000
 _SWEEPS = 50
 _MARK = "OPTIMIZING_RESOURCES_CALL"  # inherited by every process of one child, so none is overlooked
@@ -134,7 +135,7 @@ def _start(command: list[str], mark: str, log: Any) -> subprocess.Popen[bytes]:
 
 def _wait(child: subprocess.Popen[bytes], limits: Limits, progress: Path) -> None:
     call = current_call()
-    deadline = time.monotonic() + limits.seconds
+    next_look, deadline = 0.0, time.monotonic() + limits.seconds
     read = 0
     while child.poll() is None:
         call.check_cancelled()
@@ -143,12 +144,9 @@ def _wait(child: subprocess.Popen[bytes], limits: Limits, progress: Path) -> Non
             raise ToolError(
                 "The work did not finish in time", saw=f"{limits.seconds:g} s", try_next="a smaller input"
             )
-        if limits.memory_bytes and (used := _resident_bytes(child.pid)) > limits.memory_bytes:
-            raise ToolError(
-                f"The child passed its memory limit of {human_bytes(limits.memory_bytes)}",
-                saw=human_bytes(used),
-                try_next="a smaller input or a higher limit",
-            )
+        if limits.memory_bytes and time.monotonic() > next_look:
+            next_look = time.monotonic() + _MEMORY_SECONDS
+            _check_memory(child.pid, limits.memory_bytes)
         time.sleep(_POLL_SECONDS)
     _pass_on(progress, read)
 
@@ -161,6 +159,15 @@ def _pass_on(progress: Path, read: int) -> int:
         done, total, note = json.loads(line)
         current_call().progress(done, total, note)
     return read + len(whole) + len(newline)
+
+
+def _check_memory(pid: int, limit_bytes: int) -> None:
+    if (used := _resident_bytes(pid)) > limit_bytes:
+        raise ToolError(
+            f"The child passed its memory limit of {human_bytes(limit_bytes)}",
+            saw=human_bytes(used),
+            try_next="a smaller input or a higher limit",
+        )
 
 
 def _resident_bytes(pid: int) -> int:

@@ -108,7 +108,12 @@ class Workspace:
         return folder
 
     def _inside(self, path: Path) -> Path:
-        found = (self.root / path.expanduser()).resolve()
+        try:
+            found = (self.root / path.expanduser()).resolve()
+            found.exists()
+        except (OSError, RuntimeError, ValueError) as error:  # too long, a loop, no such user, a NUL byte
+            saw = f"{path}: {getattr(error, 'strerror', None) or error}"
+            raise ToolError("The path cannot be used", saw=saw, try_next="another path") from error
         if self.confined and not self._covers(found):
             if self.refusal:
                 raise self._refused()

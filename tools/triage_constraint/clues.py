@@ -1,7 +1,8 @@
 """A clue: one thing the text says that speaks for one constraint, with the words that say it."""
 
 import re
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 # How much a clue weighs. A raised error outweighs any number of words in prose; among raised errors the more
@@ -10,6 +11,7 @@ FINAL = 20.0
 STRONG = 14.0
 LIKELY = 8.0
 WEAK = 3.0
+_LATER = 4.0  # what the end of a text adds: the last final error ended the run
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,14 @@ class Clue:
     shows: str
     source: str = field(default="message", compare=False)
 
+    def of_another_program(self) -> "Clue":
+        """The same words, said of a program that has nothing to do with learning: another trade's question."""
+        if self.constraint in ("not_a_resource_problem", "out_of_scope"):
+            return self
+        return replace(
+            self, constraint="out_of_scope", sub_cause="non_ml", shows="no machine learning is named"
+        )
+
 
 def found_messages(lowered: str, messages: tuple[Message, ...]) -> list[Clue]:
     """Every message format that occurs, at its last occurrence: what ended the run stands at the end."""
@@ -47,12 +57,16 @@ def found_messages(lowered: str, messages: tuple[Message, ...]) -> list[Clue]:
     for message in messages:
         if not any(needle in lowered for needle in message.needles):
             continue
-        last = None
-        for last in message.compiled.finditer(lowered):
-            pass
-        if last:
-            later = last.end() / max(1, len(lowered))  # between equals the later message counts
+        if last := deque(message.compiled.finditer(lowered), maxlen=1):
+            (found,) = last
+            later = _LATER * found.end() / max(1, len(lowered))
             clues.append(
-                Clue(message.constraint, message.sub_cause, message.points + later, *last.span(), message.shows)
+                Clue(
+                    message.constraint,
+                    message.sub_cause,
+                    message.points + later,
+                    *found.span(),
+                    message.shows,
+                )
             )
     return clues

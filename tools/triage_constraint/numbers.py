@@ -4,7 +4,10 @@ Tools that print "GB" here mean GiB (PyTorch, TensorFlow and Apple's backend all
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
+
+_TERMINAL_WIDTH = 60  # shorter lines of one length are lists, not wraps
 
 Value = float | int | list[int]
 Numbers = dict[str, Value]
@@ -17,7 +20,10 @@ _ALLOCATOR = (
     ("tried_gib", r"tried to allocate SIZE"),
     ("total_gib", r"SIZE total\s*capacity|total capaci?ty of SIZE"),
     ("free_gib", r"SIZE free|of which SIZE is\s*free|available memory is only SIZE"),
-    ("allocated_gib", r"SIZE (?:already )?allocated(?! in private)|allocated memory SIZE is|SIZE memory has been allocated"),
+    (
+        "allocated_gib",
+        r"SIZE (?:already )?allocated(?! in private)|allocated memory SIZE is|SIZE memory has been allocated",
+    ),
     ("reserved_unalloc_gib", r"SIZE cached|SIZE is\s*reserved by pytorch but"),
     ("reserved_gib", r"SIZE reserved in total"),
     ("process_gib", r"this\s+process\s+has SIZE"),
@@ -45,7 +51,10 @@ _PLAIN = (  # key, pattern with one group, type
     ("kv_tokens", r"kv cache \((\d+)\)|kv cache is (\d+)", int),
     (
         "exit_code",
-        r"(?:exit(?:ed)?(?: with)?(?: status| code)?|exitcode|exit_code|returned|code|error:?)[\s:=(]*(13[4-9]|14[0-3]|-?9)\b",
+        (
+            r"(?:exit(?:ed)?(?: with)?(?: status| code)?|exitcode|exit_code|returned|code|"
+            r"error:?)[\s:=(]*(13[4-9]|14[0-3]|-?9)\b"
+        ),
         int,
     ),
 )
@@ -58,18 +67,61 @@ _SIZED = (
 )
 # Figures of prose; each belongs to the constraints it is evidence for, and is read only for those.
 _SAMPLE = (
-    r"(?:training |train |test |labell?ed |annotated |video )?(?:images?|samples?|examples?|pictures?|photos?|data ?points?|sentences?"
+    r"(?:training |train |test |labell?ed |annotated |video )?(?:images?|samples?|examples?|pictures?|"
+    r"photos?|data ?points?|sentences?"
     r"|documents?|observations?|records?|instances?|utterances?|observaciones|im[aá]genes|bilder|张|条|个样本|样本|枚|장)"
 )
+_ANY = (
+    "compute_time",
+    "inference_latency",
+    "network",
+    "no_gpu",
+    "edge",
+    "gpu_memory",
+    "host_memory",
+    "out_of_scope",
+)
 _PROSE = (
-    ("n_samples", ("training_data",), rf"\b(\d[\d,]*) ?(?:{_SAMPLE})(?! (?:per|by|for each|each))"),
-    ("samples_per_class", ("training_data", "budget"), rf"\b(\d[\d,]*) ?(?:{_SAMPLE})? ?(?:per|by|for each|in each) (?:class|label|category|tag)"),
-    ("fps", ("inference_latency", "edge"), r"(\d+(?:\.\d+)?)(?:\s*[-~–]\s*\d+(?:\.\d+)?)? ?(?:fps|frames per second|帧)"),
-    ("gpu_util_pct", ("compute_time", "inference_latency"), r"(\d+(?:\.\d+)?) ?[%％]"),
-    ("it_per_s", ("compute_time",), r"(\d+(?:\.\d+)?) ?(?:it|iter|iterations|steps)/s"),
-    ("sec_per_it", ("compute_time",), r"(\d+(?:\.\d+)?) ?(?:s|sec|secs|seconds)/(?:it|iter|iteration|step|batch)\b"),
+    (
+        "n_samples",
+        ("training_data", "compute_time", "no_gpu", "edge"),
+        rf"\b(\d[\d,]*) ?(?:{_SAMPLE})(?! (?:per|by|for each|each))",
+    ),
+    (
+        "samples_per_class",
+        ("training_data", "budget"),
+        rf"\b(\d[\d,]*) ?(?:{_SAMPLE})? ?(?:per|by|for each|in each) (?:class|label|category|tag)",
+    ),
+    (
+        "fps",
+        ("inference_latency", "edge", "no_gpu", "compute_time", "out_of_scope"),
+        r"(\d+(?:\.\d+)?)(?:\s*[-~–]\s*\d+(?:\.\d+)?)? ?(?:fps|frames per second|帧)",
+    ),
+    ("gpu_util_pct", _ANY, r"(\d+(?:\.\d+)?) ?[%％]"),
+    (
+        "it_per_s",
+        ("compute_time", "network", "no_gpu", "out_of_scope"),
+        r"(\d+(?:\.\d+)?) ?(?:it|iter|iterations|steps)/s",
+    ),
+    (
+        "sec_per_it",
+        ("compute_time", "network", "no_gpu", "out_of_scope"),
+        (
+            r"(\d+(?:\.\d+)?) ?(?:s|sec|secs|seconds) ?(?:/|per|an?|for (?:an?|each|one)) ?(?:it|iter|"
+            r"iteration|step|batch|mini-?batch)\b"
+        ),
+    ),
+    (
+        "sec_per_epoch",
+        ("compute_time", "network", "no_gpu"),
+        r"(\d+(?:\.\d+)?) ?(?:s|sec|secs|seconds) ?(?:/|per|an?|for (?:an?|each|one)) ?epoch",
+    ),
     ("train_days", ("compute_time", "budget"), r"(\d+(?:\.\d+)?)\+? ?(?:days|天)"),
-    ("eta_hours", ("compute_time",), r"(?:eta|remaining|estimated)[^\n]{0,24}?(\d+(?:\.\d+)?) ?h(?:ours?)?\b"),
+    (
+        "eta_hours",
+        ("compute_time",),
+        r"(?:eta|remaining|estimated)[^\n]{0,24}?(\d+(?:\.\d+)?) ?h(?:ours?)?\b",
+    ),
 )
 
 
@@ -79,8 +131,8 @@ def read_numbers(text: str, constraint: str, secondary: list[str]) -> Numbers:
     found: Numbers = {}
     found.update(_allocator_figures(lowered))
     for key, pattern in _SIZED:
-        if (size := _last_size(pattern, lowered)) is not None:
-            found[key] = round(size * 1024, 4) if key == "limit_mib" else size
+        if (value := _last_size(pattern, lowered)) is not None:
+            found[key] = round(value * 1024, 4) if key == "limit_mib" else value
     for key, pattern, kind in _PLAIN:
         if values := [next(filter(None, m.groups())) for m in re.finditer(pattern, lowered)]:
             found[key] = kind(values[0 if key == "overflow_bytes" else -1].replace(",", ""))
@@ -88,25 +140,42 @@ def read_numbers(text: str, constraint: str, secondary: list[str]) -> Numbers:
         found["tensor_shape"] = shape
     relevant = {constraint, *secondary}
     for key, constraints, pattern in _PROSE:
-        if relevant.intersection(constraints) and (value := _prose_figure(key, pattern, lowered)) is not None:
-            found[key] = value
-    if "inference_latency" in relevant:
+        if (
+            relevant.intersection(constraints)
+            and (figure := _prose_figure(key, pattern, lowered)) is not None
+        ):
+            found[key] = figure
+    if relevant & {"inference_latency", "edge", "no_gpu"}:
         found.update(_latency(lowered))
     if constraint == "budget":
         found.update(_money(lowered))
     return found
 
 
+def size(numbers: Numbers, key: str) -> float | None:
+    """One figure as a number; None where the text does not print it."""
+    value = numbers.get(key)
+    return None if value is None or isinstance(value, list) else float(value)
+
+
 def gib(number: str, unit: str) -> float:
     """A printed size in GiB, to the four decimals the messages themselves carry."""
-    cleaned = number.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", number) else number.replace(",", ".")
+    cleaned = (
+        number.replace(",", "")
+        if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", number)
+        else number.replace(",", ".")
+    )
     return round(float(cleaned) * _IN_GIB[(unit or "b")[0]], 4)
 
 
 def _unwrapped(lowered: str) -> str:
-    """The text with terminal wraps undone: a message may break inside a word or behind a comment sign."""
-    glued = re.sub(r"(?<=[a-z])(?<=.{70})\n(?=[a-z])", "", lowered)
-    return re.sub(r"\s*\n[#>*/\s]*", " ", glued)
+    """The text as one line, with the wraps of a terminal undone: there a message may break inside a word."""
+    lines = lowered.split("\n")
+    widths = Counter(len(line) for line in lines if len(line) >= _TERMINAL_WIDTH)
+    width, times = widths.most_common(1)[0] if widths else (0, 0)
+    ends = ("" if len(line) == width and times > 1 else "\n" for line in lines)
+    whole = "".join(line + end for line, end in zip(lines, ends, strict=True))
+    return re.sub(r"\s*\n[#>*/\s]*", " ", whole)
 
 
 def _sizes(pattern: str, text: str) -> Iterator[float]:
@@ -117,10 +186,8 @@ def _sizes(pattern: str, text: str) -> Iterator[float]:
 
 
 def _last_size(pattern: str, text: str) -> float | None:
-    last = None
-    for last in _sizes(pattern, text):
-        pass
-    return last
+    sizes = list(_sizes(pattern, text))
+    return sizes[-1] if sizes else None
 
 
 def _allocator_figures(lowered: str) -> Numbers:
@@ -150,7 +217,9 @@ def _other_request(lowered: str) -> Numbers:
 
 
 def _tensor_shape(lowered: str) -> list[int] | None:
-    shapes = re.findall(r"allocating tensor with shape\s*\[([\d,\s]+)\]|for an array with shape \(([\d,\s]+)\)", lowered)
+    shapes = re.findall(
+        r"allocating tensor with shape\s*\[([\d,\s]+)\]|for an array with shape \(([\d,\s]+)\)", lowered
+    )
     if not shapes:
         return None
     text = next(filter(None, shapes[-1]))
@@ -160,8 +229,7 @@ def _tensor_shape(lowered: str) -> list[int] | None:
 def _prose_figure(key: str, pattern: str, lowered: str) -> Value | None:
     matches = list(re.finditer(pattern, lowered))
     if key == "gpu_util_pct":
-        near = r"gpu|cuda|util|利用率|使用率|占用"
-        matches = [m for m in matches if re.search(near, lowered[max(0, m.start() - 50) : m.end() + 30])]
+        matches = [m for m in matches if _about_the_gpu(lowered, m)]
         return float(matches[-1][1]) if matches else None
     values = [float(m[1].replace(",", "")) for m in matches]
     if not values:
@@ -170,8 +238,22 @@ def _prose_figure(key: str, pattern: str, lowered: str) -> Value | None:
     return int(chosen) if chosen == int(chosen) else chosen
 
 
+def _about_the_gpu(lowered: str, percentage: re.Match[str]) -> bool:
+    """Whether the device named last before a percentage, or right behind it, is a GPU."""
+    before = re.findall(
+        r"gpu|cuda|cpu|util|利用率|使用率|占用|그래픽|사용량|显卡",
+        lowered[max(0, percentage.start() - 50) : percentage.start()],
+    )
+    if before:
+        return bool(before[-1] != "cpu")
+    return re.search(r"gpu|util", lowered[percentage.end() : percentage.end() + 30]) is not None
+
+
 def _latency(lowered: str) -> Numbers:
-    match = re.search(r"(?<![\d.:-])(\d+(?:\.\d+)?) ?(ms|msec|milliseconds|毫秒|s|sec|secs|second|seconds|秒)(?![a-z]| ?/)", lowered)
+    match = re.search(
+        r"(?<![\d.:-])(\d+(?:\.\d+)?) ?(ms|msec|milliseconds|毫秒|s|sec|secs|second|seconds|秒)(?![a-z]| ?/)",
+        lowered,
+    )
     if not match:
         return {}
     value = float(match[1])
@@ -182,7 +264,8 @@ def _latency(lowered: str) -> Numbers:
 
 def _money(lowered: str) -> Numbers:
     match = re.search(
-        r"(?:[$€£]|usd ?|us\$ ?)(\d[\d,]*(?:\.\d+)?)|(\d[\d,]*(?:\.\d+)?) ?(?:\$|usd|dollars|eur|euros?|€|美元|美金)", lowered
+        r"(?:[$€£]|usd ?|us\$ ?)(\d[\d,]*(?:\.\d+)?)|(\d[\d,]*(?:\.\d+)?) ?(?:\$|usd|dollars|eur|euros?|€|美元|美金)",
+        lowered,
     )
     if not match:
         return {}
@@ -190,6 +273,9 @@ def _money(lowered: str) -> Numbers:
     around = lowered[max(0, match.start() - 30) : match.end() + 40]
     if re.search(r"per day|a day|/ ?day|daily|every ?day|per diem|每天", around):
         return {"cost_usd_per_day": value}
-    if re.search(r"per month|a month|/ ?month|monthly|every month|/mo\b|每月", around) and "per user" not in around:
+    if (
+        re.search(r"per month|a month|/ ?month|monthly|every month|/mo\b|每月", around)
+        and "per user" not in around
+    ):
         return {"cost_usd_per_month": value}
     return {"cost_usd": value}

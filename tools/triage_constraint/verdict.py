@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from .clues import FINAL, Clue
+from .clues import FINAL, STRONG, Clue
 
+_NOTEWORTHY = 6.0  # points from which a second constraint is worth naming
 NEGATIVE = ("not_a_resource_problem", "out_of_scope")
 
 
@@ -16,26 +17,59 @@ class Verdict:
     secondary: list[str]
     rejected: list[tuple[str, float]]
     clues: list[Clue]
+    points: float = 0.0
+
+
+# What a sub-cause says about a second resource, whether or not the text complains of it.
+_IMPLIED = {
+    "cpu_inference": "no_gpu",
+    "multi_gpu_scaling": "compute_time",
+    "nccl_timeout": "compute_time",
+    "device_latency": "inference_latency",
+    "device_memory": "gpu_memory",
+    "driver_mismatch": "no_gpu",
+}
+
+
+def implied(verdict: Verdict, cause: str | None) -> list[str]:
+    """The secondary constraints: what else is short by the evidence, or follows from the sub-cause."""
+    found = list(verdict.secondary)
+    if (extra := _IMPLIED.get(cause or "")) and extra != verdict.constraint:
+        found.append(extra)
+    return list(dict.fromkeys(found))[:3]
 
 
 def judge(clues: list[Clue]) -> Verdict:
     """Add up what each constraint has going for it; the largest sum binds."""
-    scores: dict[str, float] = {}
-    messages = {c.constraint: max((d.points for d in clues if d.constraint == c.constraint and d.source == "message"), default=0.0) for c in clues}
-    raised = max(messages.values(), default=0.0) >= FINAL
-    for constraint, best in messages.items():
-        prose = sorted((c.points for c in clues if c.constraint == constraint and c.source == "prose"), reverse=True)
-        words = sum(points / (1 + rank) for rank, points in enumerate(prose))
-        scores[constraint] = best + words * (0.3 if raised else 1.0)  # an error that was raised says more than words
-    if not scores:
+    if not clues:
         return Verdict("out_of_scope", 0.3, [], [], [])
-    ranked = sorted(scores.items(), key=lambda item: -item[1])
-    constraint, top = ranked[0]
-    second = ranked[1][1] if len(ranked) > 1 else 0.0
-    secondary = [name for name, score in ranked[1:] if name not in NEGATIVE and score >= 6]
-    constraint, secondary = _at_the_edge(constraint, secondary, clues)
-    own = sorted((c for c in clues if c.constraint == constraint), key=lambda c: -c.points)
-    return Verdict(constraint, round(min(0.99, top / (top + second + 2)), 2), secondary[:2], ranked[1:4], own)
+    scores = _scores(clues)
+    (constraint, top), *others = sorted(scores.items(), key=lambda item: -item[1])
+    second = others[0][1] if others else 0.0
+    if top >= FINAL and second < STRONG:
+        second *= 0.3  # beside a raised error of a known kind, words and bare tracebacks are no rival
+    secondary = [name for name, score in others if name not in NEGATIVE and score >= _NOTEWORTHY]
+    binding, secondary = _at_the_edge(constraint, secondary, clues)
+    own = sorted((c for c in clues if c.constraint == binding), key=lambda c: -c.points)
+    confidence = round(min(0.99, top / (top + second + 1)), 2)
+    return Verdict(binding, confidence, secondary[:2], others[:3], own, top)
+
+
+def _scores(clues: list[Clue]) -> dict[str, float]:
+    """Its best message and its sentences, each further sentence counting less, for each constraint."""
+    messages = {name: _best_message(clues, name) for name in dict.fromkeys(c.constraint for c in clues)}
+    # an error that was raised says more than any words around it
+    weight = 0.3 if max(messages.values()) >= FINAL else 1.0
+    scores = {}
+    for constraint, best in messages.items():
+        prose = [c.points for c in clues if c.constraint == constraint and c.source == "prose"]
+        words = sum(points / (1 + rank) for rank, points in enumerate(sorted(prose, reverse=True)))
+        scores[constraint] = best + weight * words
+    return scores
+
+
+def _best_message(clues: list[Clue], constraint: str) -> float:
+    return max((c.points for c in clues if c.constraint == constraint and c.source != "prose"), default=0.0)
 
 
 def _at_the_edge(constraint: str, secondary: list[str], clues: list[Clue]) -> tuple[str, list[str]]:

@@ -8,10 +8,10 @@ from optimizing_resources.tools._core.contract import (
     Report,
     Request,
     ToolError,
-    advice,
     command,
     input_schema,
     output_schema,
+    read,
     tool,
 )
 from pydantic import BaseModel, Field, ValidationError, field_validator
@@ -80,21 +80,26 @@ def test_a_schema_is_closed_described_and_free_of_noise():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"lable": "x"}, "Argument 'lable' is unknown; the tool's schema lists the valid names (got x)"),
-        ({"items": [{}]}, "Argument 'items.0.size' is missing (got {})"),
-        ({"title": "c"}, "Argument 'title' should be 'a' or 'b' (got c)"),
-        ({"label": ""}, "Argument 'label' wants at least one letter (got )"),
+        ({"lable": "x"}, "Argument 'lable' is unknown (got x); try label."),
+        ({"zzz": "a\nb"}, "Argument 'zzz' is unknown (got a b); try one of items, label, title, budget."),
+        ({"items": [{}]}, "Argument 'items.0.size' is missing (got {})."),
+        (
+            {"items": [{}] * 9},
+            "is missing (got {}); Argument 'items.2.size' is missing (got {}); and 6 more.",
+        ),
+        ({"title": "c"}, "Argument 'title' should be 'a' or 'b' (got c)."),
+        ({"label": ""}, "Argument 'label' wants at least one letter (got )."),
         (
             {"budget": "much"},
             "Argument 'budget' should be 'none' or a valid number, unable to parse string as a number "
-            "(got much)",
+            "(got much).",
         ),
     ],
 )
 def test_a_wrong_argument_is_named_with_what_was_seen(arguments, sentence):
-    with pytest.raises(ValidationError) as refused:
-        PackRequest.model_validate(arguments)
-    assert advice(refused.value) == sentence
+    with pytest.raises(ToolError) as refused:
+        read(PackRequest, arguments)
+    assert str(refused.value).endswith(sentence) and "\n" not in sentence
 
 
 def test_a_tool_error_says_what_is_wrong_what_was_seen_and_what_to_try():

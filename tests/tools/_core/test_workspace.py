@@ -75,6 +75,12 @@ def test_what_is_no_readable_file_is_refused_with_advice(home, path, words):
     assert words in refusal(Workspace.of_a_server(home / "project"), path)
 
 
+@pytest.mark.parametrize("path", ["a\0b", "x" * 5000, "~no-such-user/x", "loop"])
+def test_a_path_that_cannot_be_used_is_refused(home, path):
+    (home / "project/loop").symlink_to(home / "project/loop")
+    assert "The path cannot be used" in refusal(Workspace.of_a_server(home / "project"), path)
+
+
 @pytest.mark.parametrize("folder", ["/", str(Path.home())])
 def test_a_server_started_outside_a_project_holds_no_files(monkeypatch, folder):
     monkeypatch.chdir(folder)

@@ -1,0 +1,312 @@
+"""Triage through its public function: constraint, cause, numbers, evidence, plan, refusals."""
+
+import json
+import re
+
+import pytest
+from optimizing_resources.tools import load_tools
+from optimizing_resources.tools._core.contract import ToolError
+from optimizing_resources.tools._core.machine import Accelerator, GpuProcess, HostMemory, Machine
+from optimizing_resources.tools._core.quantity import GIB
+from optimizing_resources.tools.triage_constraint import (
+    TriageConstraintReport,
+    TriageConstraintRequest,
+    triage_constraint,
+)
+from optimizing_resources.tools.triage_constraint.messages import MESSAGES
+from optimizing_resources.tools.triage_constraint.reading import WORDS
+from optimizing_resources.tools.triage_constraint.remedies import BY_ID, ORDER
+from pydantic import ValidationError
+
+OOM = (
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate {tried}. GPU 0 has a total capacity of {total} GiB"
+    " of which {free} GiB is free. Including non-PyTorch memory, this process has {process} GiB memory in use. Of the"
+    " allocated memory {allocated} GiB is allocated by PyTorch, and {idle} GiB is reserved by PyTorch but unallocated."
+)
+
+
+def triage(text: str | None = None, **arguments: object) -> TriageConstraintReport:
+    return triage_constraint(TriageConstraintRequest.model_validate({"text": text, **arguments}))
+
+
+def oom(tried: str, total: float, free: float, allocated: float, idle: float) -> str:
+    process = round(total - free, 2)
+    return OOM.format(tried=tried, total=total, free=free, process=process, allocated=allocated, idle=idle)
+
+
+@pytest.mark.parametrize(
+    ("text", "constraint"),
+    [
+        # what programs print
+        ("RuntimeError: HIP out of memory. Tried to allocate 1.00 GiB", "gpu_memory"),
+        (
+            "XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory while trying to allocate 4294967296 bytes.",
+            "gpu_memory",
+        ),
+        (
+            "ggml_backend_cuda: allocating 5200.00 MiB on device 0: cudaMalloc failed: out of memory",
+            "gpu_memory",
+        ),
+        ("failed to alloc 8589934592 bytes on host: CUDA_ERROR_OUT_OF_MEMORY: out of memory", "host_memory"),
+        ("OOM when allocating tensor with shape[64,1024] by allocator cpu", "host_memory"),
+        ("slurmstepd: error: Detected 2 oom_kill events in StepId=7.0", "host_memory"),
+        ("RuntimeError: unable to write to file </torch_12_3>: No space left on device (28)", "host_memory"),
+        ("OSError: [Errno 28] No space left on device: 'runs/last.pt'", "disk"),
+        ("slurmstepd: *** JOB 7 CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT ***", "compute_time"),
+        (
+            "Watchdog caught collective operation timeout: WorkNCCL(OpType=ALLREDUCE, Timeout(ms)=1800000)",
+            "network",
+        ),
+        ("AssertionError: Torch not compiled with CUDA enabled", "no_gpu"),
+        ("model.elf section `.bss' will not fit in region `dram0_0_seg'", "edge"),
+        # what they print that is no resource, though memory words stand around it
+        ("CUDA error: device-side assert triggered\nafter it: CUDA memory is low", "not_a_resource_problem"),
+        (
+            "RuntimeError: mat1 and mat2 shapes cannot be multiplied (8x512 and 768x2)",
+            "not_a_resource_problem",
+        ),
+        ("my loss is nan after a few steps of training with a bigger batch", "not_a_resource_problem"),
+        ("c++: fatal error: Killed signal terminated program cc1plus", "out_of_scope"),
+        # what people write
+        ("Fine-tuning takes four days on one card, how do I make it faster?", "compute_time"),
+        ("Every answer of the deployed model takes 3 seconds, far too slow", "inference_latency"),
+        ("We pay for the endpoint all night although nobody sends requests", "budget"),
+        ("I only have 90 labelled images, is that enough to train a classifier?", "training_data"),
+        ("It must run on a Jetson Nano and gets 2 fps", "edge"),
+        ("Can I run this without a GPU?", "no_gpu"),
+        ("Training on 4 GPUs is slower than on one", "network"),
+        ("Which GPU should I buy for deep learning?", "out_of_scope"),
+        ("The editor lags when I open a large file in the browser", "out_of_scope"),
+        # and in other languages
+        ("Das Training dauert viel zu lange", "compute_time"),
+        ("推理速度太慢", "inference_latency"),
+        ("Недостаточно памяти на видеокарте при обучении", "gpu_memory"),
+        ("El entrenamiento es muy lento", "compute_time"),
+        ("データが少ないので過学習します", "training_data"),
+    ],
+)
+def test_the_binding_constraint_is_named(text, constraint):
+    assert triage(text).constraint == constraint
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (oom("2.00 GiB", 24.0, 0.5, 12.0, 11.0), "fragmentation"),
+        (oom("8.00 GiB", 24.0, 6.0, 17.0, 0.3), "single_huge_tensor"),
+        (oom("0.50 GiB", 24.0, 0.3, 10.0, 0.2), "other_process"),
+        (oom("0.50 GiB", 24.0, 0.3, 22.0, 0.9), None),  # the normal case: nothing in the figures says why
+        (oom("0.50 GiB", 24.0, 0.3, 22.0, 0.9) + "\nMemory grows after every epoch.", "leak"),
+        (oom("0.50 GiB", 24.0, 0.3, 22.0, 0.9) + "\nIt fails during validation.", "eval_no_grad"),
+    ],
+)
+def test_the_cause_follows_from_the_figures_and_is_null_where_they_do_not_decide(text, cause):
+    report = triage(text)
+    assert report.constraint == "gpu_memory"
+    assert report.sub_cause == cause
+    assert (report.decisive_check is None) == (cause is not None)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (
+            "DataLoader worker (pid 7) is killed by signal: Bus error. Workers may be out of shared memory.",
+            "shm_limit",
+        ),
+        ("DataLoader worker (pid 7) is killed by signal: Killed.", "dataloader_workers"),
+        ("the pod was OOMKilled, exit code 137", "container_limit"),
+        ("Torch not compiled with CUDA enabled on my Mac mini M1", "apple_silicon"),
+        ("The first request takes 40 seconds, later ones 50 ms: too slow", "warmup"),
+        ("Our notebook instance is still running and we get charged", "idle_resources"),
+        ("Which SageMaker instance type should I choose?", "instance_selection"),
+    ],
+)
+def test_what_a_message_means_comes_before_the_words_around_it(text, cause):
+    assert triage(text).sub_cause == cause
+
+
+def test_a_cap_on_the_process_is_raised_by_hand_not_patched_around():
+    capped = oom("1.00 GiB", 44.0, 9.0, 17.4, 0.1).replace(
+        "Of the allocated", "17.60 GiB allowed; Of the allocated"
+    )
+    report = triage(capped)
+    assert report.sub_cause == "fraction_limit"
+    assert (report.plan[0].remedy, report.plan[0].tool) == ("allocator_settings", None)
+
+
+def test_a_container_that_sees_its_own_process_as_another_is_not_blamed_on_others():
+    text = (
+        "CUDA out of memory. Tried to allocate 1.00 GiB. GPU 0 has a total capacity of 14.58 GiB of which 0.50 GiB is"
+        " free. Process 77 has 14.08 GiB memory in use. Of the allocated memory 13.60 GiB is allocated by PyTorch"
+    )
+    assert triage(text).sub_cause is None
+
+
+def test_the_allocator_figures_are_read_as_printed_also_when_a_terminal_wrapped_them():
+    text = oom("512.00 MiB", 23.64, 1.25, 20.5, 1.75)
+    wrapped = "\n".join(text[i : i + 80] for i in range(0, len(text), 80))
+    expected = {
+        "tried_gib": 0.5,
+        "total_gib": 23.64,
+        "free_gib": 1.25,
+        "process_gib": 22.39,
+        "allocated_gib": 20.5,
+        "reserved_unalloc_gib": 1.75,
+    }
+    assert triage(text).numbers == expected
+    assert triage(wrapped).numbers == expected
+
+
+def test_cached_of_old_pytorch_is_reserved_without_allocated_and_reserved_of_newer_includes_it():
+    head = "CUDA out of memory. Tried to allocate 20.00 MiB (GPU 0; 8.00 GiB total capacity; "
+    head += "6.00 GiB already allocated; "
+    assert triage(head + "1.00 GiB free; 512.00 MiB cached)").numbers["reserved_unalloc_gib"] == 0.5
+    assert (
+        triage(head + "1.00 GiB free; 6.50 GiB reserved in total by PyTorch)").numbers["reserved_gib"] == 6.5
+    )
+
+
+def test_the_last_error_of_a_log_counts_and_is_quoted_with_its_line(tmp_path):
+    log = tmp_path / "train.log"
+    early = "[Errno 28] No space left on device\n"
+    lines = [
+        early,
+        *(f"step {n} loss 1.0\n" for n in range(400)),
+        "torch.OutOfMemoryError: CUDA out of memory.\n",
+    ]
+    log.write_text("".join(lines), encoding="utf-8")
+    report = triage(log_path=str(log))
+    assert report.constraint == "gpu_memory"
+    assert report.evidence[0].line == 402
+    assert "CUDA out of memory" in report.evidence[0].quote
+
+
+def test_a_large_log_gives_the_same_answer_as_its_last_lines(tmp_path):
+    log = tmp_path / "train.log"
+    filler = "2026-11-20 12:00:00 step 1 loss 2.3 it/s 3.4\n" * 60_000
+    log.write_text(filler + oom("2.00 GiB", 24.0, 0.5, 12.0, 11.0) + "\n", encoding="utf-8")
+    report = triage(log_path=str(log))
+    assert (report.constraint, report.sub_cause, report.evidence[0].line) == (
+        "gpu_memory",
+        "fragmentation",
+        60_001,
+    )
+
+
+def test_every_message_format_of_a_resource_survives_the_skim_of_a_large_log():
+    """A format none of whose needles holds a skim word would be lost in logs above 256 KiB."""
+    words = [word.decode() for word in WORDS]
+    resources = [m for m in MESSAGES if m.constraint not in ("not_a_resource_problem", "out_of_scope")]
+    lost = [m.shows for m in resources if not any(word in needle for word in words for needle in m.needles)]
+    assert not lost
+
+
+def test_what_the_machine_shows_decides_what_the_log_leaves_open():
+    held = GpuProcess(pid=9, name="python", memory_bytes=20 * GIB)
+    busy = Accelerator(index=0, vendor="nvidia", name="NVIDIA L4", memory_bytes=24 * GIB, processes=[held])
+    hardware = Machine(accelerators=[busy]).model_dump()
+    report = triage("RuntimeError: CUDA error: out of memory", hardware=hardware)
+    assert report.sub_cause == "other_process"
+    assert report.plan[0].remedy == "free_other_process"
+    # a card that the log's own process fills was not filled by somebody who came later
+    assert triage(oom("0.50 GiB", 24.0, 0.3, 22.0, 0.9), hardware=hardware).sub_cause is None
+    limited = Machine(memory=HostMemory(total_bytes=64 * GIB, limit_bytes=8 * GIB))
+    assert triage("MemoryError", hardware=limited.model_dump()).sub_cause == "container_limit"
+
+
+def test_a_retained_graph_in_the_script_is_shown_and_put_first(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text("total = 0\nfor x in loader:\n    loss = f(x)\n    total += loss\n", encoding="utf-8")
+    report = triage(oom("0.50 GiB", 24.0, 0.3, 22.0, 0.9), script_path=str(script))
+    assert report.sub_cause == "leak"
+    assert report.plan[0].remedy == "release_graph"
+    assert any(e.line == 4 and e.source == str(script) for e in report.evidence)
+
+
+def test_the_order_for_gpu_memory_is_least_harmful_first_and_leaves_out_what_the_script_has(tmp_path):
+    plain = [step.remedy for step in triage("CUDA out of memory").plan]
+    assert plain[:3] == ["mixed_precision", "gradient_accumulation", "gradient_checkpointing"]
+    script = tmp_path / "train.py"
+    script.write_text("with torch.autocast('cuda'):\n    pass\n", encoding="utf-8")
+    report = triage("CUDA out of memory", script_path=str(script))
+    assert report.plan[0].remedy == "gradient_accumulation"
+    assert any(name.startswith("mixed_precision") for name in report.fallback)
+
+
+def test_a_card_without_bf16_never_gets_it():
+    step = next(s for s in triage("CUDA out of memory on my Tesla T4").plan if s.remedy == "mixed_precision")
+    assert "without native bf16" in step.why or step.tool is None
+    assert step.arguments.get("precision", "fp16") == "fp16"
+
+
+def test_every_call_of_every_plan_is_accepted_by_the_tool_it_names():
+    """Triage imports no tool; here each remedy's call, completed by what it says it needs, meets the tool's Request."""
+    tools = load_tools()
+    supplied = {
+        "path": "train.py",
+        "step": "s.py:make_step",
+        "model": "m.onnx",
+        "data": "d.npz",
+        "loss": "mse",
+        "command": ["python"],
+        "target": "s.py:f",
+        "horizon": 1,
+        "max_size_bytes": 1,
+        "device_profile": "raspberry_pi_4",
+        "workload": {"kind": "training", "hours": 1.0},
+    }
+    called = 0
+    for constraint, cause in ORDER:
+        for remedy in ORDER[constraint, cause]:
+            row = BY_ID[remedy]
+            if row.tool in tools:
+                needs = {need.split(":")[0]: supplied[need.split(":")[0]] for need in row.needs}
+                tools[row.tool].request.model_validate({**row.arguments, **needs})
+                called += 1
+    assert called
+
+
+def test_every_ordered_remedy_is_in_the_table_and_every_remedy_in_an_order():
+    ordered = {remedy for ids in ORDER.values() for remedy in ids}
+    assert ordered == set(BY_ID)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, "Nothing says what went wrong"),
+        ({"text": "  "}, "Nothing says what went wrong"),
+        ({"log_path": "missing.log"}, "No such file"),
+        ({"log_path": "."}, "A file is wanted"),
+    ],
+)
+def test_bad_input_gets_one_clear_sentence(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ToolError, match=re.escape(words)) as refusal:
+        triage(**arguments)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_binary_log_is_refused_and_an_unknown_argument_named(tmp_path):
+    binary = tmp_path / "model.log"
+    binary.write_bytes(b"\x7fELF\x00\x01")
+    with pytest.raises(ToolError, match="binary"):
+        triage(log_path=str(binary))
+    with pytest.raises(ValidationError, match="logpath"):
+        triage("x", logpath="y")
+
+
+def test_the_report_is_small_and_its_brief_stands_alone(tmp_path):
+    report = triage(oom("0.50 GiB", 24.0, 0.3, 22.0, 0.9) * 3)
+    assert len(json.dumps(report.model_dump(mode="json"))) < 6000
+    assert len(report.brief()) <= 1500
+    assert "gpu_memory" in report.brief() and "mixed_precision" in report.brief()
+
+
+@pytest.mark.parametrize(
+    "junk", ["", "\x00\ufffd", "🙂" * 5000, "a" * 300_000, "\r\r\n\n", "{" * 2000, "0 " * 5000]
+)
+def test_any_text_gets_an_answer(junk, tmp_path):
+    report = triage("x" + junk)
+    assert 0 <= report.confidence <= 1

@@ -1,0 +1,63 @@
+"""What a caller gave, read as a Request, and the one sentence that says what is wrong with it."""
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from .errors import ToolError, shorten
+
+_TOLD = 3  # complaints in one sentence
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read(request: type[Model], given: dict[str, Any]) -> Model:
+    """The Request that the arguments make; ToolError with the nearest valid names where one is unknown."""
+    try:
+        return request.model_validate(given)
+    except ValidationError as error:
+        raise ToolError(advice(error), try_next=", ".join(_better_names(error, request))) from error
+
+
+def advice(error: ToolError | ValidationError) -> str:
+    """One sentence a caller can act on."""
+    if isinstance(error, ToolError):
+        return str(error)
+    complaints: dict[tuple[str, str], list[str]] = {}
+    for found in error.errors(include_url=False):
+        complaints.setdefault((_place(found["loc"]), shorten(found["input"])), []).append(_complaint(found))
+    told = [_told(where or error.title, wants, got) for (where, got), wants in complaints.items()]
+    more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
+    return "; ".join([*told[:_TOLD], *more])
+
+
+def _better_names(error: ValidationError, request: type[BaseModel]) -> Iterator[str]:
+    for found in error.errors(include_url=False):
+        if found["type"] == "extra_forbidden" and len(found["loc"]) == 1:
+            near = difflib.get_close_matches(str(found["loc"][0]), request.model_fields, n=1)
+            yield from near or [f"one of {', '.join(request.model_fields)}"]
+
+
+def _told(where: str, wants: list[str], got: str) -> str:
+    """All that the members of a union want of one value, in one breath."""
+    wish = " or ".join(dict.fromkeys(wants)).replace(" or should be ", " or ")
+    return f"Argument {where!r} {wish} (got {got})"
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """The dotted path of a value, without the names pydantic gives to the members of a union."""
+    kinds = re.compile(r"str|int|float|bool|none|path|constrained-\w+|.*\[.*|[A-Z].*")
+    tags = [i for i, part in enumerate(location) if i and kinds.fullmatch(str(part))]
+    return ".".join(str(part) for part in location[: tags[0] if tags else None])
+
+
+def _complaint(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return "is unknown"
+    if error["type"] == "missing":
+        return "is missing"
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    return re.sub(r" or instance of \w+", "", message.replace("a valid dictionary", "an object"))

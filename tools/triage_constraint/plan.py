@@ -1,0 +1,156 @@
+"""The plan: the ordered remedies of a constraint, fitted to the machine, the script and the numbers at hand."""
+
+import importlib.util
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .._catalog.gpus import candidates
+from .._core.machine import Machine
+from .._core.quantity import Basis
+from .numbers import Numbers
+from .remedies import BY_ID, PATCH, PREDICT, SCRIPT, Remedy, ordered
+from .script import ScriptFacts
+
+_CARD = re.compile(
+    r"\b(?:[tk]\d{1,2}|p100|v100s?|a10g?|a30|a40|a100|l4|l40s?|h100|h200|b200|(?:rtx|gtx) ?\d{4}(?: ?(?:ti|super))?"
+    r"|\d{4} ?ti|titan (?:xp|v|rtx)|quadro rtx \d{4})\b"
+)
+# Where a cause asks for another hand at the same remedy: what to do instead, and that no tool does it.
+_BY_HAND: dict[tuple[str, str | None], str] = {
+    ("allocator_settings", "fraction_limit"): (
+        "raise or remove the cap on this process"
+        " (set_per_process_memory_fraction, or the serving engine's memory share)"
+    ),
+}
+_STEPS = 6  # a plan is worked from the top; what comes later is the fallback
+
+
+class ExpectedEffect(BaseModel):
+    """A range of after / before; `basis` says how it is known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    quantity: str
+    low_ratio: float
+    high_ratio: float
+    basis: Basis = "assumed"
+    note: str = ""
+
+
+class Step(BaseModel):
+    """One remedy, with the call that applies or predicts it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    remedy: str
+    why: str
+    expected_effect: ExpectedEffect
+    changes_results: bool = Field(description="True: measure quality as well.")
+    cost: str
+    verify: str
+    tool: str | None = Field(description="The tool that does it; null where no tool does.")
+    arguments: dict[str, Any]
+    needs: list[str] = Field(description="What must be supplied before the call.")
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a plan is fitted to: the verdict, the figures, and what is known of the machine and the script."""
+
+    constraint: str
+    sub_cause: str | None
+    numbers: Numbers
+    machine: Machine | None
+    script: ScriptFacts | None
+    lowered: str
+
+
+def make_plan(here: Situation) -> tuple[list[Step], list[str]]:
+    """The steps to take, and the remedies to fall back to."""
+    present = here.script.present if here.script else set()
+    ids = list(dict.fromkeys(ordered(here.constraint, here.sub_cause)))
+    chosen = [name for name in ids if name not in present]
+    settled = [name for name in ids if name in present]
+    steps = [_step(BY_ID[name], here) for name in chosen[:_STEPS]]
+    doubtful = (f"{name} (already in the script: check that it takes effect)" for name in settled)
+    return _building_up(steps), [*chosen[_STEPS:], *doubtful]
+
+
+def _building_up(steps: list[Step]) -> list[Step]:
+    """Each patch of a plan holds those before it: the patcher is idempotent, and a remedy rests on the earlier ones."""
+    built: dict[str, Any] = {}
+    fitted = []
+    for step in steps:
+        if step.tool == PATCH:
+            remedies = [*built.get("remedies", []), *step.arguments["remedies"]]
+            built = {**built, **step.arguments, "remedies": remedies}
+            step = step.model_copy(update={"arguments": dict(built)})
+        fitted.append(step)
+    return fitted
+
+
+def _step(remedy: Remedy, here: Situation) -> Step:
+    by_hand = _BY_HAND.get((remedy.id, here.sub_cause))
+    tool, arguments, needs = (None, {}, []) if by_hand else _call(remedy, here)
+    why = by_hand or remedy.what
+    if remedy.id == "mixed_precision" and tool:
+        arguments["precision"], reason = _precision(here.machine, here.lowered)
+        why = f"{why}; {reason}"
+    effect = remedy.effect_on(here.constraint)
+    return Step(
+        remedy=remedy.id,
+        why=why,
+        expected_effect=ExpectedEffect(
+            quantity=effect.quantity,
+            low_ratio=effect.low_ratio,
+            high_ratio=effect.high_ratio,
+            note=effect.note,
+        ),
+        changes_results=remedy.changes_results,
+        cost=remedy.cost,
+        verify=remedy.verify,
+        tool=tool,
+        arguments=arguments,
+        needs=needs,
+    )
+
+
+def _call(remedy: Remedy, here: Situation) -> tuple[str | None, dict[str, Any], list[str]]:
+    """The tool that does it where this installation has it, its arguments, and what is still missing from them."""
+    if remedy.tool is None or importlib.util.find_spec(f"..{remedy.tool}", __package__) is None:
+        return None, {}, []
+    arguments, needs = dict(remedy.arguments), list(remedy.needs)
+    if SCRIPT in needs and here.script:
+        arguments["path"] = here.script.path
+        needs.remove(SCRIPT)
+    if remedy.tool == PREDICT and (card := _card(here.numbers, here.machine)):
+        arguments["gpu"] = card
+    return remedy.tool, arguments, needs
+
+
+def _card(numbers: Numbers, machine: Machine | None) -> str | None:
+    """The size of the card for a prediction: the machine's own when it is known, else what the log printed."""
+    if machine and any(a.memory_bytes for a in machine.accelerators):
+        return None  # estimate_memory reads the machine at hand by itself
+    limit = numbers.get("allowed_gib", numbers.get("total_gib"))
+    return f"{limit:g}GiB" if isinstance(limit, float | int) else None
+
+
+def _precision(machine: Machine | None, lowered: str) -> tuple[Literal["auto", "bf16", "fp16"], str]:
+    """bf16 only where the card computes it natively: emulation is slow, and torch calls it supported."""
+    known = [a for a in machine.accelerators if a.supports_bf16 is not None] if machine else []
+    if known:
+        name = known[0].name
+        return (
+            ("bf16", f"{name} has bf16") if known[0].supports_bf16 else ("fp16", f"{name} has no native bf16")
+        )
+    named = {gpu for spelling in _CARD.findall(lowered) for gpu in candidates(spelling)}
+    if len({gpu.supports_bf16 for gpu in named}) != 1:
+        return "auto", "the number format is chosen at run time by what the card supports"
+    name = min(gpu.name for gpu in named)
+    if named.pop().supports_bf16:
+        return "bf16", f"the text names a card with native bf16 ({name})"
+    return "fp16", f"the text names a card without native bf16 ({name})"
