@@ -51,7 +51,9 @@ def seconds(work: Callable[[], object]) -> float:
 def extra_bytes(name: str, shape: tuple[int, int, int]) -> int:
     """Growth of the peak resident size by one call, in a process of its own, after compiling on a small array."""
     code = f"import series_speed as s; print(s.measure_memory({name!r}, {shape!r}))"
-    out = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, check=True
+    )
     return int(out.stdout)
 
 
@@ -64,7 +66,9 @@ def measure_memory(name: str, shape: tuple[int, int, int]) -> int:
         file.write("5")  # the peak starts again from the present size
     before = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
     made = work(x, seed=0, threads=THREADS)
-    peak = next(ln for ln in Path("/proc/self/status").read_text(encoding="ascii").splitlines() if "VmHWM" in ln)
+    peak = next(
+        ln for ln in Path("/proc/self/status").read_text(encoding="ascii").splitlines() if "VmHWM" in ln
+    )
     assert made.shape == shape
     return int(peak.split()[1]) * 1024 - before
 

@@ -358,6 +358,103 @@ def test_decimals_keep_their_scale(augment: Augment, tmp_path: Path) -> None:
     assert all(isinstance(v, Decimal) and v.as_tuple().exponent == -2 for v in result["y"])
 
 
+def test_a_file_streamed_by_row_group_gives_the_same_rows(
+    augment: Augment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from optimizing_resources.tools._series import stream
+
+    table = long_table(series=9)
+    table.to_parquet(tmp_path / "in.parquet", index=False, row_group_size=50)
+    asked = {"methods": ["jitter", "moving_block_bootstrap"], "copies": 2, "train_until": "2022-06-01"}
+    _, whole = augment(tmp_path / "in.parquet", "whole.parquet", **asked)
+    monkeypatch.setattr(stream, "LARGE_BYTES", 0)
+    reply, streamed = augment(tmp_path / "in.parquet", "streamed.parquet", **asked)
+    pd.testing.assert_frame_equal(streamed, whole, check_exact=True)
+    assert reply["series"] == 9 and reply["rows"] == len(whole)
+    table.sort_values("ds").to_parquet(tmp_path / "mixed.parquet", index=False, row_group_size=50)
+    with pytest.raises(ToolError, match="not grouped by series"):
+        augment(tmp_path / "mixed.parquet", "never.parquet", **asked)
+
+
+def test_blocks_of_whole_series_give_the_same_copies() -> None:
+    import pyarrow as pa
+    from optimizing_resources.tools._series.intake.roles import Asked
+    from optimizing_resources.tools._series.methods import wish
+    from optimizing_resources.tools._series.stream import augment_block, plan_for
+
+    table = pa.Table.from_pandas(long_table(), preserve_index=False)
+    plan = plan_for(table, Asked(), None, [wish("time_warp"), wish("jitter")], 2, seed=1)
+    whole = augment_block(table, plan).to_pandas()
+    parts = [
+        augment_block(table.filter(pa.compute.equal(table["unique_id"], f"s{i}")), plan) for i in range(6)
+    ]
+    split = pa.concat_tables(parts).to_pandas()
+    key = ["unique_id", "ds"]
+    left, right = (t.sort_values(key).reset_index(drop=True) for t in (whole, split))
+    pd.testing.assert_frame_equal(left, right, check_exact=True)
+
+
+def test_a_recipe_gives_fresh_copies_each_epoch_and_the_same_in_every_run(
+    augment: Augment, tmp_path: Path
+) -> None:
+    from optimizing_resources.tools.augment_series.recipe import Fresh
+
+    path = stored(long_table(), tmp_path / "in.parquet")
+    reply, _ = augment(path, "r.parquet", methods=["jitter", "window_slice"], recipe_only=True)
+    assert not (tmp_path / "r.parquet").exists()
+    x = np.random.default_rng(0).normal(size=(20, 30, 2)).cumsum(axis=1)
+    one, two = (Fresh(reply["manifest_path"], x, range(20)) for _ in range(2))
+    first = [one[i] for i in range(20)]
+    np.testing.assert_array_equal(first, [two[i] for i in reversed(range(20))][::-1])
+    two.epoch = 1
+    assert any(not np.array_equal(first[i], two[i]) for i in range(20))
+    assert 3 < sum(np.array_equal(first[i], x[i]) for i in range(20)) < 17
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_one_series_a_row_is_augmented_too(channels: int, augment: Augment, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lengths = [20, 20, 25, 30]
+    lists = [rng.normal(size=(channels, n)).cumsum(axis=1).tolist() for n in lengths]
+    table = pd.DataFrame({"unique_id": list("abcd"), "label": list("xyxy"), "values": lists})
+    path = stored(table, tmp_path / "in.parquet")
+    _, result = augment(path, methods=["jitter", "window_slice"], label_column="label", train_until=2)
+    made = result[result["is_synthetic"]]
+    assert list(made["unique_id"])[:2] == ["a__jitter_1", "a__window_slice_1"] and "d" not in set(
+        made["source_id"]
+    )
+    assert list(made["label"]) == ["x", "x", "y", "y", "x", "x"] and len(made["values"].iloc[5][0]) == 25
+    x = rng.normal(size=(4, 20, channels))
+    np.savez(tmp_path / "in.npz", x=x, y=np.array(list("xyxy")))
+    request = AugmentSeriesRequest(path=tmp_path / "in.npz", output=tmp_path / "out.npz", methods=["jitter"])
+    augment_file(request.model_dump(mode="json"), lambda *_: None)
+    with np.load(tmp_path / "out.npz") as out:
+        np.testing.assert_array_equal(out["x"][:4], x)
+        assert (
+            out["ids"][4] == "0__jitter_1"
+            and list(out["y"][4:]) == list("xyxy")
+            and out["is_synthetic"].sum() == 4
+        )
+    np.savez(tmp_path / "objects.npz", x=np.array([1, None], dtype=object))
+    with pytest.raises(ToolError, match="could run code"):
+        augment_file(
+            {**request.model_dump(mode="json"), "path": str(tmp_path / "objects.npz")}, lambda *_: None
+        )
+
+
+def test_a_folder_of_files_is_one_table_with_a_series_a_file(augment: Augment, tmp_path: Path) -> None:
+    (tmp_path / "shops").mkdir()
+    for name in ("north", "south"):
+        stored(long_table(series=1)[["ds", "y"]], tmp_path / "shops" / f"{name}.csv")
+    reply, result = augment(tmp_path / "shops", "all.csv", methods=["jitter"])
+    assert reply["series"] == 2 and {"north", "south__jitter_1"} <= set(result["unique_id"])
+
+
+def test_a_file_of_validation_data_is_refused(augment: Augment, tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="validation or test data"):
+        augment(stored(long_table(), tmp_path / "sales_test.parquet"), methods=["jitter"])
+
+
 def test_the_tool_stays_in_its_workspace_and_says_what_comes_next(tmp_path: Path) -> None:
     stored(long_table(), tmp_path / "in.parquet")
     token = CALL.set(Call(Workspace.of_a_server(tmp_path)))

@@ -222,7 +222,7 @@ def test_what_does_not_fit_the_time_or_is_missing_is_listed_with_the_way_to_run_
         as_table(seasonal(30)),
         horizon=6,
         models=["seasonal_naive", "auto_ets", "chronos_bolt"],
-        max_seconds=2.5,
+        max_seconds=1.0,
     )
     why = {n["model"]: n["why"] for n in reply["not_run"]}
     assert "max_seconds" in why["auto_ets"] and (
@@ -250,6 +250,45 @@ def test_intermittent_demand_gets_its_models(compare: Compare) -> None:
 def test_wrong_arguments_are_refused(asked: dict[str, Any], says: str, compare: Compare) -> None:
     with pytest.raises(ToolError, match=says):
         compare(as_table(seasonal(3)), **{"horizon": 6, "models": ["seasonal_naive"], **asked})
+
+
+def labelled(series: int = 24) -> Any:
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(series):
+        wave = np.sin(np.arange(30) / (2 + 2 * (i % 2)) + rng.uniform(0, 6))
+        rows.append(
+            {
+                "unique_id": f"s{i}",
+                "kind": "slow" if i % 2 else "fast",
+                "values": (wave + rng.normal(0, 0.1, 30)).tolist(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def test_classifiers_are_compared_on_labelled_series(compare: Compare) -> None:
+    pytest.importorskip("numba")
+    reply = compare(
+        labelled(), label_column="kind", models=["knn_dtw", "lightgbm"], augment=["identity", "jitter"]
+    )
+    rows = {(r["model"], r["augmentation"]): r for r in reply["table"]}
+    assert rows["knn_dtw", "none"]["accuracy"] > 0.9 and rows["knn_dtw", "none"]["macro_f1"] > 0.9
+    verdicts = {(v["model"], v["augmentation"]): v for v in reply["verdict"]}
+    assert (
+        verdicts["knn_dtw", "identity"]["difference"] == 0
+        and verdicts["knn_dtw", "identity"]["verdict"] == "cannot tell"
+    )
+
+
+def test_a_class_with_one_member_is_learned_from_and_never_tested(compare: Compare) -> None:
+    pytest.importorskip("numba")
+    table = labelled(12)
+    table.loc[0, "kind"] = "lonely"
+    reply = compare(table, label_column="kind", models=["knn_dtw"])
+    assert "one member" in " ".join(reply["warnings"]) and reply["table"][0]["accuracy"] > 0.5
+    with pytest.raises(ToolError, match="only one class"):
+        compare(table.assign(kind="same"), label_column="kind", models=["knn_dtw"])
 
 
 def test_the_tool_answers_in_few_words_and_keeps_its_forecast(tmp_path: Path) -> None:

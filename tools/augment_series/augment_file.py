@@ -9,13 +9,15 @@ from .._core.errors import ToolError
 from .._series.block import Copies, augment, original_table, setting_for, synthetic_table
 from .._series.fidelity import fidelity
 from .._series.intake.cases import from_npz, from_table, nested_column
-from .._series.intake.files import ARRAYS, Source, kind_of, read, read_folder
+from .._series.intake.files import ARRAYS, PARQUET, Source, kind_of, read, read_folder
 from .._series.intake.roles import Asked, find_split
 from .._series.intake.series import Series, load
 from .._series.intake.writing import digest, manifest_path, write_json, write_tables
 from .._series.methods import Wish, wish
 from .._series.picture import Curve, chart
+from .._series.stream import is_large
 from .augment_cases import augment_cases
+from .augment_stream import augment_stream
 
 _DEFAULT = ["jitter"]
 MANIFEST_FORMAT = 1
@@ -32,6 +34,8 @@ def augment_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
     progress(0, 3, f"reading {path.name}")
     if path.is_file() and kind_of(path) == ARRAYS:
         return augment_cases(request, from_npz(path), wishes)
+    if path.is_file() and kind_of(path) == PARQUET and not request["recipe_only"] and is_large(path):
+        return augment_stream(request, _asked(request), wishes, progress)
     source = read_folder(path) if path.is_dir() else read(path)
     asked = _asked(request)
     if column := nested_column(source.table, asked.targets):
