@@ -38,7 +38,7 @@ class Plan:
 def is_large(path: Path) -> bool:
     """Whether a Parquet file is to be streamed."""
     found = pa_parquet.ParquetFile(path).metadata
-    return sum(found.row_group(i).total_byte_size for i in range(found.num_row_groups)) > LARGE_BYTES
+    return bool(sum(found.row_group(i).total_byte_size for i in range(found.num_row_groups)) > LARGE_BYTES)
 
 
 def augment_block(table: pa.Table, plan: Plan) -> pa.Table:

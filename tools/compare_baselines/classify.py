@@ -26,7 +26,7 @@ def classify(cases: Cases, request: dict[str, Any], wishes: list[Wish], progress
     folds, notes = _folds(labels, request["folds"], request["seed"])
     names, not_run = _menu(request["models"])
     hits: dict[tuple[str, str], Any] = {}
-    table = []
+    table: list[dict[str, Any]] = []
     cells = [(n, None) for n in names] + [(n, w) for n in names for w in wishes]
     for number, (name, wished) in enumerate(cells):
         label = f"{name}+{wished.name}" if wished else name

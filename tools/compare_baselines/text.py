@@ -12,7 +12,7 @@ def brief(report: Any) -> str:
     lines = [
         f"Best of {len(report.table)} measured cells on {report.series} series, {report.folds} rolling origins, "
         f"season {report.season}: {best['model']}{plus}, {_mase(best['mase'])} "
-        f"(seasonal naive {_number(best['mase_of_seasonal_naive'])}; below 1 beats it in-sample)."
+        f"(seasonal naive {_number(best['mase_of_seasonal_naive'])}); all figures measured."
     ]
     lines += [f"- {_cell(row)}: {_mase(row['mase'])}, {row['seconds']:.1f} s" for row in report.table[:6]]
     lines += [

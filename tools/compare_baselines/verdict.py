@@ -17,7 +17,7 @@ from .folds import Fold
 
 LEVEL = 0.95
 MIN_SERIES = 5  # fewer give no interval worth the name
-NIL_PERCENT = 0.1  # a change below this is nobody's reason to augment, however certain
+NIL_PERCENT = 0.25  # a change below this is nobody's reason to augment, however certain
 _RESAMPLES = 2000
 
 

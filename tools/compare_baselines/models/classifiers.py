@@ -79,7 +79,7 @@ CLASSIFIERS: dict[str, tuple[Callable[..., Any], tuple[str, ...], str]] = {
 
 def _normal(x: Floats) -> Floats:
     spread = x.std(axis=0, keepdims=True)
-    return (x - x.mean(axis=0, keepdims=True)) / np.where(spread > 0, spread, 1.0)
+    return np.asarray((x - x.mean(axis=0, keepdims=True)) / np.where(spread > 0, spread, 1.0))
 
 
 def _points(cases: Cases) -> int:
