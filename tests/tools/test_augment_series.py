@@ -325,6 +325,7 @@ def test_further_inputs_are_refused_in_one_sentence(augment: Augment, tmp_path: 
     cases = {
         "was augmented already": (table.assign(is_synthetic=False), {}),
         "true and false": (table.assign(y=table["y"] > 50), {"target_columns": ["y"]}),
+        "id that a copy would get": (pd.concat([table, table.assign(unique_id="s1__jitter_1").head(9)]), {}),
         "No such column": (table, {"time_column": "when"}),
         "row without id": (table.assign(unique_id=table["unique_id"].where(table.index > 3)), {}),
         "row without time": (table.assign(ds=table["ds"].where(table.index > 3)), {}),

@@ -65,7 +65,9 @@ def fates(x: Floats, made: Floats, wished: Wish, season: int) -> Any:
     why = np.full(count, "", dtype=object)
     same = ((x == made) | (np.isnan(x) & np.isnan(made))).reshape(count, -1).all(axis=1)
     if wished.name != "identity":
-        why[same] = "the method leaves such a series as it is (constant, all missing, or no donor as long)"
+        why[same] = (
+            "the method leaves such a series as it is (constant, too small to differ, all missing, or no donor as long)"
+        )
     why[
         (np.isinf(made) | (np.isnan(made) & ~np.isnan(x) & ~_near_holes(x))).reshape(count, -1).any(axis=1)
     ] = "values too large for double precision"

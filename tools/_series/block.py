@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .._core.errors import ToolError
 from .apply import Donors, apply, draw_donors, fates, finish
 from .arrays.streams import Floats
 from .arrays.warps import nearest_steps
@@ -227,6 +228,12 @@ def _kept(
                 }
             )
             row += length
+    if clash := {e["id"] for e in entries} & set(series.ids):
+        raise ToolError(
+            "A series of the table has the id that a copy would get",
+            saw=f"{sorted(clash)[0]!r} in {series.source.path.name}",
+            try_next="renaming it, or leaving copies made earlier out",
+        )
     template, nearest, values = (
         a if keep.all() else a[keep] for a in (all_of.template, all_of.nearest, all_of.values)
     )

@@ -21,7 +21,9 @@ from .intake.roles import Asked
 from .intake.series import Series, load
 from .methods import Wish
 
-LARGE_BYTES = 1 << 29  # uncompressed; above it a Parquet file is streamed
+LARGE_BYTES = (
+    1 << 27
+)  # uncompressed; above it a Parquet file is streamed, as a table in memory takes 9 times as much
 
 
 @dataclass(frozen=True)
