@@ -60,9 +60,9 @@ def _run(typed: list[str]) -> int:
 
 
 def _words() -> dict[str, Command]:
-    from . import clean, config, demo, doctor  # 0.01 s, which `serve` has no use for
+    from . import clean, config, demo, doctor, token  # 0.01 s, which `serve` has no use for
 
-    ours = [module.COMMAND for module in (clean, config, demo, doctor)]
+    ours = [module.COMMAND for module in (clean, config, demo, doctor, token)]
     return {**load_tools(), **load_commands(), **{command.name: command for command in ours}}
 
 
