@@ -28,7 +28,7 @@ from .measured import read_measurement
 from .messages import MESSAGES
 from .numbers import Numbers, read_numbers
 from .plan import Situation, Step, make_plan
-from .prose import read_prose
+from .prose import about_another_program, read_prose
 from .reading import Material, read_log, read_pasted
 from .script import ScriptFacts, read_script
 from .verdict import Verdict, implied, judge
@@ -107,6 +107,8 @@ def triage_constraint(request: TriageConstraintRequest) -> TriageConstraintRepor
     script = _script(request.script_path)
     measured = read_measurement(request.measurement) if request.measurement else []
     messages = found_messages(material.text.lower(), MESSAGES)
+    if about_another_program(material.text):
+        messages = [clue.of_another_program() for clue in messages]
     verdict = judge([*measured, *messages, *read_prose(material.text, messages)])
     return _report(verdict, material, machine, script)
 

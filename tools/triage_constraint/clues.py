@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 # How much a clue weighs. A raised error outweighs any number of words in prose; among raised errors the more
@@ -41,6 +41,14 @@ class Clue:
     end: int
     shows: str
     source: str = field(default="message", compare=False)
+
+    def of_another_program(self) -> "Clue":
+        """The same words, said of a program that has nothing to do with learning: another trade's question."""
+        if self.constraint in ("not_a_resource_problem", "out_of_scope"):
+            return self
+        return replace(
+            self, constraint="out_of_scope", sub_cause="non_ml", shows="no machine learning is named"
+        )
 
 
 def found_messages(lowered: str, messages: tuple[Message, ...]) -> list[Clue]:

@@ -21,6 +21,18 @@ def concepts() -> dict[str, re.Pattern[str]]:
     return {name: _pattern(words) for name, words in found.items()}
 
 
+# Traditional characters that stand in the vocabulary in their simplified form, one for one.
+_SIMPLIFIED = str.maketrans(
+    "沒顯訓練慢間為時運圖張數據樣過擬論預測試記憶體內資機單聯網開關費價錢買處優",
+    "没显训练慢间为时运图张数据样过拟论预测试记忆体内资机单联网开关费价钱买处优",
+)
+
+
+def simplified(lowered: str) -> str:
+    """Chinese text in the characters of the vocabulary; its length stays the same."""
+    return lowered.translate(_SIMPLIFIED)
+
+
 def spans(name: str, lowered: str) -> list[tuple[int, int]]:
     """Where a concept is named in lower-cased text."""
     return [match.span() for match in concepts()[name].finditer(lowered)]

@@ -71,8 +71,22 @@ _SAMPLE = (
     r"photos?|data ?points?|sentences?"
     r"|documents?|observations?|records?|instances?|utterances?|observaciones|im[aá]genes|bilder|张|条|个样本|样本|枚|장)"
 )
+_ANY = (
+    "compute_time",
+    "inference_latency",
+    "network",
+    "no_gpu",
+    "edge",
+    "gpu_memory",
+    "host_memory",
+    "out_of_scope",
+)
 _PROSE = (
-    ("n_samples", ("training_data",), rf"\b(\d[\d,]*) ?(?:{_SAMPLE})(?! (?:per|by|for each|each))"),
+    (
+        "n_samples",
+        ("training_data", "compute_time", "no_gpu", "edge"),
+        rf"\b(\d[\d,]*) ?(?:{_SAMPLE})(?! (?:per|by|for each|each))",
+    ),
     (
         "samples_per_class",
         ("training_data", "budget"),
@@ -80,15 +94,27 @@ _PROSE = (
     ),
     (
         "fps",
-        ("inference_latency", "edge"),
+        ("inference_latency", "edge", "no_gpu", "compute_time", "out_of_scope"),
         r"(\d+(?:\.\d+)?)(?:\s*[-~–]\s*\d+(?:\.\d+)?)? ?(?:fps|frames per second|帧)",
     ),
-    ("gpu_util_pct", ("compute_time", "inference_latency"), r"(\d+(?:\.\d+)?) ?[%％]"),
-    ("it_per_s", ("compute_time",), r"(\d+(?:\.\d+)?) ?(?:it|iter|iterations|steps)/s"),
+    ("gpu_util_pct", _ANY, r"(\d+(?:\.\d+)?) ?[%％]"),
+    (
+        "it_per_s",
+        ("compute_time", "network", "no_gpu", "out_of_scope"),
+        r"(\d+(?:\.\d+)?) ?(?:it|iter|iterations|steps)/s",
+    ),
     (
         "sec_per_it",
-        ("compute_time",),
-        r"(\d+(?:\.\d+)?) ?(?:s|sec|secs|seconds)/(?:it|iter|iteration|step|batch)\b",
+        ("compute_time", "network", "no_gpu", "out_of_scope"),
+        (
+            r"(\d+(?:\.\d+)?) ?(?:s|sec|secs|seconds) ?(?:/|per|an?|for (?:an?|each|one)) ?(?:it|iter|"
+            r"iteration|step|batch|mini-?batch)\b"
+        ),
+    ),
+    (
+        "sec_per_epoch",
+        ("compute_time", "network", "no_gpu"),
+        r"(\d+(?:\.\d+)?) ?(?:s|sec|secs|seconds) ?(?:/|per|an?|for (?:an?|each|one)) ?epoch",
     ),
     ("train_days", ("compute_time", "budget"), r"(\d+(?:\.\d+)?)\+? ?(?:days|天)"),
     (
@@ -119,7 +145,7 @@ def read_numbers(text: str, constraint: str, secondary: list[str]) -> Numbers:
             and (figure := _prose_figure(key, pattern, lowered)) is not None
         ):
             found[key] = figure
-    if "inference_latency" in relevant:
+    if relevant & {"inference_latency", "edge", "no_gpu"}:
         found.update(_latency(lowered))
     if constraint == "budget":
         found.update(_money(lowered))
@@ -215,7 +241,8 @@ def _prose_figure(key: str, pattern: str, lowered: str) -> Value | None:
 def _about_the_gpu(lowered: str, percentage: re.Match[str]) -> bool:
     """Whether the device named last before a percentage, or right behind it, is a GPU."""
     before = re.findall(
-        r"gpu|cuda|cpu|util|利用率|使用率|占用", lowered[max(0, percentage.start() - 50) : percentage.start()]
+        r"gpu|cuda|cpu|util|利用率|使用率|占用|그래픽|사용량|显卡",
+        lowered[max(0, percentage.start() - 50) : percentage.start()],
     )
     if before:
         return bool(before[-1] != "cpu")

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from .clues import STRONG, Clue
-from .concepts import concepts, spans
+from .concepts import concepts, simplified, spans
 
 PROSE_LIMIT = 4000  # characters of prose that are read: people state their problem early
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|[。！？]")
@@ -204,9 +204,15 @@ RULES = (
     # data
     Rule("training_data", "overfitting", 8, "overfit", "nonml bug", shows="overfitting is the complaint"),
     Rule("training_data", "overfitting", 4, "overfit", "", shows="overfitting is named"),
-    Rule("training_data", "few_samples", 8, "fewdata", "nonml oom", shows="there is little data"),
+    Rule("training_data", "few_samples", 8, "fewdata", "nonml oom disk", shows="there is little data"),
     Rule(
-        "training_data", "few_samples", 4, "fewdata train", "oom", scope="text", shows="there is little data"
+        "training_data",
+        "few_samples",
+        4,
+        "fewdata train",
+        "oom disk",
+        scope="text",
+        shows="there is little data",
     ),
     # no GPU, edge
     Rule("no_gpu", None, 6, "nogpu", "slow oom money duration", shows="there is no GPU to use"),
@@ -234,7 +240,7 @@ RULES = (
     Rule("edge", "size_limit", 6, "edge space", "choice", shows="an edge device's size limit"),
     Rule("edge", "hardware_limit", 3, "edge", "choice", shows="an edge device is named"),
     # disk and network
-    Rule("disk", None, 8, "disk space", "money nonml", shows="disk space is the complaint"),
+    Rule("disk", None, 8, "disk space", "money nonml oom", shows="disk space is the complaint"),
     Rule("disk", None, 2, "disk", "money nonml slow", shows="a disk is named"),
     Rule(
         "network",
@@ -264,6 +270,7 @@ RULES = (
         scope="text",
         shows="a run over several devices hangs",
     ),
+    Rule("network", "multi_gpu_scaling", 6, "multi netword", "money nonml", shows="links between devices"),
     Rule("network", "download_bandwidth", 6, "netword slow", "train infer money", shows="a transfer is slow"),
     # not a resource problem, out of scope
     Rule("not_a_resource_problem", "nan_loss", 12, "nan train", "", shows="the loss is not a number"),
@@ -301,6 +308,7 @@ RULES = (
         shows="asks how something works",
     ),
     Rule("out_of_scope", "how_to", 1, "howto", "", shows="asks how something works"),
+    Rule("out_of_scope", "hardware_selection", 9, "buy gpu", "oom", shows="asks what to buy"),
     Rule(
         "out_of_scope", "instance_selection", 8, "choice instance", "money oom", shows="asks which instance"
     ),
@@ -332,7 +340,7 @@ def read_prose(text: str, raised: list[Clue]) -> list[Clue]:
     `raised` are the messages found already: a sentence that quotes one is not counted a second time as prose.
     """
     quoted = [clue for clue in raised if clue.points >= STRONG]
-    sentences = _sentences(text[: 4 * PROSE_LIMIT].lower())
+    sentences = _sentences(simplified(text[: 4 * PROSE_LIMIT].lower()))
     prose = "\n".join(sentence for _, sentence in sentences)
     named = {name: spans(name, prose) for name in concepts()}
     everywhere = {name for name, found in named.items() if found}
@@ -355,23 +363,30 @@ def read_prose(text: str, raised: list[Clue]) -> list[Clue]:
     return _ours(list(clues.values()), everywhere, len(prose))
 
 
+def about_another_program(text: str) -> bool:
+    """Whether a text names other kinds of programs and no word of machine learning."""
+    prose = "\n".join(sentence for _, sentence in _sentences(simplified(text[: 4 * PROSE_LIMIT].lower())))
+    return bool(spans("nonml", prose)) and not any(spans(name, prose) for name in ("ml", "gpu", "train"))
+
+
 def _ours(found: list[Clue], everywhere: set[str], characters: int) -> list[Clue]:
     """The clues; where no word of machine learning falls, slowness is taken for ours only in a short cry for help."""
     if everywhere & {"ml", "gpu", "train"}:
         return found
     foreign: tuple[str, ...] = ()
     if everywhere & {"nonml", "service"}:
-        foreign = ("compute_time", "inference_latency", "gpu_memory", "host_memory")
+        foreign = (
+            "compute_time",
+            "inference_latency",
+            "gpu_memory",
+            "host_memory",
+            "disk",
+            "edge",
+            "network",
+        )
     elif characters > _SHORT:
         foreign = ("compute_time", "inference_latency")
-    return [_not_ours(clue) if clue.constraint in foreign else clue for clue in found]
-
-
-def _not_ours(clue: Clue) -> Clue:
-    """Speed and memory of a program that has nothing to do with learning are another trade's question."""
-    return Clue(
-        "out_of_scope", "non_ml", clue.points, clue.start, clue.end, "no machine learning is named", "prose"
-    )
+    return [clue.of_another_program() if clue.constraint in foreign else clue for clue in found]
 
 
 def _fires(rule: Rule, concepts: set[str]) -> bool:

@@ -111,9 +111,8 @@ MESSAGES = (
             "xavier",
             "orin",
         ),
-        r"\b(?:jetson|raspberry ?pi|arduino|esp32\S*|stm32\S*|nrf52\S*|coral|edge ?tpu|tflite[- ]micro|"
-        r"tflm|microcontroller|rk35\d\d|k210"
-        r"|myriad|ncs2|cortex-m\d*|openmv)\b",
+        r"(?<![\w/.-])(?:jetson|raspberry ?pi|arduino|esp32|stm32|nrf52|coral|edge ?tpu|tflite[- ]micro|tflm"
+        r"|microcontroller|rk35\d\d|k210|myriad|ncs2|cortex-m\d*|openmv)(?!\w*[_/])",
         "an edge device is named",
     ),
     Message(

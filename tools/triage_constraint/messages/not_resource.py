@@ -8,6 +8,31 @@ OVER = FINAL + 3  # a real cause outranks the memory words that stand around it
 
 MESSAGES = (
     Message(
+        OUT,
+        "service_limit",
+        OVER + 8,
+        (
+            "quota",
+            "service limit",
+            "resourcelimitexceeded",
+            "insufficientinstancecapacity",
+            "service-level",
+            "capacity",
+        ),
+        r"resourcelimitexceeded|(?:account|service)[- ]level (?:service )?limit|service (?:limit|quota)"
+        r"|quota (?:increase|request|limit|exceeded for)|(?:tpu|gpu|cpu|instance)s?[- ]?(?:all[- ]regions )?quota"
+        r"|insufficientinstancecapacity|insufficient (?:instance )?capacity|no capacity",
+        "a cloud provider's limit on the account",
+    ),
+    Message(
+        BUG,
+        "bug_other",
+        STRONG,
+        ("already in use", "segfault"),
+        r"address already in use|\bsegfault",
+        "a port is taken, or native code crashed",
+    ),
+    Message(
         BUG,
         "device_side_assert",
         OVER,
@@ -37,7 +62,7 @@ MESSAGES = (
     Message(
         BUG,
         "driver_mismatch",
-        OVER,
+        OVER + 4,
         (
             "driver version is insufficient",
             "driver too old",
@@ -70,6 +95,14 @@ MESSAGES = (
         r"cuda version[^\n]{0,60}mismatches"
         r"|(?:could not|cannot|failed to) (?:load|open)[^\n]{0,60}lib(?:cudart|cublas|cudnn|cusolver|cufft)",
         "the installed build does not match this GPU or CUDA",
+    ),
+    Message(
+        BUG,
+        "device_visibility",
+        OVER + 4,
+        ("is_available",),
+        r"is_available\(\)[`'\" ]*(?:is |==|=|returns?|gives?|->|:)? ?true",
+        "the author has seen that CUDA is available",
     ),
     Message(
         BUG,
@@ -231,10 +264,9 @@ MESSAGES = (
             "c++: fatal",
             "g++: ",
         ),
-        r"cc1(?:plus)?: out of memory|ranlib|javascript heap out of memory|virtual memory exhausted|"
-        r"killed signal terminated program (?:cc1plus|as|ld)"
-        r"|g\+\+: (?:internal compiler|fatal) error|rustc[^\n]{0,60}(?:memory|signal: 9)|collect2: fatal "
-        r"error|webpack[^\n]{0,60}memory",
+        r"(?:cc1(?:plus)?|ranlib|rustc|collect2|\bld|g\+\+|c\+\+|clang|webpack)\b[^\n]{0,80}"
+        r"(?:memory|killed|signal 9|signal: 9)"
+        r"|killed signal terminated program|javascript heap out of memory|virtual memory exhausted",
         "a compiler or a JavaScript engine ran out of memory",
     ),
     Message(
