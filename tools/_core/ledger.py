@@ -59,6 +59,7 @@ class Figure(BaseModel):
     repeats: int = 1
     low: float | None = Field(None, description="Smallest of the repeats.")
     high: float | None = Field(None, description="Largest of the repeats.")
+    singles: list[float] = Field([], description="Every repeat, in the order taken; `value` is their median.")
 
 
 class Run(BaseModel):
@@ -125,8 +126,12 @@ def append(ledger: sqlite3.Connection, run: Run) -> None:
             columns,
         )
         ledger.executemany(
-            "INSERT INTO measurement VALUES (:run, :metric, :value, :unit, :basis, :repeats, :low, :high)",
-            [{"run": run.id, **figure.model_dump()} for figure in run.figures],
+            "INSERT INTO measurement VALUES"
+            " (:run, :metric, :value, :unit, :basis, :repeats, :low, :high, :singles)",
+            [
+                {"run": run.id, **figure.model_dump(), "singles": json.dumps(figure.singles)}
+                for figure in run.figures
+            ],
         )
 
 
@@ -154,7 +159,7 @@ def _read(ledger: sqlite3.Connection, where: str, values: tuple[str, ...]) -> li
         figures: dict[str, list[dict[str, Any]]] = {}
         of_these = f"SELECT * FROM measurement WHERE run IN (SELECT id FROM run {where}) ORDER BY rowid"
         for row in cursor.execute(of_these, values).fetchall():
-            figure = dict(row)
+            figure = {**dict(row), "singles": json.loads(row["singles"])}
             figures.setdefault(figure.pop("run"), []).append(figure)
     return [
         Run.model_validate(
@@ -216,4 +221,5 @@ _MIGRATIONS = (
         *_frozen("run"),
         *_frozen("measurement"),
     ),
+    ("ALTER TABLE measurement ADD COLUMN singles TEXT NOT NULL DEFAULT '[]'",),
 )

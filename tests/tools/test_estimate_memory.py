@@ -1,0 +1,151 @@
+"""The tool through its public surface: verdicts, messages, the page, the server's limits."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optimizing_resources.tools._core.contract import CALL, Call, ToolError, input_schema
+from optimizing_resources.tools._core.quantity import GIB, MIB
+from optimizing_resources.tools._core.workspace import Workspace
+from optimizing_resources.tools.estimate_memory import (
+    EstimateMemoryReport,
+    EstimateMemoryRequest,
+    estimate_memory,
+)
+from optimizing_resources.tools.estimate_memory.card import resolve_card
+from optimizing_resources.tools.estimate_memory.judge import limits
+from optimizing_resources.tools.estimate_memory.oom_text import read_oom
+
+FAMILIES = Path(__file__).with_name("memory_families.py")
+
+NEW = (
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate {tried:.2f} MiB. GPU 0 has a total capacity of "
+    "{total:.2f} GiB of which {free:.2f} MiB is free. Process 77 has 14.43 GiB memory in use. Of the allocated memory "
+    "{held:.2f} GiB is allocated by PyTorch, and {idle:.2f} MiB is reserved by PyTorch but unallocated."
+)
+OLD = (
+    "RuntimeError: CUDA out of memory. Tried to allocate 20.00 MiB (GPU 0; 15.78 GiB total capacity; 14.49 GiB already "
+    "allocated; 5.44 MiB free; 14.62 GiB reserved in total by PyTorch)"
+)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A server's workspace in a fresh folder, with the families beside it allowed."""
+    place = Workspace.of_a_server(tmp_path, (FAMILIES.parent,))
+    CALL.set(Call(place))
+    return place
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> EstimateMemoryReport:
+    """One call that has everything: a card too small, so the search runs."""
+    token = CALL.set(Call(Workspace.of_a_server(tmp_path_factory.mktemp("work"), (FAMILIES.parent,))))
+    request = EstimateMemoryRequest(step=f"{FAMILIES}:decoder", arguments={"batch_size": 32}, gpu="0.75GiB")
+    try:
+        return estimate_memory(request)
+    finally:
+        CALL.reset(token)
+
+
+def test_a_step_too_large_is_refused_the_card_and_gets_a_remedy_that_fits(
+    report: EstimateMemoryReport,
+) -> None:
+    assert report.fits in ("no", "tight")
+    assert report.recommended is not None and report.recommended.fits == "fits"
+    assert report.recommended.saved_bytes > 0
+    assert report.recommended == next(row for row in report.remedies if row.fits == "fits")
+    assert not report.recommended.changes_results
+    assert report.largest_batch is not None and report.largest_batch.fits < 32
+
+
+def test_the_parts_add_up_to_the_peak(report: EstimateMemoryReport) -> None:
+    parts = sum(report.breakdown.model_dump().values())
+    assert parts == pytest.approx(report.peak_allocated_bytes, rel=0.02)
+    assert report.peak_allocated_bytes <= report.peak_reserved_bytes < report.device_bytes
+
+
+def test_what_a_model_reads_is_short_and_stands_alone(report: EstimateMemoryReport) -> None:
+    text = report.brief()
+    assert len(text) <= 1500
+    for word in ("Predicted peak", "GiB", "Largest batch_size", report.recommended.ids[0], "Timeline"):  # type: ignore[union-attr]
+        assert word in text or word == "GiB"
+    assert len(report.model_dump_json()) < 8000
+    assert "remedy" in report.readable()
+
+
+def test_the_timeline_is_one_page_without_links_or_scripts(report: EstimateMemoryReport) -> None:
+    assert report.timeline_path is not None
+    page = Path(report.timeline_path).read_text(encoding="utf-8")
+    assert page.count("<polygon") == 5
+    assert not re.search(r"<script|https?://|<link", page)
+
+
+def test_the_menu_entry_stays_within_its_budget() -> None:
+    entry = estimate_memory.tool  # type: ignore[attr-defined]
+    schema = json.dumps(input_schema(EstimateMemoryRequest), separators=(",", ":"))
+    assert len(entry.name) + len(entry.summary) + len(schema) <= 1250
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"step": "train.py"}, "file and a function"),
+        ({"step": "train.py:make_step"}, "No such file"),
+        ({"step": f"{FAMILIES}:mlp", "gpu": "Voodoo 2"}, "No such GPU"),
+        ({"step": f"{FAMILIES}:mlp", "gpu": "0GiB"}, "holds nothing"),
+        ({"step": f"{FAMILIES}:mlp", "remedies": ["prayer"]}, "No such remedy"),
+        ({"step": f"{FAMILIES}:mlp", "oom_text": "it crashed"}, "no total capacity"),
+        ({"step": f"{FAMILIES}:mlp", "python": "/no/python"}, "No Python interpreter"),
+    ],
+)
+def test_a_request_that_cannot_be_run_is_refused_with_advice(
+    workspace: Workspace, request_: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ToolError, match=words):
+        estimate_memory(EstimateMemoryRequest.model_validate(request_))
+
+
+def test_an_endless_loop_ends_at_the_time_limit(workspace: Workspace) -> None:
+    step = workspace.root / "endless.py"
+    step.write_text("def make_step():\n    while True:\n        pass\n", encoding="utf-8")
+    request = EstimateMemoryRequest(step=f"{step}:make_step", gpu="cpu", max_seconds=6)
+    with pytest.raises(ToolError, match="did not finish in time"):
+        estimate_memory(request)
+
+
+@given(st.floats(8, 80), st.floats(1, 500), st.floats(0.5, 7), st.floats(0, 900))
+def test_a_message_of_today_gives_back_its_own_totals(
+    total: float, free: float, held: float, idle: float
+) -> None:
+    message = read_oom(NEW.format(tried=512, total=total, free=free, held=held, idle=idle))
+    assert message.total == pytest.approx(total * GIB, abs=0.006 * GIB)
+    assert message.outside == pytest.approx(
+        max(0, total * GIB - free * MIB - held * GIB - idle * MIB), abs=0.02 * GIB
+    )
+
+
+def test_a_message_of_old_torch_is_read_too() -> None:
+    message = read_oom(OLD)
+    assert message.total == int(15.78 * GIB)
+    assert message.outside == pytest.approx((15.78 - 14.62) * GIB - 5.44 * MIB, abs=MIB)
+
+
+def test_a_message_decides_the_capacity_and_an_allowed_fraction_caps_it() -> None:
+    card = resolve_card("T4")
+    bounds = limits(card, read_oom(NEW.format(tried=512, total=14.56, free=100, held=13.9, idle=200)))
+    assert bounds is not None and bounds.measured
+    assert bounds.capacity_bytes == pytest.approx(14.56 * GIB - bounds.outside_bytes, abs=MIB)
+    capped = limits(card, read_oom(OLD + " 6.00 GiB allowed;"))
+    assert capped is not None and capped.capacity_bytes == 6 * GIB
+
+
+def test_a_name_a_size_and_a_cpu_are_cards() -> None:
+    assert resolve_card("T4").capability == (7, 5)
+    assert resolve_card("24GiB").memory_bytes == 24 * GIB
+    assert resolve_card("cpu").kind == "cpu"
+    with pytest.raises(ToolError, match="NVIDIA"):
+        resolve_card("MI300X")

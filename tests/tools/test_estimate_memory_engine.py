@@ -1,0 +1,176 @@
+"""The engine against a second route: real CPU steps, closed formulas, and the caller's mistakes."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+FAMILIES = HERE / "memory_families.py"
+
+HEAD = "import torch\nfrom torch import nn\nimport torch.nn.functional as F\n"
+GOOD = """
+def make_step(batch_size=4):
+    model = nn.Linear(8, 8)
+    return {"model": model, "batch": torch.randn(batch_size, 8), "loss": lambda m, b: m(b).sum(),
+            "optimizer": torch.optim.SGD(model.parameters(), 0.1)}
+"""
+MISTAKES = {  # source of the step -> words of the sentence that must come back
+    "missing": ("def other(): pass", ["no function 'make_step'", "other"]),
+    "syntax": ("def make_step(:\n", ["no valid Python", "line"]),
+    "raising": (
+        "def make_step():\n    raise ValueError('no corpus')",
+        ["make_step raised", "ValueError: no corpus"],
+    ),
+    "data_file": (
+        "def make_step():\n    return open('/no/such/data.bin')",
+        ["FileNotFoundError", "random tensors"],
+    ),
+    "no_mapping": ("def make_step():\n    return nn.Linear(1, 1)", ["must return a mapping", "Linear"]),
+    "keys": ("def make_step():\n    return {'model': nn.Linear(1, 1)}", ["lacks batch, loss"]),
+    "vector_loss": (GOOD.replace(".sum()", ""), ["one element", "[4, 8]"]),
+    "detached": (GOOD.replace("m(b).sum()", "m(b).sum().detach()"), ["no trainable parameter"]),
+    "numpy": (GOOD.replace("m(b).sum()", "m(torch.from_numpy(b.numpy())).sum()"), ["`loss` raised"]),
+    "shapes": (GOOD.replace("randn(batch_size, 8)", "randn(batch_size, 7)"), ["`loss` raised", "step.py:"]),
+    "custom_operator": (
+        """
+@torch.library.custom_op("mine::twice", mutates_args=())
+def twice(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+"""
+        + GOOD.replace("m(b).sum()", "(m(b) + twice(b)).sum()"),
+        ["`loss` raised", "fake"],
+    ),
+}
+WORKS = {
+    "good": GOOD,
+    "talks": "print('hello')\n" + GOOD.replace("    model =", "    print('x' * 100000)\n    model ="),
+    "moves": GOOD.replace("nn.Linear(8, 8)", "nn.Linear(8, 8).cuda().to('cuda')").replace(
+        "8),", "8).to('cuda:0'),"
+    ),
+    "asks_values": GOOD.replace("m(b).sum()", "m(b).sum() * (2 if b.sum().item() > 0 else 1)"),
+    "chooses_device": GOOD.replace(
+        "    model =",
+        "    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')\n    model =",
+    ).replace("8),", "8, device=device),"),
+    "explicit_cpu": GOOD.replace("nn.Linear(8, 8)", "nn.Linear(8, 8, device='cpu')"),
+    "inference": GOOD.replace("torch.optim.SGD(model.parameters(), 0.1)", "None"),
+}
+
+
+def last_line(*command: str) -> Any:
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def replies(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[dict[str, Any]]], list[Any]]:
+    def ask(requests: list[dict[str, Any]]) -> list[Any]:
+        path = tmp_path_factory.mktemp("requests") / "requests.json"
+        path.write_text(json.dumps(requests), encoding="utf-8")
+        found: list[Any] = last_line(str(HERE / "memory_requests.py"), str(path))
+        return found
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], str]:
+    def write(name: str, source: str) -> str:
+        path = tmp_path_factory.mktemp(name) / "step.py"
+        path.write_text(HEAD + source, encoding="utf-8")
+        return f"{path}:make_step"
+
+    return write
+
+
+def test_lifetimes_are_within_one_percent_of_real_cpu_steps() -> None:
+    truth = last_line(str(HERE / "memory_runs.py"), "truth")
+    predicted = last_line(str(HERE / "memory_runs.py"), "predict")
+    off = {
+        name: predicted[name] / truth[name] - 1
+        for name in truth
+        if abs(predicted[name] / truth[name] - 1) > 0.01
+    }
+    assert len(truth) >= 15
+    assert not off
+
+
+def test_every_mistake_of_the_caller_gets_one_sentence_and_every_odd_but_valid_step_works(
+    replies: Callable[[list[dict[str, Any]]], list[Any]], steps: Callable[[str, str], str]
+) -> None:
+    mistakes = {name: {"step": steps(name, source)} for name, (source, _) in MISTAKES.items()}
+    works = {name: {"step": steps(name, source)} for name, source in WORKS.items()}
+    found = dict(zip([*mistakes, *works], replies([*mistakes.values(), *works.values()]), strict=True))
+    for name, (_, words) in MISTAKES.items():
+        refusal = found[name].get("refused", {"problem": f"{name} was not refused"})
+        sentence = f"{refusal['problem']} {refusal.get('saw')} {refusal.get('try_next')}"
+        assert all(word in sentence for word in words), sentence
+        assert "\n" not in sentence
+    for name in WORKS:
+        assert "peak_allocated_bytes" in found[name], (name, found[name])
+    assert "step.py:" in found["asks_values"]["values_asked"][0]
+    same = [
+        found[name]["peak_allocated_bytes"]
+        for name in ("good", "talks", "moves", "chooses_device", "explicit_cpu")
+    ]
+    assert len(set(same)) == 1
+    assert found["inference"]["breakdown"]["gradients_bytes"] == 0
+
+
+def test_the_parts_of_the_peak_follow_the_closed_formulas(
+    replies: Callable[[list[dict[str, Any]]], list[Any]],
+) -> None:
+    step = f"{FAMILIES}:decoder"
+    small, large, half = replies(
+        [
+            {"step": step, "arguments": {"batch_size": 8}},
+            {"step": step, "arguments": {"batch_size": 16}},
+            {
+                "step": step,
+                "arguments": {"batch_size": 8},
+                "remedies": ["gradient_accumulation", "mixed_precision"],
+            },
+        ]
+    )
+    weights = 4 * small["parameters"]
+    assert small["breakdown"]["weights_bytes"] == pytest.approx(weights, rel=0.01)
+    assert small["breakdown"]["optimizer_bytes"] == pytest.approx(2 * weights, rel=0.01)
+    assert large["breakdown"]["activations_bytes"] == pytest.approx(
+        2 * small["breakdown"]["activations_bytes"], rel=0.01
+    )
+    for kind in ("weights_bytes", "optimizer_bytes"):
+        assert large["breakdown"][kind] == small["breakdown"][kind]
+    rows = {tuple(row["ids"]): row for row in half["remedies"]["rows"]}
+    accumulated, mixed = rows[("gradient_accumulation",)], rows[("mixed_precision",)]
+    assert accumulated["peak_allocated_bytes"] < small["peak_allocated_bytes"]
+    assert mixed["peak_allocated_bytes"] < small["peak_allocated_bytes"]
+    assert mixed["changes_results"] and not accumulated["changes_results"]
+    assert accumulated["step_cost_ratio"] > 1  # twice the launches for the same products
+
+
+def test_the_largest_batch_fits_and_the_next_does_not(
+    replies: Callable[[list[dict[str, Any]]], list[Any]],
+) -> None:
+    limits = {
+        "capacity_bytes": 400 << 20,
+        "sure_capacity_bytes": 380 << 20,
+        "margin_ratio": 0.06,
+        "margin_bytes": 20 << 20,
+    }
+    request = {"step": f"{FAMILIES}:mlp", "limits": limits, "arguments": {"batch_size": 64}}
+    (found,) = replies([request])
+    edge = found["largest_batch"]
+    assert edge["fits"] <= edge["not_no"]
+    at, above = replies(
+        [
+            {**request, "arguments": {"batch_size": edge["fits"]}},
+            {**request, "arguments": {"batch_size": int(edge["fits"] * 1.15) + 1}},
+        ]
+    )
+    assert (at["fits"], above["fits"] == "fits") == ("fits", False)

@@ -1,0 +1,140 @@
+"""Step times, causes and outcomes from what a probe wrote, without running anything."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optimizing_resources.tools.measure_run.causes import find_causes, samples_per_step
+from optimizing_resources.tools.measure_run.series import percentile, series_of
+from optimizing_resources.tools.measure_run.trace import Step, Trace, read_trace
+
+MIB = 1024**2
+QUIET = dict.fromkeys(Step._fields, 0) | {
+    "gpu_allocated_bytes": None,
+    "gpu_reserved_bytes": None,
+    "loss": 1.0,
+}
+USAGE = {
+    "most_processes": 1,
+    "columns": ["at", "swapped_bytes", "ran_seconds", "waited_seconds"],
+    "samples": [(0.0, 0, 0.0, 0.0), (4.0, 0, 4.0, 0.0)],
+    "machine_before": {"swapped_in_bytes": 0},
+    "machine_after": {"swapped_in_bytes": 0},
+}
+
+
+def steps(count=40, seconds=0.1, optimizer=0, start=0.0, **fields):
+    """Steps at a steady pace; a field may be a function of the step's number."""
+    made = []
+    for number in range(count):
+        values = {name: value(number) if callable(value) else value for name, value in fields.items()}
+        usual = {"samples": 64, "backwards": 1, "thread_seconds": seconds, "anonymous_bytes": 500 * MIB}
+        at = start + (number + 1) * seconds
+        made.append(Step(**{**QUIET, **usual, "at": at, "cpu_seconds": at, "optimizer": optimizer, **values}))
+    return made
+
+
+def traced(made, **facts):
+    optimizers = [{"number": 0, "tensors": 6, "device": "cpu"}]
+    return Trace(steps=made, optimizers=optimizers, facts=facts)
+
+
+def causes(made, usage=USAGE, cores=2.0):
+    trace = traced(made)
+    return {cause.cause: cause for cause in find_causes(trace, series_of(trace), usage, cores)}
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0, 1))
+def test_a_percentile_lies_between_the_extremes_and_grows_with_its_share(values, share):
+    assert min(values) <= percentile(values, share) <= max(values)
+    assert percentile(values, share / 2) <= percentile(values, share)
+
+
+def test_optimizers_that_work_together_count_once_and_those_in_sequence_add_up():
+    together = sorted(steps(12, optimizer=0) + steps(12, optimizer=1, start=0.03), key=lambda step: step.at)
+    assert series_of(traced(together)).steps == 12
+    assert series_of(traced(steps(12) + steps(6, optimizer=1, start=1.2))).steps == 18
+
+
+def test_backward_passes_count_only_where_nothing_ever_stepped():
+    by_hand = steps(9, optimizer=-1)
+    assert series_of(traced(by_hand)).steps == 9
+    first = series_of(traced(by_hand[:3] + steps(5, start=0.9)))
+    assert first.steps == 5 and first.losses[0] == 4.0  # the first step holds the three passes before it
+
+
+def test_steps_with_an_evaluation_are_left_out_of_step_times():
+    made = steps(40, evaluations=lambda number: int(number == 30))
+    assert series_of(traced(made)).evaluated == 1
+    always = steps(40, evaluations=1)
+    assert len(series_of(traced(always)).laps) == 34
+
+
+def test_a_healthy_run_has_no_cause():
+    assert causes(steps()) == {}
+
+
+def test_a_few_steps_are_too_few_to_claim_anything():
+    assert causes(steps(6, data_seconds=0.09, user_syncs=3)) == {}
+
+
+PLANTED = {
+    "data_loader_bound": {"data_seconds": 0.05},
+    "synchronization": {"user_syncs": 2, "sync_seconds": 0.02},
+    "leak": {"anonymous_bytes": lambda number: (500 + number) * MIB},
+    "tiny_batches": {"samples": 1, "thread_seconds": 0.0008},
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_each_cause_is_the_only_one_named(name):
+    assert list(causes(steps(**PLANTED[name]))) == [name]
+
+
+def test_growth_is_told_in_bytes_per_step():
+    leak = causes(steps(100, anonymous_bytes=lambda number: 500 * MIB + number * 300_000))["leak"]
+    assert leak.growth_bytes_per_step == pytest.approx(300_000, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        lambda number: (500 + min(number, 12) * 5) * MIB,  # a cache that is full after twelve steps
+        lambda number: (500 + 15 * (number % 3)) * MIB,  # an allocator that gives back and takes again
+        lambda number: (500 + (40 if number > 25 else 0)) * MIB,  # one jump
+    ],
+)
+def test_memory_that_rises_otherwise_is_no_leak(memory):
+    assert causes(steps(anonymous_bytes=memory)) == {}
+
+
+def test_input_that_comes_by_no_data_loader_is_seen_before_the_forward_pass():
+    found = causes(steps(gap_seconds=0.06, gap_cpu_seconds=0.001))
+    assert "outside a DataLoader" in found["data_loader_bound"].evidence
+    assert "waiting without computing" in found["data_loader_bound"].evidence
+
+
+def test_only_threads_of_the_run_itself_oversubscribe_the_processor():
+    own = {**USAGE, "samples": [(0.8, 0, 0.0, 0.0), (3.8, 0, 6.0, 18.0)]}  # eight ready threads on two cores
+    foreign = {
+        **USAGE,
+        "samples": [(0.8, 0, 0.0, 0.0), (3.8, 0, 3.0, 3.0)],
+    }  # two ready threads, half the time
+    assert list(causes(steps(), own)) == ["cpu_oversubscription"]
+    assert causes(steps(), foreign) == {}
+
+
+def test_swap_needs_memory_that_is_swapped_out_and_read_back():
+    used = {**USAGE, "samples": [(0.0, 90 * MIB, 0.0, 0.0), (4.0, 90 * MIB, 4.0, 0.0)]}
+    assert list(causes(steps(major_faults=lambda number: number * 50), used)) == ["swap"]
+    assert causes(steps(), used) == {}
+
+
+def test_without_a_loader_the_models_first_input_tells_the_samples():
+    trace = traced(steps(20, samples=0, backwards=4), model={"shape": [12, 64]})
+    assert samples_per_step(trace, series_of(trace)) == 48
+
+
+def test_a_line_that_was_cut_off_by_a_kill_ends_the_trace_quietly(tmp_path):
+    whole = '["start", {"rank": "0"}]\n["step", ' + str([0.0] * len(Step._fields))[1:] + "\n"
+    (tmp_path / "7.jsonl").write_text(whole + '["step", 0.3, ', encoding="utf-8")
+    assert len(read_trace(tmp_path).steps) == 1

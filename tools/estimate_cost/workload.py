@@ -1,0 +1,203 @@
+"""What is to be paid for: a training run, a service, a daily batch, or a bill that already runs."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field, Tag, model_validator
+from pydantic import Discriminator as By
+
+from .arrivals import ASSUMED_BURSTS, Arrival, hourly, read_arrival
+from .strict import Amount, Count, Positive, Share, Strict
+
+HOURS_MOST = 1e6  # a century of one GPU; more is a slip of the pen
+PER_DAY_MOST = 1e13
+
+
+class Checkpoint(Strict):
+    """How the job survives an interruption. Without `interval_seconds` but with a cost, the best interval is taken."""
+
+    interval_seconds: Positive | None = None
+    write_seconds: Amount = 0.0
+    restart_seconds: Amount | None = None
+
+
+class _Interruptible(Strict):
+    gpus: Count | None = None
+    accelerator: str | None = Field(None, validation_alias=AliasChoices("accelerator", "gpu"))
+    memory_bytes: Amount | None = None
+    checkpoint: Checkpoint | None = None
+    interruptions_per_hour: Annotated[float, Field(ge=0, le=3600)] | None = None
+    restart_seconds: Amount | None = None
+
+
+class Training(_Interruptible):
+    """`hours` (or steps x step_seconds) are wall hours on `gpus` GPUs; FLOPs become hours by each card's peak."""
+
+    kind: Literal["training"]
+    hours: Annotated[float, Field(gt=0, le=HOURS_MOST)] | None = None
+    steps: Annotated[float, Field(gt=0, le=1e12)] | None = None
+    step_seconds: Positive | None = None
+    measurement: str | None = None
+    flops: Annotated[float, Field(gt=0, le=1e30)] | None = None
+    parameters: Annotated[float, Field(gt=0, le=1e15)] | None = None
+    tokens: Annotated[float, Field(gt=0, le=1e18)] | None = None
+    utilization: Share | None = Field(
+        None, validation_alias=AliasChoices("utilization", "utilisation", "mfu")
+    )
+    precision: Literal["fp32", "tf32", "fp16", "bf16", "fp8"] = "bf16"
+    scaling_efficiency: Share | None = None
+    trials: Count = 1
+    is_an_hour_for_want_of_more: bool = Field(False, exclude=True, init=False)
+
+    @model_validator(mode="after")
+    def _one_way_to_the_time(self) -> "Training":
+        ways = [
+            name
+            for name, given in (
+                ("hours", self.hours),
+                ("step_seconds", self.step_seconds),
+                ("measurement", self.measurement),
+                ("flops", self.flops),
+                ("tokens", self.tokens),
+            )
+            if given is not None
+        ]
+        if len(ways) > 1:
+            raise ValueError(f"{' and '.join(ways)} both say how long it takes: give one of them")
+        if not ways:
+            return self  # what a budget buys is asked for
+        if ways[0] in ("step_seconds", "measurement") and self.steps is None:
+            raise ValueError(f"{ways[0]} needs steps (how many)")
+        if ways[0] == "tokens" and self.parameters is None:
+            raise ValueError("tokens need parameters (FLOPs = 6 x parameters x tokens)")
+        return self
+
+    @model_validator(mode="after")
+    def _checkpoints_fall_within_the_work(self) -> "Training":
+        seconds = self.hours * 3600 if self.hours else (self.steps or 0) * (self.step_seconds or 0)
+        interval = self.checkpoint.interval_seconds if self.checkpoint else None
+        if seconds and interval and interval > seconds:
+            raise ValueError(
+                f"a checkpoint every {interval:g} s is never written in {seconds:g} s of work: give a shorter "
+                "interval_seconds, or checkpoint: null"
+            )
+        return self
+
+    @property
+    def has_time(self) -> bool:
+        return any(
+            v is not None for v in (self.hours, self.step_seconds, self.measurement, self.flops, self.tokens)
+        )
+
+
+def _arrival(value: Any) -> Any:
+    if isinstance(value, str):
+        return read_arrival(value)
+    if isinstance(value, list):
+        return hourly([float(weight) for weight in value])
+    if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in ("bursts", "bursts_per_day"):
+        return Arrival("bursts", float(next(iter(value.values()))))
+    return value
+
+
+class Inference(Strict):
+    """A service. `seconds_per_request` is the time one request holds one of `concurrency` places."""
+
+    kind: Literal["inference"]
+    requests_per_day: Annotated[float, Field(gt=0, le=PER_DAY_MOST)]
+    seconds_per_request: Positive
+    memory_bytes: Amount | None = None
+    arrival: Annotated[Arrival, BeforeValidator(_arrival)] = Arrival("even")
+    bursts_per_day: Positive | None = Field(
+        None, validation_alias=AliasChoices("bursts_per_day", "bursts", "burst_count")
+    )
+    requests_per_burst: Positive | None = Field(
+        None, validation_alias=AliasChoices("requests_per_burst", "burst_size")
+    )
+    latency_seconds: Positive | None = None
+    latency_percentile: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    peak_requests_per_second: Positive | None = None
+    cold_start_seconds: Amount | None = None
+    idle_seconds: Amount | None = None
+    concurrency: Count = 1
+    target_utilization: Share | None = None
+    gpus: Count | None = None
+    accelerator: str | None = Field(None, validation_alias=AliasChoices("accelerator", "gpu"))
+    interruptions_per_hour: Annotated[float, Field(ge=0, le=3600)] | None = None
+    days: Positive = 30
+
+    @model_validator(mode="after")
+    def _peak_is_a_peak(self) -> "Inference":
+        mean = self.requests_per_day / 86_400
+        if self.peak_requests_per_second is not None and self.peak_requests_per_second < mean * 0.999:
+            raise ValueError(
+                f"peak_requests_per_second {self.peak_requests_per_second:g} is below the mean rate {mean:.4g}"
+            )
+        return self
+
+    @property
+    def number_of_bursts_is_assumed(self) -> bool:
+        stated = self.bursts_per_day or self.requests_per_burst or self.arrival.bursts
+        return self.arrival.kind == "bursts" and not stated
+
+    @property
+    def shape(self) -> Arrival:
+        """The arrival, with the number of bursts where it stands in a field of its own."""
+        if self.arrival.kind != "bursts":
+            return self.arrival
+        if self.requests_per_burst is not None:
+            return Arrival("bursts", max(1.0, self.requests_per_day / self.requests_per_burst))
+        return Arrival("bursts", self.bursts_per_day or self.arrival.bursts or ASSUMED_BURSTS)
+
+
+class Batch(_Interruptible):
+    """Work that comes once a day and may wait for a machine."""
+
+    kind: Literal["batch"]
+    items_per_day: Annotated[float, Field(gt=0, le=PER_DAY_MOST)] = Field(
+        validation_alias=AliasChoices("items_per_day", "items")
+    )
+    items_per_second: Positive
+    seconds_of_start: Amount = Field(
+        0.0, validation_alias=AliasChoices("cold_start_seconds", "seconds_of_start")
+    )
+    days: Positive = 1
+
+
+class Running(Strict):
+    """A bill that already runs all day, for work that fills part of it."""
+
+    kind: Literal["running"]
+    usd_per_hour: Positive
+    busy_hours_per_day: Annotated[float, Field(ge=0, le=24)]
+    memory_bytes: Amount | None = None
+    gpus: Count | None = None
+    accelerator: str | None = Field(None, validation_alias=AliasChoices("accelerator", "gpu"))
+    interruptions_per_hour: Annotated[float, Field(ge=0, le=3600)] | None = None
+    days: Positive = 30
+
+
+def _kind(value: Any) -> str | None:
+    kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+    return kind if kind in ("training", "inference", "batch", "running") else None
+
+
+def measured_on(workload: "AnyWorkload", figures: tuple[tuple[str, float], ...]) -> "AnyWorkload":
+    """The workload with the figures that hold for one option, where it has such a field."""
+    known: dict[str, Any] = {name: value for name, value in figures if name in type(workload).model_fields}
+    if "hours" in known:  # it replaces every other way to the time
+        known |= dict.fromkeys(("step_seconds", "measurement", "flops", "tokens"))
+    return workload.model_copy(update=known) if known else workload
+
+
+AnyWorkload = Training | Inference | Batch | Running
+Workload = Annotated[
+    Annotated[Training, Tag("training")]
+    | Annotated[Inference, Tag("inference")]
+    | Annotated[Batch, Tag("batch")]
+    | Annotated[Running, Tag("running")],
+    By(
+        _kind,
+        custom_error_type="workload_kind",
+        custom_error_message="an object is wanted whose kind is one of training, inference, batch, running",
+    ),
+]

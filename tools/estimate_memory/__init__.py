@@ -1,0 +1,172 @@
+"""Predicts a training step's peak GPU memory without a GPU, and finds the first remedy that fits.
+
+card        the card of the question, and what only hardware knows of it
+oom_text    the figures of an out-of-memory message
+judge       limits from card and message; what the prediction leaves out
+picture     the timeline as a self-contained page
+text        what models and people read
+engine      the simulation, run under the caller's interpreter
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .._core.contract import Report, Request, current_call, tool
+from .._core.errors import ToolError
+from .._core.interpreter import resolve_python
+from .._core.quantity import Basis
+from .._core.worker import Limits, run
+from .card import ENGINE, resolve_card
+from .judge import judged, left_out, limits
+from .oom_text import read_oom
+from .picture import page
+from .text import brief, readable
+
+MEMORY_LIMIT_BYTES = 8 * 1024**3  # of the child; a simulation of 7 billion weights takes under 1.5 GiB
+REMEDIES = (
+    "allocator_settings", "fused_optimizer", "gradient_accumulation", "gradient_checkpointing", "optimizer_in_backward",
+    "mixed_precision", "cpu_offload", "eight_bit_optimizer", "paged_optimizer", "channels_last", "pure_bf16", "lora",
+    "freezing", "model_reduction", "sharding",
+)  # fmt: skip
+
+Fits = Literal["fits", "tight", "no"]
+
+
+class EstimateMemoryRequest(Request):
+    """Arguments of estimate_memory."""
+
+    step: str = Field(
+        description="file.py:make_step, returning {model, batch, loss(model, batch), optimizer}."
+    )
+    arguments: dict[str, Any] = Field({}, description="Arguments of make_step.")
+    batch_argument: str | None = Field(None, description="Its argument for the batch; default batch_size.")
+    model_arguments: list[str] = Field([], description="Its arguments that set the model's size.")
+    gpu: str | None = Field(
+        None, description="T4, A100-80GB, 24GiB, cpu, ...; default the machine's own GPU."
+    )
+    remedies: Literal["search"] | list[str] | None = Field(
+        None, description="search, ids or []; default: search when it does not fit."
+    )
+    oom_text: str | None = Field(None, description="The out-of-memory message.")
+    python: str | None = Field(None, description="Interpreter or environment with torch.")
+    max_seconds: float = Field(180, gt=0, description="Time limit.")
+
+
+class _Noun(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Breakdown(_Noun):
+    """What is alive at the peak."""
+
+    weights_bytes: int
+    gradients_bytes: int
+    optimizer_bytes: int
+    activations_bytes: int
+    other_bytes: int = Field(description="Batch, temporaries, library workspaces.")
+
+
+class Remedy(_Noun):
+    """One simulated remedy or combination."""
+
+    ids: list[str]
+    details: dict[str, Any]
+    peak_allocated_bytes: int
+    saved_bytes: int
+    step_cost_ratio: float = Field(description="Step time against today's, from counted FLOPs and bytes.")
+    fits: Fits | None
+    changes_results: bool
+
+
+class LargestBatch(_Noun):
+    """Batch sizes at the edges."""
+
+    fits: int = Field(description="Largest that fits with the margin; 0 when one sample does not.")
+    not_no: int = Field(description="Largest that is not a clear no.")
+    argument: str
+
+
+class EstimateMemoryReport(Report):
+    """The predicted peak of one training step, what fits, and what would help."""
+
+    peak_allocated_bytes: int = Field(description="What torch.cuda.max_memory_allocated() would say.")
+    peak_reserved_bytes: int = Field(description="What torch.cuda.max_memory_reserved() would say.")
+    device_bytes: int = Field(description="What nvidia-smi would say: reserved, context, libraries.")
+    breakdown: Breakdown
+    fits: Fits | None
+    margin_bytes: int | None = Field(description="Kept free before we say that it fits.")
+    capacity_bytes: int | None = Field(description="What the allocator can reserve on this card.")
+    gpu: str
+    remedies: list[Remedy]
+    recommended: Remedy | None
+    skipped: dict[str, str] = Field(description="Remedies that do not apply, and why.")
+    largest_batch: LargestBatch | None
+    peak_at: dict[str, str] = Field(description="Phase, operator and module at the peak.")
+    parameters: int
+    trainable_parameters: int
+    batch: int | None
+    timeline_path: str | None
+    left_out: list[str]
+    assumptions: list[str]
+    bases: dict[str, Basis]
+    torch_version: str
+    python: str
+
+    def brief(self) -> str:
+        return brief(self)
+
+    def readable(self) -> str:
+        return readable(self)
+
+
+@tool(effect="writes")
+def estimate_memory(request: EstimateMemoryRequest) -> EstimateMemoryReport:
+    """Predict a training or inference step's peak GPU memory without a GPU, whether it fits, and which remedies would.
+
+    Runs make_step on tensors without data in a child process, two optimizer steps, and replays torch's caching
+    allocator. Raises ToolError for a step that cannot be run so. How far it is to be trusted: references/memory.md.
+    """
+    call = current_call()
+    path, separator, function = request.step.rpartition(":")
+    if not separator or not function.isidentifier():
+        raise ToolError(
+            "`step` must name a file and a function", saw=request.step, try_next="train.py:make_step"
+        )
+    script = call.workspace.file(Path(path))
+    _check_remedies(request.remedies)
+    message = read_oom(request.oom_text) if request.oom_text else None
+    card = resolve_card(request.gpu)
+    bounds = limits(card, message)
+    python = resolve_python(request.python, call.workspace)
+    reply = run(
+        ENGINE,
+        {
+            "step": f"{script}:{function}",
+            "arguments": request.arguments,
+            "batch_argument": request.batch_argument,
+            "model_arguments": request.model_arguments,
+            "kind": card.kind,
+            "card": card.for_engine(expandable=False),
+            "limits": bounds.for_engine() if bounds else None,
+            "remedies": request.remedies,
+        },
+        python=python,
+        limits=Limits(request.max_seconds, MEMORY_LIMIT_BYTES),
+    )
+    timeline = call.workspace.store("memory-timeline.html", page(reply, card, bounds).encode())
+    return EstimateMemoryReport(
+        **judged(reply, card, bounds, message),
+        left_out=left_out(reply, card, request.remedies),
+        timeline_path=str(timeline),
+        python=str(python),
+    )
+
+
+def _check_remedies(named: list[str] | str | None) -> None:
+    for name in named if isinstance(named, list) else []:
+        if name not in REMEDIES:
+            raise ToolError(
+                "No such remedy can be simulated", saw=name, try_next=f"one of {', '.join(REMEDIES)}"
+            )

@@ -1,0 +1,181 @@
+"""What the dispatcher does not show: memory taken inside kernels, and operators whose fake kernel is wrong or missing.
+
+REPLACED: operators that are answered here instead of by torch's fake kernels.
+hidden(): sizes of blocks that a kernel allocates beside its outputs; (bytes, lasting?).
+"""
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor
+
+aten = torch.ops.aten
+
+
+def tensors(value):
+    """The tensors in an operator's result."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from tensors(item)
+
+
+def hidden(recorder, func, args, kwargs, result):
+    """Blocks that the kernel of `func` takes beside its outputs."""
+    rules = _ON_CPU if recorder.device.type == "cpu" else _ON_CUDA
+    rule = rules.get(func)
+    return rule(recorder, args, kwargs, result) if rule else ()
+
+
+def _value(recorder, func, args, kwargs):
+    """`.item()`, `bool(tensor)`: the value where it is known, else a plausible constant, and a note of the line."""
+    tensor = args[0]
+    if isinstance(tensor, FakeTensor) and tensor.constant is None:
+        recorder.value_asked("value of a tensor")
+        return True if tensor.dtype == torch.bool else 1.0 if tensor.dtype.is_floating_point else 1
+    return func(*args, **kwargs)
+
+
+def _all_elements(recorder, func, args, kwargs):
+    """nonzero: as many rows as there could be."""
+    tensor = args[0]
+    recorder.value_asked("number of non-zero elements (all are assumed)")
+    return tensor.new_empty((tensor.numel(), max(tensor.dim(), 1)), dtype=torch.int64)
+
+
+def _whole_loss(recorder, func, args, kwargs):
+    """A mean or sum of these losses sits in a storage as long as the input (aten/src/ATen/native/Loss.cpp)."""
+    result = func(*args, **kwargs)
+    count = max(args[0].numel(), args[1].numel())
+    if result.dim() == 0 and count > 1:
+        return result.new_empty(count).as_strided((), ())
+    return result
+
+
+REPLACED = {
+    aten.mse_loss.default: _whole_loss,
+    aten.smooth_l1_loss.default: _whole_loss,
+    aten._local_scalar_dense.default: _value,
+    aten.nonzero.default: _all_elements,
+}
+
+
+def _channel_block():
+    return 16 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 8
+
+
+def _padded(tensor, channels, axis, block):
+    """Bytes of a tensor in oneDNN's blocked layout."""
+    return tensor.numel() // channels * (-(-channels // block) * block) * tensor.element_size()
+
+
+def _uses_onednn(x, weight, stride, dilation, groups):
+    """The condition of use_mkldnn in aten/src/ATen/native/Convolution.cpp, for float32 and bfloat16."""
+    if not torch.backends.mkldnn.is_available() or x.dtype not in (torch.float32, torch.bfloat16):
+        return False
+    if x.dtype == torch.bfloat16:
+        return True
+    kernel = list(weight.shape[2:])
+    one_by_one_alone = (
+        all(s == 1 for s in stride)
+        and all(d == 1 for d in dilation)
+        and x.shape[0] < 16
+        and kernel[-1] == 1
+        and (len(kernel) < 2 or kernel[-2] == 1)
+        and torch.get_num_threads() == 1
+    )
+    return not one_by_one_alone and (
+        groups > 1
+        or (len(kernel) > 1 and kernel[-1] > 3 and kernel[-2] > 3)
+        or x.shape[0] > 1
+        or x.numel() > 20480
+    )
+
+
+def _onednn_sizes(x, weight, y, groups):
+    """Bytes of input, weight and output in oneDNN's own layout; plain input of few channels is read as it is."""
+    block = _channel_block()
+    channels = x.shape[1]
+    inner = _padded(x, channels, 1, block)
+    kernel = weight.element_size() * weight.numel()
+    if groups == 1:
+        kernel = _padded(weight, weight.shape[0], 0, block)
+        kernel = kernel // weight.shape[1] * (-(-weight.shape[1] // block) * block)
+    return inner, kernel, _padded(y, y.shape[1], 1, block)
+
+
+def _onednn_forward(recorder, args, kwargs, result):
+    x, weight, _bias, stride, _padding, dilation, _transposed, _output_padding, groups = args[:9]
+    if not _uses_onednn(x, weight, stride, dilation, groups):
+        return ()
+    inner, kernel, outer = _onednn_sizes(x, weight, result, groups)
+    inner = inner if x.shape[1] >= _channel_block() else 0
+    y = result.numel() * result.element_size()
+    return [(max(inner + kernel + outer, y + outer) - y, False)]
+
+
+def _onednn_backward(recorder, args, kwargs, result):
+    gradient, x, weight, _bias, stride, _padding, dilation, _transposed, _output_padding, groups = args[:10]
+    if not _uses_onednn(x, weight, stride, dilation, groups):
+        return ()
+    inner, kernel, outer = _onednn_sizes(x, weight, gradient, groups)
+    out = sum(t.numel() * t.element_size() for t in result[:2] if t is not None)
+    first = max(outer + kernel + inner, inner + x.numel() * x.element_size()) if result[0] is not None else 0
+    inner = inner if x.shape[1] >= _channel_block() else 0
+    given = x.numel() * x.element_size() if result[0] is not None else 0
+    second = given + outer + inner + kernel
+    return [(max(first, second) - out, False)] if max(first, second) > out else ()
+
+
+def _elementwise_loss(recorder, args, kwargs, result):
+    """The losses before their reduction."""
+    if result.dim() or args[0].dim() == 0:
+        return ()
+    return [(max(args[0].numel(), args[1].numel()) * args[0].element_size(), False)]
+
+
+_ON_BOTH = {
+    aten.mse_loss.default: _elementwise_loss,
+    aten.smooth_l1_loss.default: _elementwise_loss,
+    aten.huber_loss.default: _elementwise_loss,
+    aten.binary_cross_entropy.default: _elementwise_loss,
+}
+_ON_CPU = {
+    **_ON_BOTH,
+    aten.convolution.default: _onednn_forward,
+    aten.convolution_backward.default: _onednn_backward,
+}
+
+
+def _cublas(recorder, args, kwargs, result):
+    """cuBLAS takes a workspace from the allocator per thread at its first matrix product, and keeps it."""
+    recorder.workspace(recorder.card["cublas_bytes"], "cuBLAS, " + recorder.thread())
+    return ()
+
+
+def _flash_backward(recorder, args, kwargs, result):
+    """FlashAttention 2 gathers the query's gradient in fp32, beside a row sum (flash_attn/flash_api.cpp, mha_bwd)."""
+    batch, heads, length, width = args[1].shape
+    rows = batch * heads * (-(-length // 128) * 128)
+    blocks = [(rows * (-(-width // 32) * 32) * 4, False), (rows * 4, False)]
+    groups = heads // args[2].shape[1]
+    if groups > 1:  # gradients of key and value are made per query head, then summed
+        expanded = batch * heads * args[2].shape[2] * width * args[1].element_size()
+        blocks = [(blocks[0][0] + 2 * expanded, False), *blocks[1:]]
+    return blocks
+
+
+def _efficient_backward(recorder, args, kwargs, result):
+    """The memory-efficient kernel gathers gradients in fp32 when its inputs are half (mem_eff_attention)."""
+    query = args[1]
+    rows = query.numel() // query.shape[-1]
+    gathered = query.numel() * 4 if query.element_size() < 4 else 0
+    return [(rows * 4 + gathered, False)]
+
+
+_MATMULS = ("mm", "addmm", "bmm", "baddbmm", "addbmm", "addmv", "mv", "dot")
+_ON_CUDA = {
+    **_ON_BOTH,
+    **{getattr(aten, name).default: _cublas for name in _MATMULS},
+    aten._scaled_dot_product_flash_attention_backward.default: _flash_backward,
+    aten._scaled_dot_product_efficient_attention_backward.default: _efficient_backward,
+}

@@ -1,0 +1,122 @@
+"""Finds the caller's make_step, calls it, and checks what comes back."""
+
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Mapping
+
+import torch
+
+from .record import Declined
+
+NEEDED = ("model", "batch", "loss", "optimizer")
+OPTIONAL = ("accumulation_steps", "step")
+_MODULE = "make_step_of_the_caller"
+
+
+def load(step):
+    """The function named by "file.py:function"."""
+    path, _, name = step.rpartition(":")
+    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
+    spec = importlib.util.spec_from_file_location(_MODULE, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[_MODULE] = module
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise Declined(
+            "The step's file is no valid Python", f"line {error.lineno}: {error.msg}", "mending it"
+        ) from error
+    except BaseException as error:
+        raise failed("The step's file fails on import", error, path) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        known = [key for key, value in vars(module).items() if inspect.isfunction(value)]
+        raise Declined(f"The file defines no function {name!r}", f"functions {known}", "file.py:make_step")
+    return function
+
+
+def accepts(function, name):
+    """Whether the function takes an argument of this name."""
+    parameters = inspect.signature(function).parameters
+    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def default_of(function, name):
+    """The default of an argument, or None."""
+    parameter = inspect.signature(function).parameters.get(name)
+    return None if parameter is None or parameter.default is parameter.empty else parameter.default
+
+
+def build(function, arguments):
+    """What make_step returns, checked."""
+    for name in arguments:
+        if not accepts(function, name):
+            known = list(inspect.signature(function).parameters)
+            raise Declined("make_step has no such argument", name, f"one of {known}")
+    try:
+        made = function(**arguments)
+    except Exception as error:
+        raise failed("make_step raised", error) from error
+    return _checked(made)
+
+
+def _checked(made):
+    if not isinstance(made, Mapping):
+        raise Declined(
+            "make_step must return a mapping", type(made).__name__, f"a dict with {', '.join(NEEDED)}"
+        )
+    missing = [name for name in NEEDED if name not in made and name != "optimizer" and "step" not in made]
+    if missing:
+        raise Declined(f"make_step's mapping lacks {', '.join(missing)}", sorted(map(str, made)), f"{NEEDED}")
+    if not isinstance(made["model"], torch.nn.Module):
+        raise Declined("`model` must be a torch.nn.Module", type(made["model"]).__name__, "the module itself")
+    if "step" not in made and not callable(made["loss"]):
+        raise Declined(
+            "`loss` must be callable as loss(model, batch)", type(made["loss"]).__name__, "a function"
+        )
+    optimizer = made.get("optimizer")
+    if optimizer is not None and not callable(getattr(optimizer, "step", None)):
+        raise Declined(
+            "`optimizer` must have a step() or be None", type(optimizer).__name__, "a torch optimizer"
+        )
+    return dict(made)
+
+
+def failed(problem, error, path=None):
+    """The caller's exception as one sentence, with the innermost line of their own file."""
+    if isinstance(error, Declined):
+        return error
+    line = _line_in_callers_file(error)
+    text = str(error).strip().splitlines()
+    message = f"{type(error).__name__}: {text[0] if text else ''}"[:200]
+    advice = _advice(error)
+    return Declined(f"{problem}{f' at {line}' if line else ''}", message, advice)
+
+
+def _line_in_callers_file(error):
+    found, trace = None, error.__traceback__
+    while trace is not None:
+        path = trace.tb_frame.f_code.co_filename.replace("\\", "/")
+        if "/estimate_memory/engine/" not in path and "/torch/" not in path and not path.startswith("<"):
+            found = f"{os.path.basename(path)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+
+def _advice(error):
+    name, text = type(error).__name__, str(error)
+    if isinstance(error, FileNotFoundError):
+        return "random tensors of the same shape instead of data files: values do not matter, shapes do"
+    if isinstance(error, ModuleNotFoundError):
+        return "`python` set to the interpreter of your training environment"
+    if name == "DynamicOutputShapeException":
+        return f"a version without {error.func}, whose output size depends on values"
+    if name == "DataDependentOutputException":
+        return f"a version without {error.func}, which reads values"
+    if name == "UnsupportedOperatorException" or "fake impl" in text or "Meta" in text:
+        return "a step without that custom operator, or a fake kernel for it (torch.library.register_fake)"
+    if "data_ptr" in text or "numpy" in text.lower():
+        return "a step that stays in torch: these tensors have shapes, but no data"
+    return "running make_step by hand in that environment"

@@ -1,0 +1,223 @@
+"""Births and deaths of storages during the step, as the dispatcher shows them.
+
+The recorder keys on storages, not tensors: views and in-place results add nothing. It holds no reference to any
+tensor, or the lifetimes would be its own. Events are block numbers: `i` for a birth, `~i` for a death.
+"""
+
+import bisect
+import sys
+import traceback
+import weakref
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from . import kernels
+from .fake import DEVICE_QUERY, META
+
+_ADD = torch.ops.aten.add.Tensor
+
+
+class Declined(Exception):
+    """What the caller can mend: problem, what was seen, what to try."""
+
+    def __init__(self, problem, saw=None, try_next=""):
+        super().__init__(problem)
+        self.refusal = {"problem": problem, "saw": saw, "try_next": try_next}
+
+
+class Recorder(TorchDispatchMode):
+    """A dispatch mode that writes down which block is born and freed when, in which phase and module."""
+
+    def __init__(self, device, card):
+        super().__init__()
+        self.device, self.card = device, card
+        self.sizes, self.labels, self.events = [], [], []  # labels: (phase, operator, module)
+        self.recording = False
+        self.phase = "build"
+        self.read_values = {}  # where a value of a tensor was asked for -> how often
+        self.unknown = {}  # operators whose kernel memory is not known
+        self.work = {}  # phase -> half and single precision FLOPs, bytes moved, operator calls
+        self._live = {}  # address of a storage -> (block, weak reference)
+        self._owners = {}  # block -> how many storages stand for it (see _accumulated)
+        self._modules = [""]
+        self._turns, self._turn_names = [], []  # autograd sequence numbers at which the module changed
+        self._workspaces = set()
+        self._unique = (0, 0)  # use counts of a tensor and its storage that only the engine holds
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is DEVICE_QUERY:
+            return META if self.device.type == "cuda" else self.device
+        kwargs = kwargs or {}
+        replaced = kernels.REPLACED.get(func)
+        result = replaced(self, func, args, kwargs) if replaced else func(*args, **kwargs)
+        if self.phase == "calibration" and func is _ADD:
+            self._unique = _use_counts(args[0])
+        if self.recording:
+            self._note_inputs(args)
+            if func is _ADD and self.phase == "backward":
+                self._accumulated(args, result)
+            self._note(func, args, kwargs, result)
+            self._count(func, args, kwargs, result)
+        return result
+
+    def calibrate(self):
+        """Learn what the use counts look like when the engine adds two gradients that nobody else holds."""
+        self.phase = "calibration"
+        middle = torch.ones(2, 2, device=self.device, requires_grad=True) * 2
+        (middle.relu() * middle.sigmoid()).sum().backward()
+        self.phase = "build"
+
+    def _accumulated(self, args, result):
+        """The engine adds gradients of two paths in place where it may, but never for tensors with a Python class.
+
+        Where it would have, the sum stands for the block of the operand that it would have overwritten.
+        """
+        if not _called_by_the_engine():
+            return
+        for operand in args[:2]:
+            if (
+                isinstance(operand, torch.Tensor)
+                and operand.untyped_storage().nbytes() == result.untyped_storage().nbytes()
+                and all(seen <= alone for seen, alone in zip(_use_counts(operand), self._unique))
+            ):
+                block = self.block_of(operand)
+                if block is not None:
+                    self._owners[block] += 1
+                    self._watch(result, block)
+                return
+
+    def hold(self, tensors, kind):
+        """Count tensors that exist already: weights, the batch."""
+        for tensor in tensors:
+            self._born(tensor, kind)
+
+    def block_of(self, tensor):
+        """The block number behind a tensor, or None."""
+        entry = self._live.get(tensor.untyped_storage()._cdata)
+        return entry[0] if entry else None
+
+    def value_asked(self, what):
+        """Remember the line of the caller's code that wants a value no fake tensor has."""
+        line = _callers_line()
+        self.read_values[f"{what} at {line}"] = self.read_values.get(f"{what} at {line}", 0) + 1
+
+    def enter(self, name):
+        self._modules.append(name)
+        self._turn(name)
+
+    def leave(self):
+        self._modules.pop()
+        self._turn(self._modules[-1])
+
+    def _turn(self, name):
+        if self.phase == "forward":
+            self._turns.append(torch.autograd._get_sequence_nr())
+            self._turn_names.append(name)
+
+    def _module(self):
+        if len(self._modules) > 1 or self.phase != "backward":
+            return self._modules[-1]
+        node = torch._C._current_autograd_node()
+        at = bisect.bisect_right(self._turns, node._sequence_nr()) - 1 if node is not None else -1
+        return self._turn_names[at] if at >= 0 else ""
+
+    def _note_inputs(self, args):
+        """A tensor of the target device that an operator reads was there all along: count it from now on."""
+        for argument in args:
+            if isinstance(argument, FakeTensor):
+                self._born(argument, "constant")
+            elif isinstance(argument, (list, tuple)):
+                for item in argument:
+                    if isinstance(item, FakeTensor):
+                        self._born(item, "constant")
+
+    def _note(self, func, args, kwargs, result):
+        name = None
+        for tensor in kernels.tensors(result):
+            if tensor.untyped_storage()._cdata not in self._live:
+                name = name or str(func)
+                self._born(tensor, name)
+        for size, lasting in kernels.hidden(self, func, args, kwargs, result):
+            block = self._block(size, str(func))
+            if not lasting:
+                self.events.append(~block)
+
+    def _born(self, tensor, name):
+        if not isinstance(tensor, FakeTensor) or tensor.fake_device != self.device:
+            return
+        storage = tensor.untyped_storage()
+        address = storage._cdata
+        if address in self._live:
+            return
+        size = storage.nbytes()
+        if size == 0:
+            return
+        block = self._block(size, name)
+        self._owners[block] = 1
+        self._watch(tensor, block)
+
+    def _watch(self, tensor, block):
+        storage = tensor.untyped_storage()
+        address = storage._cdata
+
+        def died(reference):
+            del self._live[address]
+            self._owners[block] -= 1
+            if not self._owners[block]:
+                self.events.append(~block)
+
+        self._live[address] = (block, weakref.ref(storage, died))
+
+    def _block(self, size, name):
+        block = len(self.sizes)
+        self.sizes.append(size)
+        self.labels.append((self.phase, name, self._module()))
+        self.events.append(block)
+        return block
+
+    def _count(self, func, args, kwargs, result):
+        work = self.work.setdefault(self.phase, {"half": 0, "single": 0, "bytes": 0, "calls": 0})
+        if func.is_view:
+            return
+        work["calls"] += 1
+        formula = flop_registry.get(func._overloadpacket)
+        outputs = list(kernels.tensors(result))
+        if formula is not None:
+            half = bool(outputs) and outputs[0].dtype in (torch.float16, torch.bfloat16)
+            work["half" if half else "single"] += formula(*args, **kwargs, out_val=result)
+        elif outputs:
+            # an elementwise kernel reads about twice what it writes
+            work["bytes"] += 3 * sum(t.numel() * t.element_size() for t in outputs)
+
+    def workspace(self, size, key):
+        """A block that a library keeps for the life of the process, once per key."""
+        if key not in self._workspaces:
+            self._workspaces.add(key)
+            self._block(size, f"workspace of {key}")
+
+    def thread(self):
+        """Forward and optimizer run on the caller's thread, the backward pass on one of the engine's."""
+        return "backward thread" if self.phase == "backward" else "main thread"
+
+
+def _use_counts(tensor):
+    return tensor._use_count(), torch._C._storage_Use_Count(tensor.untyped_storage()._cdata)
+
+
+def _called_by_the_engine():
+    frame = sys._getframe(3)
+    while frame is not None and frame.f_code.co_filename.endswith("eval_frame.py"):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_name == "_engine_run_backward"
+
+
+def _callers_line():
+    """file:line of the innermost frame that belongs neither to torch nor to this engine."""
+    for frame in reversed(traceback.extract_stack()):
+        path = frame.filename.replace("\\", "/")
+        if "/torch/" not in path and "/estimate_memory/engine/" not in path and not path.startswith("<"):
+            return f"{path.rsplit('/', 1)[-1]}:{frame.lineno}"
+    return "an unknown line"

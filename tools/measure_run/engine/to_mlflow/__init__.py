@@ -1,0 +1,1 @@
+"""Hands runs of the ledger to MLflow, under the caller's interpreter."""

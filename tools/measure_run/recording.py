@@ -1,0 +1,300 @@
+"""From what was taken to rows of the ledger and the Report."""
+
+import json
+import statistics
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from .._core.errors import ToolError
+from .._core.ledger import Figure, Run, append, ledger_path, new_id, now, open_ledger
+from .._core.workspace import Workspace
+from . import MeasureRunReport, MeasureRunRequest
+from .calling import split_target, take_calls
+from .causes import data_wait_share, find_causes, samples_per_step
+from .conditions import conditions_of, device_name, usable_cores, workload_hash
+from .launch import Launch, prepare
+from .series import percentile
+from .taking import Taken, take
+from .trace import Trace
+
+_LOSSES = 100  # in the Report; the trace has all
+_AGAINST_REPEATS = 3
+
+
+def measure(request: MeasureRunRequest, workspace: Workspace, python: Path) -> MeasureRunReport:
+    """Run what is asked, in turns with `against`, and keep each command's runs under one id."""
+    if request.target:
+        launch, runs = _take_target(request, workspace, python)
+        return _keep(request, launch, runs, workspace, None)
+    commands = [request.command, *([request.against] if request.against else [])]
+    launches = [
+        prepare(command, python=python, cwd=workspace.root, max_steps=request.max_steps)
+        for command in commands
+    ]
+    repeats = request.repeats or (_AGAINST_REPEATS if request.against else 1)
+    taken: list[list[Taken]] = [[] for _ in launches]
+    for turn in range(repeats):
+        order = list(zip(launches, taken, strict=True))
+        for launch, runs in order if turn % 2 == 0 else reversed(order):
+            runs.append(_take(request, launch, workspace, python))
+    turns = new_id() if len(launches) > 1 else None  # what was run in turns is compared turn by turn
+    reports = [
+        _keep(request, launch, runs, workspace, turns) for launch, runs in zip(launches, taken, strict=True)
+    ]
+    if len(reports) == 1:
+        return reports[0]
+    return reports[0].model_copy(update={"against": _beside(reports[1])})
+
+
+def _take(request: MeasureRunRequest, launch: Launch, workspace: Workspace, python: Path) -> Taken:
+    try:
+        return take(
+            launch,
+            max_steps=request.max_steps,
+            max_seconds=request.max_seconds,
+            memory_limit_bytes=request.memory_limit_bytes,
+            metrics=request.metrics,
+        )
+    except ToolError:
+        raise
+    except (
+        BaseException
+    ):  # a cancelled call or Ctrl-C: the worker has ended the run; the ledger says that it was
+        _keep_cancelled(request, launch, workspace)
+        raise
+
+
+def _take_target(
+    request: MeasureRunRequest, workspace: Workspace, python: Path
+) -> tuple[Launch, list[Taken]]:
+    target = split_target(request.target or "", workspace)
+    taken = [
+        take_calls(
+            target,
+            python=python,
+            cwd=workspace.root,
+            batch_sizes=request.batch_sizes,
+            threads=request.threads,
+            max_calls=request.max_steps,
+            max_seconds=request.max_seconds,
+            memory_limit_bytes=request.memory_limit_bytes,
+        )
+        for _ in range(request.repeats or 1)
+    ]
+    return taken[0][0], [run for _, run in taken]
+
+
+def _keep_cancelled(request: MeasureRunRequest, launch: Launch, workspace: Workspace) -> None:
+    conditions = conditions_of(launch, Trace(), None)
+    row = Run(
+        id=new_id(),
+        taken_at=now(),
+        tool="measure_run",
+        label=request.label,
+        outcome="cancelled",
+        device=device_name([]),
+        workload=workload_hash(conditions["workload"]),
+        conditions=conditions,
+    )
+    with closing(open_ledger(ledger_path(workspace))) as ledger:
+        append(ledger, row)
+
+
+def _beside(report: MeasureRunReport) -> dict[str, Any]:
+    return report.model_dump(
+        mode="json",
+        include={"id", "outcome", "steps", "step_seconds", "peak_rss_bytes", "metrics", "repeats"},
+    )
+
+
+def _keep(
+    request: MeasureRunRequest, launch: Launch, runs: list[Taken], workspace: Workspace, turns: str | None
+) -> MeasureRunReport:
+    """The Report of one command's runs, after it became a row of the ledger."""
+    main = _typical(runs)
+    samples = samples_per_step(main.trace, main.series)
+    conditions = conditions_of(launch, main.trace, samples)
+    conditions["turns"] = turns
+    conditions["memory_limit_bytes"] = request.memory_limit_bytes
+    conditions["max_steps"] = request.max_steps
+    report = _report(request, launch, runs, main, samples)
+    if not workspace.root.is_dir():
+        gone = "the run deleted the workspace, so nothing could be kept"
+        return report.model_copy(update={"notes": [*report.notes, gone]})
+    report = report.model_copy(
+        update={
+            "id": new_id(),
+            "output_path": str(workspace.store("output.log", main.printed)),
+            "trace_path": str(workspace.store("trace.json", _trace(main))),
+        }
+    )
+    row = Run(
+        id=report.id or "",
+        taken_at=now(),
+        tool="measure_run",
+        label=request.label,
+        outcome=report.outcome,
+        device=device_name(main.usage["gpu"]["names"] if main.usage["gpu"] else []),
+        workload=workload_hash(conditions["workload"]),
+        conditions=conditions,
+        report=report.model_dump(mode="json"),
+        figures=_figures(runs, samples),
+    )
+    with closing(open_ledger(ledger_path(workspace))) as ledger:
+        append(ledger, row)
+    return report
+
+
+def _typical(runs: list[Taken]) -> Taken:
+    """The run whose outcome the set has: one that went wrong, else the one with the median step time."""
+    wrong = [run for run in runs if run.outcome not in ("finished", "stopped_at_limit")]
+    if wrong:
+        return wrong[0]
+    return sorted(runs, key=lambda run: (run.step_seconds or {"p50": run.usage["seconds"]})["p50"])[
+        len(runs) // 2
+    ]
+
+
+def _report(
+    request: MeasureRunRequest, launch: Launch, runs: list[Taken], main: Taken, samples: int | None
+) -> MeasureRunReport:
+    usage, series, trace = main.usage, main.series, main.trace
+    seconds = main.step_seconds
+    every = -(-len(series.losses) // _LOSSES) or 1
+    gpu = usage["gpu"] or {}
+    wait = data_wait_share(series)
+    return MeasureRunReport(
+        id=None,
+        label=request.label,
+        outcome=main.outcome,
+        reason=main.reason,
+        exit_code=usage["exit_code"],
+        steps=main.steps,
+        step_source=_source(main),
+        step_seconds={name: float(f"{value:.6g}") for name, value in seconds.items()} if seconds else None,
+        samples_per_step=samples,
+        samples_per_second=round(samples / statistics.fmean(series.seconds), 3)
+        if samples and seconds
+        else None,
+        wall_seconds=round(usage["seconds"], 3),
+        cpu_cores_used=_cores_used(main),
+        gpu_utilization_percent=_utilization(gpu),
+        data_wait_share=None if wait is None else round(wait, 4),
+        peak_rss_bytes=max(run.peak_rss_bytes for run in runs),
+        peak_gpu_bytes=main.peak_gpu_allocated_bytes,
+        peak_gpu_device_bytes=gpu.get("peak_bytes"),
+        loss=[float(f"{loss:.6g}") for loss in series.losses[::every] if loss is not None],
+        loss_every=every,
+        metrics=main.metrics,
+        metric_series=main.metric_series,
+        calls=main.calls,
+        causes=find_causes(trace, series, usage, usable_cores()),
+        repeats=[_repeat(run) for run in runs] if len(runs) > 1 else [],
+        python=str(launch.python),
+        probe=_probe(main),
+        notes=_notes(main),
+    )
+
+
+def _source(run: Taken) -> Any:
+    if run.calls:
+        return "calls"
+    if run.trace.steps:
+        return "optimizer" if any(step.optimizer >= 0 for step in run.trace.steps) else "backward"
+    return "forward" if run.trace.forwards else None
+
+
+def _cores_used(run: Taken) -> float | None:
+    laps = run.series.laps
+    if laps and run.usage["most_processes"] == 1:
+        return round(sum(lap.cpu_seconds for lap in laps) / sum(lap.seconds for lap in laps), 2)
+    used = run.usage["cpu_seconds"]
+    return None if used is None else round(used / run.usage["seconds"], 2)
+
+
+def _utilization(gpu: dict[str, Any]) -> float | None:
+    percents = [percent for _, percent in gpu.get("utilisations", [])]
+    return percentile(percents, 0.5) if percents else None
+
+
+def _probe(run: Taken) -> str:
+    facts = run.trace.facts
+    if "probe_failed" in facts:
+        return f"failed in {facts['probe_failed']['where']}: {facts['probe_failed']['text']}"
+    if "unsupported" in facts:
+        return f"figures of the process only: {facts['unsupported']['why']}"
+    if "torch" in facts:
+        return f"attached (torch {facts['torch']['version']})"
+    return "figures of the process only: no torch was imported in a Python that reads PYTHONPATH"
+
+
+def _notes(run: Taken) -> list[str]:
+    notes = []
+    if run.usage["left_behind"]:
+        notes.append(f"{run.usage['left_behind']} processes that the program left behind were ended")
+    if run.series.evaluated:
+        notes.append(f"{run.series.evaluated} steps hold an evaluation and are left out of step times")
+    if 0 < len(run.series.laps) < 5:
+        notes.append(f"only {len(run.series.laps)} step times after warm-up; more steps make them firmer")
+    return notes
+
+
+def _repeat(run: Taken) -> dict[str, Any]:
+    return {
+        "outcome": run.outcome,
+        "steps": run.steps,
+        "step_seconds_p50": run.step_seconds["p50"] if run.step_seconds else None,
+        "wall_seconds": round(run.usage["seconds"], 3),
+        "peak_rss_bytes": run.peak_rss_bytes,
+        "metrics": run.metrics,
+        "metric_series": run.metric_series,
+    }
+
+
+def _figures(runs: list[Taken], samples: int | None) -> list[Figure]:
+    """Each figure as the median of the repeats with their range."""
+    columns: dict[str, tuple[str, list[float | None]]] = {
+        "step_seconds_p50": ("seconds", [r.step_seconds["p50"] if r.step_seconds else None for r in runs]),
+        "step_seconds_p95": ("seconds", [r.step_seconds["p95"] if r.step_seconds else None for r in runs]),
+        "wall_seconds": ("seconds", [r.usage["seconds"] for r in runs]),
+        "steps": ("steps", [r.steps for r in runs]),
+        "peak_rss_bytes": ("bytes", [r.peak_rss_bytes for r in runs]),
+        "peak_gpu_bytes": ("bytes", [r.peak_gpu_allocated_bytes for r in runs]),
+        "data_wait_share": ("1", [data_wait_share(r.series) for r in runs]),
+        "final_loss": (
+            "1",
+            [next((v for v in reversed(r.series.losses) if v is not None), None) for r in runs],
+        ),
+    }
+    for name in sorted({name for run in runs for name in run.metrics}):
+        columns[f"metric:{name}"] = ("1", [run.metrics.get(name) for run in runs])
+    figures = []
+    for metric, (unit, column) in columns.items():
+        values = [float(value) for value in column if value is not None]
+        if values:
+            figures.append(
+                Figure(
+                    metric=metric,
+                    value=statistics.median(values),
+                    unit=unit,
+                    repeats=len(values),
+                    low=min(values),
+                    high=max(values),
+                    singles=values,
+                )
+            )
+    return figures
+
+
+def _trace(run: Taken) -> bytes:
+    usage = run.usage
+    content = {
+        "facts": run.trace.facts,
+        "optimizers": run.trace.optimizers,
+        "step_fields": list(run.trace.steps[0]._fields) if run.trace.steps else [],
+        "steps": run.trace.steps,
+        "forwards": run.trace.forwards,
+        "usage": usage,
+    }
+    return json.dumps(content).encode()

@@ -1,0 +1,117 @@
+"""Step times from a trace: which steps count, what is warm-up, and their percentiles."""
+
+import itertools
+from collections import defaultdict
+from dataclasses import dataclass
+
+from .trace import Step, Trace
+
+_WARM_UP = 5  # steps, or a fifth of them when there are fewer than 25
+
+
+@dataclass(frozen=True)
+class Lap:
+    """The time between the ends of two iterations, and what was noted in it."""
+
+    step: Step
+    seconds: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
+class Series:
+    """The iterations of a run."""
+
+    steps: int
+    laps: list[Lap]  # after warm-up, without those that hold an evaluation
+    evaluated: int  # laps left out because they hold an evaluation
+    longest_seconds: float  # of all laps
+    last_at: float  # when the last step ended, on the monotonic clock
+    losses: list[float | None]
+
+    @property
+    def seconds(self) -> list[float]:
+        """The step times, in the order they were taken."""
+        return [lap.seconds for lap in self.laps]
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which that share lies, interpolated between neighbours."""
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def series_of(trace: Trace) -> Series:
+    """The iterations of a trace: steps of the optimizer that leads, one after another."""
+    leading = _leading(trace.steps)
+    laps = [
+        Lap(step, step.at - before.at, step.cpu_seconds - before.cpu_seconds)
+        for before, step in itertools.pairwise(leading)
+    ]
+    warm = laps[min(_WARM_UP, max(1, len(laps) // 5)) :] or laps
+    plain = [lap for lap in warm if not lap.step.evaluations]
+    if len(plain) * 2 < len(warm):  # inference is part of each step, as in reinforcement learning
+        plain = warm
+    return Series(
+        steps=len(leading),
+        laps=plain,
+        evaluated=len(warm) - len(plain),
+        longest_seconds=max((lap.seconds for lap in laps), default=0.0),
+        last_at=leading[-1].at if leading else 0.0,
+        losses=[step.loss for step in leading],
+    )
+
+
+def _leading(steps: list[Step]) -> list[Step]:
+    """Steps that close an iteration, each with the sums of everything since the one before.
+
+    Backward passes count as steps only where no optimizer ever stepped (updates by hand). Optimizers whose spans
+    overlap work together (a GAN's two, one per parameter): the busiest of them counts, the last one to step in a
+    tie. Optimizers that follow one another all count.
+    """
+    spans: dict[int, list[int]] = defaultdict(list)
+    by_hand = all(step.optimizer < 0 for step in steps)
+    for place, step in enumerate(steps):
+        if step.optimizer >= 0 or by_hand:
+            spans[step.optimizer].append(place)
+    groups: list[list[int]] = []
+    reach = -1
+    for number in sorted(spans, key=lambda number: spans[number][0]):
+        if spans[number][0] > reach:
+            groups.append([])
+        groups[-1].append(number)
+        reach = max(reach, spans[number][-1])
+    leads = {max(group, key=lambda n: (len(spans[n]), spans[n][-1])) for group in groups}
+    return _summed(steps, leads)
+
+
+def _summed(steps: list[Step], leads: set[int]) -> list[Step]:
+    kept: list[Step] = []
+    waiting: list[Step] = []
+    for step in steps:
+        waiting.append(step)
+        if step.optimizer in leads:
+            kept.append(_sum(waiting))
+            waiting = []
+    return kept
+
+
+_SUMMED = (
+    "data_seconds", "data_cpu_seconds", "batches", "samples", "sync_seconds", "syncs", "user_syncs", "copy_seconds",
+    "backwards", "thread_seconds", "evaluations",
+)  # fmt: skip
+
+
+def _sum(steps: list[Step]) -> Step:
+    if len(steps) == 1:
+        return steps[0]
+    losses = [step.loss for step in steps if step.loss is not None]
+    return steps[-1]._replace(
+        **{name: sum(getattr(step, name) for step in steps) for name in _SUMMED},
+        gap_seconds=steps[0].gap_seconds,
+        gap_cpu_seconds=steps[0].gap_cpu_seconds,
+        loss=sum(losses) if losses else None,
+    )

@@ -1,0 +1,130 @@
+"""What changed between two groups of runs: each figure with its interval and a verdict."""
+
+import re
+import statistics
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .._core.ledger import Run
+from .._core.spread import paired_ratio, ratio_of
+
+Verdict = Literal["better", "worse", "no difference", "cannot tell"]
+
+_REPEATS = 3  # from here on the spread between runs is known
+_SMALLEST = 0.01  # a change of less than one percent is none for a user
+_MEMORY_MARGIN = (
+    0.05  # assumed spread of a peak that was measured once; references/measuring.md has measured ones
+)
+
+_LOWER = re.compile(
+    r"loss|err|mae|mse|mape|mase|perplexity|ppl|wer|cer|brier|fid|seconds|bytes|latency", re.IGNORECASE
+)
+_HIGHER = re.compile(
+    r"acc|f1|auc|precision|recall|r2|iou|bleu|rouge|map\b|score|top\d|per_second", re.IGNORECASE
+)
+
+
+class Comparison(BaseModel):
+    """One figure before and after."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    metric: str
+    unit: str
+    before: float
+    after: float
+    ratio: float | None = Field(None, description="After divided by before.")
+    low_ratio: float | None = Field(None, description="95 % interval of the ratio.")
+    high_ratio: float | None = None
+    repeats: int = Field(description="Of the side that has fewer.")
+    verdict: Verdict
+    how: str
+    basis: Literal["measured", "assumed"] = Field("measured", description="assumed: the spread is.")
+
+
+def compare_figure(metric: str, before: list[Run], after: list[Run]) -> Comparison | None:
+    """The figure of both sides, or None when one side lacks it."""
+    figures = [[figure for run in side if (figure := run.figure(metric))] for side in (before, after)]
+    if not figures[0] or not figures[1]:
+        return None
+    sides = [[value for figure in side for value in figure.singles or [figure.value]] for side in figures]
+    within = _within_run([*before, *after]) if metric == "step_seconds_p50" else None
+    return compare(metric, sides[0], sides[1], figures[0][0].unit, in_turns(before, after), within)
+
+
+def compare(
+    metric: str, before: list[float], after: list[float], unit: str, paired: bool, within: float | None = None
+) -> Comparison:
+    """Two sides of one figure. `within` is the factor by which the steps of one run differ, where it is known."""
+    middles = statistics.median(before), statistics.median(after)
+    repeats = min(len(before), len(after))
+    found: dict[str, Any] = {
+        "metric": metric,
+        "unit": unit,
+        "before": middles[0],
+        "after": middles[1],
+        "repeats": repeats,
+    }
+    if min(*before, *after) <= 0:
+        verdict = "no difference" if middles[0] == middles[1] else "cannot tell"
+        return Comparison(**found, verdict=verdict, how="a figure is not positive, so there is no ratio")
+    found["ratio"] = middles[1] / middles[0]
+    if repeats < _REPEATS:
+        return Comparison(**found, **_once(metric, found["ratio"], within))
+    paired = paired and len(before) == len(after)
+    interval = paired_ratio(before, after) if paired else ratio_of(before, after)
+    inside = interval.low <= 1 <= interval.high or abs(interval.value - 1) < _SMALLEST
+    found |= {"ratio": interval.value, "low_ratio": interval.low, "high_ratio": interval.high}
+    verdict = "no difference" if inside else _direction(metric, interval.value)
+    return Comparison(**found, verdict=verdict, how="runs taken in turns" if paired else "runs taken apart")
+
+
+def is_lower_better(metric: str) -> bool | None:
+    """Whether less of the figure is better, by its name; None when the name does not say."""
+    lower, higher = bool(_LOWER.search(metric)), bool(_HIGHER.search(metric))
+    return None if lower == higher else lower
+
+
+def in_turns(before: list[Run], after: list[Run]) -> bool:
+    """Whether both sides come from one call that ran them in turns."""
+    turns = {run.conditions.get("turns") for run in [*before, *after]}
+    return len(before) == len(after) == len(turns) == 1 and None not in turns
+
+
+def _once(metric: str, ratio: float, within: float | None) -> dict[str, Any]:
+    """The verdict on figures measured once or twice: only what the known spread cannot explain."""
+    if metric.endswith("_bytes"):
+        verdict = "no difference" if abs(ratio - 1) <= _MEMORY_MARGIN else _direction(metric, ratio)
+        return {
+            "verdict": verdict,
+            "how": f"measured once, with an assumed spread of {_MEMORY_MARGIN:.0%}",
+            "basis": "assumed",
+        }
+    if ratio == 1:
+        return {"verdict": "no difference", "how": "equal"}
+    if within and 1 / within <= ratio <= within:
+        return {
+            "verdict": "no difference",
+            "how": f"inside the spread of the steps of one run (factor {within:.2f})",
+        }
+    return {
+        "verdict": "cannot tell",
+        "how": f"fewer than {_REPEATS} repeats on a side: the spread between runs is unknown",
+    }
+
+
+def _within_run(runs: list[Run]) -> float | None:
+    """How far the slow steps of a run lie from its median, as a factor."""
+    pairs = [(run.figure("step_seconds_p95"), run.figure("step_seconds_p50")) for run in runs]
+    return max(
+        (slow.value / middle.value for slow, middle in pairs if slow and middle and middle.value),
+        default=None,
+    )
+
+
+def _direction(metric: str, ratio: float) -> Verdict:
+    lower = is_lower_better(metric)
+    if lower is None:
+        return "cannot tell"
+    return "better" if (ratio < 1) == lower else "worse"
