@@ -14,6 +14,7 @@ from mcp.server.stdio import stdio_server
 
 from ..tools import load_tools
 from ..tools._core.contract import Tool, ToolError
+from ..tools._core.leftovers import own_scratch, sweep
 from ..tools._core.workspace import Workspace
 from .app import App, build
 from .jobs import PER_CLIENT, Jobs
@@ -33,6 +34,8 @@ def serve(typed: list[str]) -> int:
         Path(options.workspace) if options.workspace else None,
         tuple(Path(folder) for folder in options.allow),
     )
+    sweep(workspace)
+    own_scratch()
     app = build(_offered(options.only), workspace, jobs=Jobs(options.jobs))
     gc.freeze()  # what was imported stays: the collector need not look at it again
     gc.enable()
