@@ -46,7 +46,11 @@ class Pipe:
         self._next = 0
         threading.Thread(target=self._read, daemon=True).start()
         self.wait(self.send([("initialize", HELLO)]))
-        self._write(json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}) + "\n")
+        self.notify("notifications/initialized", {})
+
+    def notify(self, method: str, params: dict[str, object]) -> None:
+        """Say something that is not answered."""
+        self._write(json.dumps({"jsonrpc": "2.0", "method": method, "params": params}) + "\n")
 
     def send(self, requests: list[tuple[str, dict[str, object]]]) -> list[int]:
         """Send all of them in one go; their ids."""

@@ -2,11 +2,12 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from optimizing_resources.tools._core.contract import CALL
 
 TOY_SERVER = Path(__file__).with_name("toy_server.py")
 
@@ -45,3 +46,11 @@ def toys() -> ModuleType:
     sys.modules["toy_server"] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(autouse=True)
+def own_call() -> Iterator[None]:
+    """What one test says about its call (workspace, cancellation) is gone for the next."""
+    token = CALL.set(None)
+    yield
+    CALL.reset(token)

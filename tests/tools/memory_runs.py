@@ -14,13 +14,20 @@ sys.path.insert(0, str(Path(__file__).parent))
 families = importlib.import_module("memory_families")
 
 
+def one_step(made, kept):
+    """One optimizer step; as a loop's variable does, the last loss lives until the next one is there."""
+    for _ in range(min(made.get("accumulation_steps", 1), 2)):
+        loss = made["loss"](made["model"], made["batch"])
+        kept[:] = [loss]
+        loss.backward()
+    made["optimizer"].step()
+    made["optimizer"].zero_grad()
+
+
 def two_steps(made):
-    for _ in range(2):
-        for _ in range(min(made.get("accumulation_steps", 1), 2)):
-            loss = made["loss"](made["model"], made["batch"])
-            loss.backward()
-        made["optimizer"].step()
-        made["optimizer"].zero_grad()
+    kept = []
+    one_step(made, kept)
+    one_step(made, kept)
 
 
 def allocations(event, found):

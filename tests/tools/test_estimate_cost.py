@@ -207,6 +207,19 @@ def test_a_card_that_is_too_small_says_how_much_is_missing() -> None:
     assert report.infeasible[0].misses_by == pytest.approx(15 * 1024**3 - 0.92 * 16 * 1024**3, abs=1)
 
 
+def test_a_family_of_machines_is_not_taken_for_a_card() -> None:
+    work = {
+        "kind": "inference",
+        "requests_per_day": 9,
+        "seconds_per_request": 1,
+        "memory_bytes": 30 * 1024**3,
+    }
+    assert costs(
+        ask(work, [{"name": "a2", "usd_per_hour": 1}, {"name": "p4 node", "usd_per_hour": 1}])
+    ).keys() == {"a2", "p4 node"}
+    assert [miss.name for miss in ask(work, [{"name": "A2", "usd_per_hour": 1}]).infeasible] == ["A2"]
+
+
 def test_a_budget_names_what_is_missing_and_what_it_buys() -> None:
     report = ask(training(hours=100), [G5], budget_usd=50, spot="forbid")
     assert report.decision is None and report.infeasible[0].misses_by == near(50.6)
@@ -382,6 +395,8 @@ REFUSED = [
     (training(hours=1), [{"name": "g5.xlarge"}], {"regions": ["westeurope"]}, "aws us-east-1 g5.xlarge"),
     (training(hours=1), None, {"providers": ["hal9000"]}, "one of aws"),
     (training(hours=1), [G5], {"discount": 60}, "0.6, not 60"),
+    (training(hours=1), [G5], {"discount": 1}, "less than 1"),
+    (training(hours=1), [{"name": "x", "usd_per_request": 1}], {}, "set kind to 'serverless'"),
     (training(hours=1), [{**G5, "gpus": 1.5}], {}, "whole number, or a fraction below 1"),
     (training(hours=1), [{**G5, "currency": "EUR"}], {}, "USD"),
     (training(hours=1), [{"name": "x", "eur_per_hour": 1}], {}, "usd_per_hour"),
@@ -410,6 +425,11 @@ def test_spot_without_a_spot_price_and_work_that_never_ends_are_named() -> None:
     assert not azure.plans and azure.infeasible[0].reason == "spot"
     endless = ask(training(hours=40, checkpoint={"interval_seconds": 7200}, interruptions_per_hour=2), [G5])
     assert endless.decision == "g5.xlarge" and "never finish" in endless.infeasible[0].why
+
+
+def test_a_limit_that_does_not_apply_is_said() -> None:
+    report = ask({"kind": "running", "usd_per_hour": 1, "busy_hours_per_day": 8}, deadline_hours=5)
+    assert "deadline_hours" in report.warnings[0] and len(report.plans) == 2
 
 
 def test_a_stale_list_price_is_noticed() -> None:

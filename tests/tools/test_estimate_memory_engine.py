@@ -53,6 +53,7 @@ WORKS = {
         "8),", "8).to('cuda:0'),"
     ),
     "asks_values": GOOD.replace("m(b).sum()", "m(b).sum() * (2 if b.sum().item() > 0 else 1)"),
+    "masks": GOOD.replace("m(b).sum()", "m(b)[b > 0].sum() + m(b).masked_select(b > 0).sum()"),
     "chooses_device": GOOD.replace(
         "    model =",
         "    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')\n    model =",

@@ -2,7 +2,7 @@
 
 `own_scratch()` gives this process a folder for all its temporary files and holds a lock on it, which the kernel drops
 when the process ends, however it ends. `sweep(workspace)` removes such folders that nobody holds, and half-written
-artifacts that nobody has open. Both are for servers and commands, and do nothing where there are no such locks (Windows).
+artifacts that nobody has open. Both are for servers and commands; without such locks (on Windows) they do nothing.
 """
 
 import atexit

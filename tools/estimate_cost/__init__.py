@@ -2,7 +2,7 @@
 
 workload       what is to be paid for: training, inference, batch, running
 option         what can be rented or is owned; constraints on the plans
-resolve        the caller's options and the catalog's offers in one list
+resolve, names                  the caller's options and the catalog's offers in one list
 train, serve, batch, running    the plans of one option for one kind of workload
 sizing, purchase    hours by machine count; on demand, by commitment, on spot
 interruptions, arrivals, queueing, rates, bands, speed    the formulas; sources in references/cost.md
@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Annotated
 
-from pydantic import WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
 from .._catalog.prices import held
 from .._core.contract import Request, current_call, tool
@@ -42,7 +42,7 @@ _WORKLOAD = (
     "kind: training {hours | steps+step_seconds | steps+measurement | flops, gpus, memory_bytes, scaling_efficiency, "
     "checkpoint: {interval_seconds, write_seconds, restart_seconds}, interruptions_per_hour}, inference "
     "{requests_per_day, seconds_per_request, memory_bytes, arrival: even|bursts|24 weights, bursts_per_day, "
-    "latency_seconds, cold_start_seconds, idle_seconds}, batch {items_per_day, items_per_second}, "
+    "latency_seconds, cold_start_seconds, idle_seconds}, batch {items_per_day, items_per_second, checkpoint, ...}, "
     "running {usd_per_hour, busy_hours_per_day}"
 )
 _OPTION = (
@@ -57,13 +57,12 @@ _OBJECT = {"type": "object"}
 
 
 class EstimateCostRequest(Request):
-    workload: Annotated[Workload, WithJsonSchema({**_OBJECT, "description": _WORKLOAD})]
-    options: Annotated[
-        list[Option] | None,
-        WithJsonSchema({"type": "array", "items": _OBJECT, "description": _OPTION}),
-    ] = None
-    constraints: Annotated[Constraints | None, WithJsonSchema({**_OBJECT, "description": _CONSTRAINTS})] = (
-        None
+    workload: Annotated[Workload, WithJsonSchema(_OBJECT)] = Field(description=_WORKLOAD)
+    options: Annotated[list[Option] | None, WithJsonSchema({"type": ["array", "null"], "items": _OBJECT})] = (
+        Field(None, description=_OPTION)
+    )
+    constraints: Annotated[Constraints | None, WithJsonSchema({"type": ["object", "null"]})] = Field(
+        None, description=_CONSTRAINTS
     )
 
 
@@ -88,8 +87,9 @@ def estimate_cost(request: EstimateCostRequest) -> EstimateCostReport:
     found = list(_plans(workload, choices.kept, constraints, step_seconds, today))
     nobody_asked = "spot" not in constraints.model_fields_set
     comparison = compare(found, constraints, avoid_spot=isinstance(workload, Inference) and nobody_asked)
-    cheapest = comparison.feasible[0].choice if comparison.feasible else None
-    broken_even = crossings(workload, choices.kept, constraints, step_seconds, cheapest, today)
+    if constraints.deadline_hours is not None and isinstance(workload, Inference | Running):
+        choices.warnings.append("deadline_hours is for training and batch work; it was not used")
+    broken_even = crossings(workload, choices.kept, constraints, step_seconds, comparison.feasible, today)
     return written(workload, constraints, comparison, broken_even, choices.warnings, today)
 
 

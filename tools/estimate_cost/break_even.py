@@ -7,6 +7,7 @@ from itertools import islice, product
 
 from .arrivals import DAY_SECONDS
 from .batch import batch_job
+from .candidate import Candidate
 from .interruptions import break_even_rate, expect
 from .option import Choice, Constraints, billed_gb
 from .purchase import Job
@@ -40,11 +41,12 @@ def crossings(
     choices: list[Choice],
     constraints: Constraints,
     step_seconds: float | None,
-    cheapest: Choice | None,
+    feasible: list[Candidate],
     today: date,
 ) -> list[Crossing]:
     """The break-evens between the options that matter: the caller's, or the cheapest of the catalog."""
-    near = [one for one in choices if one.as_of is None or one is cheapest]
+    does = {id(one.choice) for one in feasible if one.choice.as_of is None}
+    near = [one for one in choices if id(one) in does or (feasible and one is feasible[0].choice)]
     return list(islice(_crossings(workload, near, constraints, step_seconds, today), _MOST))
 
 
@@ -163,6 +165,8 @@ def batch_crossings(workload: Batch, choices: list[Choice]) -> Iterator[Crossing
         per_item = (
             handled_seconds(1 / workload.items_per_second, free.fees) * per_second + free.fees.per_request
         )
+        if per_item <= 0:
+            continue
         items = 24 * machine.on_demand / per_item
         hours = items / workload.items_per_second / 3600
         fits = (

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .._catalog.prices import Offer, Prices, held
 from .._core.contract import Report, Request, ToolError, command, current_call
 from .bands import is_old, price_band
-from .resolve import machines_named, unknown_machine
+from .names import machines_named, unknown_machine
 from .tables import price_folder
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field, model_validator
 
 from .._catalog.prices import Offer
-from .strict import Amount, Positive, Share, Strict
+from .strict import Amount, Discount, Positive, Strict
 
 BILLED_GB = 1024**3
 
@@ -29,7 +29,7 @@ class Constraints(Strict):
     spot: Literal["allow", "require", "forbid"] = "allow"
     providers: list[str] = Field([])
     regions: list[str] = Field([])
-    discount: Share | None = None
+    discount: Discount | None = None
     max_machines: int = Field(64, ge=1, le=100_000)
     currency: Literal["USD"] = "USD"
 
@@ -53,7 +53,7 @@ class Option(Strict):
         None, validation_alias=AliasChoices("tflops", "peak_tflops", "dense_tflops")
     )
     interruptions_per_hour: float | None = Field(None, ge=0, le=3600)
-    discount: Share | None = None
+    discount: Discount | None = None
     currency: Literal["USD"] = "USD"
     # where the work was measured on this option
     hours: Positive | None = None
@@ -62,10 +62,10 @@ class Option(Strict):
     seconds_per_request: Positive | None = None
     # serverless fees
     usd_per_second: Positive | None = Field(
-        None, validation_alias=AliasChoices("usd_per_second", "usd_per_gpu_second")
+        None, validation_alias=AliasChoices("usd_per_second", "usd_per_gpu_second", "usd_per_gpu_s")
     )
     usd_per_gb_second: Positive | None = Field(
-        None, validation_alias=AliasChoices("usd_per_gb_second", "usd_per_gib_second")
+        None, validation_alias=AliasChoices("usd_per_gb_second", "usd_per_gib_second", "usd_per_gb_s")
     )
     usd_per_vcpu_second: Positive | None = None
     vcpus: Positive | None = None
@@ -83,12 +83,12 @@ class Option(Strict):
 
     @model_validator(mode="after")
     def _priced_in_one_way(self) -> "Option":
-        per_second = [name for name in _FEES if getattr(self, name) is not None]
-        if per_second and self.kind != "serverless":
-            raise ValueError(f"{per_second[0]} is a serverless fee: set kind to 'serverless'")
-        if self.kind == "serverless" and not per_second and self.usd_per_hour is None and self.any_price:
+        fees = [name for name in (*_FEES, *_PER_REQUEST) if getattr(self, name) is not None]
+        if fees and self.kind != "serverless":
+            raise ValueError(f"{fees[0]} is a serverless fee: set kind to 'serverless'")
+        if self.kind == "serverless" and not fees and self.usd_per_hour is None:
             raise ValueError(
-                f"a serverless option needs one of {', '.join(_FEES)}, or usd_per_hour while it runs"
+                f"a serverless option needs one of {', '.join((*_FEES, *_PER_REQUEST))}, or usd_per_hour while it runs"
             )
         if self.gpus is not None and self.gpus > 1 and not float(self.gpus).is_integer():
             raise ValueError(

@@ -2,7 +2,6 @@
 
 import difflib
 import functools
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -12,11 +11,11 @@ from .._catalog.prices import Machine, Prices
 from .._core.errors import ToolError
 from .bands import is_old
 from .candidate import USABLE_SHARE
+from .names import card_of, machines_named, unknown_machine
 from .option import Choice, Constraints, Option, catalog_choice, measured_on, own_choice
 from .speed import peak_tflops
 from .workload import AnyWorkload, Batch, Inference, Running, Training
 
-_MANAGED = "ml."  # SageMaker's prefix for an EC2 machine
 _DIFFERS = 0.05  # of a stated price from the catalog's, beyond which the Report says so
 _LEGACY = (
     "p2.",
@@ -53,7 +52,7 @@ def resolve(
             if _elsewhere(option, constraints):
                 found.warnings.append(f"{option.name} is left out: not in the named providers and regions")
                 continue
-            completed = _completed(option, prices)
+            completed = _completed(option, workload, prices)
             _check_dense(completed, workload)
             found.kept.append(own_choice(completed, constraints))
             found.warnings += _against_catalog(option, constraints, prices)
@@ -110,8 +109,11 @@ def _check_places(constraints: Constraints, prices: Prices) -> None:
             )
 
 
-def _completed(option: Option, prices: Prices) -> Option:
-    """With the accelerator, count and memory of the catalog machine of that name, where the caller left them out."""
+def _completed(option: Option, workload: AnyWorkload, prices: Prices) -> Option:
+    """With what the catalog knows about a machine or card of that name, where the caller left it out.
+
+    The number of cards only where the work is known to use more: stated hours hold for the machine as it is.
+    """
     machines = {
         (m.accelerator, m.accelerator_count, m.gpu_memory_bytes if m.accelerator else m.ram_bytes)
         for m in prices.named(option.name)
@@ -121,27 +123,20 @@ def _completed(option: Option, prices: Prices) -> Option:
     if len(machines) == 1:
         accelerator, count, memory = machines.pop()
     else:
-        accelerator, memory = _card_of(option)
+        accelerator, memory = card_of(option)
         count = 0
     providers = {m.provider for m in prices.named(option.name)}
     provider = providers.pop() if len(providers) == 1 else None
-    known = {"accelerator": accelerator, "gpus": count or None, "memory_bytes": memory, "provider": provider}
+    scales = isinstance(workload, Training) and (workload.scaling_efficiency or _by_flops(workload))
+    known = {
+        "accelerator": accelerator,
+        "gpus": (count or None) if scales else None,
+        "memory_bytes": memory,
+        "provider": provider,
+    }
     return option.model_copy(
         update={k: v for k, v in known.items() if v is not None and getattr(option, k) is None}
     )
-
-
-def _card_of(option: Option) -> tuple[str | None, int | None]:
-    """The card that an option's own fields or its name speak of ('8xA100 node'), and its memory if that is certain."""
-    words = (
-        [option.accelerator] if option.accelerator else [option.name, *re.split(r"[\s,()/]+", option.name)]
-    )
-    for word in words:
-        cards = candidates(re.sub(r"^\d+ ?x ?", "", word, flags=re.IGNORECASE)) if word else []
-        if cards:
-            sizes = {card.memory_bytes for card in cards}
-            return word if option.accelerator else cards[0].name, sizes.pop() if len(sizes) == 1 else None
-    return None, None
 
 
 def _against_catalog(option: Option, constraints: Constraints, prices: Prices) -> Iterator[str]:
@@ -187,38 +182,6 @@ def _named(option: Option, constraints: Constraints, prices: Prices, found: Choi
         yield replace(
             choice, interruptions_per_hour=option.interruptions_per_hour, measured=measured_on(option)
         )
-
-
-def machines_named(name: str, prices: Prices) -> tuple[list[Machine], list[str]]:
-    """The machines that a machine's name, 'provider region machine' or an accelerator means, and the region named."""
-    if machines := prices.named(name):
-        return machines, []
-    words = name.replace("/", " ").split()
-    if len(words) > 1 and (machines := prices.named(words[-1])):
-        provider = [m for m in machines if m.provider == words[0].casefold()] or machines
-        return provider, [word for word in words if word in prices.regions]
-    cards = {card.name for card in candidates(name)}
-    family = {m.accelerator for m in prices.machines.values() if m.accelerator} & (cards | {name})
-    return [m for m in prices.machines.values() if m.accelerator in family], []
-
-
-def unknown_machine(name: str, prices: Prices) -> ToolError:
-    """The refusal of a name that the catalog does not hold, with the nearest."""
-    plain = name.removeprefix(_MANAGED)
-    if plain != name and prices.named(plain):
-        return ToolError(
-            f"{name} is a managed SageMaker type, whose price is not held and is higher than the machine's",
-            try_next=f"{plain} for the plain machine, or your SageMaker price as usd_per_hour",
-        )
-    names = {m.name.casefold(): m.name for m in prices.machines.values()}
-    cards = {m.accelerator.casefold(): m.accelerator for m in prices.machines.values() if m.accelerator}
-    near = difflib.get_close_matches(name.casefold(), {**names, **cards}, n=3, cutoff=0.5)
-    shown = " or ".join({**names, **cards}[one] for one in near)
-    return ToolError(
-        "No such machine or accelerator in the catalog",
-        saw=name,
-        try_next=f"{shown}, or your own price as usd_per_hour" if shown else "your own price as usd_per_hour",
-    )
 
 
 def _fitting(

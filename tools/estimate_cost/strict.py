@@ -44,4 +44,5 @@ def _whole(value: Any) -> Any:
 Amount = Annotated[float, Field(ge=0, le=1e18)]
 Positive = Annotated[float, Field(gt=0, le=1e18)]
 Share = Annotated[float, BeforeValidator(_share), Field(gt=0, le=1)]
+Discount = Annotated[float, BeforeValidator(_share), Field(gt=0, lt=1)]
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=100_000)]

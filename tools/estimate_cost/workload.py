@@ -94,9 +94,15 @@ def _arrival(value: Any) -> Any:
         return read_arrival(value)
     if isinstance(value, list):
         return hourly([float(weight) for weight in value])
-    if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in ("bursts", "bursts_per_day"):
-        return Arrival("bursts", float(next(iter(value.values()))))
-    return value
+    if isinstance(value, dict) and isinstance(value.get("hourly"), list):
+        return _arrival(value["hourly"])
+    if isinstance(value, dict) and isinstance(
+        count := value.get("bursts_per_day", value.get("bursts")), int | float
+    ):
+        return Arrival("bursts", float(count))
+    if isinstance(value, Arrival):
+        return value
+    raise ValueError("even, poisson, bursts, '10 bursts', {bursts_per_day: 10}, or 24 hourly weights")
 
 
 class Inference(Strict):

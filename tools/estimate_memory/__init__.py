@@ -111,6 +111,7 @@ class EstimateMemoryReport(Report):
     left_out: list[str]
     assumptions: list[str]
     bases: dict[str, Basis]
+    simulation_seconds: float = Field(description="What the simulation of the step took, without imports.")
     torch_version: str
     python: str
 

@@ -92,6 +92,7 @@ def judged(
             "capacity_bytes": "measured" if bounds and bounds.measured else card.basis,
             "step_cost_ratio": "assumed" if card.speeds_assumed else "catalog",
         },
+        "simulation_seconds": round(reply["simulation_seconds"], 3),
         "torch_version": reply["torch_version"],
     }
 

@@ -26,7 +26,7 @@ def brief(report: "EstimateMemoryReport") -> str:
     elif report.remedies and report.fits is not None:
         lines.append("No simulated remedy or combination fits with the margin.")
     best = sorted(report.remedies, key=lambda row: row.peak_allocated_bytes)
-    lines += [f"- {_remedy(row)}" for row in best[:5] if row is not report.recommended]
+    lines += [f"- {_remedy(row)}" for row in best[:5] if row != report.recommended]
     lines += report.assumptions[:2]
     if report.left_out:
         lines.append(f"Left out: {report.left_out[0]}.")

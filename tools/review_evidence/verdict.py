@@ -67,7 +67,8 @@ def _held_back(
         )
     lost = [one for one in quality if one.verdict == "worse"]
     if lost and verdict == "better":
-        trade = f"{lost[0].metric} went from {lost[0].before:.4g} to {lost[0].after:.4g}: a trade, for the user to decide"
+        first = lost[0]
+        trade = f"{first.metric} went from {first.before:.4g} to {first.after:.4g}: a trade, for the user to decide"
         return Judgement("cannot tell", f"{reason}, but {trade}", impact, quality)
     if verdict == "better" and changing and all(one.verdict == "cannot tell" for one in quality):
         doubt = f"whether {quality[0].metric} suffered is open ({quality[0].how})"

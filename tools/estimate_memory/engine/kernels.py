@@ -42,6 +42,26 @@ def _all_elements(recorder, func, args, kwargs):
     return tensor.new_empty((tensor.numel(), max(tensor.dim(), 1)), dtype=torch.int64)
 
 
+def _all_of_a_mask(recorder, func, args, kwargs):
+    """tensor[mask]: as if the mask selected every element."""
+    masks = (torch.bool, torch.uint8)
+    if not any(index is not None and index.dtype in masks for index in args[1]):
+        return func(*args, **kwargs)
+    recorder.value_asked("number of elements that a mask selects (all are assumed)")
+    indices = []
+    for index in args[1]:
+        if index is not None and index.dtype in masks:
+            indices += [index.new_empty(index.numel(), dtype=torch.int64) for _ in range(index.dim())]
+        else:
+            indices.append(index)
+    return func(args[0], indices, **kwargs)
+
+
+def _all_selected(recorder, func, args, kwargs):
+    recorder.value_asked("number of elements that a mask selects (all are assumed)")
+    return args[0].new_empty(max(args[0].numel(), args[1].numel()))
+
+
 def _whole_loss(recorder, func, args, kwargs):
     """A mean or sum of these losses sits in a storage as long as the input (aten/src/ATen/native/Loss.cpp)."""
     result = func(*args, **kwargs)
@@ -56,6 +76,8 @@ REPLACED = {
     aten.smooth_l1_loss.default: _whole_loss,
     aten._local_scalar_dense.default: _value,
     aten.nonzero.default: _all_elements,
+    aten.index.Tensor: _all_of_a_mask,
+    aten.masked_select.default: _all_selected,
 }
 
 

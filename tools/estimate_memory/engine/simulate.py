@@ -26,13 +26,13 @@ def answer(request, progress):
 
 def _estimate(request, progress):
     kind, card = request["kind"], request["card"]
-    began = time.monotonic()
     fake.install(kind, card)
     cuda_choices.install(kind)
     if kind == "cuda":
         autocast.install()
     fake.check(kind)
     function = load(request["step"])
+    began = time.monotonic()
     study = Study(function, request, progress)
     reply = study.describe()
     reply["torch_version"] = torch.__version__

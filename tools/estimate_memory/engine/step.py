@@ -24,7 +24,7 @@ class Trace:
         self.read_values, self.unknown = recorder.read_values, recorder.unknown
         self.work = recorder.work
         self.optimizer_steps = OPTIMIZER_STEPS
-        self.micro_run = self.micro_asked = 1
+        self.micro_run, self.micro_asked = 0, 1
         self.batch_rows = None
         self.has_batch_norm = self.has_rnn = False
         self.kinds = {}  # block -> weights | gradients | optimizer | inputs
@@ -105,11 +105,12 @@ def _run(made, recorder, trace, change):
     kept = []  # as a loop's variable does, the last loss lives until the next one is there
     recorder.phase = "forward"
     with _phases(made, recorder, trace):
-        for _ in range(OPTIMIZER_STEPS):
+        for step in range(OPTIMIZER_STEPS):
             if "step" in made:
                 _call("`step` raised", made["step"], model, made["batch"], optimizer)
                 continue
-            _accumulate(made, trace, kept)
+            last = step == OPTIMIZER_STEPS - 1  # only there do activations meet gradients and state
+            _accumulate(made, trace, kept, MICRO_STEPS if last else 1)
             _call("The optimizer's step raised", optimizer.step)
             _note_kinds(made, recorder, trace)
             optimizer.zero_grad()
@@ -156,10 +157,11 @@ def _infer(made, recorder):
             _call("`loss` raised", made["loss"], made["model"], made["batch"])
 
 
-def _accumulate(made, trace, kept):
+def _accumulate(made, trace, kept, micro_steps):
     trace.micro_asked = made.get("accumulation_steps", 1)
-    trace.micro_run = min(trace.micro_asked, MICRO_STEPS)
-    for _ in range(trace.micro_run):
+    run = min(trace.micro_asked, micro_steps)
+    trace.micro_run += run
+    for _ in range(run):
         loss = _call("`loss` raised", made["loss"], made["model"], made["batch"])
         _check_loss(loss, made["model"])
         kept[:] = [loss]

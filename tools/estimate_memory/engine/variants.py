@@ -118,19 +118,24 @@ def _accumulated(study, ids):
     factors = [n for n in range(2, batch + 1) if batch % n == 0]
     if not study.request["limits"]:
         return _part(study, ids, factors[0], batch)
-    low, high, best = 0, len(factors) - 1, None
-    row = _part(study, ids, factors[high], batch)  # if one sample a part does not fit, no part does
-    if row["fits"] != "fits":
-        return row
-    best = row
-    while low < high:
-        middle = (low + high) // 2
-        row = _part(study, ids, factors[middle], batch)
-        if row["fits"] == "fits":
-            best, high = row, middle
+    return _fewest(lambda at: _part(study, ids, factors[at], batch), len(factors))
+
+
+def _fewest(row_at, count):
+    """The first row that fits, by steps that double and then halving; the last row when none does."""
+    below, at = -1, 0
+    row = row_at(at)
+    while row["fits"] != "fits" and at < count - 1:
+        below, at = at, min(2 * at + 1, count - 1)
+        row = row_at(at)
+    while row["fits"] == "fits" and at - below > 1:
+        middle = (below + at) // 2
+        tried = row_at(middle)
+        if tried["fits"] == "fits":
+            row, at = tried, middle
         else:
-            low = middle + 1
-    return best
+            below = middle
+    return row
 
 
 def _part(study, ids, factor, batch):
@@ -177,7 +182,10 @@ def _row(study, ids, trace, details, expandable=None):
         "peak_reserved_bytes": figures["peak_reserved_bytes"],
         "step_cost_ratio": round(step_seconds(trace, study.card, ids) / study.base_seconds, 3),
         "fits": figures["fits"],
-        "changes_results": any(name in CHANGES_RESULTS for name in ids),
+        "changes_results": any(name in CHANGES_RESULTS for name in ids)
+        or (
+            "gradient_accumulation" in ids and trace.has_batch_norm
+        ),  # its statistics are those of a micro-batch
         "peak_phase": figures["peak_phase"],
     }
 
@@ -186,7 +194,8 @@ def step_seconds(trace, card, ids=()):
     """A step's time on the card from counted FLOPs and bytes; good for ratios between variants, not for a stopwatch."""
     total = 0.0
     for phase, work in trace.work.items():
-        repeats = trace.micro_asked / trace.micro_run if phase in ("forward", "backward") else 1.0
+        asked = trace.micro_asked * trace.optimizer_steps
+        repeats = asked / trace.micro_run if trace.micro_run and phase in ("forward", "backward") else 1.0
         products = work["half"] / card["half_flops"] + work["single"] / card["single_flops"]
         device = products / USED_SHARE + work["bytes"] / card["bandwidth"]
         total += repeats * max(device, work["calls"] * LAUNCH_SECONDS)

@@ -1,0 +1,102 @@
+"""Predictions beside published measurements of Hugging Face models (rows of published.csv, read in place).
+
+    python benchmarks/memory_published.py --python ENVIRONMENT_WITH_TRANSFORMERS
+
+Rows B are from torch 2 and count. Rows A are from torch of about 1.10, which kept the input of softmax beside its
+output: they are shown, not counted. Their context of 1343 MiB is the source's own.
+"""
+
+import argparse
+import csv
+import tempfile
+from pathlib import Path
+
+from optimizing_resources.tools.estimate_memory import EstimateMemoryRequest, estimate_memory
+
+PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "memory" / "published.csv"
+MIB = 2**20
+CONTEXT_A_MIB = 1343
+
+STEP = """
+import contextlib
+import torch
+from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel
+
+def bert(batch_size=4, recompute=False, half=False, accumulation_steps=1):
+    config = BertConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096,
+                        attn_implementation="eager")
+    model = BertForSequenceClassification(config)
+    if recompute:
+        model.gradient_checkpointing_enable()
+    model.train()
+    ids = torch.randint(0, 30522, (batch_size, 512))
+    labels = torch.randint(0, 2, (batch_size,))
+
+    def loss(model, batch):
+        with torch.autocast("cuda", torch.float16) if half else contextlib.nullcontext():
+            return model(input_ids=batch[0], labels=batch[1]).loss
+
+    optimizer = torch.optim.AdamW(model.parameters(), foreach=False)
+    return {"model": model, "batch": (ids, labels), "loss": loss, "optimizer": optimizer,
+            "accumulation_steps": accumulation_steps}
+
+def gpt2(batch_size=4, recompute=False):
+    model = GPT2LMHeadModel(GPT2Config())
+    if recompute:
+        model.gradient_checkpointing_enable()
+    model.train()
+    kept = []
+
+    def loss(model, batch):
+        outputs = model(input_ids=batch, labels=batch)
+        kept[:] = [outputs]  # as in the source: the outputs stay referenced through the backward pass
+        return outputs.loss
+
+    return {"model": model, "batch": torch.randint(0, 50257, (batch_size, 512)), "loss": loss,
+            "optimizer": torch.optim.AdamW(model.parameters())}
+"""
+ROWS = {
+    "B1": ("gpt2", {}),
+    "B2": ("gpt2", {"recompute": True}),
+    "A1": ("bert", {}),
+    "A2": ("bert", {"batch_size": 1, "accumulation_steps": 4}),
+    "A3": ("bert", {"batch_size": 1, "accumulation_steps": 4, "recompute": True}),
+    "A4": ("bert", {"half": True}),
+    "A5": ("bert", {"batch_size": 1, "accumulation_steps": 4, "recompute": True, "half": True}),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--python", required=True)
+    options = parser.parse_args()
+    rows = {row["id"]: row for row in csv.DictReader(PUBLISHED.read_text(encoding="utf-8").splitlines())}
+    print("row  counted  measured MiB  predicted MiB   error   16 bytes per weight")
+    with tempfile.TemporaryDirectory() as scratch:
+        step = Path(scratch) / "published_step.py"
+        step.write_text(STEP, encoding="utf-8")
+        for name, (function, arguments) in ROWS.items():
+            report = estimate_memory(
+                EstimateMemoryRequest(
+                    step=f"{step}:{function}", arguments=arguments, remedies=[], python=options.python
+                )
+            )
+            row = rows[name]
+            measured = float(row["measured_value"]) * (1024 if row["unit"] == "GiB" else 1)
+            if name.startswith("B"):  # the peak without the weights
+                predicted = (report.peak_allocated_bytes - report.breakdown.weights_bytes) / MIB
+                simple = 12 * report.parameters / MIB
+            else:
+                predicted = report.peak_reserved_bytes / MIB + CONTEXT_A_MIB
+                simple = 16 * report.parameters / MIB + CONTEXT_A_MIB
+            print(
+                f"{name:4s} {'yes' if name.startswith('B') else 'no':7s} {measured:12.0f} {predicted:14.0f} "
+                f"{predicted / measured - 1:+8.1%} {simple / measured - 1:+8.1%}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
