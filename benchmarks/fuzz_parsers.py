@@ -3,8 +3,8 @@
     .venv/bin/python -m pip install --target build/fuzz atheris==3.0.0
     PYTHONPATH=build/fuzz .venv/bin/python benchmarks/fuzz_parsers.py TARGET [inputs] [seconds]
 
-Targets: text (pasted into triage_constraint), log (a file for it), script (a script for it), request (the arguments of every
-tool). A finding is any exception but ToolError, an input that takes over 2 s, or memory over 500 MB. The corpus
+Targets: text (pasted into triage_constraint), log (a file for it), script (a script for it), request (the arguments of
+every tool). A finding is any exception but ToolError, an input that takes over 2 s, or memory over 500 MB. The corpus
 of inputs that reached new lines is kept under benchmarks/corpus/TARGET; a finding is written beside it as crash-*.
 """
 
@@ -120,7 +120,7 @@ def main(target: str, inputs: int, seconds: int) -> None:
         f"-max_total_time={seconds}",
         f"-timeout={HANG_SECONDS}",
         f"-rss_limit_mb={MEMORY_MB}",
-        "-max_len=4096",
+        "-max_len=1024",
         f"-artifact_prefix={corpus}/",
         "-print_final_stats=1",
     ]

@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/server_kill.py [kills]
 
 Each time a fresh server gets a call of one of the tools that write, and dies, or its child does, after a random share
-of the time that the call takes. Then: every file of the user is what it was, or for apply_amp_patch with `write` wholly the
-patched one, and parses; the ledger passes SQLite's check and keeps its rows; no process is left; and the next start
+of the time that the call takes. Then: every file of the user is what it was, or for apply_amp_patch with `write` wholly
+the patched one, and parses; the ledger passes SQLite's check and keeps its rows; no process is left; and the next start
 leaves no temporary file, neither in the workspace nor in the temporary folder.
 """
 

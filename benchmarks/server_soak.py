@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/server_soak.py [calls]
 
-Mostly light calls of every tool with its sample arguments and with broken ones, every resource, cancelled calls; at every
-500th a tool that starts a child. Resident memory, descriptors and children are read after the first 500 calls and at
+Mostly light calls of every tool with its sample arguments and with broken ones, every resource, cancelled calls; at
+every 500th a tool that starts a child. Resident memory, descriptors and children are read after the first 500 and at
 the end, both times when nothing runs.
 """
 
@@ -91,7 +91,7 @@ def main(calls: int) -> None:
                 before = standing(server)
         after = standing(server)
         server.close()
-        left = [path for path in workspace.rglob("tmp*")]
+        left = list(workspace.rglob("tmp*"))
     print(
         f"{done} calls in {time.monotonic() - began:.0f} s, {errors} declined on purpose; tools: {', '.join(listed)}"
     )
