@@ -78,8 +78,9 @@ def main_job(tools: Mapping[str, Tool], python: Path) -> DemoReport:
         {"log_path": "train.log", "script_path": "train.py"},
         "What binds, by the evidence of the log, and the plan",
     )
-    plan = triage.model_dump(mode="json")["plan"] if triage else []
-    return DemoReport(folder=str(folder), steps=[first, second, *_carry_out(plan, tools, python)])
+    found = triage.model_dump(mode="json") if triage else {"plan": []}
+    calls = [*found.get("baseline", []), *found["plan"]]
+    return DemoReport(folder=str(folder), steps=[first, second, *_carry_out(calls, tools, python)])
 
 
 def _copy_of_the_example(workspace: Workspace) -> Path:
@@ -91,17 +92,17 @@ def _copy_of_the_example(workspace: Workspace) -> Path:
     return folder
 
 
-def _carry_out(plan: list[dict[str, Any]], tools: Mapping[str, Tool], python: Path) -> list[Step]:
-    """Each different call of the plan once, in its order."""
+def _carry_out(calls: list[dict[str, Any]], tools: Mapping[str, Tool], python: Path) -> list[Step]:
+    """The first call of each tool: the baseline, the prediction, then the first remedy."""
     steps, seen = [], set()
-    for item in plan:
+    for item in calls:
         tool = tools.get(item.get("tool") or "")
-        key = (item.get("tool"), str(item.get("arguments")))
-        if tool is None or key in seen:
+        if tool is None or tool.name in seen:
             continue
-        seen.add(key)
-        title = f"{item['remedy']}: {tool.name}"
-        steps.append(_step(tool, item, title, python))
+        seen.add(tool.name)
+        steps.append(
+            _step(tool, item, f"{item.get('remedy', 'Before anything changes')}: {tool.name}", python)
+        )
     return steps
 
 

@@ -16,7 +16,7 @@ from optimizing_resources.tools.triage_constraint import (
 )
 from optimizing_resources.tools.triage_constraint.messages import MESSAGES
 from optimizing_resources.tools.triage_constraint.reading import WORDS
-from optimizing_resources.tools.triage_constraint.remedies import BY_ID, ORDER
+from optimizing_resources.tools.triage_constraint.remedies import BY_ID, ORDER, PREPARE
 from pydantic import ValidationError
 
 OOM = (
@@ -265,7 +265,22 @@ def test_every_call_of_every_plan_is_accepted_by_the_tool_it_names():
                 needs = {need.split(":")[0]: supplied[need.split(":")[0]] for need in row.needs}
                 tools[row.tool].request.model_validate({**row.arguments, **needs})
                 called += 1
+    for calls in PREPARE.values():
+        for name, arguments, wanted in calls:
+            if name in tools:
+                needs = {need.split(":")[0]: supplied[need.split(":")[0]] for need in wanted}
+                tools[name].request.model_validate({**arguments, **needs})
     assert called
+
+
+def test_a_script_with_make_step_is_predicted_without_further_questions(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text("def make_step(batch_size=8):\n    ...\n", encoding="utf-8")
+    report = triage(oom("2.00 GiB", 24.0, 0.5, 22.0, 0.2), script_path=str(script))
+    predict = next(call for call in report.baseline if call.tool == "estimate_memory")
+    assert predict.arguments["step"] == f"{script}:make_step"
+    assert predict.arguments["gpu"] == "24GiB"
+    assert not predict.needs
 
 
 def test_every_ordered_remedy_is_in_the_table_and_every_remedy_in_an_order():

@@ -122,7 +122,7 @@ class EstimateMemoryReport(Report):
         return readable(self)
 
 
-@tool(effect="writes")
+@tool(effect="writes", needs=("torch",))
 def estimate_memory(request: EstimateMemoryRequest) -> EstimateMemoryReport:
     """Predict a training or inference step's peak GPU memory without a GPU, whether it fits, and which remedies would.
 

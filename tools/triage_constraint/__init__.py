@@ -27,7 +27,7 @@ from .evidence import Evidence, by_machine, by_script, quotes
 from .measured import read_measurement
 from .messages import MESSAGES
 from .numbers import Numbers, read_numbers
-from .plan import Situation, Step, make_plan
+from .plan import Call, Situation, Step, make_plan, preparation
 from .prose import about_another_program, read_prose
 from .reading import Material, read_log, read_pasted
 from .script import ScriptFacts, read_script
@@ -77,6 +77,7 @@ class TriageConstraintReport(Report):
     evidence: list[Evidence]
     rejected: list[str] = Field(description="What else was considered.")
     decisive_check: str | None
+    baseline: list[Call] = Field(description="Calls to make before anything is changed.")
     plan: list[Step]
     fallback: list[str]
     handoff: str | None
@@ -121,7 +122,8 @@ def _report(
     from_machine, cause_of_machine = by_machine(machine, constraint, numbers)
     from_script, cause_of_script = by_script(script, constraint)
     cause = cause_of_machine or sub_cause(constraint, verdict.clues, numbers, lowered) or cause_of_script
-    plan, fallback = make_plan(Situation(constraint, cause, numbers, machine, script, lowered))
+    here = Situation(constraint, cause, numbers, machine, script, lowered)
+    plan, fallback = make_plan(here)
     return TriageConstraintReport(
         constraint=constraint,
         sub_cause=cause,
@@ -133,6 +135,7 @@ def _report(
             f"{name} ({score:.0f} points against {verdict.points:.0f})" for name, score in verdict.rejected
         ],
         decisive_check=decisive_check(constraint, cause, lowered),
+        baseline=preparation(here),
         plan=plan,
         fallback=fallback,
         handoff=handoff(constraint, cause, lowered),

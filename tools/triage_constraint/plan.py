@@ -11,7 +11,7 @@ from .._catalog.gpus import candidates
 from .._core.machine import Machine
 from .._core.quantity import Basis
 from .numbers import Numbers
-from .remedies import BY_ID, PATCH, PREDICT, SCRIPT, Remedy, ordered
+from .remedies import BY_ID, PATCH, PREDICT, PREPARE, SCRIPT, STEP, Remedy, ordered
 from .script import ScriptFacts
 
 _CARD = re.compile(
@@ -38,6 +38,16 @@ class ExpectedEffect(BaseModel):
     high_ratio: float
     basis: Basis = "assumed"
     note: str = ""
+
+
+class Call(BaseModel):
+    """A call of a tool, ready to send once what it needs is supplied."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tool: str
+    arguments: dict[str, Any]
+    needs: list[str] = Field(description="What must be supplied before the call.")
 
 
 class Step(BaseModel):
@@ -77,6 +87,16 @@ def make_plan(here: Situation) -> tuple[list[Step], list[str]]:
     steps = [_step(BY_ID[name], here) for name in chosen[:_STEPS]]
     doubtful = (f"{name} (already in the script: check that it takes effect)" for name in settled)
     return _building_up(steps), [*chosen[_STEPS:], *doubtful]
+
+
+def preparation(here: Situation) -> list[Call]:
+    """The calls that give the baseline, and the prediction where one can be had."""
+    calls = []
+    for tool, arguments, needs in PREPARE.get(here.constraint, ()):
+        if _is_here(tool):
+            fitted, missing = _fitted(tool, dict(arguments), list(needs), here)
+            calls.append(Call(tool=tool, arguments=fitted, needs=missing))
+    return calls
 
 
 def _building_up(steps: list[Step]) -> list[Step]:
@@ -120,15 +140,28 @@ def _step(remedy: Remedy, here: Situation) -> Step:
 
 def _call(remedy: Remedy, here: Situation) -> tuple[str | None, dict[str, Any], list[str]]:
     """The tool that does it where this installation has it, its arguments, and what is still missing from them."""
-    if remedy.tool is None or importlib.util.find_spec(f"..{remedy.tool}", __package__) is None:
+    if remedy.tool is None or not _is_here(remedy.tool):
         return None, {}, []
-    arguments, needs = dict(remedy.arguments), list(remedy.needs)
+    return remedy.tool, *_fitted(remedy.tool, dict(remedy.arguments), list(remedy.needs), here)
+
+
+def _is_here(tool: str) -> bool:
+    return importlib.util.find_spec(f"..{tool}", __package__) is not None
+
+
+def _fitted(
+    tool: str, arguments: dict[str, Any], needs: list[str], here: Situation
+) -> tuple[dict[str, Any], list[str]]:
+    """The arguments with what is known filled in, and what is still to be supplied."""
     if SCRIPT in needs and here.script:
         arguments["path"] = here.script.path
         needs.remove(SCRIPT)
-    if remedy.tool == PREDICT and (card := _card(here.numbers, here.machine)):
+    if STEP in needs and here.script and here.script.has_make_step:
+        arguments["step"] = f"{here.script.path}:make_step"
+        needs.remove(STEP)
+    if tool == PREDICT and (card := _card(here.numbers, here.machine)):
         arguments["gpu"] = card
-    return remedy.tool, arguments, needs
+    return arguments, needs
 
 
 def _card(numbers: Numbers, machine: Machine | None) -> str | None:

@@ -790,6 +790,20 @@ ORDER: dict[tuple[str, str | None], tuple[str, ...]] = {
 }
 
 
+# What is looked at before anything is changed: the baseline, and the prediction where one can be had.
+COMMAND = "command: the training command"
+PREPARE: dict[str, tuple[tuple[str, dict[str, Any], tuple[str, ...]], ...]] = {
+    "gpu_memory": ((MEASURE, {"max_steps": 30}, (COMMAND,)), (PREDICT, {"remedies": "search"}, (STEP,))),
+    "host_memory": ((MEASURE, {"max_steps": 30}, (COMMAND,)),),
+    "compute_time": ((MEASURE, {"max_steps": 30}, (COMMAND,)),),
+    "inference_latency": ((MEASURE, {}, ("target: file.py:function",)),),
+    "training_data": ((BACKTEST, {}, (SERIES, "horizon: steps to forecast")),),
+    "budget": ((COST, {}, (WORKLOAD,)),),
+    "no_gpu": (("detect_hardware", {}, ()),),
+    "edge": ((QUANTIZE, {}, (MODEL, DATA)),),
+    "network": ((MEASURE, {"max_steps": 30}, (COMMAND,)),),
+}
+
 # How people and programs say that a resource is short; the table in SKILL.md is made of this.
 SYMPTOMS = {
     "gpu_memory": "`CUDA out of memory`, HIP/MPS/XLA out of memory, `CUBLAS_STATUS_ALLOC_FAILED`, KV cache too small",

@@ -18,6 +18,7 @@ class ScriptFacts:
     present: set[str] = field(default_factory=set)
     findings: list[tuple[int, str, str, str]] = field(default_factory=list)
     note: str | None = None
+    has_make_step: bool = False
 
 
 # What already stands in a script, by the words of the libraries that do it.
@@ -48,6 +49,7 @@ def read_script(path: Path, shown_as: str) -> ScriptFacts:
     except (SyntaxError, ValueError, RecursionError) as error:
         facts.note = f"The script does not parse ({error.__class__.__name__}), so only its words were read."
         return facts
+    facts.has_make_step = any(isinstance(n, ast.FunctionDef) and n.name == "make_step" for n in tree.body)
     lines = source.splitlines()
     for node in ast.walk(tree):
         for shows, cause in _findings(node):

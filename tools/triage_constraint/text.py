@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from .numbers import Numbers
-from .plan import Step
+from .plan import Call, Step
 
 if TYPE_CHECKING:
     from . import TriageConstraintReport
@@ -47,8 +47,10 @@ def readable(report: "TriageConstraintReport") -> str:
         lines += ["What would decide the cause", f"  {report.decisive_check}", ""]
     if report.handoff:
         lines += ["Where this belongs", f"  {report.handoff}", ""]
+    if report.baseline:
+        lines += ["Baseline first", *(f"  {_sent(call)}" for call in report.baseline), ""]
     if report.plan:
-        lines.append("Plan (take a baseline first; one remedy at a time, then the same measurement again)")
+        lines.append("Plan (one remedy at a time, then the same measurement again)")
     for number, step in enumerate(report.plan, start=1):
         lines += [f"  {number}. {step.remedy}: {step.why}", f"     {_effect(step)}", f"     {_call(step)}"]
     if report.fallback:
@@ -85,9 +87,17 @@ def _effect(step: Step) -> str:
     return f"{change}{note}; costs {step.cost}{quality}"
 
 
+def _baseline(report: "TriageConstraintReport") -> str:
+    return f" ({' and '.join(call.tool for call in report.baseline)})" if report.baseline else ""
+
+
 def _call(step: Step) -> str:
     if step.tool is None:
         return f"By hand; verify: {step.verify}."
-    arguments = ", ".join(f"{key}={value}" for key, value in step.arguments.items())
-    needs = f" after supplying {'; '.join(step.needs)}" if step.needs else ""
-    return f"Call {step.tool}({arguments}){needs}."
+    return _sent(Call(tool=step.tool, arguments=step.arguments, needs=step.needs))
+
+
+def _sent(call: Call) -> str:
+    arguments = ", ".join(f"{key}={value}" for key, value in call.arguments.items())
+    needs = f" after supplying {'; '.join(call.needs)}" if call.needs else ""
+    return f"Call {call.tool}({arguments}){needs}."
