@@ -8,7 +8,6 @@ from types import ModuleType
 
 import pytest
 from optimizing_resources.tools._core.contract import CALL
-from optimizing_resources.tools._core.contract import CALL
 
 TOY_SERVER = Path(__file__).with_name("toy_server.py")
 
@@ -20,14 +19,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(autouse=True)
-def own_call() -> Iterator[None]:
-    """No test sees the workspace that another set."""
-    CALL.set(None)
-    yield
-    CALL.set(None)
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ from optimizing_resources.tools._core.workspace import Workspace
 from optimizing_resources.tools.triage_constraint import TriageConstraintRequest, triage_constraint
 
 CORPUS = Path(__file__).resolve().parents[1] / "benchmarks/corpus"  # what fuzzing found to reach new lines
-PHRASES = """CUDA out of memory. Tried to allocate|GiB|MiB|bytes|samples per class|exit code|Killed|it/s|ms|GPU 0|%|$|
-total capacity|reserved in total by PyTorch|Traceback (most recent call last):|slurmstepd: error: oom-kill|epoch""".split(
-    "|"
-)
+PHRASES = [
+    "CUDA out of memory. Tried to allocate", "total capacity", "reserved in total by PyTorch", "GPU 0", "GiB", "MiB",
+    "bytes", "samples per class", "exit code", "Killed", "it/s", "ms", "%", "$", "epoch",
+    "Traceback (most recent call last):", "slurmstepd: error: oom-kill",
+]  # fmt: skip
 TOOLS = load_tools()
 
 
