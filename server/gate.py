@@ -86,21 +86,20 @@ class SessionLimit:
             return await self._app(scope, receive, send)
         headers: dict[bytes, bytes] = dict(scope["headers"])
         held, session = self._of(client_of(scope)), headers.get(_SESSION, b"").decode("latin-1")
-        if self._opens(scope, headers) and len(held) >= self._limit:
-            refusal = {"error": f"{len(held)} sessions of this client are open; close one (DELETE) or wait"}
-            return await JSONResponse(refusal, 429)(scope, receive, send)
-
-        async def watched(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] < 300:
-                opened = dict(message["headers"]).get(_SESSION, b"").decode("latin-1") or session
-                self._note(held, opened, scope["method"])
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        finally:
+        if not self._opens(scope, headers):
+            await self._app(scope, receive, _noting(send, held, session, scope["method"]))
             if session in held:
                 held[session] = time.monotonic()
+        elif len(held) >= self._limit:
+            refusal = {"error": f"{len(held)} sessions of this client are open; close one (DELETE) or wait"}
+            await JSONResponse(refusal, 429)(scope, receive, send)
+        else:
+            place = f"opening {id(scope)}"  # taken at once, so that a burst does not pass the limit
+            held[place] = time.monotonic()
+            try:
+                await self._app(scope, receive, _noting(send, held, session, scope["method"]))
+            finally:
+                held.pop(place, None)
 
     def _opens(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
         modern = headers.get(b"mcp-protocol-version", b"") >= b"2026"
@@ -113,8 +112,17 @@ class SessionLimit:
             del held[session]
         return held
 
-    def _note(self, held: dict[str, float], session: str, method: str) -> None:
-        if method == "DELETE":
-            held.pop(session, None)
-        elif session:
-            held[session] = time.monotonic()
+
+def _noting(send: Send, held: dict[str, float], session: str, method: str) -> Send:
+    """`send`, noting the session that an answer opens or that a DELETE ended."""
+
+    async def noted(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] < 300:
+            named = dict(message["headers"]).get(_SESSION, b"").decode("latin-1") or session
+            if method == "DELETE":
+                held.pop(named, None)
+            elif named:
+                held[named] = time.monotonic()
+        await send(message)
+
+    return noted

@@ -2,10 +2,10 @@
 
 import logging
 import os
-from typing import Any
 
 import httpx2
 from mcp.server.auth.provider import AccessToken, TokenVerifier
+from pydantic import BaseModel, ValidationError
 
 SECRET = (
     "OPTIMIZING_RESOURCES_INTROSPECTION"  # `id:secret` with which we ask; from the environment, never a flag
@@ -13,6 +13,22 @@ SECRET = (
 _SECONDS = 5.0
 
 log = logging.getLogger(__name__)
+
+
+class _Answer(BaseModel):
+    """The fields of RFC 7662 that we look at; it may carry more."""
+
+    active: bool
+    aud: str | list[str] = []
+    client_id: str = "oauth"
+    scope: str = ""
+    exp: int | None = None
+    sub: str | None = None
+    iss: str | None = None
+
+    @property
+    def audiences(self) -> list[str]:
+        return [self.aud] if isinstance(self.aud, str) else self.aud
 
 
 class Introspection:
@@ -29,23 +45,18 @@ class Introspection:
         try:
             async with httpx2.AsyncClient(timeout=_SECONDS, auth=(self._who, self._secret)) as client:
                 answer = await client.post(self._endpoint, data={"token": token})
-            said = answer.raise_for_status().json()
-        except (httpx2.HTTPError, ValueError) as error:
-            log.error("the authorization server did not answer: %s", type(error).__name__)
+            said = _Answer.model_validate_json(answer.raise_for_status().content)
+        except (httpx2.HTTPError, ValidationError) as error:
+            log.error("the authorization server gave no answer: %s", type(error).__name__)
             return None
-        return self._accepted(token, said)
-
-    def _accepted(self, token: str, said: dict[str, Any]) -> AccessToken | None:
-        audience = said.get("aud") or []
-        audiences = [audience] if isinstance(audience, str) else audience
-        if said.get("active") is not True or self._resource not in [one.rstrip("/") for one in audiences]:
+        if not said.active or self._resource not in [one.rstrip("/") for one in said.audiences]:
             return None
         return AccessToken(
             token=token,
-            client_id=said.get("client_id", "oauth"),
-            scopes=said.get("scope", "").split(),
-            expires_at=said.get("exp"),
+            client_id=said.client_id,
+            scopes=said.scope.split(),
+            expires_at=said.exp,
             resource=self._resource,
-            subject=said.get("sub"),
-            claims={"iss": said["iss"]} if "iss" in said else None,
+            subject=said.sub,
+            claims={"iss": said.iss} if said.iss else None,
         )
