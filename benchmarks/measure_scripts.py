@@ -197,10 +197,10 @@ def main() -> None:
             "step_source": report.step_source, "loss": report.loss[:2], "causes": [c.cause for c in report.causes],
         }  # fmt: skip
         print(name, json.dumps(results[name]), flush=True)
+        if not typed.names:
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         if report.outcome in ("crashed", "never_stepped"):
             print(re.sub(r"(?m)^", "    ", Path(report.output_path or "").read_text(encoding="utf-8")[-600:]))
-    if not typed.names:
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -93,16 +93,18 @@ def _copy_of_the_example(workspace: Workspace) -> Path:
 
 
 def _carry_out(calls: list[dict[str, Any]], tools: Mapping[str, Tool], python: Path) -> list[Step]:
-    """The first call of each tool: the baseline, the prediction, then the first remedy."""
-    steps, seen = [], set()
+    """The calls in their order, until each tool was seen at work once: baseline, prediction, first remedy."""
+    steps: list[Step] = []
+    done: set[str] = set()
     for item in calls:
         tool = tools.get(item.get("tool") or "")
-        if tool is None or tool.name in seen:
+        if tool is None or tool.name in done:
             continue
-        seen.add(tool.name)
         steps.append(
             _step(tool, item, f"{item.get('remedy', 'Before anything changes')}: {tool.name}", python)
         )
+        if steps[-1].was_run:
+            done.add(tool.name)
     return steps
 
 

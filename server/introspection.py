@@ -20,7 +20,7 @@ class _Answer(BaseModel):
 
     active: bool
     aud: str | list[str] = []
-    client_id: str = "oauth"
+    client_id: str = ""
     scope: str = ""
     exp: int | None = None
     sub: str | None = None
@@ -53,7 +53,7 @@ class Introspection:
             return None
         return AccessToken(
             token=token,
-            client_id=said.client_id,
+            client_id=f"oauth:{said.client_id}",  # a name that no token of the file can have
             scopes=said.scope.split(),
             expires_at=said.exp,
             resource=self._resource,

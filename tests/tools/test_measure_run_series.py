@@ -1,9 +1,14 @@
 """Step times, causes and outcomes from what a probe wrote, without running anything."""
 
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optimizing_resources.tools.measure_run.causes import find_causes, samples_per_step
+from optimizing_resources.tools.measure_run.conditions import conditions_of
+from optimizing_resources.tools.measure_run.launch import prepare
 from optimizing_resources.tools.measure_run.series import percentile, series_of
 from optimizing_resources.tools.measure_run.trace import Step, Trace, read_trace
 
@@ -138,3 +143,30 @@ def test_a_line_that_was_cut_off_by_a_kill_ends_the_trace_quietly(tmp_path):
     whole = '["start", {"rank": "0"}]\n["step", ' + str([0.0] * len(Step._fields))[1:] + "\n"
     (tmp_path / "7.jsonl").write_text(whole + '["step", 0.3, ', encoding="utf-8")
     assert len(read_trace(tmp_path).steps) == 1
+
+
+def test_secrets_of_the_command_are_not_kept(tmp_path):
+    words = ["python", "-V", "--api-key", "hunter2", "--hub_token=hunter2", "--seed", "7"]
+    launch = prepare(words, python=Path(sys.executable), cwd=tmp_path, max_steps=None)
+    kept = conditions_of(launch, Trace(), None)
+    assert "hunter2" not in str(kept)
+    assert kept["seed"] == "7" and "7" not in kept["workload"]["arguments"]
+
+
+def test_a_file_the_command_reads_is_part_of_the_workload_and_one_it_writes_is_not(tmp_path):
+    def workload():
+        words = ["python", "train.py", "--data=in.csv", "--seed=3", "--out", "out.json"]
+        launch = prepare(words, python=Path(sys.executable), cwd=tmp_path, max_steps=None)
+        (tmp_path / "out.json").write_text(
+            str(len(list(tmp_path.iterdir()))), encoding="utf-8"
+        )  # the run writes it
+        return conditions_of(launch, Trace(), None)["workload"]
+
+    (tmp_path / "train.py").write_text("1", encoding="utf-8")
+    (tmp_path / "in.csv").write_text("1", encoding="utf-8")
+    first = workload()
+    assert list(first["files"]) == ["in.csv"]
+    (tmp_path / "train.py").write_text("patched", encoding="utf-8")
+    assert workload() == first
+    (tmp_path / "in.csv").write_text("2", encoding="utf-8")
+    assert workload() != first

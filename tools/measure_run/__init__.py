@@ -78,7 +78,7 @@ class MeasureRunReport(Report):
     peak_gpu_bytes: int | None = None
     peak_gpu_reserved_bytes: int | None = None
     peak_gpu_device_bytes: int | None = None
-    loss: list[float] = Field([])
+    loss: list[float | None] = Field([], description="None where it is not finite.")
     loss_every: int = Field(1, description="`loss` holds the sum backpropagated in each such step.")
     metrics: dict[str, float] = Field({}, description="The last value of each.")
     metric_series: dict[str, list[tuple[float, float]]] = Field(

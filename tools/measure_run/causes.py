@@ -127,7 +127,7 @@ def _leak(series: Series) -> Cause | None:
             continue
         rate = _growth(values)
         if rate or (retained and name == "anonymous_bytes"):
-            why = f"autograd graphs of earlier steps stay alive ({laps[-1].step.graphs} at the end): a retained graph"
+            why = f"graphs of earlier steps stay alive (about {laps[-1].step.graphs} at the end): a retained graph"
             rate = rate or max(0.0, (values[-1] - values[0]) / (len(values) - 1))
             return Cause(
                 cause="leak",
@@ -149,6 +149,13 @@ def _growth(values: list[int]) -> float:
     rate = (levels[-1] - levels[0]) / (3 * quarter)
     steady = min(rises) > 0.5 * rate * quarter
     return rate if steady and rate * len(values) > max(_LEAK_BYTES, 0.02 * levels[0]) else 0.0
+
+
+def queued_share(usage: dict[str, Any]) -> float | None:
+    """The share of their ready time that the run's threads waited for a processor; None where it is not told."""
+    last = _samples(usage)[-1] if usage["samples"] else {}
+    ran, waited = last.get("ran_seconds"), last.get("waited_seconds")
+    return round(waited / (ran + waited), 3) if ran else None
 
 
 def samples_per_step(trace: Trace, series: Series) -> int | None:

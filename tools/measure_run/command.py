@@ -92,7 +92,7 @@ def _row(one: Run) -> LedgerRow:
         step_seconds_p50=values.get("step_seconds_p50"),
         peak_rss_bytes=whole.get("peak_rss_bytes"),
         peak_gpu_bytes=whole.get("peak_gpu_bytes"),
-        command=" ".join(one.conditions.get("command", [])),
+        command=" ".join(" ".join(one.conditions.get("command", [])).split()),
     )
 
 

@@ -28,7 +28,7 @@ def conditions_of(launch: Launch, trace: Trace, samples: int | None) -> dict[str
     words, seed = _without_seed(launch.words)
     start, torch = trace.facts.get("start", {}), trace.facts.get("torch", {})
     return {
-        "command": [_redacted(word) for word in launch.words],
+        "command": _redacted(launch.words),
         "script": _script(launch.script),
         "workload": _workload(launch, words),
         "seed": seed,
@@ -90,14 +90,21 @@ def _without_seed(command: list[str]) -> tuple[list[str], str | None]:
 
 
 def _workload(launch: Launch, words: list[str]) -> dict[str, Any]:
-    """The command without interpreter, script and seed, and the files it names by their content."""
+    """The command without interpreter, script and seed, and the files it names by their content.
+
+    A file that is new or changed after the run is an output, not part of the workload.
+    """
     rest = [word for word in words[1:] if launch.script is None or launch.cwd / word != launch.script]
     program = "python" if launch.script else Path(words[0]).name
-    files = [launch.cwd / word.rpartition("=")[2] for word in rest]
+    files = [
+        path
+        for path, written in launch.inputs.items()
+        if path != launch.script and path.is_file() and path.stat().st_mtime_ns == written
+    ]
     return {
         "program": program,
-        "arguments": [_redacted(word) for word in rest],
-        "files": {path.name: _content(path) for path in files if path.is_file()},
+        "arguments": _redacted(rest),
+        "files": {path.name: _content(path) for path in files},
     }
 
 
@@ -136,7 +143,20 @@ def _git(folder: Path) -> str | None:
     return found.stdout.strip() or None
 
 
-def _redacted(word: str) -> str:
-    """A word of the command as it may be kept: the value of a secret option is not."""
-    name, equals, _ = word.partition("=")
-    return f"{name}=***" if equals and _SECRET.search(name) else word
+def _redacted(words: list[str]) -> list[str]:
+    """The words as they may be kept: the value of a secret option is not."""
+    kept = []
+    for before, word in zip(["", *words], words, strict=False):
+        name, equals, _ = word.partition("=")
+        if equals and _SECRET.search(name):
+            kept.append(f"{name}=***")
+        elif (
+            before.startswith("-")
+            and "=" not in before
+            and _SECRET.search(before)
+            and not word.startswith("-")
+        ):
+            kept.append("***")
+        else:
+            kept.append(word)
+    return kept

@@ -22,6 +22,7 @@ class Launch:
     python: Path
     script: Path | None  # the program's own file, where the command names one
     words: list[str]  # the command as the ledger keeps it
+    inputs: dict[Path, int]  # files that the words name, with the time they were last written before the run
 
 
 def prepare(command: list[str], *, python: Path, cwd: Path, max_steps: int | None) -> Launch:
@@ -45,7 +46,7 @@ def prepare(command: list[str], *, python: Path, cwd: Path, max_steps: int | Non
         ),
         "OPTIMIZING_RESOURCES_MAX_STEPS": str(max_steps or 0),
     }
-    return Launch(command, cwd, environment, python, script, command)
+    return Launch(command, cwd, environment, python, script, command, _inputs(command[1:], cwd))
 
 
 def _program(name: str, cwd: Path, path: str) -> str:
@@ -67,6 +68,11 @@ def _script(command: list[str], cwd: Path) -> Path | None:
     if script and direct and not script.is_file():
         raise ToolError("No such script", saw=command[1], try_next=f"a path relative to {cwd}")
     return script if script and script.is_file() else None
+
+
+def _inputs(words: list[str], cwd: Path) -> dict[Path, int]:
+    paths = [cwd / word.rpartition("=")[2] for word in words if len(word) < 4096]
+    return {path: path.stat().st_mtime_ns for path in paths if path.is_file()}
 
 
 def own_python() -> Path:

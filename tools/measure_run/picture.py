@@ -55,7 +55,7 @@ def _bars(top: float, name: str, before: Figure, after: Figure) -> list[str]:
 
 def _curves(top: float, before: Run, after: Run) -> list[str]:
     series = {side: run.report.get("loss", []) for side, run in (("before", before), ("after", after))}
-    values = [value for losses in series.values() for value in losses if value == value]
+    values = [value for losses in series.values() for value in losses if value is not None]
     if len(values) < 4:
         return []
     low, high = min(values), max(values)
@@ -69,7 +69,7 @@ def _curves(top: float, before: Run, after: Run) -> list[str]:
             f"{_LEFT + _BAR * place * every[side] / last:.1f},"
             f"{top + 12 + (_CURVE - 12) * (high - loss) / ((high - low) or 1):.1f}"
             for place, loss in enumerate(losses)
-            if loss == loss
+            if loss is not None
         )
         parts.append(f'<polyline points="{points}" fill="none" stroke="{_COLOURS[side]}" stroke-width="2"/>')
     return parts

@@ -1,6 +1,7 @@
 """From what was taken to rows of the ledger and the Report."""
 
 import json
+import math
 import statistics
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +12,7 @@ from .._core.ledger import Figure, Run, append, ledger_path, new_id, now, open_l
 from .._core.workspace import Workspace
 from . import MeasureRunReport, MeasureRunRequest
 from .calling import split_target, take_calls
-from .causes import data_wait_share, find_causes, samples_per_step
+from .causes import data_wait_share, find_causes, queued_share, samples_per_step
 from .conditions import conditions_of, device_name, usable_cores, workload_hash
 from .launch import Launch, prepare
 from .series import percentile
@@ -20,10 +21,12 @@ from .trace import Trace
 
 _LOSSES = 100  # in the Report; the trace has all
 _AGAINST_REPEATS = 3
+_BUSY = 0.2  # share of ready time without a processor from which on the machine counts as busy
 
 
 def measure(request: MeasureRunRequest, workspace: Workspace, python: Path) -> MeasureRunReport:
     """Run what is asked, in turns with `against`, and keep each command's runs under one id."""
+    ledger_path(workspace)  # declines before anything runs where nothing may be kept
     if request.target:
         launch, runs = _take_target(request, workspace, python)
         return _keep(request, launch, runs, workspace, None)
@@ -37,7 +40,7 @@ def measure(request: MeasureRunRequest, workspace: Workspace, python: Path) -> M
     for turn in range(repeats):
         order = list(zip(launches, taken, strict=True))
         for launch, runs in order if turn % 2 == 0 else reversed(order):
-            runs.append(_take(request, launch, workspace, python))
+            runs.append(_take(request, launch, workspace))
     turns = new_id() if len(launches) > 1 else None  # what was run in turns is compared turn by turn
     reports = [
         _keep(request, launch, runs, workspace, turns) for launch, runs in zip(launches, taken, strict=True)
@@ -47,7 +50,8 @@ def measure(request: MeasureRunRequest, workspace: Workspace, python: Path) -> M
     return reports[0].model_copy(update={"against": _beside(reports[1])})
 
 
-def _take(request: MeasureRunRequest, launch: Launch, workspace: Workspace, python: Path) -> Taken:
+def _take(request: MeasureRunRequest, launch: Launch, workspace: Workspace) -> Taken:
+    """One run; a cancelled one is kept as cancelled (the worker has ended it by then)."""
     try:
         return take(
             launch,
@@ -58,9 +62,7 @@ def _take(request: MeasureRunRequest, launch: Launch, workspace: Workspace, pyth
         )
     except ToolError:
         raise
-    except (
-        BaseException
-    ):  # a cancelled call or Ctrl-C: the worker has ended the run; the ledger says that it was
+    except BaseException:  # whatever the host cancels with, or Ctrl-C
         _keep_cancelled(request, launch, workspace)
         raise
 
@@ -116,6 +118,7 @@ def _keep(
     samples = samples_per_step(main.trace, main.series)
     conditions = conditions_of(launch, main.trace, samples)
     conditions["turns"] = turns
+    conditions["queued_share"] = queued_share(main.usage)
     conditions["memory_limit_bytes"] = request.memory_limit_bytes
     conditions["max_steps"] = request.max_steps
     report = _report(request, launch, runs, main, samples)
@@ -182,9 +185,10 @@ def _report(
         gpu_utilization_percent=_utilization(gpu),
         data_wait_share=None if wait is None else round(wait, 4),
         peak_rss_bytes=max(run.peak_rss_bytes for run in runs),
-        peak_gpu_bytes=main.peak_gpu_allocated_bytes,
+        peak_gpu_bytes=main.peak_gpu_bytes[0],
+        peak_gpu_reserved_bytes=main.peak_gpu_bytes[1],
         peak_gpu_device_bytes=gpu.get("peak_bytes"),
-        loss=[float(f"{loss:.6g}") for loss in series.losses[::every] if loss is not None],
+        loss=[_finite(loss) for loss in series.losses[::every] if loss is not None],
         loss_every=every,
         metrics=main.metrics,
         metric_series=main.metric_series,
@@ -195,6 +199,11 @@ def _report(
         probe=_probe(main),
         notes=_notes(main),
     )
+
+
+def _finite(loss: float) -> float | None:
+    """Six digits; JSON has no number that is not finite."""
+    return float(f"{loss:.6g}") if math.isfinite(loss) else None
 
 
 def _source(run: Taken) -> Any:
@@ -235,6 +244,13 @@ def _notes(run: Taken) -> list[str]:
         notes.append(f"{run.usage['left_behind']} processes that the program left behind were ended")
     if run.series.evaluated:
         notes.append(f"{run.series.evaluated} steps hold an evaluation and are left out of step times")
+    lost = next(
+        (n for n, loss in enumerate(run.series.losses, 1) if loss is not None and not math.isfinite(loss)), 0
+    )
+    if lost:
+        notes.append(f"the loss is not finite from step {lost} on")
+    if (queued := queued_share(run.usage)) and queued > _BUSY:
+        notes.append(f"its threads waited {queued:.0%} of their ready time for a processor: times are noisy")
     if 0 < len(run.series.laps) < 5:
         notes.append(f"only {len(run.series.laps)} step times after warm-up; more steps make them firmer")
     return notes
@@ -260,7 +276,7 @@ def _figures(runs: list[Taken], samples: int | None) -> list[Figure]:
         "wall_seconds": ("seconds", [r.usage["seconds"] for r in runs]),
         "steps": ("steps", [r.steps for r in runs]),
         "peak_rss_bytes": ("bytes", [r.peak_rss_bytes for r in runs]),
-        "peak_gpu_bytes": ("bytes", [r.peak_gpu_allocated_bytes for r in runs]),
+        "peak_gpu_bytes": ("bytes", [r.peak_gpu_bytes[0] for r in runs]),
         "data_wait_share": ("1", [data_wait_share(r.series) for r in runs]),
         "final_loss": (
             "1",
@@ -271,7 +287,7 @@ def _figures(runs: list[Taken], samples: int | None) -> list[Figure]:
         columns[f"metric:{name}"] = ("1", [run.metrics.get(name) for run in runs])
     figures = []
     for metric, (unit, column) in columns.items():
-        values = [float(value) for value in column if value is not None]
+        values = [float(value) for value in column if value is not None and math.isfinite(value)]
         if values:
             figures.append(
                 Figure(

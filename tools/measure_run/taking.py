@@ -44,11 +44,14 @@ class Taken:
         )
 
     @property
-    def peak_gpu_allocated_bytes(self) -> int | None:
-        """torch's own counter, of the GPU that had the most."""
-        steps = [s.gpu_allocated_bytes for s in self.trace.steps if s.gpu_allocated_bytes is not None]
-        last = self.trace.facts.get("end", {}).get("gpu_peaks", [None, None])[0]
-        return max([*steps, *([last] if last is not None else [])], default=None)
+    def peak_gpu_bytes(self) -> tuple[int | None, int | None]:
+        """torch's own counters of allocated and reserved memory, of the GPU that had the most."""
+        steps = [(step.gpu_allocated_bytes, step.gpu_reserved_bytes) for step in self.trace.steps]
+        seen = [*steps, tuple(self.trace.facts.get("end", {}).get("gpu_peaks", (None, None)))]
+        allocated, reserved = (
+            [peak for peak in peaks if peak is not None] for peaks in zip(*seen, strict=True)
+        )
+        return max(allocated, default=None), max(reserved, default=None)
 
     @property
     def steps(self) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 
 from .._core.ledger import Run
 
+_BUSY = 0.2
 _LISTED = ("versions", "environment", "git", "memory_limit_bytes", "max_steps", "python")
 
 
@@ -43,11 +44,11 @@ def differences(before: list[Run], after: list[Run]) -> list[str]:
         sides = [_values(side, lambda run, name=name: run.conditions.get(name)) for side in (before, after)]
         if sides[0] != sides[1]:
             found.append(f"{name}: {_join(sides[0])} against {_join(sides[1])}")
-    loads = [run.conditions.get("load_per_core") for run in [*before, *after]]
-    busy = [load for load in loads if load is not None and load > 0.5]
+    queued = [run.conditions.get("queued_share") or 0.0 for run in [*before, *after]]
+    busy = sum(share > _BUSY for share in queued)
     if busy:
         found.append(
-            f"load: {len(busy)} of {len(loads)} runs began on a machine that was busy (up to {max(busy):.1f} per core)"
+            f"load: in {busy} of {len(queued)} runs threads waited for a processor, up to {max(queued):.0%}"
         )
     return found
 

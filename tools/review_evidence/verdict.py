@@ -67,9 +67,10 @@ def _held_back(
         )
     lost = [one for one in quality if one.verdict == "worse"]
     if lost and verdict == "better":
-        first = lost[0]
-        trade = f"{first.metric} went from {first.before:.4g} to {first.after:.4g}: a trade, for the user to decide"
-        return Judgement("cannot tell", f"{reason}, but {trade}", impact, quality)
+        fell = f"{lost[0].metric} went from {lost[0].before:.4g} to {lost[0].after:.4g}"
+        return Judgement(
+            "cannot tell", f"{reason}, but {fell}: a trade, for the user to decide", impact, quality
+        )
     if verdict == "better" and changing and all(one.verdict == "cannot tell" for one in quality):
         doubt = f"whether {quality[0].metric} suffered is open ({quality[0].how})"
         return Judgement("cannot tell", f"{reason}; {doubt}", impact, quality)

@@ -64,5 +64,6 @@ def start():
 
     sys.excepthook = note_exception
     atexit.register(record.close)
-    os.register_at_fork(after_in_child=record.forget)
+    if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+        os.register_at_fork(after_in_child=record.forget)
     sys.meta_path.insert(0, _AfterImport(hook))

@@ -18,6 +18,7 @@ except ImportError:  # Windows
     resource = None
 
 _SYNCS = ("item", "tolist", "__bool__", "__float__", "__int__", "__index__")
+_MARKED = 4  # one graph in so many is marked
 _STATM = "/proc/self/statm"
 _COPIES = ("to", "cuda")
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -81,6 +82,7 @@ class Hooks:
         self.lead = None
         self.since_lead = {}
         self.steps = self.all_backwards = 0
+        self.stepping = [False]
         self.inside = False  # a DataLoader, or a forward pass that is being timed
         self.sums = Sums(time.perf_counter(), time.thread_time())
         self.statm = os.open(_STATM, os.O_RDONLY) if os.path.exists(_STATM) else None
@@ -96,6 +98,7 @@ class Hooks:
         if not hasattr(optimizer, "register_optimizer_step_post_hook"):
             self.record.note("unsupported", why="torch is older than 2.0")
             return
+        optimizer.register_optimizer_step_pre_hook(self.before_step)
         optimizer.register_optimizer_step_post_hook(self.after_step)
         torch.autograd.backward = self.around_backward(torch.autograd.backward)
         data = torch.utils.data.dataloader
@@ -200,32 +203,40 @@ class Hooks:
     # synchronisation
 
     def around_sync(self, read):
+        stepping, is_traced, known = self.stepping, self.is_traced, self.is_user_code
+
         @functools.wraps(read)
         def timed(tensor):
-            if self.is_traced() or self.inside or threading.get_ident() != self.thread:
+            if stepping[0] or is_traced():
+                return read(tensor)
+            code = sys._getframe(1).f_code
+            own = known.get(code)
+            if own is None:
+                own = self.is_user(code)
+            if (not own and tensor.is_cpu) or self.inside or threading.get_ident() != self.thread:
                 return read(tensor)
             start = time.perf_counter()
             value = read(tensor)
-            sums = self.sums
-            sums.sync += time.perf_counter() - start
-            sums.syncs += 1
-            frame = sys._getframe(1)
-            if self.is_user(frame.f_code):
-                sums.user_syncs += 1
-                site = (frame.f_code, frame.f_lineno)
-                self.sites[site] = self.sites.get(site, 0) + 1
+            self.note_sync(time.perf_counter() - start, own, sys._getframe(1))
             return value
 
         return timed
 
+    def note_sync(self, seconds, own, frame):
+        sums = self.sums
+        sums.sync += seconds
+        sums.syncs += 1
+        if own:
+            sums.user_syncs += 1
+            site = (frame.f_code, frame.f_lineno)
+            self.sites[site] = self.sites.get(site, 0) + 1
+
     def is_user(self, code):
         """Whether a function is the program's own, not a library's."""
-        known = self.is_user_code.get(code)
-        if known is None:
-            path = code.co_filename
-            known = "site-packages" not in path and not path.startswith((self.home, "<frozen"))
-            self.is_user_code[code] = known
-        return known
+        path = code.co_filename
+        own = "site-packages" not in path and not path.startswith((self.home, "<frozen"))
+        self.is_user_code[code] = own
+        return own
 
     # backward passes and losses
 
@@ -255,7 +266,7 @@ class Hooks:
         self.note_gap()
         if loss.numel() != 1:
             return
-        if loss.grad_fn is not None:
+        if loss.grad_fn is not None and self.all_backwards % _MARKED == 0:
             mark = Mark()
             loss.grad_fn.register_hook(mark)
             self.marks.add(mark)
@@ -282,8 +293,13 @@ class Hooks:
 
     # optimizer steps
 
+    def before_step(self, optimizer, args, kwargs):
+        """An optimizer reads its step counters with .item(), once per parameter: that is not looked at."""
+        self.stepping[0] = True
+
     @harmless
     def after_step(self, optimizer, args, kwargs):
+        self.stepping[0] = False
         if threading.get_ident() != self.thread:
             self.thread = threading.get_ident()  # training runs in a thread of its own
         self.close_lap(self.count(optimizer))
@@ -339,7 +355,7 @@ class Hooks:
             sums.backwards,
             sums.evaluations,
             loss,
-            len(self.marks),
+            _MARKED * len(self.marks),
             thread_seconds,
             anonymous,
             cpu,

@@ -32,6 +32,8 @@ def answer(request, progress):
                 {figure["metric"].replace(":", "/"): figure["value"] for figure in run["figures"]}
             )
             for step, loss in enumerate(run["loss"]):
+                if loss is None:
+                    continue
                 mlflow.log_metric("loss", loss, step=step * run["loss_every"])
         logged += 1
     return {"logged": logged, "where": mlflow.get_tracking_uri()}

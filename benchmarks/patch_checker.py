@@ -1,0 +1,962 @@
+"""An independent judge of patched training scripts: knows mixed precision, nothing of the rewriter.
+
+`faults(patched, original)` lists what is wrong. It reads the source with `ast` alone, follows every path through the
+events of a step (scaled backward, unscale, reading of gradients, step, update), and undoes the patch in its own way
+to see that nothing else changed. It imports nothing of optimizing_resources.
+
+    python benchmarks/patch_checker.py PATCHED [ORIGINAL]
+"""
+
+import ast
+import builtins
+import copy
+import io
+import re
+import sys
+import tokenize
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LOOPS = (ast.For, ast.While, ast.AsyncFor)
+DEFS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+DEPRECATED = ("torch.cuda.amp.", "torch.cpu.amp.")
+AUTOCAST = {
+    "torch.autocast",
+    "torch.amp.autocast",
+    "torch.amp.autocast_mode.autocast",
+    "torch.cuda.amp.autocast",
+    "torch.cpu.amp.autocast",
+}
+SCALER = {"torch.amp.GradScaler", "torch.cuda.amp.GradScaler", "torch.amp.grad_scaler.GradScaler"}
+BCE_FUNCTION = {"torch.nn.functional.binary_cross_entropy", "torch.binary_cross_entropy"}
+CLIP = re.compile(r"torch\.nn\.utils\.(clip_grad|get_total_norm|clip_grads)")
+PLAIN = {
+    "to",
+    "cuda",
+    "cpu",
+    "view",
+    "reshape",
+    "size",
+    "float",
+    "long",
+    "detach",
+    "item",
+    "numpy",
+    "mean",
+    "sum",
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    line: int
+    code: str
+    detail: str = ""
+
+
+def faults(patched: str, original: str | None = None) -> list[Fault]:
+    """Everything wrong with a patched script; an empty list where nothing was found."""
+    try:
+        tree = ast.parse(patched)
+    except SyntaxError as error:
+        return [Fault(error.lineno or 1, "does_not_parse", error.msg)]
+    found = Judge(tree).run()
+    if original is not None:
+        known = {f.detail for f in Judge(ast.parse(original)).run() if f.code == "unbound_name"}
+        found = [f for f in found if not (f.code == "unbound_name" and f.detail in known)]
+        before = Judge(ast.parse(original))
+        if (
+            before.scalers or before.casts
+        ):  # mixed precision that was there is judged by what the patch changed
+            old = {f.code for f in before.run()} - {"deprecated_name", "no_device_type"}
+            found = [f for f in found if f.code not in old]
+        found += compare(patched, original)
+    return sorted(set(found), key=lambda f: (f.line, f.code))
+
+
+@dataclass
+class Judge:
+    tree: ast.Module
+    found: list[Fault] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.parent = {c: n for n in ast.walk(self.tree) for c in ast.iter_child_nodes(n)}
+        self.imports: dict[str, str] = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                for a in node.names:
+                    self.imports[a.asname or a.name.split(".")[0]] = (
+                        a.name if a.asname else a.name.split(".")[0]
+                    )
+            elif isinstance(node, ast.ImportFrom):
+                for a in node.names:
+                    self.imports[a.asname or a.name] = f"{node.module or ''}.{a.name}"
+        self.assigned: dict[str, list[ast.expr]] = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Assign):
+                for target in node.targets:
+                    self.bind(target, node.value)
+            elif isinstance(node, ast.AnnAssign) and node.value:
+                self.bind(node.target, node.value)
+        self.functions: dict[str, list[ast.AST]] = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                self.functions.setdefault(node.name, []).append(node)
+        self.scalers = {k for k, vs in self.assigned.items() if any(self.is_call(v, SCALER) for v in vs)}
+        called: dict[str, set[str]] = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                called.setdefault(ast.unparse(node.func.value), set()).add(node.func.attr)
+        self.scalers |= {k for k, methods in called.items() if {"scale", "step", "update"} <= methods}
+        self.casts = [
+            n for n in ast.walk(self.tree) if isinstance(n, ast.With) and self.autocast(n) is not None
+        ]
+
+    def bind(self, target: ast.expr, value: ast.expr) -> None:
+        if isinstance(target, ast.Tuple | ast.List):
+            same = isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts)
+            for i, element in enumerate(target.elts):
+                self.bind(element, value.elts[i] if same else value)
+        elif isinstance(target, ast.Name | ast.Attribute):
+            self.assigned.setdefault(ast.unparse(target), []).append(value)
+
+    def name(self, node: ast.AST) -> str:
+        if isinstance(node, ast.Name):
+            return self.imports.get(node.id, node.id)
+        if isinstance(node, ast.Attribute):
+            return f"{self.name(node.value)}.{node.attr}"
+        return "?"
+
+    def is_call(self, node: ast.AST | None, names: set[str]) -> bool:
+        return isinstance(node, ast.Call) and self.name(node.func) in names
+
+    def add(self, node: ast.AST, code: str, detail: str = "") -> None:
+        self.found.append(Fault(getattr(node, "lineno", 1), code, detail))
+
+    def autocast(self, node: ast.With) -> ast.Call | None:
+        for item in node.items:
+            if self.is_call(item.context_expr, AUTOCAST):
+                return item.context_expr  # type: ignore[return-value]
+        return None
+
+    def is_off(self, node: ast.With) -> bool:
+        call = self.autocast(node)
+        return call is not None and any(
+            k.arg == "enabled" and isinstance(k.value, ast.Constant) and k.value.value is False
+            for k in call.keywords
+        )
+
+    def above(self, node: ast.AST):
+        while node in self.parent:
+            node = self.parent[node]
+            yield node
+
+    def function(self, node: ast.AST) -> ast.AST:
+        return next((a for a in self.above(node) if isinstance(a, (*DEFS, ast.Module))), self.tree)
+
+    def casts_around(self, node: ast.AST) -> list[ast.With]:
+        """The autocast blocks around a node in its function, innermost first."""
+        found = []
+        for above in self.above(node):
+            if isinstance(above, DEFS):
+                break
+            if isinstance(above, ast.With) and self.autocast(above) is not None:
+                found.append(above)
+        return found
+
+    def run(self) -> list[Fault]:
+        self.autocasts()
+        self.scaler_building()
+        self.names_bound()
+        self.backwards_and_steps()
+        self.sequences()
+        self.forwards()
+        self.full_precision_losses()
+        self.numpy()
+        return self.found
+
+    def plain_side(self, node: ast.AST) -> bool:
+        """In the branch of an AMP flag that leaves mixed precision off."""
+        below = node
+        for above in self.above(node):
+            if isinstance(above, ast.If):
+                mine = above.orelse if below in above.orelse else above.body
+                others = above.body if mine is above.orelse else above.orelse
+                if self.mixed(others) and not self.mixed(mine):
+                    return True
+            below = above
+        return False
+
+    def mixed(self, body: list[ast.stmt]) -> bool:
+        text = "\n".join(ast.unparse(s) for s in body)
+        return "autocast(" in text or any(f"{s}.scale(" in text for s in self.scalers)
+
+    # each rule -----------------------------------------------------------------------------------------------
+
+    def autocasts(self) -> None:
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Attribute | ast.Name) and self.name(node).startswith(DEPRECATED):
+                self.add(node, "deprecated_name", self.name(node))
+            if isinstance(node, ast.Call) and self.name(node.func) in (
+                "torch.autocast",
+                "torch.amp.autocast",
+            ):
+                first = (
+                    node.args[0]
+                    if node.args
+                    else next((k.value for k in node.keywords if k.arg == "device_type"), None)
+                )
+                if first is None or (isinstance(first, ast.Constant) and not isinstance(first.value, str)):
+                    self.add(node, "no_device_type")
+        for node in self.casts:
+            outer = self.casts_around(node)
+            if outer and not self.is_off(node) and not self.is_off(outer[0]):
+                self.add(node, "nested_autocast")
+
+    def scaler_building(self) -> None:
+        made: Counter[tuple[int, str]] = Counter()
+        for node in ast.walk(self.tree):
+            if self.is_call(node, SCALER):
+                if any(isinstance(a, LOOPS) for a in self.within_function(node)):
+                    self.add(node, "scaler_in_loop")
+                home = self.function(node)
+                used = [c for c in self.scaler_calls("scale") if self.function(c) is home]
+                if (
+                    not isinstance(home, ast.Module)
+                    and used
+                    and not any(isinstance(a, LOOPS) for c in used for a in self.within_function(c))
+                ):
+                    self.add(node, "scaler_per_call")
+                statement = self.parent[node]
+                if isinstance(statement, ast.Assign):
+                    key = (id(self.function(node)), ast.unparse(statement.targets[0]))
+                    branch = any(isinstance(a, ast.If | ast.Try) for a in self.within_function(node))
+                    made[key] += 0 if branch else 1
+                    if made[key] > 1:
+                        self.add(node, "scaler_twice")
+        if self.scalers and not self.uses("step"):
+            self.add(self.tree, "scaler_never_steps")
+        if self.scalers and not self.uses("update"):
+            self.add(self.tree, "scaler_never_updates")
+        low = any(self.may_be_fp16(self.autocast(c)) for c in self.casts if not self.is_off(c))
+        trains = any(isinstance(n, ast.Call) and self.is_backward(n) for n in ast.walk(self.tree))
+        if low and trains and not self.scalers:
+            self.add(self.casts[0], "fp16_without_scaler")
+
+    def within_function(self, node: ast.AST) -> list[ast.AST]:
+        found = []
+        for above in self.above(node):
+            if isinstance(above, DEFS):
+                break
+            found.append(above)
+        return found
+
+    def uses(self, method: str) -> bool:
+        return any(
+            isinstance(n, ast.Call)
+            and isinstance(n.func, ast.Attribute)
+            and n.func.attr == method
+            and ast.unparse(n.func.value) in self.scalers
+            for n in ast.walk(self.tree)
+        )
+
+    def may_be_fp16(self, call: ast.Call | None) -> bool:
+        if call is None:
+            return False
+        dtype = next(
+            (k.value for k in call.keywords if k.arg == "dtype"), call.args[1] if len(call.args) > 1 else None
+        )
+        if dtype is None:
+            return "cuda" in ast.unparse(call) or self.name(call.func).startswith("torch.cuda.amp")
+        values = [dtype, *self.assigned.get(ast.unparse(dtype), [])]
+        return any(self.name(n) in ("torch.float16", "torch.half") for v in values for n in ast.walk(v))
+
+    def names_bound(self) -> None:
+        bound = set(dir(builtins)) | set(self.imports) | {"__file__", "__name__"}
+        star = any(
+            isinstance(n, ast.ImportFrom) and any(a.name == "*" for a in n.names) for n in ast.walk(self.tree)
+        )
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
+                bound.add(node.id)
+            elif isinstance(node, ast.arg):
+                bound.add(node.arg)
+            elif isinstance(node, DEFS[:3]) or (isinstance(node, ast.ExceptHandler) and node.name):
+                bound.add(node.name)
+        for node in ast.walk(self.tree):
+            if (
+                isinstance(node, ast.Name)
+                and node.id not in bound
+                and (not star or node.id.startswith("amp_"))
+            ):
+                self.add(node, "unbound_name", node.id)
+        self.order_of_settings()
+
+    def order_of_settings(self) -> None:
+        """A module-level name used by module-level code has to be bound above."""
+        first: dict[str, int] = {}
+        for statement in self.tree.body:
+            named = [n for n in ast.walk(statement) if isinstance(n, ast.Name) and n.id.startswith("amp_")]
+            for node in sorted(named, key=lambda n: n.lineno):
+                if node.id:
+                    if isinstance(node.ctx, ast.Store):
+                        first.setdefault(node.id, node.lineno)
+                    elif isinstance(self.function(node), ast.Module) and node.id not in first:
+                        self.add(node, "used_before_bound", node.id)
+
+    def is_backward(self, call: ast.Call) -> bool:
+        if not (isinstance(call.func, ast.Attribute) and call.func.attr == "backward"):
+            return False
+        owner = ast.unparse(call.func.value)
+        return (
+            owner != "self"
+            and not owner.startswith(("super(", "self.backward", "accelerator", "fabric"))
+            and owner not in self.imports
+        )
+
+    def scaled(self, node: ast.expr) -> int:
+        """How many times a loss expression is scaled."""
+        count = sum(
+            isinstance(n, ast.Call)
+            and isinstance(n.func, ast.Attribute)
+            and n.func.attr == "scale"
+            and ast.unparse(n.func.value) in self.scalers
+            for n in ast.walk(node)
+        )
+        if not count and isinstance(node, ast.Name):
+            count = max(
+                (self.scaled(v) for v in self.assigned.get(node.id, []) if not isinstance(v, ast.Name)),
+                default=0,
+            )
+        return count
+
+    def optimizers(self) -> set[str]:
+        found = {
+            k
+            for k, vs in self.assigned.items()
+            for v in vs
+            if isinstance(v, ast.Call)
+            and self.name(v.func).startswith("torch.optim.")
+            and "lr_scheduler" not in self.name(v.func)
+            and "swa_utils" not in self.name(v.func)
+        }
+        return found | {ast.unparse(c.args[0]) for c in self.scaler_calls("step") if c.args}
+
+    def scaler_calls(self, method: str) -> list[ast.Call]:
+        return [
+            n
+            for n in ast.walk(self.tree)
+            if isinstance(n, ast.Call)
+            and isinstance(n.func, ast.Attribute)
+            and n.func.attr == method
+            and ast.unparse(n.func.value) in self.scalers
+        ]
+
+    def backwards_and_steps(self) -> None:
+        optimizers = self.optimizers()
+        hot = self.under_autocast()
+        for node in ast.walk(self.tree):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)) or self.plain_side(
+                node
+            ):
+                continue
+            inside = any(not self.is_off(c) for c in self.casts_around(node)) or self.function(node) in hot
+            if self.is_backward(node):
+                count = self.scaled(node.func.value)
+                if self.scalers and count == 0:
+                    self.add(node, "unscaled_backward")
+                if count > 1:
+                    self.add(node, "scaled_twice")
+                if inside:
+                    self.add(node, "backward_in_autocast")
+            if node.func.attr == "step" and ast.unparse(node.func.value) in optimizers:
+                if self.scalers:
+                    self.add(node, "raw_step")
+                if inside:
+                    self.add(node, "step_in_autocast")
+        for call in self.scaler_calls("step"):
+            self.scaler_step(call, inside=any(not self.is_off(c) for c in self.casts_around(call)))
+
+    def scaler_step(self, call: ast.Call, inside: bool) -> None:
+        if inside:
+            self.add(call, "step_in_autocast")
+        if len(call.args) != 1 or call.keywords:
+            self.add(call, "closure_with_scaler")
+        if not call.args:
+            return
+        values = self.assigned.get(ast.unparse(call.args[0]), [])
+        names = [self.name(v.func) for v in values if isinstance(v, ast.Call)]
+        if any("lr_scheduler" in n for n in names):
+            self.add(call, "scheduler_in_scaler")
+        if any(n.endswith("optim.LBFGS") for n in names):
+            self.add(call, "closure_with_scaler")
+
+    # events --------------------------------------------------------------------------------------------------
+
+    def sequences(self) -> None:
+        if not self.scalers:
+            return
+        seen_calls: set[ast.AST] = set()
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
+                self.walk_block(node.body, {State()}, node, (node,))
+                seen_calls.add(node)
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.FunctionDef | ast.Module):
+                self.loops_update(node)
+
+    def loops_update(self, function: ast.AST) -> None:
+        """On every path from a step to the end of its cycle there is an update."""
+        for call in self.scaler_calls("step"):
+            if self.function(call) is not function:
+                continue
+            if not any(self.function(u) is function for u in self.scaler_calls("update")):
+                callers = {name for name, defs in self.functions.items() if function in defs}
+                above = [
+                    self.function(c)
+                    for c in ast.walk(self.tree)
+                    if isinstance(c, ast.Call)
+                    and (getattr(c.func, "attr", None) or getattr(c.func, "id", None)) in callers
+                ]
+                if not any(self.function(u) in above for u in self.scaler_calls("update")):
+                    self.add(call, "no_update")
+            loop = next((a for a in self.within_function(call) if isinstance(a, LOOPS)), None)
+            updates = [u for u in self.scaler_calls("update") if self.function(u) is function]
+            if loop is not None and updates and not any(u in set(ast.walk(loop)) for u in updates):
+                self.add(call, "update_outside_loop")
+
+    def walk_block(
+        self, body: list[ast.stmt], states: set["State"], function: ast.AST, stack: tuple
+    ) -> set["State"]:
+        for statement in body:
+            states = self.walk_statement(statement, states, function, stack)
+            if len(states) > 64:
+                states = set(list(states)[:64])
+        return states
+
+    def walk_statement(
+        self, s: ast.stmt, states: set["State"], function: ast.AST, stack: tuple
+    ) -> set["State"]:
+        if isinstance(s, DEFS):
+            return states
+        if isinstance(s, ast.If):
+            states = self.events(s.test, states, stack)
+            return self.walk_block(s.body, states, function, stack) | self.walk_block(
+                s.orelse, states, function, stack
+            )
+        if isinstance(s, LOOPS):
+            states = self.events(getattr(s, "iter", getattr(s, "test", None)), states, stack)
+            once = self.walk_block(s.body, states, function, stack)
+            twice = self.walk_block(s.body, once, function, stack)
+            if ".backward(" in ast.unparse(s):  # micro-batches: there is at least one
+                states = set()
+            return self.walk_block(s.orelse, states | once | twice, function, stack)
+        if isinstance(s, ast.With | ast.AsyncWith):
+            return self.walk_block(s.body, states, function, stack)
+        if isinstance(s, ast.Try):
+            out = self.walk_block(s.body, states, function, stack)
+            for handler in s.handlers:
+                if not isinstance(handler.body[-1], ast.Continue | ast.Break | ast.Return | ast.Raise):
+                    out = out | self.walk_block(handler.body, states, function, stack)
+            return self.walk_block(
+                s.finalbody, self.walk_block(s.orelse, out, function, stack), function, stack
+            )
+        return self.events(s, states, stack)
+
+    def events(self, node: ast.AST | None, states: set["State"], stack: tuple) -> set["State"]:
+        if node is None:
+            return states
+        calls = [n for n in ast.walk(node) if isinstance(n, ast.Call | ast.Attribute)]
+        calls.sort(key=lambda c: (c.end_lineno, c.end_col_offset))
+        for call in calls:
+            if isinstance(call, ast.Attribute):
+                if call.attr == "grad" and isinstance(call.ctx, ast.Load) and self.reads(call):
+                    states = {self.on_read(s, call, set()) for s in states}
+                continue
+            states = self.event(call, states, stack)
+        return states
+
+    def reads(self, node: ast.Attribute) -> bool:
+        if self.name(node).startswith("torch."):
+            return False
+        above = self.parent[node]
+        if isinstance(above, ast.Compare | ast.BoolOp | ast.If):
+            return False
+        text = ast.unparse(self.parent[above]) if isinstance(above, ast.Attribute) else ""
+        return "zero_" not in text and "detach_" not in text
+
+    def event(self, call: ast.Call, states: set["State"], stack: tuple) -> set["State"]:
+        func = call.func
+        if isinstance(func, ast.Attribute):
+            owner = ast.unparse(func.value)
+            if owner in self.scalers and func.attr in ("unscale_", "step", "update"):
+                what = ast.unparse(call.args[0]) if call.args else ""
+                return {getattr(self, f"on_{func.attr}")(s, call, what) for s in states}
+            if func.attr == "backward" and self.scaled(func.value):
+                return {s.having(pending=True, fresh=True, unscaled_read=False) for s in states}
+        if CLIP.match(self.name(func)):
+            roots = self.roots(call)
+            return {self.on_read(s, call, roots) for s in states}
+        target = getattr(func, "attr", None) or getattr(func, "id", None)
+        for callee in self.functions.get(target or "", []):
+            if callee not in stack and len(stack) < 6:
+                states = self.walk_block(callee.body, states, callee, (*stack, callee))
+        return states
+
+    def roots(self, node: ast.AST) -> set[str]:
+        found = set()
+        for n in ast.walk(node):
+            if (
+                isinstance(n, ast.Call)
+                and isinstance(n.func, ast.Attribute)
+                and n.func.attr.endswith("parameters")
+            ):
+                found.add(ast.unparse(n.func.value))
+            elif isinstance(n, ast.Name | ast.Attribute):
+                found.add(ast.unparse(n))
+                for value in self.assigned.get(ast.unparse(n), []):
+                    if "parameters" in ast.unparse(value):
+                        found |= {
+                            ast.unparse(m.func.value)
+                            for m in ast.walk(value)
+                            if isinstance(m, ast.Call)
+                            and isinstance(m.func, ast.Attribute)
+                            and "parameters" in m.func.attr
+                        }
+        return found
+
+    def on_read(self, s: "State", node: ast.AST, roots: set[str]) -> "State":
+        if not s.pending:
+            return s
+        if not s.unscaled:
+            self.add(node, "reads_scaled_gradients")
+        elif roots:
+            owners: set[str] = set()
+            for optimizer in s.unscaled:
+                for value in self.assigned.get(optimizer, []):
+                    owners |= self.roots(value)
+            known = owners and roots & set().union(
+                *(
+                    self.roots(v)
+                    for o in self.optimizers()
+                    for v in self.assigned.get(o, []) or [ast.Constant(0)]
+                )
+            )
+            if known and not owners & roots:
+                self.add(node, "unscaled_the_wrong_optimizer")
+        return s
+
+    def on_unscale_(self, s: "State", node: ast.AST, what: str) -> "State":
+        if what in s.unscaled:
+            self.add(node, "unscaled_twice")
+        if what in s.stepped:
+            self.add(node, "unscaled_after_step")
+        if not s.pending:
+            self.add(node, "unscaled_before_backward") if s.fresh else None
+        return s.having(unscaled=s.unscaled | {what})
+
+    def on_step(self, s: "State", node: ast.AST, what: str) -> "State":
+        if s.started and not s.pending:
+            self.add(node, "stepped_after_update")
+        if what in s.stepped:
+            self.add(node, "stepped_twice")
+        return s.having(stepped=s.stepped | {what}, fresh=False)
+
+    def on_update(self, s: "State", node: ast.AST, what: str) -> "State":
+        if s.fresh:
+            self.add(node, "update_between_backward_and_step")
+        elif not s.stepped and s.started:
+            self.add(node, "updated_twice")
+        return s.having(unscaled=frozenset(), stepped=frozenset(), pending=False, fresh=False, started=True)
+
+    # what runs where -----------------------------------------------------------------------------------------
+
+    def under_autocast(self) -> set[ast.AST]:
+        """Functions called from inside an autocast block, through each other."""
+        hot: set[ast.AST] = set()
+        queue = [s for c in self.casts if not self.is_off(c) for s in c.body]
+        while queue:
+            for node in ast.walk(queue.pop()):
+                if isinstance(node, ast.Call) and not any(self.is_off(c) for c in self.casts_around(node)):
+                    target = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
+                    for callee in self.functions.get(target or "", []):
+                        if callee not in hot and self.plausible(node, callee):
+                            hot.add(callee)
+                            queue += callee.body
+        return hot
+
+    def plausible(self, call: ast.Call, callee: ast.AST) -> bool:
+        """A method is called on an object, a function by its name."""
+        method = isinstance(self.parent.get(callee), ast.ClassDef)
+        if not isinstance(call.func, ast.Attribute):
+            return not method
+        common = call.func.attr in ("backward", "step", "update", "train", "eval", "forward", "sample", "add")
+        return method and (not common or ast.unparse(call.func.value) == "self")
+
+    def is_model(self, text: str, depth: int = 0) -> bool:
+        for value in self.assigned.get(text, []):
+            if isinstance(value, ast.Call) and depth < 4:
+                name = self.name(value.func)
+                if name.startswith("torch.nn.") and not name.endswith("Loss"):
+                    return True
+                if name.startswith("torchvision.models."):
+                    return True
+                for node in ast.walk(self.tree):
+                    if isinstance(node, ast.ClassDef) and node.name == name:
+                        return any(self.name(b) == "torch.nn.Module" for b in node.bases)
+                if isinstance(value.func, ast.Attribute) and value.func.attr in ("to", "cuda"):
+                    inner = value.func.value
+                    return self.is_model(ast.unparse(inner), depth + 1) or (
+                        isinstance(inner, ast.Call) and self.model_class(inner)
+                    )
+        return False
+
+    def model_class(self, call: ast.Call) -> bool:
+        name = self.name(call.func)
+        return name.startswith(("torch.nn.", "torchvision.models.")) or any(
+            isinstance(n, ast.ClassDef)
+            and n.name == name
+            and any(self.name(b) == "torch.nn.Module" for b in n.bases)
+            for n in ast.walk(self.tree)
+        )
+
+    def forwards(self) -> None:
+        """The model calls of a training step, and the statement that makes its loss, are under autocast."""
+        if not self.casts:
+            if any(
+                isinstance(n, ast.Call) and self.is_backward(n) and self.scaled(n.func.value)
+                for n in ast.walk(self.tree)
+            ):
+                self.add(self.tree, "scaled_without_autocast")
+            return
+        hot = self.under_autocast()
+        self.helpers_of_a_step(hot)
+        for node in ast.walk(self.tree):
+            if not (isinstance(node, ast.Call) and self.is_backward(node)):
+                continue
+            function, loop = self.function(node), None
+            for above in self.within_function(node):
+                if isinstance(above, LOOPS):
+                    loop = above
+                    break
+            scope = loop or function
+            for call in ast.walk(scope):
+                if (
+                    isinstance(call, ast.Call)
+                    and self.is_model(ast.unparse(call.func))
+                    and call.lineno <= node.lineno
+                    and self.function(call) is function
+                    and not self.plain_side(call)
+                    and not self.no_grad(call)
+                    and not self.evaluates(call, node)
+                    and not self.casts_around(call)
+                    and function not in hot
+                ):
+                    self.add(call, "model_outside_autocast", ast.unparse(call.func))
+            self.loss_inside(node, scope, function, hot)
+
+    def helpers_of_a_step(self, hot: set[ast.AST]) -> None:
+        """What a function runs before it calls a backward elsewhere is the forward pass of that step."""
+        trains = {
+            self.function(n) for n in ast.walk(self.tree) if isinstance(n, ast.Call) and self.is_backward(n)
+        }
+        for caller in (f for defs in self.functions.values() for f in defs):
+            calls = [(c, f) for c in ast.walk(caller) if isinstance(c, ast.Call) for f in self.called(c)]
+            ends = [c.lineno for c, f in calls if f in trains and f is not caller]
+            for call, callee in calls:
+                if (
+                    callee in hot
+                    or callee in trains
+                    or not ends
+                    or call.lineno > max(ends)
+                    or self.casts_around(call)
+                ):
+                    continue
+                for inner in ast.walk(callee):
+                    if (
+                        isinstance(inner, ast.Call)
+                        and self.is_model(ast.unparse(inner.func))
+                        and not self.casts_around(inner)
+                        and not self.no_grad(inner)
+                    ):
+                        self.add(inner, "model_outside_autocast", ast.unparse(inner.func))
+
+    def called(self, call: ast.Call) -> list[ast.AST]:
+        target = getattr(call.func, "attr", None) or getattr(call.func, "id", None)
+        return [f for f in self.functions.get(target or "", []) if self.plausible(call, f)]
+
+    def evaluates(self, call: ast.Call, backward: ast.Call) -> bool:
+        """A call in another inner loop than the backward belongs to something else."""
+        loops = [a for a in self.within_function(call) if isinstance(a, LOOPS)]
+        mine = [a for a in self.within_function(backward) if isinstance(a, LOOPS)]
+        return bool(loops) and loops[0] not in mine
+
+    def loss_inside(self, node: ast.Call, scope: ast.AST, function: ast.AST, hot: set[ast.AST]) -> None:
+        names = {n.id for n in ast.walk(node.func) if isinstance(n, ast.Name)} - self.scalers
+        for statement in ast.walk(scope):
+            if not isinstance(statement, ast.Assign) or statement.lineno > node.lineno:
+                continue
+            targets = {ast.unparse(t) for t in statement.targets}
+            if (
+                not targets & names
+                or self.function(statement) is not function
+                or self.no_grad(statement)
+                or self.plain_side(statement)
+            ):
+                continue
+            heavy = [c for c in ast.walk(statement.value) if isinstance(c, ast.Call) and self.is_loss(c)]
+            fp32 = all(".float()" in ast.unparse(c) for c in heavy)
+            if heavy and not fp32 and not self.casts_around(statement) and function not in hot:
+                self.add(statement, "loss_outside_autocast")
+        for call in ast.walk(node.func):
+            heavy = isinstance(call, ast.Call) and (
+                self.is_loss(call) or self.is_model(ast.unparse(call.func))
+            )
+            if heavy and ".float()" not in ast.unparse(call) and function not in hot:
+                self.add(call, "loss_outside_autocast")
+
+    def is_loss(self, call: ast.Call) -> bool:
+        name = self.name(call.func)
+        if name.startswith("torch.nn.functional.") and ("loss" in name or "cross_entropy" in name):
+            return True
+        values = self.assigned.get(ast.unparse(call.func), [])
+        return any(
+            isinstance(v, ast.Call) and re.match(r"torch\.nn\.\w*Loss$", self.name(v.func)) for v in values
+        )
+
+    def no_grad(self, node: ast.AST) -> bool:
+        return any(
+            isinstance(a, ast.With)
+            and any("no_grad" in ast.unparse(i) or "inference_mode" in ast.unparse(i) for i in a.items)
+            for a in self.above(node)
+        )
+
+    def full_precision_losses(self) -> None:
+        hot = self.under_autocast()
+        makers = {
+            k
+            for k, vs in self.assigned.items()
+            if any(
+                isinstance(n, ast.Call) and self.name(n.func) == "torch.nn.BCELoss"
+                for v in vs
+                for n in ast.walk(v)
+            )
+        }
+        for node in ast.walk(self.tree):
+            if not isinstance(node, ast.Call):
+                continue
+            if self.name(node.func) in BCE_FUNCTION or ast.unparse(node.func) in makers:
+                around = self.casts_around(node)
+                if around and self.is_off(around[0]):
+                    if ".float()" not in ast.unparse(node):
+                        self.add(node, "island_without_float")
+                elif around or self.function(node) in hot:
+                    self.add(node, "bce_under_autocast")
+
+    def numpy(self) -> None:
+        low: dict[tuple[ast.AST, str], ast.AST] = {}
+        for block in self.casts:
+            if self.is_off(block):
+                continue
+            for node in ast.walk(block):
+                if (
+                    isinstance(node, ast.Assign)
+                    and isinstance(node.value, ast.Call)
+                    and self.is_model(ast.unparse(node.value.func))
+                ):
+                    for target in node.targets:
+                        low[(self.function(node), ast.unparse(target))] = node
+        for node in ast.walk(self.tree):
+            if not (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "numpy"
+            ):
+                continue
+            chain = ast.unparse(node.func.value)
+            root = chain.split(".")[0] if not chain.startswith("self.") else ".".join(chain.split(".")[:2])
+            casts = (".float()", ".long()", "argmax", ".max(", ".int()", ".bool()", ".topk(")
+            if (self.function(node), root) in low and not any(c in chain for c in casts):
+                made = low[(self.function(node), root)]
+                if made.lineno < node.lineno and not self.redefined(root, made, node):
+                    self.add(node, "numpy_of_bf16")
+
+    def redefined(self, root: str, made: ast.AST, node: ast.AST) -> bool:
+        return any(
+            isinstance(n, ast.Assign)
+            and made.lineno < n.lineno < node.lineno
+            and root in {ast.unparse(t) for t in n.targets}
+            for n in ast.walk(self.function(node))
+        )
+
+
+@dataclass(frozen=True)
+class State:
+    """What is true between two events of a step."""
+
+    pending: bool = False  # a scaled backward since the last update
+    fresh: bool = False  # a scaled backward that no step has used yet
+    started: bool = False  # an update was seen, so a second one without a step is one too many
+    unscaled_read: bool = False
+    unscaled: frozenset = frozenset()
+    stepped: frozenset = frozenset()
+
+    def having(self, **changes) -> "State":
+        return State(**{**self.__dict__, **changes})
+
+
+# against the original ------------------------------------------------------------------------------------------
+
+
+def compare(patched: str, original: str) -> list[Fault]:
+    """Comments, line endings and everything outside the AMP sites are what they were."""
+    found = []
+    if endings(patched) != endings(original):
+        found.append(Fault(1, "line_endings", f"{endings(original)} became {endings(patched)}"))
+    lost = comments(original) - comments(patched)
+    if lost:
+        found.append(Fault(1, "comment_lost", next(iter(lost))[:60]))
+    before, after = plain(original), plain(patched)
+    if before != after:
+        found.append(Fault(1, "other_code_changed", first_difference(before, after)))
+    return found
+
+
+def endings(text: str) -> str:
+    crlf = text.count("\r\n")
+    return "crlf" if crlf and crlf == text.count("\n") else "lf" if not crlf else "mixed"
+
+
+def comments(text: str) -> Counter[str]:
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    except (tokenize.TokenError, IndentationError):
+        return Counter()
+    return Counter(t.string for t in tokens if t.type == tokenize.COMMENT)
+
+
+def first_difference(before: str, after: str) -> str:
+    for a, b in zip(before.split("\n"), after.split("\n"), strict=False):
+        if a != b:
+            return f"{a.strip()[:70]!r} became {b.strip()[:70]!r}"
+    return "lines at the end"
+
+
+def plain(text: str) -> str:
+    """The script with every trace of mixed precision taken out, in one canonical form."""
+    tree = ast.parse(text)
+    names: dict[str, ast.expr] = {}
+    for node in ast.walk(tree):
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        if isinstance(target, ast.Name) and re.match(r"amp_(loss|bce|input)", target.id):
+            names[f"{target.id}@{node.lineno}"] = node.value
+    bare = ast.unparse(ast.fix_missing_locations(Stripper(names).visit(copy.deepcopy(tree))))
+    return "\n".join(line for line in bare.split("\n") if line != "import torch")
+
+
+class Stripper(ast.NodeTransformer):
+    """Takes autocast blocks, scaler calls, casts and settings out again."""
+
+    def __init__(self, names: dict[str, ast.expr]) -> None:
+        self.names = names
+        self.had_torch = False
+
+    def visit_With(self, node: ast.With):
+        if any("autocast(" in ast.unparse(i.context_expr) for i in node.items):
+            return [m for s in node.body for m in self.as_list(self.visit(s))]
+        return self.generic_visit(node)
+
+    def as_list(self, value):
+        return value if isinstance(value, list) else [] if value is None else [value]
+
+    def visit_Assign(self, node: ast.Assign):
+        target = node.targets[0]
+        if isinstance(target, ast.Name) and target.id.startswith("amp_"):
+            return None
+        return self.generic_visit(node)
+
+    def visit_If(self, node: ast.If):
+        text = ast.unparse(node)
+        if (
+            "is_bf16_supported" in text
+            or "amp_scaler" in ast.unparse(node.test)
+            or "'amp_scaler'" in ast.unparse(node.test)
+        ):
+            return None
+        node = self.generic_visit(node)
+        return node
+
+    def visit_Expr(self, node: ast.Expr):
+        if isinstance(node.value, ast.Call) and re.match(
+            r"amp_scaler_*\.(update|load_state_dict)|[\w.]+\.unscale_\(", ast.unparse(node.value)
+        ):
+            return None
+        return self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name):
+        if re.match(r"amp_(loss|bce|input)", node.id):
+            made = [(int(k.split("@")[1]), v) for k, v in self.names.items() if k.split("@")[0] == node.id]
+            above = [(line, v) for line, v in made if line <= node.lineno]
+            if above:
+                return self.visit(copy.deepcopy(max(above, key=lambda pair: pair[0])[1]))
+        return node
+
+    def visit_Call(self, node: ast.Call):
+        text = ast.unparse(node.func)
+        if re.match(r"amp_scaler_*\.scale$", text):
+            return self.visit(node.args[0])
+        if re.match(r"amp_scaler_*\.step$", text):
+            return ast.Call(ast.Attribute(self.visit(node.args[0]), "step", ast.Load()), [], [])
+        node = self.generic_visit(node)
+        if re.search(r"(Trainer|Fabric|Accelerator|Arguments|Config|create_supervised_trainer)$", text):
+            options = ("precision", "mixed_precision", "bf16", "fp16", "amp_mode", "scaler")
+            node.keywords = [k for k in node.keywords if k.arg not in options]
+        if re.search(r"(GradScaler|autocast|custom_fwd|custom_bwd)$", text):
+            first = node.args[:1]
+            if first and isinstance(first[0], ast.Constant) and isinstance(first[0].value, str):
+                node.args = node.args[1:]
+            node.keywords = [k for k in node.keywords if k.arg != "device_type"]
+            if "autocast" in text:  # positions become keywords
+                node.keywords = [*map(ast.keyword, ("enabled", "dtype"), node.args), *node.keywords]
+                node.args = []
+            if text.endswith(("custom_fwd", "custom_bwd")) and not node.keywords:
+                return node.func
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "float" and not node.args:
+            return node.func.value
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute):
+        if ast.unparse(node) in ("torch.cuda.amp", "torch.cpu.amp"):
+            return ast.Attribute(ast.Name("torch", ast.Load()), "amp", ast.Load())
+        return self.generic_visit(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom):
+        node.module = (
+            (node.module or "").replace("torch.cuda.amp", "torch.amp").replace("torch.cpu.amp", "torch.amp")
+        )
+        if node.module in ("torch.cuda", "torch.cpu") and node.names[0].name == "amp":
+            node.module = "torch"
+        return node
+
+    def visit_Import(self, node: ast.Import):
+        for alias in node.names:
+            alias.name = alias.name.replace("torch.cuda.amp", "torch.amp").replace(
+                "torch.cpu.amp", "torch.amp"
+            )
+        return node
+
+    def visit_Dict(self, node: ast.Dict):
+        keep = [
+            (k, v)
+            for k, v in zip(node.keys, node.values, strict=True)
+            if not (isinstance(k, ast.Constant) and k.value == "amp_scaler")
+        ]
+        node.keys, node.values = [k for k, _ in keep], [v for _, v in keep]
+        return self.generic_visit(node)
+
+
+if __name__ == "__main__":
+    texts = [Path(p).read_text(encoding="utf-8") for p in sys.argv[1:3]]
+    for fault in faults(*texts):
+        print(f"line {fault.line}: {fault.code} {fault.detail}")

@@ -1,0 +1,80 @@
+"""What a script imports from its own project decides too, and is only read."""
+
+from pathlib import Path
+
+import pytest
+from optimizing_resources.tools.apply_amp_patch.codemod import patch
+from optimizing_resources.tools.apply_amp_patch.context import Wishes
+
+TRAIN = """import torch
+from {module} import Net
+
+net = Net().cuda()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+for x, y in data:
+    optimizer.zero_grad()
+    loss = torch.nn.functional.mse_loss(net(x.cuda()), y.cuda())
+    loss.backward()
+    optimizer.step()
+"""
+MODEL = """import torch
+
+
+class Net(torch.nn.Module):
+    def forward(self, x):
+        return {expression}
+"""
+
+
+@pytest.mark.parametrize("module", ["layers", "package.layers"])
+@pytest.mark.parametrize(
+    ("expression", "code"),
+    [
+        ("torch.fft.rfft(x).abs()", "fft_or_complex"),
+        ("torch.spmm(self.adj, x)", "sparse"),
+        ("torch.nn.functional.binary_cross_entropy(x, x)", "bce_in_other_file"),
+        ("torch.linalg.inv(x)", "linear_algebra"),
+        ("self.out.index_add_(0, self.index, x)", "in_place_scatter"),
+        ("x.double()", "float64"),
+    ],
+)
+def test_what_an_imported_model_cannot_do_declines_the_script(tmp_path: Path, module, expression, code):
+    folder = tmp_path / "package"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "layers.py").write_text(MODEL.format(expression=expression))
+    path = folder / "train.py"
+    result = patch(TRAIN.format(module=module), ["mixed_precision"], Wishes(), path, tmp_path)
+    assert result.outcome == "declined" and result.sites[0].reason_code == code and result.sites[0].line == 2
+
+
+def test_files_outside_the_workspace_are_not_read(tmp_path: Path):
+    inside = tmp_path / "work"
+    inside.mkdir()
+    (tmp_path / "__init__.py").touch()
+    (inside / "__init__.py").touch()
+    (tmp_path / "layers.py").write_text(MODEL.format(expression="x.double()"))
+    result = patch(TRAIN.format(module="layers"), ["mixed_precision"], Wishes(), inside / "train.py", inside)
+    assert result.outcome == "patched"
+
+
+def test_a_mask_that_overflows_fp16_leaves_bf16(tmp_path: Path):
+    (tmp_path / "layers.py").write_text(MODEL.format(expression="x.masked_fill(x > 0, -1e9)"))
+    result = patch(TRAIN.format(module="layers"), ["mixed_precision"], Wishes(), tmp_path / "train.py")
+    assert (
+        result.outcome == "patched" and "GradScaler" not in result.text and "bf16 only" in result.warnings[0]
+    )
+    refused = patch(TRAIN.format(module="layers"), ["mixed_precision"], Wishes("fp16"), tmp_path / "train.py")
+    assert [s.reason_code for s in refused.sites] == ["fp16_constant"]
+
+
+def test_a_scheduler_of_the_project_is_not_taken_for_an_optimizer(tmp_path: Path):
+    (tmp_path / "schedule.py").write_text(
+        "from torch.optim.lr_scheduler import _LRScheduler\n\n\nclass Poly(_LRScheduler):\n    pass\n"
+    )
+    text = TRAIN.replace("from {module} import Net", "from schedule import Poly\nNet = torch.nn.Flatten")
+    text += "    schedule.step()\n"
+    text = text.replace("for x, y", "schedule = Poly(optimizer)\nfor x, y")
+    result = patch(text, ["mixed_precision"], Wishes("fp16"), tmp_path / "train.py")
+    assert result.outcome == "patched" and "amp_scaler.step(optimizer)" in result.text
+    assert "    schedule.step()\n" in result.text

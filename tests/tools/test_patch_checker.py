@@ -1,0 +1,325 @@
+"""The judge of patches finds planted faults, and none in correct patches. It knows nothing of the rewriter."""
+
+import ast
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def load_checker():
+    path = ROOT / "benchmarks" / "patch_checker.py"
+    spec = importlib.util.spec_from_file_location("patch_checker", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["patch_checker"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+faults = load_checker().faults
+
+HEAD = """import torch
+from torch import nn
+
+amp_dtype = torch.bfloat16
+if not torch.cuda.is_bf16_supported(including_emulation=False):
+    amp_dtype = torch.float16
+amp_scaler = torch.amp.GradScaler("cuda", enabled=amp_dtype == torch.float16)
+"""
+SIMPLE = (
+    HEAD
+    + """
+model = nn.Linear(4, 2).cuda()  # small
+optimizer = torch.optim.Adam(model.parameters())
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 5)
+criterion = nn.CrossEntropyLoss()
+for epoch in range(3):
+    for x, y in data:
+        optimizer.zero_grad()
+        with torch.autocast(device_type="cuda", dtype=amp_dtype):
+            output = model(x)
+            loss = criterion(output, y)
+        amp_scaler.scale(loss).backward()
+        amp_scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        amp_scaler.step(optimizer)
+        amp_scaler.update()
+        scores = output.float().detach().cpu().numpy()
+    scheduler.step()
+"""
+)
+FUNCTION = (
+    HEAD
+    + """
+
+def train(model, loader, optimizer, criterion, device):
+    model.train()
+    for i, (x, y) in enumerate(loader):
+        with torch.autocast(device_type=device.type, dtype=amp_dtype):
+            loss = criterion(model(x.to(device)), y.to(device)) / 4
+        amp_scaler.scale(loss).backward()
+        if (i + 1) % 4 == 0:  # every fourth
+            amp_scaler.unscale_(optimizer)
+            for p in model.parameters():
+                p.grad.clamp_(-1, 1)
+            amp_scaler.step(optimizer)
+            amp_scaler.update()
+            optimizer.zero_grad()
+
+
+model = nn.Linear(4, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+criterion = nn.MSELoss()
+for epoch in range(3):
+    train(model, loader, optimizer, criterion, torch.device("cuda"))
+"""
+)
+GAN = (
+    HEAD
+    + """
+netG, netD = nn.Linear(8, 16).cuda(), nn.Linear(16, 1).cuda()
+optG = torch.optim.Adam(netG.parameters())
+optD = torch.optim.Adam(netD.parameters())
+bce = nn.BCELoss()
+for real in data:
+    optD.zero_grad()
+    with torch.autocast(device_type="cuda", dtype=amp_dtype):
+        fake = netG(noise())
+        guess = netD(fake.detach())
+        with torch.autocast(device_type="cuda", enabled=False):
+            loss_d = bce(guess.float(), zeros)
+    amp_scaler.scale(loss_d).backward()
+    amp_scaler.step(optD)
+    optG.zero_grad()
+    with torch.autocast(device_type="cuda", dtype=amp_dtype):
+        guess = netD(fake)
+        with torch.autocast(device_type="cuda", enabled=False):
+            loss_g = bce(guess.float(), ones)
+    amp_scaler.scale(loss_g).backward()  # the generator's
+    amp_scaler.unscale_(optG)
+    nn.utils.clip_grad_norm_(netG.parameters(), 1.0)
+    amp_scaler.step(optG)
+    amp_scaler.update()
+"""
+)
+METHODS = (
+    HEAD
+    + """
+
+class Trainer:
+    def __init__(self):
+        self.net = nn.Linear(3, 1).cuda()
+        self.optimizer = torch.optim.AdamW(self.net.parameters())
+        self.criterion = nn.L1Loss()
+
+    def compute(self, batch):
+        self.output = self.net(batch)
+
+    def backward(self, target):
+        with torch.autocast(device_type="cuda", dtype=amp_dtype):
+            loss = self.criterion(self.output, target)
+        amp_scaler.scale(loss).backward()
+
+    def fit(self, batches):
+        for batch, target in batches:
+            with torch.autocast(device_type="cuda", dtype=amp_dtype):
+                self.compute(batch)
+            self.backward(target)
+            amp_scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_value_(self.net.parameters(), 1.0)
+            amp_scaler.step(self.optimizer)
+            amp_scaler.update()
+            self.optimizer.zero_grad()
+"""
+)
+SAMPLES = {"simple": SIMPLE, "function": FUNCTION, "gan": GAN, "methods": METHODS}
+
+
+def lines_with(text: str, part: str) -> list[int]:
+    return [i for i, line in enumerate(text.split("\n")) if part in line]
+
+
+def change(text: str, number: int, new: list[str]) -> str:
+    lines = text.split("\n")
+    lines[number : number + 1] = new
+    return "\n".join(lines)
+
+
+def indent_of(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
+
+
+def without(part: str):
+    """Take away each line with `part`."""
+
+    def plant(text: str):
+        for number in lines_with(text, part):
+            yield change(text, number, [])
+
+    return plant
+
+
+def doubled(part: str):
+    def plant(text: str):
+        for number in lines_with(text, part):
+            line = text.split("\n")[number]
+            yield change(text, number, [line, line])
+
+    return plant
+
+
+def replaced(pattern: str, new: str):
+    """Replace each match on its own."""
+
+    def plant(text: str):
+        for match in re.finditer(pattern, text):
+            yield text[: match.start()] + match.expand(new) + text[match.end() :]
+
+    return plant
+
+
+def behind(part: str, anchor: str):
+    """Move each line with `part` behind the next line with `anchor`; or before the last one."""
+
+    def plant(text: str):
+        for number in lines_with(text, part):
+            lines = text.split("\n")
+            line = lines.pop(number)
+            after = [i for i, other in enumerate(lines) if i >= number and anchor in other]
+            if after:
+                lines.insert(after[0] + 1, indent_of(lines[after[0]]) + line.strip())
+                yield "\n".join(lines)
+
+    return plant
+
+
+def in_front_of(part: str, anchor: str):
+    def plant(text: str):
+        for number in lines_with(text, part):
+            lines = text.split("\n")
+            line = lines.pop(number)
+            before = [i for i, other in enumerate(lines) if i < number and anchor in other]
+            if before:
+                lines.insert(before[-1], indent_of(lines[before[-1]]) + line.strip())
+                yield "\n".join(lines)
+
+    return plant
+
+
+def no_region(text: str):
+    """Take one autocast block away, its lines dedented."""
+    for number in lines_with(text, "dtype=amp_dtype):"):
+        lines = text.split("\n")
+        base = len(indent_of(lines[number]))
+        end = number + 1
+        while end < len(lines) and (not lines[end].strip() or len(indent_of(lines[end])) > base):
+            lines[end] = lines[end][4:]
+            end += 1
+        del lines[number]
+        yield "\n".join(lines)
+
+
+def swallow(part: str):
+    """Pull the line with `part` that follows an autocast block into it."""
+
+    def plant(text: str):
+        for number in lines_with(text, part):
+            line = text.split("\n")[number]
+            above = text.split("\n")[number - 1]
+            if len(indent_of(above)) > len(indent_of(line)):
+                yield change(text, number, [indent_of(above) + line.strip()])
+
+    return plant
+
+
+FAULTS = {
+    "no update": without("amp_scaler.update()"),
+    "two updates": doubled("amp_scaler.update()"),
+    "update before step": in_front_of("amp_scaler.update()", "amp_scaler.step"),
+    "update before unscale": in_front_of("amp_scaler.update()", "amp_scaler.unscale_"),
+    "no unscale": without("amp_scaler.unscale_"),
+    "two unscales": doubled("amp_scaler.unscale_"),
+    "unscale after clipping": behind("amp_scaler.unscale_", "clip_grad"),
+    "unscale after step": behind("amp_scaler.unscale_", "amp_scaler.step"),
+    "unscaled backward": replaced(r"amp_scaler\.scale\(([\w.]+)\)\.backward", r"\1.backward"),
+    "scaled twice": replaced(
+        r"amp_scaler\.scale\(([\w.]+)\)\.backward", r"amp_scaler.scale(amp_scaler.scale(\1)).backward"
+    ),
+    "raw step": replaced(r"amp_scaler\.step\(([\w.]+)\)", r"\1.step()"),
+    "two steps": doubled("amp_scaler.step("),
+    "closure by position": replaced(r"amp_scaler\.step\(([\w.]+)\)", r"amp_scaler.step(\1, closure)"),
+    "closure by name": replaced(r"amp_scaler\.step\(([\w.]+)\)", r"amp_scaler.step(\1, closure=closure)"),
+    "no autocast": no_region,
+    "backward in autocast": swallow("amp_scaler.scale("),
+    "no device type": replaced(r"autocast\(device_type=[\w.\"]+, dtype", "autocast(dtype"),
+    "deprecated autocast": replaced(
+        r"torch\.autocast\(device_type=[\w.\"]+, dtype", "torch.cuda.amp.autocast(dtype"
+    ),
+    "deprecated scaler": replaced(r"torch\.amp\.GradScaler\(\"cuda\", ", "torch.cuda.amp.GradScaler("),
+    "no scaler made": without("amp_scaler = "),
+    "no dtype made": replaced(r"(?m)^amp_dtype = torch\.bfloat16\nif.*\n.*\n", ""),
+    "nested autocast": replaced(
+        r"(?m)^( +)(loss\w* = criterion.*|loss = self\.criterion.*|guess = netD.*)$",
+        r'\1with torch.autocast(device_type="cuda", dtype=torch.bfloat16):\n\1    \2',
+    ),
+    "island gone": replaced(r"(?m)^ +with torch\.autocast\(device_type=\"cuda\", enabled=False\):\n    ", ""),
+    "island without float": replaced(r"bce\(guess\.float\(\)", "bce(guess"),
+    "numpy of bf16": replaced(r"output\.float\(\)\.detach", "output.detach"),
+    "scheduler in the scaler": replaced(r"amp_scaler\.step\(optimizer\)", "amp_scaler.step(scheduler)"),
+    "LBFGS with a scaler": replaced(r"torch\.optim\.(Adam|SGD|AdamW)\(", "torch.optim.LBFGS("),
+    "wrong optimizer unscaled": replaced(r"unscale_\(optG\)", "unscale_(optD)"),
+    "comment lost": replaced(r"  # (small|every fourth|the generator's)", ""),
+    "line endings changed": replaced(r"(?s)\A.*\Z", "CRLF"),
+    "a line of the script lost": replaced(
+        r"(?m)^ +(optimizer|optG|optD|self\.optimizer)\.zero_grad\(\)\n", ""
+    ),
+    "another number": replaced(r"(Linear\(\d+, )(\d+)\)", r"\g<1>99)"),
+    "model under full precision": replaced(
+        r"(?m)^( +)(with torch\.autocast\(.*dtype=amp_dtype\):)\n +(output = model\(x\))$",
+        r"\1\3\n\1\2\n\1    pass",
+    ),
+    "loop's scaler": replaced(
+        r"(?m)^( +)(amp_scaler\.scale\(.*)$", r'\1amp_scaler = torch.amp.GradScaler("cuda")\n\1\2'
+    ),
+    "syntax": replaced(r"amp_scaler\.update\(\)", "amp_scaler.update("),
+}
+
+
+def planted():
+    for name, plant in FAULTS.items():
+        for sample, text in SAMPLES.items():
+            for number, bad in enumerate(plant(text)):
+                if bad == "CRLF":
+                    bad = text.replace("\n", "\r\n")
+                if bad != text:
+                    yield pytest.param(sample, bad, id=f"{name}-{sample}-{number}")
+
+
+CASES = list(planted())
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_correct_patches_are_found_correct(sample):
+    assert faults(SAMPLES[sample], SAMPLES[sample]) == []
+
+
+def test_at_least_a_hundred_faults_are_planted():
+    assert len(CASES) >= 100
+
+
+@pytest.mark.parametrize(("sample", "bad"), CASES)
+def test_planted_faults_are_found(sample, bad):
+    assert faults(bad, SAMPLES[sample])
+
+
+def test_the_judge_imports_nothing_of_the_rewriter():
+    tree = ast.parse((ROOT / "benchmarks" / "patch_checker.py").read_text(encoding="utf-8"))
+    names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    names |= {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    assert not any("optimizing_resources" in name for name in names)
+    assert names <= set(sys.stdlib_module_names)

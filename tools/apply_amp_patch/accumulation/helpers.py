@@ -1,0 +1,50 @@
+"""Functions that the patch adds to a script; written out in it, so that the script needs nothing of ours."""
+
+SPLIT = '''
+def micro_batches(steps, *batch):
+    """The batch in up to `steps` parts along the first dimension; tensors, and lists, tuples or dicts of them."""
+
+    def part(value, start, stop):
+        if isinstance(value, dict):
+            return {key: part(inner, start, stop) for key, inner in value.items()}
+        if torch.is_tensor(value) or (isinstance(value, (list, tuple)) and not torch.is_tensor(value[0])):
+            return value[start:stop]
+        if isinstance(value, (list, tuple)):
+            same = len({len(inner) for inner in value}) == 1 and len(value[0]) == size
+            return type(value)(part(inner, start, stop) for inner in value) if same else value[start:stop]
+        raise TypeError(f"a batch of {type(value).__name__} cannot be split into micro-batches")
+
+    def length(value):
+        if isinstance(value, dict):
+            return length(next(iter(value.values())))
+        return len(value)
+
+    sizes = [len(value) for value in batch if torch.is_tensor(value)] or [length(batch[0])]
+    size = sizes[0]
+    if any(other != size for other in sizes):
+        raise ValueError("the tensors of this batch differ in their first dimension, so it cannot be split")
+    width = -(-size // steps)
+    for start in range(0, size, width):
+        yield tuple(part(value, start, start + width) for value in batch)
+'''.strip("\n").split("\n")
+
+GROUPS = '''
+def micro_groups(steps, batches):
+    """Lists of `steps` batches each; the last one may be shorter."""
+    group = []
+    for batch in batches:
+        group.append(batch)
+        if len(group) == steps:
+            yield group
+            group = []
+    if group:
+        yield group
+'''.strip("\n").split("\n")
+
+TERMS = '''
+def loss_terms(target, ignore_index=-100):
+    """How many terms a mean loss averages: classes that are not ignored, or all elements."""
+    if target.is_floating_point():
+        return target.numel()
+    return int((target != ignore_index).sum())
+'''.strip("\n").split("\n")

@@ -1,0 +1,95 @@
+"""Text in, text out: the rules of the remedies wanted, one after the other, each on a fresh parse."""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from . import rules
+from .context import Context, Wishes
+from .edits import EditsCollide, apply
+from .patch import Declined, Patch, Site, strongest
+from .script import Script
+
+# Mixed precision and accumulation shape the loop that the others read; a stop stands behind all else in an epoch.
+ORDER = [
+    "mixed_precision",
+    "gradient_accumulation",
+    "gradient_checkpointing",
+    "lr_schedule",
+    "early_stopping",
+    "dataloader",
+    "compile",
+    "inference_mode",
+    "allocator_settings",
+    "zero_grad_none",
+    "fused_optimizer",
+]
+
+
+@dataclass
+class Result:
+    """The new text, an outcome per remedy, and every site with its line in the text before."""
+
+    text: str
+    outcomes: dict[str, str] = field(default_factory=dict)
+    sites: list[Site] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def outcome(self) -> str:
+        return strongest(list(self.outcomes.values()))
+
+
+def load_rules() -> dict[str, Callable[[Context], Patch]]:
+    """Every rule of the folder by its remedy id."""
+    found = {}
+    for module in pkgutil.iter_modules(rules.__path__):
+        loaded = importlib.import_module(f".{module.name}", rules.__name__)
+        found[loaded.REMEDY] = loaded.propose
+    return found
+
+
+def patch(
+    text: str, remedies: list[str], wishes: Wishes, path: Path | None = None, root: Path | None = None
+) -> Result:
+    """Apply the remedies, each on what the one before left. Raises SyntaxError for what is no Python.
+
+    Lines of sites count in the text that was given.
+    """
+    result = Result(text)
+    known = load_rules()
+    for remedy in sorted(remedies, key=lambda r: ORDER.index(r)):
+        context = Context(Script(result.text), wishes, path, root)
+        proposal = known[remedy](context)
+        try:
+            new = apply(context.script, proposal.edits)
+        except EditsCollide as collision:
+            note = "two changes meet in one place"
+            proposal, new = Declined(collision.line, "edits_collide", note).as_patch(remedy), result.text
+        lines = _original_lines(text, result.text)
+        result.outcomes[remedy] = proposal.outcome
+        result.sites += [replace(site, line=lines[min(site.line, len(lines)) - 1]) for site in proposal.sites]
+        result.warnings += proposal.warnings
+        result.text = new
+    result.outcomes = {remedy: result.outcomes[remedy] for remedy in remedies}
+    return result
+
+
+def _original_lines(before: str, now: str) -> list[int]:
+    """For every line of `now` the line of `before` it came from, or that its predecessor came from."""
+    if before == now:
+        return list(range(1, before.count("\n") + before.count("\r") + 2))
+    old, new = before.splitlines(), now.splitlines()
+    lines = [0] * (len(new) + 1)
+    for block in difflib.SequenceMatcher(
+        None, [s.strip() for s in old], [s.strip() for s in new], False
+    ).get_matching_blocks():
+        for step in range(block.size):
+            lines[block.b + step] = block.a + step + 1
+    known = 1
+    for place, line in enumerate(lines):
+        known = lines[place] = line or known
+    return lines

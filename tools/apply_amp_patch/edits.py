@@ -1,0 +1,150 @@
+"""Changes of a text as values: put in, replace, wrap. `apply` carries them all out at once."""
+
+import io
+import tokenize
+from dataclasses import dataclass
+
+from .script import Script
+
+
+@dataclass(frozen=True)
+class Span:
+    """Characters `start` to `end` become `text`; an insertion when they are equal."""
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line put before line `before`, at the indentation given.
+
+    `inside` puts it into the outermost wrap that begins there, in front of any other.
+    """
+
+    before: int
+    indent: str
+    text: str
+    inside: bool = False
+
+
+@dataclass(frozen=True)
+class Wrap:
+    """Lines `first` to `last` go under `header`, one level deeper."""
+
+    first: int
+    last: int
+    header: str
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Lines `first` to `last` go."""
+
+    first: int
+    last: int
+
+
+class EditsCollide(Exception):
+    """Two edits change the same characters."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(f"two edits meet in line {line}")
+        self.line = line
+
+
+Edit = Span | Line | Wrap | Drop
+
+
+def apply(script: Script, edits: list[Edit]) -> str:
+    """The text after every edit; lines inside multi-line strings keep their indentation."""
+    if not edits:
+        return script.text
+    newline = newline_of(script.text)
+    wraps = sorted({e for e in edits if isinstance(e, Wrap)}, key=lambda w: (w.first, -w.last))
+    unit = indent_unit(script)
+    # start, order at that place, end, text
+    changes = [(e.start, 50, e.end, e.text) for e in edits if isinstance(e, Span)]
+    count = len(script.line_starts)
+    for line in (e for e in edits if isinstance(e, Line)):
+        begins = any(w.first == line.before for w in wraps)
+        around = sum(w.first < line.before <= w.last for w in wraps)
+        depth = around + (line.inside and _begins_region(wraps, line.before))
+        text = "".join(
+            f"{line.indent}{unit * depth}{part}".rstrip() + newline for part in line.text.split("\n")
+        )
+        place = script.line_starts[line.before - 1] if line.before <= count else len(script.text)
+        if place == len(script.text) and script.text and not script.text.endswith(("\n", "\r")):
+            text = newline + text.removesuffix(newline)
+        changes.append((place, 20 if line.inside and begins else 0, place, text))
+    for number, wrap in enumerate(wraps):
+        depth = sum(_holds(outer, wrap) for outer in wraps[:number])
+        place = script.line_starts[wrap.first - 1]
+        header = f"{script.indentation(wrap.first)}{unit * depth}{wrap.header}{newline}"
+        outer = not any(w.first == wrap.first for w in wraps[:number])
+        changes.append((place, 10 if outer and _begins_region(wraps, wrap.first) else 30, place, header))
+    gone = {n for e in edits if isinstance(e, Drop) for n in range(e.first, e.last + 1)}
+    for number in gone:
+        end = script.line_starts[number] if number < count else len(script.text)
+        changes.append((script.line_starts[number - 1], 50, end, ""))
+    if wraps:
+        fixed = _inside_strings(script.text) | gone
+        for line_number in sorted({n for w in wraps for n in range(w.first, w.last + 1)} - fixed):
+            start = script.line_starts[line_number - 1]
+            if script.text[start : start + 1] in ("\n", "\r", ""):
+                continue
+            depth = sum(w.first <= line_number <= w.last for w in wraps)
+            changes.append((start, 40, start, unit * depth))
+    return _carry_out(script.text, changes)
+
+
+def _begins_region(wraps: list[Wrap], line: int) -> bool:
+    """Whether the outermost wrap that begins at a line is to take in what is put inside: an island alone is not."""
+    here = [w for w in wraps if w.first == line]
+    return bool(here) and "enabled=False" not in here[0].header
+
+
+def _holds(outer: Wrap, inner: Wrap) -> bool:
+    return outer.first <= inner.first and inner.last <= outer.last
+
+
+def _carry_out(text: str, changes: list[tuple[int, int, int, str]]) -> str:
+    pieces: list[str] = []
+    done = 0
+    for start, _, end, new in sorted(changes, key=lambda c: (c[0], c[1])):
+        if start < done:
+            raise EditsCollide(text.count("\n", 0, start) + 1)
+        pieces += [text[done:start], new]
+        done = end
+    return "".join([*pieces, text[done:]])
+
+
+def newline_of(text: str) -> str:
+    """The line ending that the text uses most."""
+    crlf = text.count("\r\n")
+    lf, cr = text.count("\n") - crlf, text.count("\r") - crlf
+    return max((("\n", lf), ("\r\n", crlf), ("\r", cr)), key=lambda pair: pair[1])[0]
+
+
+def indent_unit(script: Script) -> str:
+    """One level of indentation as the file writes it."""
+    return script.indent_unit
+
+
+def _inside_strings(text: str) -> set[int]:
+    """The lines that begin inside a string literal."""
+    inside: set[int] = set()
+    open_at: list[int] = []
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            name = tokenize.tok_name[token.type]
+            if name in ("FSTRING_START", "TSTRING_START"):
+                open_at.append(token.start[0])
+            elif name in ("FSTRING_END", "TSTRING_END"):
+                inside.update(range(open_at.pop() + 1, token.end[0] + 1))
+            elif token.type == tokenize.STRING:
+                inside.update(range(token.start[0] + 1, token.end[0] + 1))
+    except tokenize.TokenError:
+        pass
+    return inside

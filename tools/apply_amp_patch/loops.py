@@ -1,0 +1,268 @@
+"""The training loops of a script: what is differentiated, what steps, and the statements behind each loss."""
+
+import ast
+from dataclasses import dataclass, field
+
+from .flow import Flow, path, uses
+from .roles import Roles
+from .script import Function, Loop, Script
+
+_NO_GRAD = {"torch.no_grad", "torch.inference_mode"}
+
+
+@dataclass(frozen=True)
+class Backward:
+    """One `loss.backward(...)`; `loss` is the expression differentiated."""
+
+    call: ast.Call
+    loss: ast.expr
+    statement: ast.stmt
+
+
+@dataclass(frozen=True)
+class Step:
+    """One `optimizer.step(...)`. `kind` is optimizer, or unknown where its origin cannot be followed."""
+
+    call: ast.Call
+    optimizer: ast.expr
+    statement: ast.stmt
+    kind: str
+    scaled: bool = False  # `scaler.step(optimizer)`
+
+    @property
+    def path(self) -> str:
+        return ast.unparse(self.optimizer)
+
+
+@dataclass(frozen=True)
+class Region:
+    """Consecutive statements of one block that compute a loss."""
+
+    statements: tuple[ast.stmt, ...]
+
+    @property
+    def first(self) -> ast.stmt:
+        return self.statements[0]
+
+    @property
+    def last(self) -> ast.stmt:
+        return self.statements[-1]
+
+
+@dataclass
+class Training:
+    """What the script trains. `unresolved` are losses whose computation lies outside this file, by backward."""
+
+    script: Script
+    roles: Roles
+    flow: Flow
+    backwards: list[Backward] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    regions: list[Region] = field(default_factory=list)
+    contributors: dict[Backward, set[ast.stmt]] = field(default_factory=dict)
+    unresolved: dict[Backward, set[str]] = field(default_factory=dict)
+    effects: dict[ast.AST, set[str]] = field(default_factory=dict)
+
+    def effect(self, node: ast.AST) -> set[str]:
+        """What running a statement does to training: backward, step, yield; through calls of this file too."""
+        if node not in self.effects:
+            self.effects[node] = set()
+            self.effects[node] = self._find_effect(node)
+        return self.effects[node]
+
+    def _find_effect(self, node: ast.AST) -> set[str]:
+        found: set[str] = set()
+        stack: list[ast.AST] = list(node.body) if isinstance(node, Function) else [node]
+        while stack:
+            inner = stack.pop()
+            if isinstance(inner, Function | ast.ClassDef | ast.Lambda):
+                continue
+            if isinstance(inner, ast.Yield | ast.YieldFrom | ast.Await):
+                found.add("yield")
+            if isinstance(inner, ast.Call):
+                if any(b.call is inner for b in self.backwards):
+                    found.add("backward")
+                elif any(s.call is inner for s in self.steps):
+                    found.add("step")
+                else:
+                    for function in self.roles.callees(inner):
+                        found |= self.effect(function)
+            stack.extend(ast.iter_child_nodes(inner))
+        return found
+
+    def is_barrier(self, statement: ast.stmt) -> bool:
+        return bool(self.effect(statement))
+
+
+def find_training(script: Script, roles: Roles) -> Training:
+    """The model of the file's training; empty lists where it trains nothing."""
+    flow = Flow(script, roles)
+    training = Training(script, roles, flow)
+    training.backwards = [
+        b for call in script.method_calls("backward") if (b := _backward(script, roles, call))
+    ]
+    training.steps = [s for call in script.method_calls("step") if (s := _step(script, roles, call))]
+    for backward in training.backwards:
+        _slice(training, backward)
+    training.regions = _regions(training)
+    return training
+
+
+def _backward(script: Script, roles: Roles, call: ast.Call) -> Backward | None:
+    assert isinstance(call.func, ast.Attribute)
+    loss = call.func.value
+    if isinstance(loss, ast.Call) and script.called(loss) == "builtins.super":
+        return None
+    if script.qualified(loss) or any(o.kind == "instance" for o in roles.origins(loss)):
+        return None
+    return Backward(call, loss, script.statement(call))
+
+
+def _step(script: Script, roles: Roles, call: ast.Call) -> Step | None:
+    assert isinstance(call.func, ast.Attribute)
+    owner = call.func.value
+    kind = roles.stepper(owner)
+    if kind == "unknown":
+        text = ast.unparse(owner)
+        zeroed = any(ast.unparse(c.func.value) == text for c in script.method_calls("zero_grad"))  # type: ignore[attr-defined]
+        if not zeroed:
+            return None
+    if kind == "scaler" and call.args:
+        return Step(call, call.args[0], script.statement(call), "optimizer", scaled=True)
+    if kind in ("scheduler", "scaler", "other"):
+        return None
+    return Step(call, owner, script.statement(call), kind)
+
+
+def _slice(training: Training, backward: Backward) -> None:
+    """Collect the statements behind one loss, up through blocks and callers."""
+    found: set[ast.stmt] = set()
+    seen: set[tuple[ast.stmt, frozenset[str]]] = set()
+    work: list[tuple[ast.stmt, set[str]]] = [(backward.statement, uses(backward.loss))]
+    missing: set[str] = set()
+    while work:
+        statement, needed = work.pop()
+        if (statement, frozenset(needed)) in seen:
+            continue
+        seen.add((statement, frozenset(needed)))
+        needed = _climb(training, statement, needed, found)
+        function = training.script.function(statement)
+        if function is None or not needed or training.script.loop(statement) is not None:
+            continue  # what a loop gets from outside is made once, before the training
+        for call in training.roles.call_sites(function):
+            handed = _at_call(training, call, function, needed)
+            if handed:
+                work.append((training.script.statement(call), handed))
+        parameters = {
+            a.arg for a in function.args.posonlyargs + function.args.args + function.args.kwonlyargs
+        }
+        if not training.roles.call_sites(function):
+            missing |= needed & parameters
+    training.contributors[backward] = found
+    loss_paths = uses(backward.loss)
+    if (
+        not found
+        and not training.flow.runs_layers(backward.loss)
+        and (missing & loss_paths or not loss_paths)
+    ):
+        training.unresolved[backward] = missing or loss_paths
+
+
+def _climb(training: Training, statement: ast.stmt, needed: set[str], found: set[ast.stmt]) -> set[str]:
+    """Follow definitions backwards through this block and the ones around it; what is still needed on entry."""
+    script = training.script
+    at: ast.stmt | None = statement
+    while at is not None:
+        block = script.block(at)
+        for earlier in reversed(block[: block.index(at)]):
+            needed = _take(training, earlier, needed, found)
+        at = script.outer(at)
+        if isinstance(at, ast.For | ast.AsyncFor):
+            needed = needed - training.flow.defs(at.target)
+        if isinstance(at, Loop) and script.loop(at) is None:
+            break  # what stands before the outermost loop is set up once
+    return needed
+
+
+def _take(training: Training, statement: ast.stmt, needed: set[str], found: set[ast.stmt]) -> set[str]:
+    if isinstance(statement, Function | ast.ClassDef | ast.Import | ast.ImportFrom):
+        return needed
+    if not training.flow.defs(statement) & needed:
+        return needed
+    if _is_no_grad(training, statement):
+        return needed  # nothing is differentiated in there, so it keeps its precision
+    inner_blocks = _blocks(statement)
+    if inner_blocks and training.is_barrier(statement):
+        wanted = set(needed)
+        for block in inner_blocks:
+            for inner in reversed(block):
+                wanted = _take(training, inner, wanted, found) | needed
+        return wanted
+    if not training.is_barrier(statement):
+        found.add(statement)
+    if isinstance(statement, ast.Assign | ast.AnnAssign):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        plain = {
+            p
+            for t in targets
+            for e in ast.walk(t)
+            if isinstance(e, ast.Name | ast.Attribute) and (p := path(e))
+        }
+        needed = needed - plain
+    return needed | uses(statement)
+
+
+def _blocks(statement: ast.stmt) -> list[list[ast.stmt]]:
+    found = [getattr(statement, name, None) for name in ("body", "orelse", "finalbody")]
+    found += [branch.body for name in ("handlers", "cases") for branch in getattr(statement, name, [])]
+    return [block for block in found if block]
+
+
+def _is_no_grad(training: Training, statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.With) and any(
+        training.script.called(item.context_expr) in _NO_GRAD for item in statement.items
+    )
+
+
+def _at_call(training: Training, call: ast.Call, function: Function, needed: set[str]) -> set[str]:
+    """What a caller has to supply for the paths a function still needs on entry."""
+    handed: set[str] = set()
+    owner = path(call.func.value) if isinstance(call.func, ast.Attribute) else None
+    me = function.args.args[0].arg if function.args.args else None
+    for need in needed:
+        head, _, rest = need.partition(".")
+        if training.script.method_class(function) is not None and head == me and rest and owner:
+            handed.add(f"{owner}.{rest}")
+            continue
+        value = training.roles.argument(call, function, head)
+        if value is not None:
+            handed |= uses(value)
+    return handed
+
+
+def _regions(training: Training) -> list[Region]:
+    """Runs of statements to compute in lower precision: per block, between barriers."""
+    script = training.script
+    wanted = {s for found in training.contributors.values() for s in found}
+    blocks = {id(block): block for s in wanted for block in [script.block(s)]}
+    regions: list[Region] = []
+    for block in blocks.values():
+        run: list[ast.stmt] = []
+        for statement in [*block, None]:
+            ends = statement is None or training.is_barrier(statement) or _is_no_grad(training, statement)
+            if not ends:
+                assert statement is not None
+                run.append(statement)
+                continue
+            regions += _trim(training, run, wanted)
+            run = []
+    return sorted(regions, key=lambda r: r.first.lineno)
+
+
+def _trim(training: Training, run: list[ast.stmt], wanted: set[ast.stmt]) -> list[Region]:
+    layered = [i for i, s in enumerate(run) if s in wanted and training.flow.runs_layers(s)]
+    if not layered:
+        return []
+    last = max(i for i, s in enumerate(run) if s in wanted)
+    last = max(i for i in range(layered[0], last + 1) if run[i] in wanted)
+    return [Region(tuple(run[layered[0] : last + 1]))]

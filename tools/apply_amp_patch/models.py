@@ -1,0 +1,90 @@
+"""The models of a script: which names hold the one that trains, and where it is set up."""
+
+import ast
+from dataclasses import dataclass
+
+from .context import Context
+from .flow import path
+from .script import Function
+
+
+@dataclass(frozen=True)
+class Model:
+    """A path such as `model` or `self.net`, and the last statement that assigns it before training."""
+
+    path: str
+    made: ast.stmt
+
+
+def trained_models(context: Context) -> list[Model]:
+    """The models that the training regions call, as far as their construction is in this file."""
+    found: dict[str, Model] = {}
+    for region in context.training.regions:
+        for statement in region.statements:
+            for call in (n for n in ast.walk(statement) if isinstance(n, ast.Call)):
+                for model in _behind(context, call.func, 0):
+                    found.setdefault(model.path, model)
+    return list(found.values())
+
+
+def _behind(context: Context, node: ast.expr, depth: int) -> list[Model]:
+    """Follow a called name to the statement that made it, through the arguments of functions of this file."""
+    name = path(node)
+    if name is None or depth > 4 or context.script.qualified(node) or not is_model(context, node):
+        return []
+    if isinstance(node, ast.Attribute):
+        made = [
+            s for target, _, _ in context.roles.assigned(node) for s in [context.script.statement(target)]
+        ]
+        return [Model(name, _last(context, made))] if made and _last(context, made) else []  # type: ignore[arg-type]
+    bindings = context.script.bindings(name, node)
+    if all(b.kind == "assign" for b in bindings):
+        last = _last(context, [context.script.statement(b.node) for b in bindings])
+        return [Model(name, last)] if last is not None else []
+    if len(bindings) == 1 and bindings[0].kind == "parameter":
+        function = context.script.parents[context.script.parents[bindings[0].node]]
+        if isinstance(function, Function):
+            values = [context.roles.argument(c, function, name) for c in context.roles.call_sites(function)]
+            return [m for v in values if v is not None for m in _behind(context, v, depth + 1)]
+    return []
+
+
+def is_model(context: Context, node: ast.expr) -> bool:
+    """Whether a value is a module by origin: a class of this file, a layer, a model of a known library."""
+    for origin in context.roles.origins(node):
+        if origin.kind == "instance" and isinstance(origin.node, ast.ClassDef):
+            if context.roles.is_module_class(origin.node):
+                return True
+        elif origin.kind == "call" and _makes_model(origin.name):
+            return True
+    return False
+
+
+def _makes_model(name: str) -> bool:
+    if name.startswith("torch.nn.") and not name.startswith(
+        ("torch.nn.functional.", "torch.nn.utils.", "torch.nn.init.")
+    ):
+        return not name.endswith(("Loss", ".Parameter"))
+    return name.startswith(
+        ("torchvision.models.", "timm.create_model", "transformers.Auto", "segmentation_models_pytorch.")
+    )
+
+
+def _last(context: Context, statements: list[ast.stmt]) -> ast.stmt | None:
+    """The last assignment, if all stand in one block; the compound statement around them where only its branches do."""
+    if not statements:
+        return None
+    blocks = {id(context.script.block(s)) for s in statements}
+    ordered = sorted(statements, key=lambda s: s.lineno)
+    if len(blocks) == 1:
+        return ordered[-1]
+    tops = []
+    for statement in ordered:
+        at = statement
+        while (above := context.script.outer(at)) is not None:
+            if not isinstance(above, ast.If | ast.Try | ast.With):
+                return None
+            at = above
+        tops.append(at)
+    same = {id(context.script.block(t)) for t in tops}
+    return tops[-1] if len(same) == 1 else None

@@ -1,0 +1,78 @@
+"""The scaler's state beside the optimizer's: saved with it, loaded where an old checkpoint may lack it."""
+
+import ast
+
+from ..context import Context
+from ..edits import Edit, Line, Span, indent_unit
+from ..flow import path
+from ..patch import Site
+from ..script import Script
+
+_KEY = "amp_scaler"
+
+
+def checkpoint_edits(context: Context, scaler: str, remedy: str) -> tuple[list[Edit], list[Site]]:
+    """Edits for every dictionary that saves an optimizer of this script and every load of one."""
+    edits: list[Edit] = []
+    sites: list[Site] = []
+    script = context.script
+    optimizers = {s.path for s in context.training.steps}
+    for node in script.nodes:
+        if not isinstance(node, ast.Dict):
+            continue
+        value = next((v for v in node.values if _is_state_of(v, optimizers)), None)
+        if value is None:
+            continue
+        key = node.keys[node.values.index(value)]
+        entry = f'"{_KEY}": {scaler}.state_dict()'
+        alone = key is not None and _own_line(script, key, value)
+        if key is not None and alone:
+            follows = script.text[script.end(value) :].lstrip()[:1] == ","
+            if not follows:
+                edits.append(Span(script.end(value), script.end(value), ","))
+            line = (value.end_lineno or value.lineno) + 1
+            edits.append(Line(line, script.indentation(key.lineno), f"{entry},"))
+        else:
+            edits.append(Span(script.end(value), script.end(value), f", {entry}"))
+        sites.append(
+            Site(value.lineno, remedy, "edit", "scaler_state", "the checkpoint keeps the scaler's scale")
+        )
+    for call in script.method_calls("load_state_dict"):
+        assert isinstance(call.func, ast.Attribute)
+        source = call.args[0] if call.args else None
+        if ast.unparse(call.func.value) not in optimizers or not isinstance(source, ast.Subscript):
+            continue
+        holder, statement = path(source.value), script.statement(call)
+        if holder is None or not isinstance(statement, ast.Expr):
+            continue
+        indent, unit = script.indentation(statement.lineno), indent_unit(script)
+        text = f'if {holder}.get("{_KEY}"):\n{unit}{scaler}.load_state_dict({holder}["{_KEY}"])'
+        edits.append(Line((statement.end_lineno or statement.lineno) + 1, indent, text))
+        sites.append(
+            Site(
+                call.lineno,
+                remedy,
+                "edit",
+                "scaler_state",
+                "loads the scale; a checkpoint from before has none",
+            )
+        )
+    return edits, sites
+
+
+def _own_line(script: Script, key: ast.expr, value: ast.expr) -> bool:
+    """Nothing else of the dictionary stands on the entry's lines."""
+    line = value.end_lineno or value.lineno
+    stop = script.line_starts[line] if line < len(script.line_starts) else len(script.text)
+    before = script.text[script.line_starts[key.lineno - 1] : script.start(key)]
+    after = script.text[script.end(value) : stop].split("#")[0]
+    return not before.strip() and not after.strip(" ,\t\r\n")
+
+
+def _is_state_of(node: ast.expr, optimizers: set[str]) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "state_dict"
+        and ast.unparse(node.func.value) in optimizers
+    )

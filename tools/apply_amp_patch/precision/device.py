@@ -1,0 +1,136 @@
+"""The device a script trains on, as an expression that names its type."""
+
+import ast
+from dataclasses import dataclass
+
+from ..context import Context
+from ..flow import path
+from ..roles import Origin
+
+_DEVICES = ("torch.device", "torch.accelerator.current_accelerator")
+# Asking a GPU for bf16 when the module is imported starts CUDA. A process that hides GPUs or forks after that fails.
+_FORKS = ("torch.multiprocessing.", "multiprocessing.", "os.fork")
+_FORKS_FINE = (
+    "spawn",
+    "set_start_method",
+    "set_sharing_strategy",
+    "get_context",
+    "cpu_count",
+    "Queue",
+    "freeze_support",
+)
+
+
+@dataclass
+class Device:
+    """`literal` is a device type; `late` is the line where the GPU is chosen after import, if it is."""
+
+    context: Context
+    literal: str
+    late: int | None
+
+    def at(self, node: ast.AST) -> str:
+        """Source text of the device type for code at this node."""
+        name = self._variable(node)
+        return name or f'"{self.literal}"'
+
+    def _variable(self, node: ast.AST) -> str | None:
+        script, roles = self.context.script, self.context.roles
+        function = script.function(node)
+        best: str | None = None
+        for call in script.method_calls("to"):
+            target = call.args[0] if call.args else None
+            if not isinstance(target, ast.Name | ast.Attribute):
+                for keyword in call.keywords:
+                    target = keyword.value if keyword.arg == "device" else target
+            text = path(target) if target is not None else None
+            if text is None or not self._visible(target, text, call, node, function):  # type: ignore[arg-type]
+                continue
+            origins = roles.origins(target)  # type: ignore[arg-type]
+            if origins and all(o.kind == "call" and o.name in _DEVICES for o in origins):
+                return f"{text}.type"
+            strings = all(
+                o.kind == "constant" and o.name[1:-1].split(":")[0] in ("cuda", "cpu", "mps") for o in origins
+            )
+            names = {o.name for o in origins}
+            if origins and (
+                strings or names <= {"torch.device", *(o.name for o in origins if o.kind == "constant")}
+            ):
+                best = best or f"{script.torch_name() or 'torch'}.device({text}).type"
+        return best
+
+    def _visible(
+        self, target: ast.expr, text: str, call: ast.Call, node: ast.AST, function: ast.AST | None
+    ) -> bool:
+        """Whether the name means the same at the node as at the call it was seen in."""
+        script = self.context.script
+        head = text.split(".")[0]
+        if head == "self":
+            return self._same_object(call, node)
+        if script.function(call) is function and script.scope(call) is script.scope(node):
+            return self._set_before(head, node)
+        seen = script.bindings(head, target)
+        return bool(seen) and script.bindings(head, node) is seen and self._set_before(head, node)
+
+    def _same_object(self, call: ast.Call, node: ast.AST) -> bool:
+        """`self` is the same in all methods of a class; what __init__ sets is there in each."""
+        script = self.context.script
+        here, there = script.function(node), script.function(call)
+        if here is None or there is None or script.method_class(here) is None:
+            return False
+        return script.method_class(here) is script.method_class(there) and (
+            here is there or there.name == "__init__"
+        )
+
+    def _set_before(self, head: str, node: ast.AST) -> bool:
+        """A local or module-level name has to be bound above the node when both stand in one scope."""
+        script = self.context.script
+        for binding in script.bindings(head, node):
+            if script.scope(binding.node) is not script.scope(node):
+                return True
+            if getattr(binding.node, "lineno", 0) < getattr(node, "lineno", 0):
+                return True
+        return False
+
+
+def find_device(context: Context) -> Device:
+    """The device of a script: what it moves tensors to, else what its text mentions, else the CPU."""
+    script = context.script
+    cuda = any(script.method_calls("cuda")) or any(
+        isinstance(n, ast.Constant) and isinstance(n.value, str) and n.value.split(":")[0] in ("cuda", "gpu")
+        for n in script.nodes
+    )
+    cuda = cuda or any(isinstance(n, ast.Attribute) and n.attr == "cuda" for n in script.nodes)
+    moved = any(not _to_cpu(context, call) for call in script.method_calls("to"))
+    return Device(context, "cuda" if cuda or moved else "cpu", _late(context))
+
+
+def _to_cpu(context: Context, call: ast.Call) -> bool:
+    """`.to("cpu")` by a constant, or `.to(dtype)`: no move to a GPU."""
+    values = [*call.args, *(k.value for k in call.keywords if k.arg == "device")]
+    origins = [o for v in values for o in context.roles.origins(v)]
+    return all(
+        (o.kind == "constant" and "cpu" in o.name)
+        or (o.kind == "import" and o.name.startswith("torch."))
+        or _is_cpu(o)
+        for o in origins
+    )
+
+
+def _is_cpu(origin: Origin) -> bool:
+    call = origin.node
+    if origin.name != "torch.device" or not isinstance(call, ast.Call) or not call.args:
+        return False
+    return isinstance(call.args[0], ast.Constant) and call.args[0].value == "cpu"
+
+
+def _late(context: Context) -> int | None:
+    """The line that makes an early question to the GPU unsafe."""
+    script = context.script
+    for node in script.nodes:
+        name = script.called(node) or ""
+        if name.startswith(_FORKS) and not name.endswith(_FORKS_FINE):
+            return getattr(node, "lineno", 1)
+        if isinstance(node, ast.Constant) and node.value == "CUDA_VISIBLE_DEVICES":
+            return node.lineno
+    return None

@@ -1,0 +1,167 @@
+"""Which tensors come out of autocast in half precision; `.numpy()` of bf16 raises TypeError."""
+
+import ast
+
+from ..context import Context
+from ..flow import path
+from ..loops import Region
+
+_SAME_WORDS = (
+    "detach cpu cuda to view squeeze unsqueeze clone contiguous permute reshape flatten transpose t mean "
+    "sum sigmoid tanh relu softmax log_softmax exp log sqrt abs clamp expand repeat requires_grad_ mul "
+    "add sub div index_select gather select narrow topk max min round "
+)
+_SAME = frozenset(_SAME_WORDS.split())
+_INTEGER_WORDS = "long int argmax argmin eq ne gt lt ge le bool byte nonzero multinomial argsort "
+_INTEGER = frozenset(_INTEGER_WORDS.split())
+_INTEGER_FUNCTIONS = {
+    "torch.argmax",
+    "torch.argmin",
+    "torch.eq",
+    "torch.multinomial",
+    "torch.randint",
+    "torch.argsort",
+}
+_SAME_FUNCTIONS = {
+    "torch.sigmoid",
+    "torch.softmax",
+    "torch.tanh",
+    "torch.exp",
+    "torch.squeeze",
+    "torch.mean",
+    "torch.sum",
+    "torch.round",
+    "torch.clamp",
+    "torch.nn.functional.softmax",
+    "torch.nn.functional.sigmoid",
+    "torch.nn.functional.normalize",
+    "torch.abs",
+}
+_PAIRS = {"max", "min", "topk", "sort", "kthvalue", "median"}
+
+
+class Dtypes:
+    """Asks of an expression: 'low', 'full', 'integer', or 'unknown' (may be low)."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._inside: set[ast.AST] = {
+            n for region in context.training.regions for s in region.statements for n in ast.walk(s)
+        }
+        self._busy: set[ast.AST] = set()
+
+    def of(self, node: ast.expr) -> str:
+        if node in self._busy:
+            return "full"
+        self._busy.add(node)
+        found = self._of(node)
+        self._busy.discard(node)
+        return found
+
+    def _of(self, node: ast.expr) -> str:
+        match node:
+            case ast.Constant() | ast.Compare():
+                return "integer"
+            case ast.Name() | ast.Attribute():
+                return self._path(node)
+            case ast.Subscript():
+                call = node.value
+                second = isinstance(node.slice, ast.Constant) and node.slice.value == 1
+                if isinstance(call, ast.Call) and second and _last(call) in _PAIRS:
+                    return "integer"
+                return self.of(call)
+            case ast.BinOp():
+                return _join([self.of(node.left), self.of(node.right)])
+            case ast.UnaryOp():
+                return self.of(node.operand)
+            case ast.IfExp():
+                return _join([self.of(node.body), self.of(node.orelse)])
+            case ast.Call():
+                return self._call(node)
+        return "unknown" if node in self._inside else "full"
+
+    def _call(self, call: ast.Call) -> str:
+        name = self.context.script.called(call)
+        if name:
+            if name in _INTEGER_FUNCTIONS:
+                return "integer"
+            if (
+                name in _SAME_FUNCTIONS or name.split(".")[-1] in _PAIRS or name == "torch.autograd.Variable"
+            ) and call.args:
+                return self.of(call.args[0])
+            if "loss" in name or "cross_entropy" in name:
+                return "full"
+            return "unknown" if call in self._inside else self._arguments(call)
+        if isinstance(call.func, ast.Attribute):
+            method = call.func.attr
+            if method == "float" or method in ("item", "tolist", "size"):
+                return "full"
+            if method in _INTEGER:
+                return "integer"
+            if method in _SAME:
+                return self.of(call.func.value)
+        if call not in self._inside:
+            return "full"
+        losses = self.context.roles.constructor(call.func, "torch.nn.")
+        if losses and all(n.endswith("Loss") for n in losses):
+            return "full"
+        if self.context.training.flow.calls_model(call):
+            return "low"
+        return "unknown" if self.context.training.flow.runs_layers(call) else "full"
+
+    def _arguments(self, call: ast.Call) -> str:
+        """A function applied outside of autocast gives what it was given, at worst."""
+        found = _join([self.of(a) for a in call.args]) if call.args else "full"
+        return "unknown" if found == "low" else found
+
+    def _path(self, node: ast.Name | ast.Attribute) -> str:
+        if isinstance(node, ast.Attribute) and node.attr in ("data", "T"):
+            return self.of(node.value)
+        text = path(node)
+        if text is None:
+            return "full"
+        found = []
+        function = self.context.script.function(node)
+        for statement in self._setters(text, function):
+            if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+                found.append(self._assigned(statement, text))
+            else:
+                found.append("unknown" if statement in self._inside else "full")
+        return _join(found)
+
+    def _setters(self, text: str, function: ast.AST | None) -> list[ast.stmt]:
+        flow = self.context.training.flow
+        within = ast.walk(function) if function is not None else self.context.script.nodes
+        simple = (n for n in within if isinstance(n, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr))
+        return [s for s in simple if text in flow.defs(s)]
+
+    def _assigned(self, statement: ast.Assign, text: str) -> str:
+        target = statement.targets[0]
+        if path(target) == text:
+            return self.of(statement.value)
+        if isinstance(target, ast.Tuple) and isinstance(statement.value, ast.Tuple):
+            for element, value in zip(target.elts, statement.value.elts, strict=False):
+                if path(element) == text:
+                    return self.of(value)
+        if (
+            isinstance(target, ast.Tuple)
+            and isinstance(statement.value, ast.Call)
+            and _last(statement.value) in _PAIRS
+        ):
+            return "integer" if path(target.elts[-1]) == text else self.of(statement.value)
+        return self.of(statement.value)
+
+
+def _last(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def _join(kinds: list[str]) -> str:
+    for kind in ("unknown", "low", "full"):
+        if kind in kinds:
+            return kind
+    return "integer" if kinds else "full"
+
+
+def region_functions(context: Context, regions: list[Region]) -> set[ast.AST | None]:
+    return {context.script.function(r.first) for r in regions}

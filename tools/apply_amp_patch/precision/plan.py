@@ -1,0 +1,174 @@
+"""Which precision is safe for a script, and why not the other."""
+
+import ast
+from dataclasses import dataclass
+
+from ..context import Context
+from ..loops import Backward
+from ..patch import Declined
+from .device import Device, find_device
+from .dtypes import Dtypes
+from .gradients import Readings, find_readings, line_of, reads
+from .hazards import Verdict, weigh
+from .updates import update_places
+
+_CALM = ("torch.profiler.", "torch.autograd.profiler", "torch.amp.", "builtins.", "gym", "tqdm.")
+
+Reason = tuple[int, str, str]
+
+
+@dataclass
+class Plan:
+    """`mode` is auto (chosen when the script runs), fp16 or bf16; a scaler belongs to the first two."""
+
+    mode: str
+    device: Device
+    verdict: Verdict
+    readings: Readings
+    casts: list[ast.Call]  # `.numpy()` calls whose tensor has to become fp32 first
+    bf16_because: Reason | None = None  # what rules the scaler out, under "auto"
+    fp16_because: Reason | None = None
+
+    @property
+    def scaled(self) -> bool:
+        return self.mode != "bf16"
+
+
+def make_plan(context: Context) -> Plan:
+    """Raises Declined where no precision the caller allows is provably right."""
+    _need_forward(context)
+    verdict = weigh(context)
+    device = find_device(context)
+    readings = find_readings(context)
+    casts, unsure = _numpy(context)
+    no_fp16 = [*_no_scaler(context), *verdict.no_fp16, *readings.uncovered]
+    no_bf16 = [*verdict.no_bf16, *unsure]
+    wish = context.wishes.precision
+    plan = Plan(wish, device, verdict, readings, casts)
+    if wish == "fp16" and no_fp16:
+        raise Declined(*no_fp16[0])
+    if wish == "bf16" and no_bf16:
+        raise Declined(*no_bf16[0])
+    if wish == "auto":
+        if no_fp16 and no_bf16:
+            raise Declined(*no_bf16[0])
+        if no_fp16:
+            plan.mode, plan.bf16_because = "bf16", no_fp16[0]
+        elif device.literal == "cpu":
+            plan.mode = "bf16"
+        elif no_bf16 or device.late:
+            late = (
+                device.late or 1,
+                "gpu_chosen_late",
+                "asking the GPU for bf16 at import would start CUDA too early",
+            )
+            plan.mode, plan.fp16_because = "fp16", no_bf16[0] if no_bf16 else late
+    return plan
+
+
+def _need_forward(context: Context) -> None:
+    training = context.training
+    for backward in training.backwards:
+        if backward in training.unresolved:
+            raise Declined(
+                backward.call.lineno,
+                "loss_from_elsewhere",
+                f"{', '.join(sorted(training.unresolved[backward])) or 'the loss'} is computed outside of this file",
+            )
+        if not _has_model(context, backward):
+            raise Declined(
+                backward.call.lineno,
+                "forward_not_found",
+                "the forward pass behind this loss is not among the statements that lead to it",
+            )
+
+
+def _has_model(context: Context, backward: Backward) -> bool:
+    flow = context.training.flow
+    if flow.calls_model(backward.loss):
+        return True
+    found = context.training.contributors[backward]
+    inside = {s for region in context.training.regions for s in region.statements}
+    return any(s in inside and flow.calls_model(s) for s in found)
+
+
+def _no_scaler(context: Context) -> list[Reason]:
+    """What forbids to scale gradients."""
+    training, roles = context.training, context.roles
+    found: list[Reason] = []
+    if not training.steps:
+        line = training.backwards[0].call.lineno
+        note = "the optimizer steps outside of this file, so nothing could unscale"
+        by_hand = next((n for n in context.script.nodes if reads(context, n)), None)
+        if by_hand is not None:
+            found.append(
+                (line_of(by_hand), "reads_grad", "the script reads gradients and has no optimizer that steps")
+            )
+        elif all(c.args for c in context.script.method_calls("step")):
+            raise Declined(line, "step_elsewhere", note)
+        found.append((line, "step_elsewhere", note))
+    for step in training.steps:
+        line = step.call.lineno
+        if step.call.args or step.call.keywords:
+            found.append((line, "closure", "a scaler cannot step an optimizer that calls a closure"))
+        if "torch.optim.LBFGS" in roles.constructor(step.optimizer):
+            found.append((line, "closure", "LBFGS evaluates the loss several times per step"))
+        if step.kind == "unknown" and not _plausible(context, step.optimizer):
+            found.append((line, "optimizer_unknown", f"{step.path} cannot be traced to an optimizer"))
+    try:
+        update_places(training)
+    except Declined as reason:
+        found.append((reason.line, reason.code, reason.note))
+    found += [
+        (node.lineno, "horovod", "Horovod's optimizer averages gradients inside step()")
+        for node in context.script.nodes
+        if isinstance(node, ast.Import | ast.ImportFrom) and "horovod" in ast.unparse(node)
+    ]
+    found += [
+        (call.lineno, "optimizer_unknown", f"{ast.unparse(call.func)} may step an optimizer")
+        for call in _hidden_steps(context)
+    ]
+    return found
+
+
+def _plausible(context: Context, node: ast.expr) -> bool:
+    """An optimizer handed in from outside: a parameter or an import whose step takes no argument."""
+    origins = [o for o in context.roles.origins(node) if not (o.kind == "constant" and o.name == "None")]
+    return all(o.kind in ("parameter", "call", "unknown") for o in origins)
+
+
+def _hidden_steps(context: Context) -> list[ast.Call]:
+    """Calls of `step` that may belong to an optimizer we cannot see."""
+    known = {s.call for s in context.training.steps}
+    found = []
+    for call in context.script.method_calls("step"):
+        assert isinstance(call.func, ast.Attribute)
+        if call in known or call.args or call.keywords or context.roles.callees(call):
+            continue
+        kind = context.roles.stepper(call.func.value)
+        calm = all(o.name.startswith(_CALM) for o in context.roles.origins(call.func.value))
+        if kind == "unknown" or (kind == "other" and not calm):
+            found.append(call)
+    return found
+
+
+def _numpy(context: Context) -> tuple[list[ast.Call], list[Reason]]:
+    """`.numpy()` calls to cast, and those whose dtype is not known."""
+    dtypes, casts, unsure = Dtypes(context), [], []
+    hosts = {context.script.function(r.first) for r in context.training.regions}
+    for call in context.script.method_calls("numpy"):
+        assert isinstance(call.func, ast.Attribute)
+        if context.script.function(call) not in hosts:
+            continue
+        kind = dtypes.of(call.func.value)
+        if kind == "low":
+            casts.append(call)
+        elif kind == "unknown":
+            unsure.append(
+                (
+                    call.lineno,
+                    "numpy_of_low_precision",
+                    ".numpy() of a tensor that may be bf16 raises TypeError",
+                )
+            )
+    return casts, unsure

@@ -1,0 +1,166 @@
+"""A static proof of what must hold in a script with a scaler: events in order, on every path through a step."""
+
+import ast
+from dataclasses import dataclass, replace
+
+from ..context import Context
+from ..patch import Declined
+from ..script import Function
+from .gradients import reads
+
+_SCALERS = {"torch.amp.GradScaler", "torch.cuda.amp.GradScaler", "torch.cuda.amp.grad_scaler.GradScaler"}
+_MOST_STATES = 64
+
+
+@dataclass(frozen=True)
+class _State:
+    """Scaled gradients waiting for a step, and what happened to optimizers since the last update."""
+
+    waiting: bool = False
+    used_up: bool = False  # since the last update no loss was differentiated
+    unscaled: frozenset[str] = frozenset()
+    stepped: frozenset[str] = frozenset()
+
+
+class Proof:
+    def __init__(self, context: Context) -> None:
+        self.context, self.script, self.roles = context, context.script, context.roles
+        self.fault: Declined | None = None
+        self._walking: list[Function] = []
+        self._found: dict[ast.AST, list[ast.AST]] = {}
+        self._kinds: dict[ast.AST, str | None] = {}
+
+    def scaler_call(self, node: ast.AST) -> str | None:
+        """`scale`, `step`, ... where the node calls a method of a GradScaler."""
+        if node not in self._kinds:
+            self._kinds[node] = self._find_scaler_call(node)
+        return self._kinds[node]
+
+    def _find_scaler_call(self, node: ast.AST) -> str | None:
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            return None
+        names = {o.name for o in self.roles.origins(node.func.value) if o.kind == "call"}
+        return node.func.attr if names & _SCALERS else None
+
+    def fail(self, node: ast.AST, code: str, note: str) -> None:
+        self.fault = self.fault or Declined(getattr(node, "lineno", 1), code, note)
+
+    def run(self) -> Declined | None:
+        kinds = {self.scaler_call(c) for c in self.script.calls}
+        if "scale" not in kinds:
+            return None
+        self._cross(self.script.tree.body, {_State()})
+        called = {f for c in self.script.calls for f in self.roles.callees(c)}
+        for function in self.script.functions:
+            if function not in called:
+                self._cross(function.body, {_State()})
+        if "step" in kinds and "update" not in kinds:
+            self.fail(
+                next(c for c in self.script.calls if self.scaler_call(c) == "step"),
+                "partial_amp",
+                "no update()",
+            )
+        return self.fault
+
+    def _cross(self, body: list[ast.stmt], states: set[_State]) -> set[_State]:
+        for statement in body:
+            states = set(list(self._pass(statement, states))[:_MOST_STATES])
+        return states
+
+    def _pass(self, s: ast.stmt, states: set[_State]) -> set[_State]:
+        match s:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                return states
+            case ast.If():
+                states = self._events(s.test, states)
+                return self._cross(s.body, states) | self._cross(s.orelse, states)
+            case ast.For() | ast.AsyncFor() | ast.While():
+                states = self._events(s.iter if not isinstance(s, ast.While) else s.test, states)
+                once = self._cross(s.body, states)
+                after = once | self._cross(s.body, once)
+                skipped = set() if self._differentiates(s) else states  # micro-batches: there is at least one
+                return self._cross(s.orelse, skipped | after)
+            case ast.With() | ast.AsyncWith():
+                for item in s.items:
+                    states = self._events(item.context_expr, states)
+                return self._cross(s.body, states)
+            case ast.Try():
+                after = self._cross(s.body, states)
+                for handler in s.handlers:
+                    if not isinstance(handler.body[-1], ast.Continue | ast.Break | ast.Return | ast.Raise):
+                        after |= self._cross(handler.body, states)
+                return self._cross(s.finalbody, self._cross(s.orelse, after))
+        return self._events(s, states)
+
+    def _differentiates(self, loop: ast.stmt) -> bool:
+        return any(
+            isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == "backward"
+            for n in ast.walk(loop)
+        )
+
+    def _events(self, node: ast.AST, states: set[_State]) -> set[_State]:
+        if node not in self._found:
+            inner = [n for n in ast.walk(node) if isinstance(n, ast.Call) or reads(self.context, n)]
+            self._found[node] = sorted(inner, key=lambda n: (n.end_lineno, n.end_col_offset))  # type: ignore[attr-defined]
+        for event in self._found[node]:
+            states = self._event(event, states)
+        return states
+
+    def _event(self, node: ast.AST, states: set[_State]) -> set[_State]:
+        kind = self.scaler_call(node)
+        if kind in ("unscale_", "step", "update"):
+            assert isinstance(node, ast.Call)
+            what = ast.unparse(node.args[0]) if node.args else ""
+            return {getattr(self, f"_on_{kind.strip('_')}")(s, node, what) for s in states}
+        if reads(self.context, node):
+            for s in states:
+                if s.waiting and not s.unscaled:
+                    self.fail(node, "reads_grad", "gradients are read while they are still scaled")
+            return states
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "backward"
+        ):
+            if self._is_scaled(node.func.value):
+                return {replace(s, waiting=True, used_up=False) for s in states}
+            return states
+        if isinstance(node, ast.Call):
+            for function in self.roles.callees(node):
+                if function not in self._walking:
+                    self._walking.append(function)
+                    states = self._cross(function.body, states)
+                    self._walking.pop()
+        return states
+
+    def _is_scaled(self, loss: ast.expr) -> bool:
+        if isinstance(loss, ast.Name):
+            return any(
+                b.value is not None and self.scaler_call(b.value) == "scale"
+                for b in self.script.bindings(loss.id, loss)
+            )
+        return any(self.scaler_call(n) == "scale" for n in ast.walk(loss))
+
+    def _on_unscale(self, s: _State, node: ast.AST, what: str) -> _State:
+        if what in s.unscaled or what in s.stepped:
+            self.fail(node, "unscaled_twice", f"{what} is unscaled a second time before update()")
+        return replace(s, unscaled=s.unscaled | {what})
+
+    def _on_step(self, s: _State, node: ast.Call, what: str) -> _State:
+        if s.used_up:
+            self.fail(node, "update_undecidable", f"{what} may step after an update() without a new backward")
+        if what in s.stepped:
+            self.fail(node, "partial_amp", f"{what} steps twice without an update() between")
+        if len(node.args) > 1 or node.keywords:
+            self.fail(node, "closure", "a scaler cannot step an optimizer that calls a closure")
+        return replace(s, stepped=s.stepped | {what}, waiting=False)
+
+    def _on_update(self, s: _State, node: ast.AST, what: str) -> _State:
+        if s.waiting:
+            self.fail(node, "partial_amp", "update() stands between a scaled backward and its step")
+        return _State(used_up=True)
+
+
+def disprove(context: Context) -> Declined | None:
+    """The first thing that is wrong with the scaler's use; None where it holds."""
+    return Proof(context).run()

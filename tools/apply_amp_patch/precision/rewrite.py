@@ -1,0 +1,268 @@
+"""The edits of mixed precision, once the plan stands."""
+
+import ast
+
+from ..context import Context
+from ..edits import Edit, Line, Span, Wrap, indent_unit
+from ..loops import Backward, Region
+from ..patch import Declined, Patch, Site
+from ..prelude import free_name, header
+from .checkpoint import checkpoint_edits
+from .islands import islands, named_loss
+from .plan import Plan
+from .updates import update_places
+
+
+class Rewrite:
+    """Collects edits and sites for one script."""
+
+    def __init__(self, context: Context, plan: Plan, remedy: str) -> None:
+        self.context, self.plan, self.remedy = context, plan, remedy
+        self.script, self.training = context.script, context.training
+        self.enabled = free_name(self.script, "amp_enabled")
+        self.dtype = free_name(self.script, "amp_dtype")
+        self.scaler = free_name(self.script, "amp_scaler")
+        self.torch = self.script.torch_name() or "torch"
+        self.edits: list[Edit] = []
+        self.sites: list[Site] = []
+        self.wraps: dict[Region, list[int]] = {}
+
+    def site(self, line: int, code: str, note: str) -> None:
+        self.sites.append(Site(line, self.remedy, "edit", code, note))
+
+    def autocast(self, node: ast.AST) -> str:
+        device = self.plan.device.at(node)
+        return (
+            f"with {self.torch}.autocast(device_type={device}, dtype={self.dtype}, enabled={self.enabled}):"
+        )
+
+    def own_lines(self, statement: ast.stmt) -> None:
+        """Raise where a statement shares its lines with others, so it cannot be wrapped."""
+        first = self.script.text[self.script.line_starts[statement.lineno - 1] : self.script.start(statement)]
+        end = self.script.end(statement)
+        rest = self.script.text[end:].splitlines()[:1]
+        after = rest[0].strip() if rest else ""
+        if first.strip() or (after and not after.startswith("#")):
+            raise Declined(statement.lineno, "shared_line", "the statement shares its line with another one")
+
+    # the parts ---------------------------------------------------------------------------------------------
+
+    def regions(self) -> None:
+        for region in self.training.regions:
+            self.own_lines(region.first)
+            self.own_lines(region.last)
+            self.wraps[region] = [region.first.lineno, region.last.end_lineno or region.last.lineno]
+            self.site(region.first.lineno, "autocast", "forward and loss run in lower precision")
+
+    def backward(self, backward: Backward) -> None:
+        loss, call = backward.loss, backward.call
+        name = ast.unparse(loss)
+        if self._has_layers(loss):
+            self.own_lines(backward.statement)
+            name = self._lift(backward)
+            if self.plan.scaled:
+                name = f"{self.scaler}.scale({name})"
+            start = self.script.start(call)
+            assert isinstance(call.func, ast.Attribute)
+            dot = self._dot(call)
+            self.edits.append(Span(start, dot, name))
+        elif self.plan.scaled:
+            self._scale_in_place(backward)
+        if self.plan.scaled:
+            self.site(
+                call.lineno, "scaled_backward", "the scaled loss keeps small fp16 gradients from vanishing"
+            )
+
+    def _has_layers(self, loss: ast.expr) -> bool:
+        flow = self.training.flow
+        calls = [n for n in ast.walk(loss) if isinstance(n, ast.Call)]
+        fine = ("builtins.sum", "torch.mean", "torch.sum", "torch.stack", "torch.cat")
+        methods = ("mean", "sum", "squeeze")
+        return any(
+            flow.runs_layers(c)
+            and self.script.called(c) not in fine
+            and not (
+                isinstance(c.func, ast.Attribute)
+                and c.func.attr in methods
+                and not flow.runs_layers(c.func.value)
+            )
+            for c in calls
+        ) or any(isinstance(n, ast.BinOp) and isinstance(n.op, ast.MatMult) for n in ast.walk(loss))
+
+    def _dot(self, call: ast.Call) -> int:
+        """Where `.backward` begins, behind the loss and its parentheses."""
+        assert isinstance(call.func, ast.Attribute)
+        return self.script.text.rindex(".", self.script.end(call.func.value), self.script.end(call.func))
+
+    def _lift(self, backward: Backward) -> str:
+        """Give the loss a name inside of autocast."""
+        name = free_name(self.script, "amp_loss")
+        code = self.script.code(backward.loss)
+        text = f"{name} = ({code})" if "\n" in code else f"{name} = {code}"
+        crosses = [c for c in self.plan.verdict.islands if c in ast.walk(backward.loss)]
+        if crosses:
+            if crosses != [backward.loss]:
+                raise Declined(
+                    backward.call.lineno, "bce_in_expression", "binary cross entropy is part of a longer loss"
+                )
+            text = "\n".join(named_loss(self.context, crosses[0], name, self.plan.device))
+        indent = self.script.indentation(backward.statement.lineno)
+        region = self._before(backward.statement)
+        if region is not None:
+            self.edits.append(Line(self.wraps[region][1] + 1, indent + indent_unit(self.script), text))
+        else:
+            unit = indent_unit(self.script)
+            text = "\n".join([self.autocast(backward.call), *(f"{unit}{line}" for line in text.split("\n"))])
+            self.edits.append(Line(backward.statement.lineno, indent, text, inside=True))
+        self.site(
+            backward.call.lineno,
+            "loss_named",
+            "the loss is computed under autocast and differentiated outside",
+        )
+        return name
+
+    def _before(self, statement: ast.stmt) -> Region | None:
+        """The region of the same block with no barrier between it and the statement."""
+        block = self.script.block(statement)
+        for earlier in reversed(block[: block.index(statement)]):
+            for region in self.training.regions:
+                if region.last is earlier:
+                    return region
+            if self.training.is_barrier(earlier):
+                return None
+        return None
+
+    def _scale_in_place(self, backward: Backward) -> None:
+        start, end = self.script.start(backward.loss), self.script.end(backward.loss)
+        opening = self.script.start(backward.call)
+        if opening < start:  # parentheses around the loss are the call's own then
+            self.edits.append(Span(opening, opening, f"{self.scaler}.scale"))
+        else:
+            self.edits += [Span(start, start, f"{self.scaler}.scale("), Span(end, end, ")")]
+
+    def steps(self) -> None:
+        for unscale in self.plan.readings.unscales:
+            self._line_before(unscale.before, f"{self.scaler}.unscale_({unscale.optimizer})")
+            self.site(unscale.before.lineno, "unscale", "gradients are read here, so they are unscaled first")
+        for step in self.training.steps:
+            start, end = self.script.start(step.call), self.script.end(step.call)
+            optimizer = self.script.code(step.optimizer)
+            self.edits.append(Span(start, end, f"{self.scaler}.step({optimizer})"))
+            self.site(
+                step.call.lineno, "scaled_step", "the scaler skips the step where a gradient overflowed"
+            )
+        for place in update_places(self.training):
+            self._line_after(place, f"{self.scaler}.update()")
+            self.site(place.end_lineno or place.lineno, "update", "once per cycle, after the last step")
+
+    def _line_before(self, statement: ast.stmt, text: str) -> None:
+        start = self.script.start(statement)
+        if self.script.text[self.script.line_starts[statement.lineno - 1] : start].strip():
+            if not isinstance(statement, ast.Expr | ast.Assign | ast.AugAssign):
+                raise Declined(
+                    statement.lineno, "shared_line", "the statement shares its line with another one"
+                )
+            self.edits.append(Span(start, start, f"{text}; "))
+        else:
+            self.edits.append(Line(statement.lineno, self.script.indentation(statement.lineno), text))
+
+    def _line_after(self, statement: ast.stmt, text: str) -> None:
+        end = self.script.end(statement)
+        line = statement.end_lineno or statement.lineno
+        stop = self.script.line_starts[line] if line < len(self.script.line_starts) else len(self.script.text)
+        rest = self.script.text[end:stop].strip()
+        head = self.script.text[
+            self.script.line_starts[statement.lineno - 1] : self.script.start(statement)
+        ].strip()
+        if head or (rest and not rest.startswith("#")):
+            self.edits.append(Span(end, end, f"; {text}"))
+        else:
+            self.edits.append(Line(line + 1, self.script.indentation(statement.lineno), text))
+
+    def casts(self) -> None:
+        for call in self.plan.casts:
+            assert isinstance(call.func, ast.Attribute)
+            dot = self._dot(call)
+            self.edits.append(Span(dot, dot, ".float()"))
+            self.site(call.lineno, "numpy_cast", "numpy has no bf16, so the tensor becomes fp32 first")
+
+    def settings(self) -> None:
+        """The module-level switch, dtype and scaler."""
+        lines = [] if self.script.torch_name() else ["import torch", ""]
+        lines += [
+            f"# Mixed precision. With {self.enabled} = False this script computes exactly what it did before."
+        ]
+        lines += self._settings_lines()
+        self.edits.append(header(self.script, lines))
+
+    def _settings_lines(self) -> list[str]:
+        torch, mode = self.torch, self.plan.mode
+        native = f"{torch}.cuda.is_bf16_supported(including_emulation=False)"
+        if mode == "auto":
+            return [
+                f"{self.enabled} = True",
+                "# bf16 where the GPU computes in it (and on CPUs); older GPUs take fp16, which needs the scaler.",
+                f"{self.dtype} = {torch}.bfloat16",
+                f"if {torch}.cuda.is_available() and not {native}:",
+                f"{indent_unit(self.script)}{self.dtype} = {torch}.float16",
+                f'{self.scaler} = {torch}.amp.GradScaler("cuda", '
+                f"enabled={self.enabled} and {self.dtype} == {torch}.float16)",
+            ]
+        if mode == "fp16":
+            device = f'"{self.plan.device.literal}"'
+            return [
+                f"{self.enabled} = True",
+                f"{self.dtype} = {torch}.float16",
+                f"{self.scaler} = {torch}.amp.GradScaler({device}, enabled={self.enabled})",
+            ]
+        if self.plan.bf16_because and not self.plan.device.late:
+            why = self.plan.bf16_because[2]
+            return [
+                f"# bf16 only: {why}.",
+                f"{self.enabled} = not {torch}.cuda.is_available() or {native}",
+                f"{self.dtype} = {torch}.bfloat16",
+            ]
+        return [f"{self.enabled} = True", f"{self.dtype} = {torch}.bfloat16"]
+
+    def finish(self) -> Patch:
+        for region, lines in self.wraps.items():
+            self.edits.append(Wrap(lines[0], lines[1], self.autocast(region.first)))
+        return Patch("patched", sorted(self.sites, key=lambda s: s.line), self.edits, self._warnings())
+
+    def _warnings(self) -> list[str]:
+        found = []
+        if self.plan.bf16_because:
+            line, code, note = self.plan.bf16_because
+            found.append(f"line {line}: bf16 only, no fp16 ({code}): {note}")
+        if self.plan.fp16_because:
+            line, code, note = self.plan.fp16_because
+            found.append(f"line {line}: fp16 ({code}): {note}")
+        found += [
+            f"line {step.call.lineno}: {step.path} is taken for a torch optimizer; it comes from elsewhere"
+            for step in self.training.steps
+            if step.kind == "unknown" and self.plan.scaled
+        ]
+        return found
+
+
+def rewrite(context: Context, plan: Plan, remedy: str) -> Patch:
+    """The patch that the plan describes."""
+    work = Rewrite(context, plan, remedy)
+    work.settings()
+    work.regions()
+    for backward in context.training.backwards:
+        work.backward(backward)
+    if plan.scaled:
+        work.steps()
+        edits, sites = checkpoint_edits(context, work.scaler, remedy)
+        work.edits += edits
+        work.sites += sites
+    work.casts()
+    if plan.verdict.islands:
+        lifted = {n for b in context.training.backwards for n in ast.walk(b.loss)}
+        work.edits += islands(context, [c for c in plan.verdict.islands if c not in lifted], plan.device)
+        for call in plan.verdict.islands:
+            work.site(
+                call.lineno, "fp32_island", "binary cross entropy needs fp32 inputs outside of autocast"
+            )
+    return work.finish()

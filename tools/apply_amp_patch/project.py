@@ -1,0 +1,78 @@
+"""The other files of the caller's project, read only: the modules that a script imports from beside it."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+from .script import Script
+
+_LARGEST_BYTES = 400_000
+_MOST_FILES = 40
+_MOST_LEVELS = 5  # how far up a repository's root is looked for
+
+
+@cache
+def _parse(path: Path, stamp: int) -> Script | None:
+    del stamp
+    try:
+        return Script(path.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError, ValueError):
+        return None
+
+
+def imported_scripts(script: Script, path: Path | None, root: Path | None) -> dict[Path, Script]:
+    """The project files that a script imports, directly or through each other; none outside of `root`."""
+    if path is None:
+        return {}
+    tops = [p for p in _tops(path) if root is None or p.is_relative_to(root)]
+    found: dict[Path, Script] = {}
+    queue = [(script, path)]
+    while queue and len(found) < _MOST_FILES:
+        current, where = queue.pop(0)
+        for target in _imports(current, where, tops):
+            if target == path or target in found or target.stat().st_size > _LARGEST_BYTES:
+                continue
+            parsed = _parse(target, target.stat().st_mtime_ns)
+            if parsed is not None:
+                found[target] = parsed
+                queue.append((parsed, target))
+    return found
+
+
+def _tops(path: Path) -> list[Path]:
+    """The folders that a script's absolute imports may start from: its own, its packages' root, its repository's."""
+    folder = path.parent
+    found = [folder]
+    while (folder / "__init__.py").is_file() and folder.parent != folder:
+        folder = folder.parent
+        found.append(folder)
+    near = list(path.parents)[:_MOST_LEVELS]
+    return [*found, *(p for p in near if (p / ".git").exists() or (p / "pyproject.toml").is_file())]
+
+
+def _imports(script: Script, where: Path, tops: list[Path]) -> list[Path]:
+    found: list[Path] = []
+    for node in script.nodes:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                found += _module(alias.name, [where.parent, *tops])
+        elif isinstance(node, ast.ImportFrom):
+            base = where.parent
+            for _ in range(max(0, node.level - 1)):
+                base = base.parent
+            roots = [base] if node.level else [where.parent, *tops]
+            found += _module(node.module or "", roots)
+            for alias in node.names:
+                found += _module(f"{node.module}.{alias.name}" if node.module else alias.name, roots)
+    return list(dict.fromkeys(found))
+
+
+def _module(dotted: str, roots: list[Path]) -> list[Path]:
+    if not dotted:
+        return []
+    for root in roots:
+        stem = root.joinpath(*dotted.split("."))
+        for candidate in (stem.with_suffix(".py"), stem / "__init__.py"):
+            if candidate.is_file():
+                return [candidate]
+    return []

@@ -1,0 +1,1 @@
+"""One remedy a file. Each defines REMEDY and `propose(context) -> Patch`; codemod.py finds them by folder listing."""

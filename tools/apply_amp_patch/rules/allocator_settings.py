@@ -1,0 +1,48 @@
+"""Expandable segments: the CUDA allocator grows its blocks instead of keeping fragments of every size.
+
+    import torch   ->   os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+                        import torch
+
+It has to be set before CUDA starts, hence in front of the first import.
+https://docs.pytorch.org/docs/stable/notes/cuda.html#optimizing-memory-usage-with-pytorch-cuda-alloc-conf
+"""
+
+import ast
+
+from ..context import Context
+from ..edits import Line
+from ..patch import Patch, Site
+
+REMEDY = "allocator_settings"
+_NAMES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+
+
+def propose(context: Context) -> Patch:
+    """The setting in front of the first import; a value from outside wins."""
+    script = context.script
+    for node in script.nodes:
+        if isinstance(node, ast.Constant) and node.value in _NAMES:
+            return Patch(
+                "already", [Site(node.lineno, REMEDY, "keep", "already", f"the script sets {node.value}")]
+            )
+    imports = [s for s in script.tree.body if isinstance(s, ast.Import | ast.ImportFrom | ast.Try | ast.If)]
+    imports = [s for s in imports if not (isinstance(s, ast.ImportFrom) and s.module == "__future__")]
+    uses_torch = script.torch_name() or any(
+        isinstance(n, ast.ImportFrom) and (n.module or "").split(".")[0] == "torch" for n in script.nodes
+    )
+    if not imports or not uses_torch:
+        return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_torch", "the file imports no torch")])
+    first = imports[0]
+    lines = [
+        "import os",
+        "",
+        "# Before CUDA starts: the allocator grows its segments instead of keeping fragments.",
+        f'os.environ.setdefault("{_NAMES[0]}", "expandable_segments:True")',
+        "",
+    ]
+    note = "has effect on CUDA under Linux; a value that is set outside of the script wins"
+    return Patch(
+        "patched",
+        [Site(first.lineno, REMEDY, "edit", "expandable_segments", note)],
+        [Line(first.lineno, script.indentation(first.lineno), "\n".join(lines))],
+    )

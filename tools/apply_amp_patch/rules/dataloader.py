@@ -1,0 +1,131 @@
+"""Batches loaded ahead by workers, into pinned memory.
+
+    DataLoader(train_set, batch_size=64, shuffle=True)
+    ->  DataLoader(train_set, batch_size=64, shuffle=True, num_workers=loader_workers, persistent_workers=..., ...)
+
+Workers need a script that can be imported: its training stands in functions or under `if __name__ == "__main__"`.
+https://docs.pytorch.org/docs/stable/data.html#multi-process-data-loading
+"""
+
+import ast
+
+from ..arguments import further_argument
+from ..context import Context
+from ..edits import Edit, Span
+from ..patch import Patch, Site
+from ..prelude import free_name, header
+
+REMEDY = "dataloader"
+_LOADERS = {
+    "torch.utils.data.DataLoader",
+    "torch.utils.data.dataloader.DataLoader",
+    "torch_geometric.loader.DataLoader",
+}
+_MEMORY = {"torch.utils.data.TensorDataset", "torch.utils.data.dataset.TensorDataset"}
+_MOST_WORKERS = 4  # beyond, the bottleneck is usually elsewhere; measure before going higher
+
+
+def propose(context: Context) -> Patch:
+    """Edits for every DataLoader of the file."""
+    script = context.script
+    loaders = [c for c in script.calls if script.called(c) in _LOADERS]
+    if not loaders:
+        return Patch(
+            "nothing_to_do", [Site(1, REMEDY, "keep", "no_loader", "no DataLoader is built in this file")]
+        )
+    edits: list[Edit] = []
+    sites: list[Site] = []
+    workers = free_name(script, "loader_workers")
+    used = False
+    for call in loaders:
+        more, site, counted = _loader(context, call, workers)
+        edits += more
+        sites.append(site)
+        used = used or counted
+    if edits:
+        torch = [] if script.torch_name() else ["import torch"]
+        count = [f"{workers} = min({_MOST_WORKERS}, os.cpu_count() or 1)"] if used else []
+        lines = [*(["import os"] if used else []), *torch, *([""] if used else []), *count]
+        edits += [header(script, lines)] if lines else []
+        return Patch("patched", sites, edits)
+    outcome = "declined" if any(s.action == "decline" for s in sites) else "already"
+    return Patch(outcome, sites)
+
+
+def _loader(context: Context, call: ast.Call, workers: str) -> tuple[list[Edit], Site, bool]:
+    script = context.script
+    given = {k.arg: k.value for k in call.keywords}
+    line = call.lineno
+    if None in given or len(call.args) > 4:
+        return (
+            [],
+            Site(
+                line, REMEDY, "decline", "framework_flag", "its options come from a dictionary or by position"
+            ),
+            False,
+        )
+    dataset = call.args[0] if call.args else given.get("dataset")
+    memory = dataset is not None and bool(context.roles.constructor(dataset) & _MEMORY)
+    if memory:
+        note = "the data are tensors in memory: workers would only copy them"
+        return [], Site(line, REMEDY, "decline", "data_in_memory", note), False
+    device = _cuda_data(context)
+    if device is not None:
+        note = (
+            f"the dataset puts tensors on the GPU in line {device}, which neither workers nor pinning can do"
+        )
+        return [], Site(line, REMEDY, "decline", "data_on_gpu", note), False
+    torch = script.torch_name() or "torch"
+    texts: list[str] = []
+    edits: list[Edit] = []
+    present = given.get("num_workers")
+    none = present is None or (isinstance(present, ast.Constant) and present.value == 0)
+    can = _importable(context, call) and not _lambda(given.get("collate_fn"))
+    if none and can:
+        if present is not None:
+            edits.append(Span(script.start(present), script.end(present), workers))
+        else:
+            texts.append(f"num_workers={workers}")
+        if "persistent_workers" not in given:
+            texts.append(f"persistent_workers={workers} > 0")
+    if "pin_memory" not in given:
+        texts.append(f"pin_memory={torch}.cuda.is_available()")
+    if texts:
+        edits.append(further_argument(script, call, ", ".join(texts)))
+    if not edits:
+        if none and not can:
+            note = "the training runs on import (or collate_fn is a lambda), so worker processes would run it again"
+            return [], Site(line, REMEDY, "decline", "no_main_guard", note), False
+        return [], Site(line, REMEDY, "keep", "already", "workers and pinning are set"), False
+    return edits, Site(line, REMEDY, "edit", "loader_options", "batches are loaded ahead"), none and can
+
+
+def _importable(context: Context, call: ast.Call) -> bool:
+    """The loader is built inside a function that is not called on import, or under the main guard."""
+    script = context.script
+    for above in script.ancestors(call):
+        if isinstance(above, ast.If) and "__name__" in ast.unparse(above.test):
+            return True
+    function = script.function(call)
+    if function is None:
+        return False
+    sites = context.roles.call_sites(function)
+    if script.method_class(function) is not None and not sites:
+        return True
+    return all(_importable(context, site) for site in sites if site is not call)
+
+
+def _lambda(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Lambda)
+
+
+def _cuda_data(context: Context) -> int | None:
+    """The line where a dataset of this file moves tensors to a device."""
+    for holder in context.script.classes:
+        if any(n.startswith("torch.utils.data.") for n in context.roles.base_names(holder)):
+            for node in ast.walk(holder):
+                if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                    continue
+                if node.func.attr == "cuda" or (node.func.attr == "to" and "device" in ast.unparse(node)):
+                    return node.lineno
+    return None

@@ -1,0 +1,66 @@
+"""The optimizer's step in one kernel per group instead of one per tensor.
+
+    torch.optim.AdamW(model.parameters(), lr=3e-4)  ->  torch.optim.AdamW(..., lr=3e-4, fused=torch.cuda.is_available())
+
+https://docs.pytorch.org/docs/stable/optim.html (fused implementations)
+"""
+
+import ast
+
+from ..arguments import further_argument
+from ..context import Context
+from ..edits import Edit
+from ..patch import Declined, Patch, Site
+from ..prelude import header
+
+REMEDY = "fused_optimizer"
+_FUSED = {f"torch.optim.{n}" for n in ("Adam", "AdamW", "SGD", "Adagrad")}
+_FUSED |= {f"torch.optim.{n.lower()}.{n}" for n in ("Adam", "AdamW", "SGD", "Adagrad")}
+
+
+def propose(context: Context) -> Patch:
+    """`fused=` for every optimizer of this file that has it."""
+    script = context.script
+    edits: list[Edit] = []
+    sites: list[Site] = []
+    built = [(c, n) for c in script.calls if (n := script.called(c)) and n.startswith("torch.optim.")]
+    built = [(c, n) for c, n in built if "lr_scheduler" not in n and "swa_utils" not in n]
+    if not built:
+        return Patch(
+            "nothing_to_do", [Site(1, REMEDY, "keep", "no_optimizer", "no torch optimizer is built here")]
+        )
+    torch = script.torch_name() or "torch"
+    for call, name in built:
+        given = {k.arg for k in call.keywords}
+        if name not in _FUSED:
+            sites.append(
+                Site(
+                    call.lineno, REMEDY, "decline", "no_fused_variant", f"{name} has no fused implementation"
+                )
+            )
+        elif given & {"fused", "foreach", "differentiable"}:
+            sites.append(Site(call.lineno, REMEDY, "keep", "already", "the implementation is chosen already"))
+        elif None in given:
+            sites.append(
+                Site(call.lineno, REMEDY, "decline", "framework_flag", "its options come from a dictionary")
+            )
+        elif (sparse := _sparse(context)) is not None:
+            return Declined(sparse, "sparse", "fused optimizers take no sparse gradients").as_patch(REMEDY)
+        else:
+            edits.append(further_argument(script, call, f"fused={torch}.cuda.is_available()"))
+            sites.append(Site(call.lineno, REMEDY, "edit", "fused", "one kernel per group of parameters"))
+    if edits and not script.torch_name():
+        edits.append(header(script, ["import torch"]))
+    outcome = "patched" if edits else "declined" if any(s.action == "decline" for s in sites) else "already"
+    return Patch(outcome, sites, edits)
+
+
+def _sparse(context: Context) -> int | None:
+    """The line of an embedding with sparse gradients."""
+    for call in context.script.calls:
+        for keyword in call.keywords:
+            if keyword.arg == "sparse" and not (
+                isinstance(keyword.value, ast.Constant) and not keyword.value.value
+            ):
+                return call.lineno
+    return None

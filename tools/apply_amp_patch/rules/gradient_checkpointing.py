@@ -1,0 +1,234 @@
+"""Activation checkpointing: the repeated blocks of a model are computed again in backward instead of kept.
+
+    for block in self.blocks:        for block in self.blocks:
+        x = block(x)            ->       if self.training and torch.is_grad_enabled():
+                                             x = activation_checkpoint(block, x, use_reentrant=False)
+                                         else:
+                                             x = block(x)
+
+Hugging Face models have a switch of their own. Random numbers and autocast are restored by torch, so dropout computes
+the same. https://docs.pytorch.org/docs/stable/checkpoint.html
+"""
+
+import ast
+
+from ..arguments import further_argument
+from ..context import Context
+from ..edits import Edit, Line, Span, indent_unit
+from ..flow import path
+from ..frameworks import TRAINING_ARGUMENTS
+from ..patch import Declined, Patch, Site
+from ..prelude import header
+
+REMEDY = "gradient_checkpointing"
+_NAME = "activation_checkpoint"
+_LISTS = {
+    "torch.nn.ModuleList",
+    "torch.nn.modules.container.ModuleList",
+    "torch.nn.Sequential",
+    "torch.nn.ModuleDict",
+}
+_FUNCTIONS = (
+    "torch.utils.checkpoint.",
+    "torch.distributed.algorithms._checkpoint.",
+    "fairscale.nn.checkpoint",
+)
+_SWITCH = '.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})'
+
+
+def propose(context: Context) -> Patch:
+    """Checkpoints for the repeated blocks of every model in this file."""
+    try:
+        return _present(context) or _trainer(context) or _hugging_face(context) or _blocks(context)
+    except Declined as reason:
+        return reason.as_patch(REMEDY)
+
+
+def _present(context: Context) -> Patch | None:
+    script = context.script
+    for call in script.calls:
+        name = script.called(call) or ""
+        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        if name.startswith(_FUNCTIONS) or method == "gradient_checkpointing_enable":
+            if name.startswith("torch.utils.checkpoint.") and not any(
+                k.arg == "use_reentrant" for k in call.keywords
+            ):
+                edit = further_argument(script, call, "use_reentrant=False")
+                site = Site(
+                    call.lineno, REMEDY, "edit", "use_reentrant", "the reentrant variant is deprecated"
+                )
+                others = [
+                    c
+                    for c in script.calls
+                    if (script.called(c) or "").startswith("torch.utils.checkpoint.") and c is not call
+                ]
+                more = [
+                    further_argument(script, c, "use_reentrant=False")
+                    for c in others
+                    if not any(k.arg == "use_reentrant" for k in c.keywords)
+                ]
+                return Patch("patched", [site], [edit, *more])
+            return Patch(
+                "already",
+                [Site(call.lineno, REMEDY, "keep", "already", "activations are checkpointed already")],
+            )
+    return None
+
+
+def _trainer(context: Context) -> Patch | None:
+    """The Trainer of transformers has an option."""
+    script = context.script
+    calls = [c for c in script.calls if script.called(c) in TRAINING_ARGUMENTS]
+    edits: list[Edit] = []
+    sites: list[Site] = []
+    for call in calls:
+        given = next((k.value for k in call.keywords if k.arg == "gradient_checkpointing"), None)
+        if given is not None and ast.unparse(given) != "False":
+            sites.append(Site(call.lineno, REMEDY, "keep", "already", "gradient_checkpointing is set"))
+            continue
+        if given is not None:
+            edits.append(Span(script.start(given), script.end(given), "True"))
+        else:
+            edits.append(further_argument(script, call, "gradient_checkpointing=True"))
+        sites.append(Site(call.lineno, REMEDY, "edit", "framework_option", "the Trainer's own option"))
+    return Patch("framework_option" if edits else "already", sites, edits) if calls else None
+
+
+def _hugging_face(context: Context) -> Patch | None:
+    """`model = AutoModel....from_pretrained(...)` gets its switch in the next line."""
+    script = context.script
+    edits: list[Edit] = []
+    sites: list[Site] = []
+    for node in script.nodes:
+        if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and len(node.targets) == 1):
+            continue
+        name = script.called(node.value) or ""
+        holder = path(node.targets[0])
+        model = name.startswith("transformers.") and name.endswith((".from_pretrained", ".from_config"))
+        if not (model and holder and any(part in name for part in ("Model", "For"))):
+            continue
+        edits.append(
+            Line((node.end_lineno or node.lineno) + 1, script.indentation(node.lineno), f"{holder}{_SWITCH}")
+        )
+        sites.append(Site(node.lineno, REMEDY, "edit", "framework_option", "the model's own switch"))
+    return Patch("framework_option", sites, edits) if edits else None
+
+
+def _blocks(context: Context) -> Patch:
+    """Calls of a loop variable over a list of blocks, in a forward of this file."""
+    script, roles = context.script, context.roles
+    edits: list[Edit] = []
+    sites: list[Site] = []
+    for holder in script.classes:
+        if not roles.is_module_class(holder):
+            continue
+        for loop in (n for n in ast.walk(holder) if isinstance(n, ast.For)):
+            call = _block_call(context, loop)
+            if call is None:
+                continue
+            _check(context, loop, call)
+            edits += _checkpointed(context, call)
+            sites.append(
+                Site(call.lineno, REMEDY, "edit", "checkpointed", f"the blocks of {ast.unparse(loop.iter)}")
+            )
+    if edits:
+        line = f"from torch.utils.checkpoint import checkpoint as {_NAME}"
+        lines = [line] if script.torch_name() else ["import torch", line]
+        return Patch("patched", sites, [*edits, header(script, lines)])
+    if not context.training.backwards and not any(roles.is_module_class(c) for c in script.classes):
+        return Patch(
+            "nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", "no model and no training here")]
+        )
+    first = next((c for c in script.classes if roles.is_module_class(c)), None)
+    line_number = first.lineno if first else context.training.backwards[0].call.lineno
+    note = "no loop over repeated blocks (a ModuleList called block by block) is in this file"
+    raise Declined(line_number, "blocks_not_found", note)
+
+
+def _block_call(context: Context, loop: ast.For) -> ast.Call | None:
+    """`x = block(x, ...)` as a statement of the loop, where `block` runs over a list of modules."""
+    names = _loop_names(context, loop)
+    for statement in loop.body:
+        value = statement.value if isinstance(statement, ast.Assign) else None
+        if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in names:
+            return value
+    return None
+
+
+def _loop_names(context: Context, loop: ast.For) -> set[str]:
+    iterated: ast.expr = loop.iter
+    target: ast.expr = loop.target
+    if (
+        isinstance(iterated, ast.Call)
+        and context.script.called(iterated) == "builtins.enumerate"
+        and isinstance(target, ast.Tuple)
+        and iterated.args
+    ):
+        iterated, target = iterated.args[0], target.elts[1]
+    while isinstance(iterated, ast.Subscript):
+        iterated = iterated.value
+    names = {o.name for o in context.roles.origins(iterated) if o.kind == "call"}
+    return {target.id} if names & _LISTS and isinstance(target, ast.Name) else set()
+
+
+def _check(context: Context, loop: ast.For, call: ast.Call) -> None:
+    """Blocks with batch statistics would count every batch twice."""
+    script, roles = context.script, context.roles
+    iterated = loop.iter.args[0] if context.script.called(loop.iter) == "builtins.enumerate" else loop.iter  # type: ignore[attr-defined]
+    while isinstance(iterated, ast.Subscript):
+        iterated = iterated.value
+    built = [o.node for o in roles.origins(iterated) if isinstance(o.node, ast.Call)]
+    seen: set[ast.AST] = set()
+    queue: list[ast.AST] = [*built, *_appended(context, iterated)]
+    while queue:
+        for node in ast.walk(queue.pop()):
+            if not isinstance(node, ast.Call) or node in seen:
+                continue
+            seen.add(node)
+            name = script.called(node) or ""
+            if "BatchNorm" in name:
+                raise Declined(
+                    node.lineno, "batch_norm_in_block", f"{name} would move its statistics twice per batch"
+                )
+            for origin in roles.origins(node.func):
+                if origin.kind == "class" and origin.node is not None and origin.node not in seen:
+                    seen.add(origin.node)
+                    queue.append(origin.node)
+    if any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords):
+        raise Declined(call.lineno, "blocks_not_found", "the arguments of the block are unpacked")
+
+
+def _appended(context: Context, iterated: ast.expr) -> list[ast.AST]:
+    text = ast.unparse(iterated)
+    return [
+        c
+        for name in ("append", "extend", "insert")
+        for c in context.script.method_calls(name)
+        if ast.unparse(c.func.value) == text  # type: ignore[attr-defined]
+    ]
+
+
+def _checkpointed(context: Context, call: ast.Call) -> list[Edit]:
+    script = context.script
+    statement = script.statement(call)
+    function = script.function(call)
+    me = function.args.args[0].arg if function and function.args.args else "self"
+    torch = script.torch_name() or "torch"
+    before = script.text[script.line_starts[statement.lineno - 1] : script.start(statement)]
+    if before.strip():
+        raise Declined(
+            statement.lineno, "shared_line", "the block's call shares its line with another statement"
+        )
+    indent, unit = script.indentation(statement.lineno), indent_unit(script)
+    text = script.code(statement)
+    head = text[: script.start(call) - script.start(statement)]
+    opening = script.text.index("(", script.end(call.func)) + 1
+    arguments = script.text[opening : script.end(call) - 1].strip().rstrip(",")
+    tail = script.text[script.end(call) : script.end(statement)]
+    block = script.code(call.func)
+    body = f"{head}{_NAME}({block}, {arguments}, use_reentrant=False){tail}"
+    lines = f"if {me}.training and {torch}.is_grad_enabled():\n{unit}{body}\nelse:\n{unit}{text}"
+    if "\n" in text or "\r" in text:
+        raise Declined(statement.lineno, "shared_line", "the block's call runs over several lines")
+    start = script.start(statement)
+    return [Span(start, script.end(statement), lines.replace("\n", f"\n{indent}"))]

@@ -1,0 +1,138 @@
+"""Evaluation without gradients: no activations are kept for a backward that never comes.
+
+    def evaluate(model, loader):      ->   @torch.no_grad()
+        model.eval()                       def evaluate(model, loader):
+
+no_grad, not inference_mode: a tensor that leaves the evaluation may then still take part in training.
+https://docs.pytorch.org/docs/stable/notes/autograd.html#locally-disable-grad-doc
+"""
+
+import ast
+
+from ..context import Context
+from ..edits import Edit, Line, Wrap
+from ..models import is_model
+from ..patch import Patch, Site
+from ..prelude import header
+from ..script import Function
+
+REMEDY = "inference_mode"
+_OFF = {"torch.no_grad", "torch.inference_mode", "torch.set_grad_enabled", "torch.autograd.no_grad"}
+_SECOND_ORDER = ("torch.autograd.", "torch.func.")
+
+
+def propose(context: Context) -> Patch:
+    """no_grad around functions and loops that follow `model.eval()` and differentiate nothing."""
+    script = context.script
+    evals = [c for c in script.method_calls("eval") if not c.args and not script.qualified(c.func)]
+    if not evals:
+        return Patch(
+            "nothing_to_do", [Site(1, REMEDY, "keep", "no_evaluation", "no model is put into eval() here")]
+        )
+    edits: list[Edit] = []
+    sites: list[Site] = []
+    torch = script.torch_name() or "torch"
+    done: set[ast.AST] = set()
+    for call in evals:
+        function = script.function(call)
+        if function is not None and _only_evaluates(context, function) and function not in done:
+            done.add(function)
+            if _is_off(context, function):
+                sites.append(
+                    Site(call.lineno, REMEDY, "keep", "already", f"{function.name} runs without gradients")
+                )
+            else:
+                first = min([function.lineno, *(d.lineno for d in function.decorator_list)])
+                edits.append(Line(first, script.indentation(first), f"@{torch}.no_grad()"))
+                sites.append(
+                    Site(function.lineno, REMEDY, "edit", "no_grad", f"{function.name} keeps no activations")
+                )
+        elif function not in done:
+            for loop in _loops_after(context, call):
+                line = loop.end_lineno or loop.lineno
+                edits.append(Wrap(loop.lineno, line, f"with {torch}.no_grad():"))
+                sites.append(
+                    Site(loop.lineno, REMEDY, "edit", "no_grad", "the evaluation loop keeps no activations")
+                )
+    if edits and not script.torch_name():
+        edits.append(header(script, ["import torch"]))
+    if edits:
+        return Patch("patched", sites, edits)
+    if sites or any(_is_off(context, c) or _off_inside(context, script.function(c)) for c in evals):
+        kept = sites or [
+            Site(evals[0].lineno, REMEDY, "keep", "already", "the evaluation runs without gradients")
+        ]
+        return Patch("already", kept)
+    note = "what follows eval() may be differentiated, or runs elsewhere"
+    return Patch("declined", [Site(evals[0].lineno, REMEDY, "decline", "evaluation_not_separate", note)])
+
+
+def _only_evaluates(context: Context, function: Function) -> bool:
+    """Differentiates nothing, trains nothing, and what it returns feeds no loss."""
+    script, training = context.script, context.training
+    if training.effect(function) or not any(training.flow.calls_model(s) for s in function.body):
+        return False
+    inside = list(ast.walk(function))
+    if any((script.called(n) or "").startswith(_SECOND_ORDER) for n in inside if isinstance(n, ast.Call)):
+        return False
+    if any(
+        isinstance(n, ast.Attribute)
+        and n.attr in ("backward", "train", "requires_grad_", "step")
+        and _called(script, n)
+        and not _back_to_training(n, function)
+        for n in inside
+    ):
+        return False
+    feeding = {s for found in training.contributors.values() for s in found}
+    return not any(script.statement(c) in feeding for c in context.roles.call_sites(function))
+
+
+def _called(script: object, node: ast.Attribute) -> bool:
+    parents = script.parents  # type: ignore[attr-defined]
+    return isinstance(parents[node], ast.Call) and parents[node].func is node
+
+
+def _back_to_training(node: ast.Attribute, function: Function) -> bool:
+    """`model.train()` as the evaluation's last word is no training."""
+    return node.attr == "train" and node.lineno >= function.body[-1].lineno - 3
+
+
+def _is_off(context: Context, node: ast.AST) -> bool:
+    """Under no_grad already: a decorator, a with around it, or the whole body in one."""
+    script = context.script
+    if isinstance(node, Function):
+        if any((script.called(d) or script.qualified(d)) in _OFF for d in node.decorator_list):
+            return True
+        return _off_inside(context, node)
+    return any(
+        isinstance(above, ast.With) and any(script.called(i.context_expr) in _OFF for i in above.items)
+        for above in script.ancestors(node)
+    )
+
+
+def _off_inside(context: Context, function: ast.AST | None) -> bool:
+    nodes = ast.walk(function) if function is not None else context.script.nodes
+    return any(isinstance(n, ast.Call) and context.script.called(n) in _OFF for n in nodes)
+
+
+def _loops_after(context: Context, call: ast.Call) -> list[ast.stmt]:
+    """Loops behind `model.eval()` in its block, up to `.train()`, that only evaluate and are not under no_grad."""
+    script, training = context.script, context.training
+    if _is_off(context, call):
+        return []
+    block = script.block(script.statement(call))
+    feeding = {s for found in training.contributors.values() for s in found}
+    found: list[ast.stmt] = []
+    for statement in block[block.index(script.statement(call)) + 1 :]:
+        calls = [n for n in ast.walk(statement) if isinstance(n, ast.Call)]
+        if training.is_barrier(statement) or any(
+            isinstance(c.func, ast.Attribute) and c.func.attr == "train" for c in calls
+        ):
+            break
+        runs = any(is_model(context, c.func) for c in calls)
+        off = any(
+            script.called(c) in _OFF or (script.called(c) or "").startswith(_SECOND_ORDER) for c in calls
+        )
+        if isinstance(statement, ast.For | ast.While) and runs and not off and statement not in feeding:
+            found.append(statement)
+    return found

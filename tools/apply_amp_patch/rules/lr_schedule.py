@@ -1,0 +1,143 @@
+"""A one-cycle schedule: warm-up, then cosine decay, over the steps that the script will take.
+
+    for epoch in range(epochs):                 lr_schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, ...)
+        for x, y in loader:               ->    for epoch in range(epochs):
+            ...                                     for x, y in loader:
+            optimizer.step()                            ...
+                                                        optimizer.step()
+                                                        lr_schedule.step()
+
+Its peak is the learning rate the script uses now; fewer epochs then often reach the same loss, which a measurement has
+to show. https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.OneCycleLR.html
+"""
+
+import ast
+
+from ..context import Context
+from ..edits import Edit, Line
+from ..epochs import Epochs, find_epochs
+from ..flow import path
+from ..patch import Declined, Patch, Site
+from ..prelude import free_name
+
+REMEDY = "lr_schedule"
+_LOADERS = ("torch.utils.data.DataLoader", "torch_geometric.loader.DataLoader")
+
+
+def propose(context: Context) -> Patch:
+    """A schedule for the one optimizer of the file, unless it has one."""
+    script = context.script
+    for call in script.calls:
+        name = script.called(call) or ""
+        if name.startswith(("torch.optim.lr_scheduler.", "transformers.get_", "timm.scheduler.")):
+            return Patch(
+                "already",
+                [Site(call.lineno, REMEDY, "keep", "already", f"{name} schedules the learning rate")],
+            )
+    for node in script.nodes:
+        if (
+            isinstance(node, ast.Subscript)
+            and isinstance(node.ctx, ast.Store)
+            and isinstance(node.slice, ast.Constant)
+        ) and node.slice.value == "lr":
+            return Patch(
+                "already",
+                [Site(node.lineno, REMEDY, "keep", "already", "the learning rate is set by hand")],
+            )
+    if not context.training.backwards or not context.training.steps:
+        return Patch(
+            "nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", "no training loop in this file")]
+        )
+    try:
+        return _schedule(context, find_epochs(context))
+    except Declined as reason:
+        return reason.as_patch(REMEDY)
+
+
+def _schedule(context: Context, epochs: Epochs) -> Patch:
+    script, step = context.script, epochs.step
+    if step.call.args and not step.scaled:
+        raise Declined(step.call.lineno, "closure", "a closure steps the optimizer several times per batch")
+    if any(n.startswith("torch.optim.LBFGS") for n in context.roles.constructor(step.optimizer)):
+        raise Declined(step.call.lineno, "closure", "LBFGS searches its own step length")
+    optimizer = _visible_optimizer(context, epochs)
+    name = free_name(script, "lr_schedule")
+    torch = script.torch_name()
+    if torch is None:
+        raise Declined(step.call.lineno, "no_torch", "the file does not import torch itself")
+    per_batch = _per_batch(context, epochs)
+    total, after = per_batch if per_batch is not None else (f"{epochs.count}", None)
+    indent = script.indentation(epochs.loop.lineno)
+    peak = f'[group["lr"] for group in {optimizer}.param_groups]'
+    make = f"{name} = {torch}.optim.lr_scheduler.OneCycleLR({optimizer}, max_lr={peak}, total_steps={total})"
+    edits: list[Edit] = [Line(epochs.loop.lineno, indent, make)]
+    place = after or epochs.loop.body[-1]
+    line = (place.end_lineno or place.lineno) + 1
+    edits.append(Line(line, script.indentation(place.lineno), f"{name}.step()"))
+    unit = "step" if after is not None else "epoch"
+    sites = [
+        Site(
+            epochs.loop.lineno, REMEDY, "edit", "schedule", f"warm-up and cosine decay, one point per {unit}"
+        ),
+        Site(place.lineno, REMEDY, "edit", "schedule_step", f"once per {unit}, after the optimizer"),
+    ]
+    return Patch(
+        "patched", sites, edits, ["the schedule changes results: measure the quality before and after"]
+    )
+
+
+def _per_batch(context: Context, epochs: Epochs) -> tuple[str, ast.stmt] | None:
+    """Total steps and the statement behind which to step, where every batch of a sized loader takes one step."""
+    script, batches = context.script, epochs.batches
+    if batches is None or script.block(epochs.step.statement) is not batches.body:
+        return None
+    if any(isinstance(n, ast.Continue | ast.Break) and script.loop(n) is batches for n in ast.walk(batches)):
+        return None
+    loader: ast.expr = batches.iter
+    while (
+        isinstance(loader, ast.Call)
+        and loader.args
+        and (
+            script.called(loader) in ("builtins.enumerate", "builtins.iter")
+            or (script.called(loader) or "").startswith("tqdm")
+        )
+    ):
+        loader = loader.args[0]
+    text = path(loader)
+    if text is None or not context.roles.constructor(loader, "torch") & set(_LOADERS):
+        return None
+    if text.split(".")[0] in {
+        n.id for n in ast.walk(epochs.loop) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    }:
+        return None
+    after: ast.stmt = epochs.step.statement
+    block = batches.body
+    following = block[block.index(after) + 1 :]
+    if following and ".update()" in ast.unparse(following[0]):
+        after = following[0]
+    count = epochs.count if epochs.count.replace(".", "").replace("_", "").isalnum() else f"({epochs.count})"
+    return f"{count} * len({text})", after
+
+
+def _visible_optimizer(context: Context, epochs: Epochs) -> str:
+    """The optimizer's name at the epoch loop."""
+    script = context.script
+    node = epochs.step.optimizer
+    function, home = script.function(node), script.function(epochs.loop)
+    if function is home:
+        return epochs.step.path
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+        same = function and home and script.method_class(function) is script.method_class(home) is not None
+        if same:
+            return epochs.step.path
+    if isinstance(node, ast.Name) and function is not None:
+        bindings = script.bindings(node.id, node)
+        if bindings and script.bindings(node.id, epochs.loop) is bindings:
+            return node.id
+        for call in context.roles.call_sites(function):
+            value = context.roles.argument(call, function, node.id)
+            if value is not None and path(value) and script.function(call) is home:
+                return path(value) or ""
+    raise Declined(
+        epochs.step.call.lineno, "optimizer_unknown", "the optimizer has no name at the loop over epochs"
+    )

@@ -1,0 +1,65 @@
+"""Mixed precision: forward and loss under autocast, gradients through one scaler.
+
+    output = model(x)                       with torch.autocast(device_type=device.type, dtype=amp_dtype, ...):
+    loss = criterion(output, y)        ->       output = model(x)
+    loss.backward()                             loss = criterion(output, y)
+    optimizer.step()                        amp_scaler.scale(loss).backward()
+                                            amp_scaler.step(optimizer)
+                                            amp_scaler.update()
+
+https://docs.pytorch.org/docs/stable/notes/amp_examples.html
+"""
+
+from dataclasses import replace
+
+from ..context import Context
+from ..edits import EditsCollide, apply
+from ..frameworks import framework_option
+from ..patch import Declined, Patch, Site
+from ..precision.existing import existing_amp
+from ..precision.hazards import engines
+from ..precision.plan import Plan, make_plan
+from ..precision.proof import disprove
+from ..precision.rewrite import rewrite
+from ..script import Script
+
+REMEDY = "mixed_precision"
+
+
+def propose(context: Context) -> Patch:
+    """Autocast and scaler for the training loops; migration where the script has them already."""
+    try:
+        found = framework_option(context) or existing_amp(context)
+        if found is not None:
+            return found
+        engines(context)
+        training = context.training
+        if not training.backwards or (not training.steps and not _trains_a_model(context)):
+            note = "no loss is differentiated in this file"
+            return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", note)])
+        return _proven(context, make_plan(context))
+    except Declined as reason:
+        return reason.as_patch(REMEDY)
+
+
+def _proven(context: Context, plan: Plan) -> Patch:
+    """The patch, if the scaler's use in the patched text can be proven; bf16 without a scaler where it cannot."""
+    patch = rewrite(context, plan, REMEDY)
+    if not plan.scaled:
+        return patch
+    try:
+        text = apply(context.script, patch.edits)
+    except EditsCollide as collision:
+        raise Declined(collision.line, "edits_collide", "two changes meet in one place") from collision
+    fault = disprove(Context(Script(text), context.wishes, context.path, context.root))
+    if fault is None:
+        return patch
+    line = min(fault.line, context.training.backwards[0].call.lineno)
+    if context.wishes.precision == "fp16" or plan.verdict.no_bf16:
+        raise Declined(line, fault.code, fault.note)
+    return rewrite(context, replace(plan, mode="bf16", bf16_because=(line, fault.code, fault.note)), REMEDY)
+
+
+def _trains_a_model(context: Context) -> bool:
+    flow = context.training.flow
+    return any(flow.calls_model(s) for region in context.training.regions for s in region.statements)

@@ -1,0 +1,320 @@
+"""A parsed Python file: its text by node, its parents and blocks, and names resolved through their bindings.
+
+Built on `ast` rather than libcst: one libcst analysis (positions, scopes, parents) of 20,000 lines takes 17 s on one
+core, this one under 2 s, and a patch needs several. Edits are spans of the text (edits.py), so every byte that no
+edit names stays what it was.
+"""
+
+import ast
+import builtins
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Loop = ast.For | ast.AsyncFor | ast.While
+_SCOPES = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_BUILTINS = frozenset(dir(builtins))
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One way a name gets its value. `index` is the position in an unpacked value, None for the whole."""
+
+    kind: str  # import, star, function, class, assign, parameter, loop, with, other
+    node: ast.AST
+    value: ast.expr | None = None
+    target: str = ""  # the dotted path of an import
+    index: int | None = None
+
+
+@dataclass
+class Scope:
+    node: ast.AST
+    parent: "Scope | None"
+    names: dict[str, list[Binding]] = field(default_factory=dict)
+
+    def add(self, name: str, binding: Binding) -> None:
+        self.names.setdefault(name, []).append(binding)
+
+
+class Script:
+    """One file. Raises SyntaxError where it is none of this Python's syntax."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tree = ast.parse(text)
+        self.line_starts = [0, *(m.end() for m in re.finditer(r"\r\n|\n|\r", text))]
+        self.parents: dict[ast.AST, ast.AST] = {}
+        self.nodes: list[ast.AST] = []
+        self._scopes: dict[ast.AST, Scope] = {}
+        self._link()
+        self._bind()
+
+    # positions ---------------------------------------------------------------------------------------------
+
+    def offset(self, line: int, byte_column: int) -> int:
+        """The character offset of a line (from 1) and a column in UTF-8 bytes, as ast counts them."""
+        start = self.line_starts[line - 1]
+        piece = self.text[start : start + byte_column]
+        if piece.isascii():
+            return start + byte_column
+        whole = self.text[start : self.line_starts[line] if line < len(self.line_starts) else None]
+        return start + len(whole.encode("utf-8")[:byte_column].decode("utf-8"))
+
+    def start(self, node: ast.AST) -> int:
+        return self.offset(node.lineno, node.col_offset)  # type: ignore[attr-defined]
+
+    def end(self, node: ast.AST) -> int:
+        return self.offset(node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
+
+    def code(self, node: ast.AST) -> str:
+        """The node's own text."""
+        return self.text[self.start(node) : self.end(node)]
+
+    def indentation(self, line: int) -> str:
+        start = self.line_starts[line - 1]
+        match = re.compile(r"[ \t\f]*").match(self.text, start)
+        return match.group() if match else ""
+
+    @cached_property
+    def indent_unit(self) -> str:
+        """One level of indentation, as most blocks of the file have it."""
+        found: dict[str, int] = {}
+        for node in self.nodes:
+            body = getattr(node, "body", None)
+            if not (isinstance(node, ast.stmt) and isinstance(body, list) and body):
+                continue
+            outer, inner = self.indentation(node.lineno), self.indentation(body[0].lineno)
+            if body[0].lineno > node.lineno and inner.startswith(outer) and len(inner) > len(outer):
+                found[inner[len(outer) :]] = found.get(inner[len(outer) :], 0) + 1
+        return max(found, key=lambda unit: found[unit]) if found else "    "
+
+    # structure ---------------------------------------------------------------------------------------------
+
+    def _link(self) -> None:
+        stack: list[ast.AST] = [self.tree]
+        while stack:
+            node = stack.pop()
+            self.nodes.append(node)
+            children = list(ast.iter_child_nodes(node))
+            for child in children:
+                self.parents[child] = node
+            stack.extend(reversed(children))
+
+    def ancestors(self, node: ast.AST) -> Iterator[ast.AST]:
+        while node in self.parents:
+            node = self.parents[node]
+            yield node
+
+    def statement(self, node: ast.AST) -> ast.stmt:
+        """The innermost statement that holds the node (itself when it is one)."""
+        while not isinstance(node, ast.stmt):
+            node = self.parents[node]
+        return node
+
+    def block(self, statement: ast.stmt) -> list[ast.stmt]:
+        """The list of statements that this one stands in."""
+        parent = self.parents[statement]
+        for name in ("body", "orelse", "finalbody", "handlers"):
+            block = getattr(parent, name, None)
+            if isinstance(block, list) and statement in block:
+                return block
+        return [statement]
+
+    def outer(self, statement: ast.stmt) -> ast.stmt | None:
+        """The compound statement around this one inside the same function; None at the function's own level."""
+        parent = self.parents[statement]
+        while isinstance(parent, ast.ExceptHandler | ast.match_case):
+            parent = self.parents[parent]
+        if isinstance(parent, _SCOPES) or not isinstance(parent, ast.stmt):
+            return None
+        return parent
+
+    def function(self, node: ast.AST) -> Function | None:
+        """The function that directly holds the node; None at module or class level."""
+        for above in self.ancestors(node):
+            if isinstance(above, _FUNCTIONS):
+                return above
+            if isinstance(above, ast.ClassDef):
+                return None
+        return None
+
+    def method_class(self, function: ast.AST) -> ast.ClassDef | None:
+        """The class a function is a method of."""
+        parent = self.parents.get(function)
+        return parent if isinstance(parent, ast.ClassDef) else None
+
+    def loop(self, node: ast.AST) -> Loop | None:
+        """The innermost loop around the node inside its function."""
+        below = node
+        for above in self.ancestors(node):
+            if isinstance(above, Loop) and below not in above.orelse:
+                return above
+            if isinstance(above, _SCOPES):
+                return None
+            below = above
+        return None
+
+    @cached_property
+    def calls(self) -> list[ast.Call]:
+        """Every call, in the order of the text."""
+        return [node for node in self.nodes if isinstance(node, ast.Call)]
+
+    @cached_property
+    def functions(self) -> list[Function]:
+        return [node for node in self.nodes if isinstance(node, _FUNCTIONS)]
+
+    @cached_property
+    def classes(self) -> list[ast.ClassDef]:
+        return [node for node in self.nodes if isinstance(node, ast.ClassDef)]
+
+    def method_calls(self, name: str) -> list[ast.Call]:
+        """Calls `something.name(...)`."""
+        return [c for c in self.calls if isinstance(c.func, ast.Attribute) and c.func.attr == name]
+
+    @cached_property
+    def spelled(self) -> frozenset[str]:
+        """Every identifier that the file uses for a name, a parameter or an attribute."""
+        found = {n.id for n in self.nodes if isinstance(n, ast.Name)}
+        found |= {n.arg for n in self.nodes if isinstance(n, ast.arg)}
+        found |= {n.attr for n in self.nodes if isinstance(n, ast.Attribute)}
+        for scope in self._scopes.values():
+            found |= set(scope.names)
+        return frozenset(found)
+
+    # names -------------------------------------------------------------------------------------------------
+
+    def _bind(self) -> None:
+        for node in self.nodes:
+            if isinstance(node, _SCOPES):
+                self._scopes[node] = Scope(node, self._scope_above(node))
+        outward: dict[tuple[ast.AST, str], Scope] = {}
+        for node in self.nodes:
+            if isinstance(node, ast.Global | ast.Nonlocal):
+                scope = self.scope(node)
+                for name in node.names:
+                    home = self._scopes[self.tree] if isinstance(node, ast.Global) else scope.parent
+                    outward[(scope.node, name)] = home or self._scopes[self.tree]
+        for node in self.nodes:
+            for name, binding in _bindings(node):
+                scope = self._scopes[node] if binding.kind == "parameter" else self.scope(node)
+                outward.get((scope.node, name), scope).add(name, binding)
+
+    def _scope_above(self, node: ast.AST) -> Scope | None:
+        return next((self._scopes[a] for a in self.ancestors(node) if a in self._scopes), None)
+
+    def scope(self, node: ast.AST) -> Scope:
+        """The scope in which a name used at this node is looked up first."""
+        above = self._scope_above(node)
+        return above if above is not None else self._scopes[self.tree]
+
+    def bindings(self, name: str, at: ast.AST) -> list[Binding]:
+        """Every binding of the name in the scope that Python would read it from."""
+        scope: Scope | None = self.scope(at)
+        first = True
+        while scope is not None:
+            if name in scope.names and (first or not isinstance(scope.node, ast.ClassDef)):
+                return scope.names[name]
+            scope, first = scope.parent, False
+        return []
+
+    @cached_property
+    def star_imports(self) -> list[str]:
+        return [b.target for b in self._scopes[self.tree].names.get("*", [])]
+
+    def qualified(self, node: ast.AST, depth: int = 0) -> str | None:
+        """The dotted path that an expression names through its imports: `torch.optim.Adam`; None if it is no such."""
+        if isinstance(node, ast.Attribute):
+            owner = self.qualified(node.value, depth)
+            return f"{owner}.{node.attr}" if owner else None
+        if not isinstance(node, ast.Name) or depth > 4:
+            return None
+        found = self.bindings(node.id, node)
+        if not found:
+            if node.id in _BUILTINS:
+                return f"builtins.{node.id}"
+            return f"{self.star_imports[0]}.{node.id}" if len(self.star_imports) == 1 else None
+        if all(b.kind == "import" for b in found):
+            return found[0].target
+        values = [b.value for b in found if b.kind == "assign" and b.index is None]
+        if len(values) == len(found) == 1 and isinstance(values[0], ast.Name | ast.Attribute):
+            return self.qualified(values[0], depth + 1)
+        return None
+
+    def called(self, call: ast.AST) -> str | None:
+        """The dotted path of what a call calls."""
+        return self.qualified(call.func) if isinstance(call, ast.Call) else None
+
+    def torch_name(self, at: ast.AST | None = None) -> str | None:
+        """The name under which module level binds torch itself."""
+        for name, found in self._scopes[self.tree].names.items():
+            if any(b.kind == "import" and b.target == "torch" for b in found):
+                return name
+        return None
+
+
+def _bindings(node: ast.AST) -> Iterator[tuple[str, Binding]]:
+    """The names that one node binds."""
+    match node:
+        case ast.Import():
+            for alias in node.names:
+                target = alias.name if alias.asname else alias.name.split(".")[0]
+                yield alias.asname or target, Binding("import", node, target=target)
+        case ast.ImportFrom():
+            module = "." * node.level + (node.module or "")
+            for alias in node.names:
+                joined = f"{module}{'' if module.endswith('.') else '.'}{alias.name}"
+                if alias.name == "*":
+                    yield "*", Binding("star", node, target=module)
+                else:
+                    yield alias.asname or alias.name, Binding("import", node, target=joined)
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            yield node.name, Binding("function", node)
+            yield from _parameters(node)
+        case ast.Lambda():
+            yield from _parameters(node)
+        case ast.ClassDef():
+            yield node.name, Binding("class", node)
+        case ast.Assign():
+            for assigned in node.targets:
+                yield from _targets(assigned, node.value, node, "assign")
+        case ast.AnnAssign() if node.value is not None:
+            yield from _targets(node.target, node.value, node, "assign")
+        case ast.NamedExpr():
+            yield from _targets(node.target, node.value, node, "assign")
+        case ast.AugAssign():
+            yield from _targets(node.target, node.value, node, "other")
+        case ast.For() | ast.AsyncFor() | ast.comprehension():
+            yield from _targets(node.target, node.iter, node, "loop")
+        case ast.withitem() if node.optional_vars is not None:
+            yield from _targets(node.optional_vars, node.context_expr, node, "with")
+        case ast.ExceptHandler() if node.name:
+            yield node.name, Binding("other", node)
+
+
+def _parameters(function: Function | ast.Lambda) -> Iterator[tuple[str, Binding]]:
+    arguments = function.args
+    for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]:
+        yield argument.arg, Binding("parameter", argument)
+    for extra in (arguments.vararg, arguments.kwarg):
+        if extra is not None:
+            yield extra.arg, Binding("other", extra)
+
+
+def _targets(
+    target: ast.expr, value: ast.expr, node: ast.AST, kind: str, index: int | None = None
+) -> Iterator[tuple[str, Binding]]:
+    if isinstance(target, ast.Name):
+        yield target.id, Binding(kind, node, value, index=index)
+    elif isinstance(target, ast.Starred):
+        yield from _targets(target.value, value, node, "other")
+    elif isinstance(target, ast.Tuple | ast.List):
+        for place, element in enumerate(target.elts):
+            whole = isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts)
+            if whole and kind == "assign" and index is None:
+                yield from _targets(element, value.elts[place], node, kind)  # type: ignore[attr-defined]
+            else:
+                yield from _targets(element, value, node, kind, place)
