@@ -80,7 +80,7 @@ async def test_the_issuer_is_asked_for_what_the_file_does_not_know(tokens, issue
     assert (await verifier.verify_token(token)).client_id == "ann"
     granted = await verifier.verify_token("good")
     assert (granted.client_id, granted.subject, granted.claims) == (
-        "app",
+        "oauth:app",
         "eve",
         {"iss": "https://id.example"},
     )
