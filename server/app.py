@@ -21,9 +21,10 @@ from pydantic import ValidationError
 from .. import __version__, skill_root
 from ..tools._core.contract import CALL, Call, Report, Tool, ToolError, advice, input_schema, read
 from ..tools._core.workspace import Workspace
+from .clients import client_name, client_workspace
+from .jobs import Jobs
 from .prompts import get_prompt, list_prompts
 from .resources import serve_resources
-from .roots import client_roots
 
 App = Server[Any]
 log = logging.getLogger(__name__)
@@ -46,9 +47,16 @@ _CACHED: tuple[CacheableMethod, ...] = (
 )
 
 
-def build(tools: Mapping[str, Tool], workspace: Workspace, skill: Traversable | None = None) -> App:
+def build(
+    tools: Mapping[str, Tool],
+    workspace: Workspace,
+    *,
+    jobs: Jobs | None = None,
+    skill: Traversable | None = None,
+) -> App:
     """A server over `tools`, whose file access is confined to `workspace`."""
     entries = [entry(tool) for tool in tools.values()]
+    jobs = jobs or Jobs()
 
     async def list_tools(context: Any, params: Any) -> ListToolsResult:
         return ListToolsResult(tools=entries)
@@ -59,8 +67,9 @@ def build(tools: Mapping[str, Tool], workspace: Workspace, skill: Traversable | 
                 raise ToolError("No such tool", saw=params.name, try_next=f"one of {', '.join(tools)}")
             tool = tools[params.name]
             request = read(tool.request, params.arguments or {})
-            CALL.set(await _surroundings(context, workspace))
-            return _answer(await anyio.to_thread.run_sync(tool.run, request))
+            CALL.set(_surroundings(context, await client_workspace(context, workspace)))
+            say = context.session.report_progress
+            return _answer(await jobs.run(tool, request, client_name(context), say))
         except (ToolError, ValidationError) as error:
             return _refused(advice(error))
         except (Exception, SystemExit):  # the low-level server would send the exception's own text, or end
@@ -77,7 +86,7 @@ def build(tools: Mapping[str, Tool], workspace: Workspace, skill: Traversable | 
         on_list_prompts=list_prompts,
         on_get_prompt=get_prompt,
     )
-    serve_resources(app, skill or skill_root(), tools)
+    serve_resources(app, skill or skill_root(), tools, workspace)
     return app
 
 
@@ -96,14 +105,11 @@ def entry(tool: Tool) -> ToolEntry:
     )
 
 
-async def _surroundings(context: Any, workspace: Workspace) -> Call:
+def _surroundings(context: Any, workspace: Workspace) -> Call:
     def progress(done: float, total: float | None, note: str) -> None:
         anyio.from_thread.run(context.session.report_progress, done, total, note)
 
-    roots = await client_roots(context.session, context.request_id)
-    return Call(
-        workspace.narrowed(roots) if roots else workspace, anyio.from_thread.check_cancelled, progress
-    )
+    return Call(workspace, anyio.from_thread.check_cancelled, progress)
 
 
 def _answer(report: Report) -> CallToolResult:

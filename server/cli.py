@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from .. import __version__
 from ..tools import load_commands, load_tools
 from ..tools._core.contract import CALL, Call, Command, Report, Tool, ToolError, advice, read
+from ..tools._core.leftovers import own_scratch
 from ..tools._core.workspace import Workspace
 from .options import Parser, parser, values
 
@@ -60,9 +61,9 @@ def _run(typed: list[str]) -> int:
 
 
 def _words() -> dict[str, Command]:
-    from . import clean, config, demo, doctor  # 0.01 s, which `serve` has no use for
+    from . import clean, config, demo, doctor, token  # 0.01 s, which `serve` has no use for
 
-    ours = [module.COMMAND for module in (clean, config, demo, doctor)]
+    ours = [module.COMMAND for module in (clean, config, demo, doctor, token)]
     return {**load_tools(), **load_commands(), **{command.name: command for command in ours}}
 
 
@@ -136,6 +137,7 @@ def _surround(folder: str | None) -> None:
     if root and not root.is_dir():
         raise ToolError("The workspace is no folder", saw=folder, try_next="an existing folder")
     workspace = Workspace.of_the_caller(root)
+    own_scratch()
     CALL.set(Call(workspace, progress=_show) if sys.stderr.isatty() else Call(workspace))
 
 

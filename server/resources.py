@@ -21,6 +21,9 @@ from mcp.types import (
 )
 
 from ..tools._core.contract import Tool, output_schema
+from ..tools._core.workspace import Workspace
+from .clients import client_workspace
+from .kept import SCHEME, kept_report
 from .skill import directory, front_matter, skill_entry, skill_files
 
 _EXTENSION = "io.modelcontextprotocol/skills"
@@ -32,17 +35,21 @@ class _ByUri(RequestParams):
     uri: str
 
 
-def serve_resources(app: Server[Any], root: Traversable, tools: Mapping[str, Tool]) -> None:
-    """Let `app` answer for the skill's files (as resources and through the Skills extension) and the schemas."""
+def serve_resources(
+    app: Server[Any], root: Traversable, tools: Mapping[str, Tool], workspace: Workspace
+) -> None:
+    """Let `app` answer for the skill's files (also through the Skills extension), schemas and kept reports."""
 
     async def list_resources(context: Any, params: Any) -> ListResourcesResult:
         return ListResourcesResult(resources=[_resource(*item) for item in skill_files(root).items()])
 
     async def list_templates(context: Any, params: Any) -> ListResourceTemplatesResult:
-        return ListResourceTemplatesResult(resource_templates=[_TEMPLATE])
+        return ListResourceTemplatesResult(resource_templates=_TEMPLATES)
 
     async def read(context: Any, params: Any) -> ReadResourceResult:
         uri = str(params.uri)
+        if uri.startswith(SCHEME):
+            return _kept(uri, await client_workspace(context, workspace))
         tool = tools.get(uri.removeprefix(_SCHEMAS)) if uri.startswith(_SCHEMAS) else None
         if tool:
             text, kind = json.dumps(output_schema(tool.report)), "application/schema+json"
@@ -72,12 +79,28 @@ def serve_resources(app: Server[Any], root: Traversable, tools: Mapping[str, Too
     app.add_request_handler("resources/directory/read", _ByUri, read_directory)
 
 
-_TEMPLATE = ResourceTemplate(
-    uri_template=_SCHEMAS + "{tool}",
-    name="report_schema",
-    description="The JSON schema of a tool's structured result.",
-    mime_type="application/schema+json",
-)
+_TEMPLATES = [
+    ResourceTemplate(
+        uri_template=_SCHEMAS + "{tool}",
+        name="report_schema",
+        description="The JSON schema of a tool's structured result.",
+        mime_type="application/schema+json",
+    ),
+    ResourceTemplate(
+        uri_template=SCHEME + "{job}",
+        name="kept_report",
+        description="The answer of a long call whose connection was lost; without a job, which answers there are.",
+        mime_type="application/json",
+    ),
+]
+
+
+def _kept(uri: str, workspace: Workspace) -> ReadResourceResult:
+    text = kept_report(workspace, uri.removeprefix(SCHEME))
+    if text is None:
+        raise MCPError(INVALID_PARAMS, f"No such report: {uri}; {SCHEME} lists those there are", {"uri": uri})
+    contents = [TextResourceContents(uri=uri, mime_type="application/json", text=text)]
+    return ReadResourceResult(contents=contents, ttl_ms=0, cache_scope="private")
 
 
 def _resource(uri: str, content: bytes) -> Resource:

@@ -1,4 +1,4 @@
-"""`serve`: the MCP server over stdio, or over HTTP on this machine only."""
+"""`serve`: the MCP server over stdio, or over HTTP."""
 
 import gc
 import logging
@@ -6,18 +6,20 @@ import os
 import signal
 import sys
 import threading
+from argparse import Namespace
 from pathlib import Path
 
 import anyio
 from mcp.server.stdio import stdio_server
 
 from ..tools import load_tools
-from ..tools._core.contract import ToolError
+from ..tools._core.contract import Tool, ToolError
+from ..tools._core.leftovers import own_scratch, sweep
 from ..tools._core.workspace import Workspace
 from .app import App, build
+from .jobs import PER_CLIENT, Jobs
 from .options import Parser
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")  # for which the SDK checks Host and Origin (DNS rebinding)
 _GRACE_SECONDS = 1.0  # to end children after SIGTERM; hosts follow up with SIGKILL after two seconds
 
 
@@ -28,17 +30,20 @@ def serve(typed: list[str]) -> int:
     for folder in folders:
         if not folder.is_dir():
             raise ToolError("A workspace must be a folder", saw=str(folder), try_next="an existing folder")
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     workspace = Workspace.of_a_server(
         Path(options.workspace) if options.workspace else None,
         tuple(Path(folder) for folder in options.allow),
     )
-    app = build(load_tools(), workspace)
+    sweep(workspace)
+    own_scratch()
+    app = build(_offered(options.only), workspace, jobs=Jobs(options.jobs))
     gc.freeze()  # what was imported stays: the collector need not look at it again
     gc.enable()
     if options.http:
-        return _over_http(app, options.host, options.port)
-    anyio.run(over_stdio, app)
+        _over_http(app, options, workspace)
+    else:
+        logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+        anyio.run(over_stdio, app)
     return 0
 
 
@@ -48,10 +53,58 @@ def _parser() -> Parser:
         "--workspace", metavar="DIR", help="the folder that tools may read and write (default: .)"
     )
     made.add_argument("--allow", metavar="DIR", action="append", default=[], help="a further such folder")
+    made.add_argument(
+        "--only", metavar="TOOLS", help="offer these tools alone: names with commas between them"
+    )
+    made.add_argument(
+        "--jobs",
+        metavar="N",
+        type=int,
+        default=PER_CLIENT,
+        help=f"jobs of a client at once (default: {PER_CLIENT})",
+    )
     made.add_argument("--http", action="store_true", help="streamable HTTP at /mcp instead of stdio")
-    made.add_argument("--host", default="127.0.0.1", help="a loopback address (default: 127.0.0.1)")
-    made.add_argument("--port", type=int, default=8765, help="default: 8765")
+    http = made.add_argument_group("with --http (references/serving.md)")
+    http.add_argument("--host", default="127.0.0.1", help="where to listen (default: 127.0.0.1)")
+    http.add_argument("--port", type=int, default=8765, help="default: 8765")
+    http.add_argument(
+        "--url", help="the address by which clients reach it, such as https://gpu.example.org/mcp"
+    )
+    http.add_argument("--tokens", metavar="FILE", help="who may connect: the file that `token NAME` writes")
+    http.add_argument(
+        "--issuer", metavar="URL", help="an OAuth authorization server whose tokens are taken too"
+    )
+    http.add_argument(
+        "--introspection", metavar="URL", help="where that server is asked about a token (RFC 7662)"
+    )
+    http.add_argument(
+        "--sessions", metavar="N", type=int, default=64, help="sessions of a client (default: 64)"
+    )
     return made
+
+
+def _offered(only: str | None) -> dict[str, Tool]:
+    tools = load_tools()
+    names = only.split(",") if only else list(tools)
+    for name in names:
+        if name not in tools:
+            raise ToolError("No such tool", saw=name, try_next=f"some of {','.join(tools)}")
+    return {name: tools[name] for name in names}
+
+
+def _over_http(app: App, options: Namespace, workspace: Workspace) -> None:
+    from .over_http import Door, serve_http  # uvicorn: 0.1 s, for HTTP only
+
+    door = Door(
+        host=options.host,
+        port=options.port,
+        url=options.url,
+        tokens=Path(options.tokens) if options.tokens else None,
+        issuer=options.issuer,
+        introspection=options.introspection,
+        sessions=options.sessions,
+    )
+    serve_http(app, door, workspace)
 
 
 async def over_stdio(app: App) -> None:
@@ -73,17 +126,3 @@ async def _end_when_told(scope: anyio.CancelScope) -> None:
             exit_anyway.start()  # the thread that reads standard input cannot be interrupted
             scope.cancel()
             return
-
-
-def _over_http(app: App, host: str, port: int) -> int:
-    if host not in LOOPBACK:
-        raise ToolError(
-            "HTTP is served to this machine only, since it asks nobody for a password",
-            saw=host,
-            try_next="--host 127.0.0.1, and a tunnel such as `ssh -L` from elsewhere",
-        )
-    import uvicorn  # 0.1 s, for HTTP only
-
-    print(f"serving http://{host}:{port}/mcp", file=sys.stderr)
-    uvicorn.run(app.streamable_http_app(host=host), host=host, port=port, log_level="warning")
-    return 0

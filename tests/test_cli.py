@@ -125,7 +125,7 @@ def test_call_takes_json_from_anywhere_and_prints_the_report(typed, monkeypatch,
         (["read_log", "--path", "x", "--workspace", "nowhere"], "no folder"),
         (["config", "emacs"], "'claude-code'"),
         (["serve", "--workspace", "nowhere"], "folder"),
-        (["serve", "--http", "--host", "0.0.0.0"], "this machine only"),
+        (["serve", "--http", "--host", "0.0.0.0"], "only with tokens"),
     ],
 )
 def test_what_the_caller_can_mend_is_one_line_and_exit_2(typed, arguments, words):

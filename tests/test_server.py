@@ -132,7 +132,7 @@ async def test_every_prompt_leads_to_triage_first(client):
 
 async def test_the_schema_of_a_report_is_a_resource(client):
     templates = (await client.list_resource_templates()).resource_templates
-    assert [template.uri_template for template in templates] == ["report-schema://{tool}"]
+    assert [template.uri_template for template in templates] == ["report-schema://{tool}", "report://{job}"]
     content = (await client.read_resource("report-schema://add")).contents[0]
     assert '"total"' in content.text
     with pytest.raises(MCPError, match="No such resource"):

@@ -1,11 +1,14 @@
 """SKILL.md: its tables come from the code, its form passes the public rules, its triggers and near misses are there."""
 
+import json
 import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from optimizing_resources.server import serve
 from optimizing_resources.server.skill import front_matter
 from optimizing_resources.tools import load_tools
 from optimizing_resources.tools.triage_constraint.remedies import SYMPTOMS, ordered
@@ -61,5 +64,40 @@ def test_the_description_carries_each_trigger_and_each_near_miss(phrase):
 def test_the_version_is_the_same_everywhere():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     code = re.search(r'__version__ = "(.+)"', (ROOT / "__init__.py").read_text(encoding="utf-8"))
-    assert code and code[1] == project
-    assert front_matter(SKILL.read_text(encoding="utf-8"))["metadata"]["version"] == project
+    registry = form("server.json")
+    assert code and {
+        code[1],
+        front_matter(SKILL.read_text(encoding="utf-8"))["metadata"]["version"],
+        registry["version"],
+        *(package["version"] for package in registry["packages"]),
+        form(".claude-plugin/plugin.json")["version"],
+        form("manifest.json")["version"],
+    } == {project}
+
+
+def test_the_name_is_the_same_everywhere():
+    (entry,) = form(".claude-plugin/marketplace.json")["plugins"]
+    servers = {**form(".mcp.json")["mcpServers"], **form(".claude-plugin/plugin.json")["mcpServers"]}
+    names = {
+        entry["name"],
+        form("manifest.json")["name"],
+        form("server.json")["packages"][0]["identifier"],
+        *servers,
+    }
+    assert names == {front_matter(SKILL.read_text(encoding="utf-8"))["name"]}
+
+
+def test_every_form_starts_the_server_with_options_that_it_has():
+    """The words after `serve`, with the places that a host fills in filled in."""
+    plugin = form(".claude-plugin/plugin.json")["mcpServers"]["optimizing-resources"]
+    checkout = form(".mcp.json")["mcpServers"]["optimizing-resources"]
+    bundle = form("manifest.json")["server"]["mcp_config"]
+    for entry in (plugin, checkout, bundle):
+        words = entry["args"][entry["args"].index("optimizing-resources") + 1 :]
+        assert words[0] == "serve"
+        serve._parser().parse_args(words[1:])
+
+
+def form(name: str) -> dict[str, Any]:
+    """One of the files by which hosts and registries know us."""
+    return json.loads((ROOT / name).read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ from typing import Literal
 
 import anyio
 from optimizing_resources.server.app import build
+from optimizing_resources.server.jobs import Jobs
 from optimizing_resources.server.serve import over_stdio
 from optimizing_resources.tools._core.contract import Report, Request, ToolError, current_call, tool
 from optimizing_resources.tools._core.worker import Limits, run
@@ -96,5 +97,19 @@ def work(request: WorkRequest) -> AddReport:
 
 TOOLS = {f.tool.name: f.tool for f in (add, read_log, crash, leave, count, work)}
 
+
+def main(port: str | None = None, tokens: str | None = None) -> None:
+    """Serve over stdio; with a port over HTTP, where four sessions of a client are enough."""
+    workspace = Workspace.of_a_server(Path.cwd())
+    app = build(TOOLS, workspace, jobs=Jobs(per_client=1))
+    if port:
+        from optimizing_resources.server.over_http import Door, serve_http
+
+        door = Door(port=int(port), tokens=Path(tokens) if tokens else None, sessions=4)
+        serve_http(app, door, workspace)
+    else:
+        anyio.run(over_stdio, app)
+
+
 if __name__ == "__main__":
-    anyio.run(over_stdio, build(TOOLS, Workspace.of_a_server(Path.cwd())))
+    main(*sys.argv[1:])

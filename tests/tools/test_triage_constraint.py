@@ -1,6 +1,7 @@
 """Triage through its public function: constraint, cause, numbers, evidence, plan, refusals."""
 
 import json
+import math
 import re
 
 import pytest
@@ -325,3 +326,11 @@ def test_the_report_is_small_and_its_brief_stands_alone(tmp_path):
 def test_any_text_gets_an_answer(junk, tmp_path):
     report = triage("x" + junk)
     assert 0 <= report.confidence <= 1
+
+
+@pytest.mark.parametrize("figure", ["1..09", "1,234,56", "9" * 5000, ".,5", "1.2.3"])
+def test_a_figure_that_is_none_is_passed_over(figure):
+    text = f"CUDA out of memory. Tried to allocate {figure} GiB (GPU 0). overflowed by {figure} bytes, {figure} samples"
+    report = triage_constraint(TriageConstraintRequest(text=text))
+    assert report.constraint == "gpu_memory"
+    assert all(math.isfinite(value) for value in report.numbers.values())

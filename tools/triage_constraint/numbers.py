@@ -12,7 +12,7 @@ _TERMINAL_WIDTH = 60  # shorter lines of one length are lists, not wraps
 Value = float | int | list[int]
 Numbers = dict[str, Value]
 
-_SIZE = r"([\d.,]*\d)\.?\s*(bytes|byte|[kmgtp]i?b|b)\b"
+_SIZE = r"(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)\.?\s*(bytes|byte|[kmgtp]i?b|b)\b"
 _IN_GIB = {"b": 2.0**-30, "k": 2.0**-20, "m": 2.0**-10, "g": 1.0, "t": 2.0**10, "p": 2.0**20}
 
 # One row per figure of an allocator's message; `SIZE` stands for a number with its unit.
@@ -58,6 +58,9 @@ _PLAIN = (  # key, pattern with one group, type
         int,
     ),
 )
+_NO_FIGURE = re.compile(
+    r"\d{19,}"
+)  # longer than any byte count: a hash, say; Python refuses to read the longest
 _SIZED = (
     ("required_gib", r"requires more system memory \(SIZE\)"),
     ("available_gib", r"than is available \(SIZE\)|available kv cache memory \(SIZE\)"),
@@ -127,7 +130,7 @@ _PROSE = (
 
 def read_numbers(text: str, constraint: str, secondary: list[str]) -> Numbers:
     """Every figure of the contract's `numbers` that the text prints; the last message of a kind counts."""
-    lowered = _unwrapped(text.lower())
+    lowered = _NO_FIGURE.sub("#", _unwrapped(text.lower()))
     found: Numbers = {}
     found.update(_allocator_figures(lowered))
     for key, pattern in _SIZED:

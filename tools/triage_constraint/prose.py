@@ -350,7 +350,7 @@ def read_prose(text: str, raised: list[Clue]) -> list[Clue]:
         end = position + len(sentence)
         here = {name for name in everywhere if any(position <= s < end for s, _ in named[name])}
         position = end + 1
-        if any(clue.start < start + len(sentence) and start < clue.end for clue in quoted):
+        if not here or any(clue.start < start + len(sentence) and start < clue.end for clue in quoted):
             continue
         factor = _TITLE_FACTOR if start == 0 else 1.0
         for rule in RULES:
