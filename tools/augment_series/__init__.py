@@ -30,9 +30,9 @@ class AugmentSeriesRequest(Request):
         [], description='Names or {"name", parameters, "round", "minimum"}: references/series.md.'
     )
     copies: int = Field(1, ge=1, le=100, description="Per series and method.")
-    seed: int = Field(0, ge=0)
-    id_column: IdColumn = None
-    time_column: str | None = None
+    seed: int = Field(0, ge=0, description="Same seed, same bytes.")
+    id_column: IdColumn = Field(None, description="Series id.")
+    time_column: str | None = Field(None, description="Time stamps.")
     target_columns: list[str] | None = Field(None, description="The values.")
     label_column: str | None = Field(None, description="Class of a series or step.")
     train_until: Stamp = Field(

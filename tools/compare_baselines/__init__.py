@@ -32,11 +32,11 @@ class CompareBaselinesRequest(Request):
     models: Named = Field([], description='Names, or {"name", "checkpoint": FOLDER}; default all cheap ones.')
     augment: Named = Field([], description="Methods of augment_series to judge.")
     folds: int = Field(3, ge=1, le=20, description="Rolling origins.")
-    seed: int = Field(0, ge=0)
-    max_seconds: float = Field(600, gt=0, description="What would take longer is left out, and listed.")
-    id_column: IdColumn = None
-    time_column: str | None = None
-    target_column: str | None = None
+    seed: int = Field(0, ge=0, description="Repeatable.")
+    max_seconds: float = Field(600, gt=0, description="The rest is left out and listed.")
+    id_column: IdColumn = Field(None, description="Series id.")
+    time_column: str | None = Field(None, description="Time stamps.")
+    target_column: str | None = Field(None, description="The values.")
     label_column: str | None = Field(None, description="Class of each series: compare classifiers instead.")
 
 
