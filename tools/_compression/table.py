@@ -123,8 +123,8 @@ def _why_not(search: Search, outcome: Outcome) -> str:
         for s in ("over_budget", "not_confirmed", "over_limit", "non_finite")
     }
     told = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in lost.items() if n)
-    reason = f"of {len(tried)} candidates {len(fast)} were faster somewhere, but {told or 'slower at another batch size'}"
-    return reason + _nearest(search)
+    lost_by = told or "slower at another batch size"
+    return f"of {len(tried)} candidates {len(fast)} were faster somewhere, but {lost_by}{_nearest(search)}"
 
 
 def _nearest(search: Search) -> str:
@@ -135,6 +135,6 @@ def _nearest(search: Search) -> str:
     name = min(unproven, key=lambda n: float(unproven[n]["drop_bound"]))
     row, rows = unproven[name], search.facts["rows"]["confirmation"]
     return (
-        f"; nearest is {name}: drop {row['drop']:+.4g}, but up to {row['drop_bound']:.4g} cannot be ruled out with {rows} "
-        "confirmation rows: more rows, or a larger max_metric_drop, would decide"
+        f"; nearest is {name}: drop {row['drop']:+.4g}, but up to {row['drop_bound']:.4g} cannot be ruled out with "
+        f"{rows} confirmation rows: more rows, or a larger max_metric_drop, would decide"
     )
