@@ -124,6 +124,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results") / "compression.csv")
     parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
+    arguments.out = arguments.out.resolve()  # building a candidate changes the current folder
     names = arguments.models or [*models.OWN, *(["mlp", "resnet", "lstm"] if models.ZOO.exists() else [])]
     rows = []
     arguments.out.parent.mkdir(exist_ok=True)

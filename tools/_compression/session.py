@@ -35,7 +35,12 @@ class Session:
 
 @contextmanager
 def open_session(
-    request: CompressionRequest, *, max_seconds: float, trust: bool = False, salt: object = None
+    request: CompressionRequest,
+    *,
+    max_seconds: float,
+    trust: bool = False,
+    salt: object = None,
+    calibrate: bool = True,
 ) -> Iterator[Session]:
     """Everything checked, exported and split; the folder is the cache of this model, data and these settings."""
     started = time.monotonic()
@@ -61,7 +66,7 @@ def open_session(
             require_room(kept, ROOM_FACTOR * Path(found.artifact["path"]).stat().st_size)
             facts = job.do(
                 "prepare", python, seconds=PREPARE_SECONDS, artifact=found.artifact, data=str(found.data),
-                metric=metric.name, batch_sizes=batches,
+                metric=metric.name, calibrate=calibrate, batch_sizes=batches,
             )  # fmt: skip
             job.allow(max_seconds / 2)
             search = Search(job, python, facts, metric, batches, found.program)

@@ -39,7 +39,7 @@ def _candidate(name: str, row: Row, assumed: bool) -> Candidate:
         peak_rss_bytes=row.get("peak_rss_bytes"),
         drift=Drift(**{k: rounded(v, 3) for k, v in row["drift"].items()}) if row.get("drift") else None,
         basis="assumed" if assumed else "measured",
-        path=artifact["path"] if artifact and row["status"] == "confirmed" else None,
+        path=artifact["path"] if artifact and row["status"] in ("confirmed", "not_confirmed") else None,
     )
 
 
@@ -123,4 +123,18 @@ def _why_not(search: Search, outcome: Outcome) -> str:
         for s in ("over_budget", "not_confirmed", "over_limit", "non_finite")
     }
     told = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in lost.items() if n)
-    return f"of {len(tried)} candidates {len(fast)} were faster somewhere, but {told or 'slower at another batch size'}"
+    lost_by = told or "slower at another batch size"
+    return f"of {len(tried)} candidates {len(fast)} were faster somewhere, but {lost_by}{_nearest(search)}"
+
+
+def _nearest(search: Search) -> str:
+    """The unproven row with the best bound: what it gave, and what would decide."""
+    unproven = {n: r for n, r in search.rows.items() if r["status"] == "not_confirmed"}
+    if not unproven:
+        return ""
+    name = min(unproven, key=lambda n: float(unproven[n]["drop_bound"]))
+    row, rows = unproven[name], search.facts["rows"]["confirmation"]
+    return (
+        f"; nearest is {name}: drop {row['drop']:+.4g}, but up to {row['drop_bound']:.4g} cannot be ruled out with "
+        f"{rows} confirmation rows: more rows, or a larger max_metric_drop, would decide"
+    )

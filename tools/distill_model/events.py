@@ -21,7 +21,9 @@ def distill(request: Any) -> dict[str, Any]:
     check_training(request)
     settings = {"seeds": request.seeds, "student": request.student, **_student(request.student)}
     target, _ = find_target(None, None)
-    with open_session(request, max_seconds=request.max_train_seconds, salt="distill") as session:
+    with open_session(
+        request, max_seconds=request.max_train_seconds, salt="distill", calibrate=False
+    ) as session:
         search = session.search
         trained = train(session, request, "boost" if request.student == "lightgbm" else "distill", **settings)
         students = [_compare(c, k, trained, search.metric.higher) for c, k in trained.pairs()]

@@ -22,7 +22,9 @@ def prune(request: Any) -> dict[str, Any]:
     if bad := [s for s in request.sparsity if not 0 < s < 1]:
         raise ToolError("A sparsity is the share of channels to remove", saw=bad, try_next="0.3 or 0.5")
     target, _ = find_target(None, None)
-    with open_session(request, max_seconds=request.max_train_seconds, salt="prune") as session:
+    with open_session(
+        request, max_seconds=request.max_train_seconds, salt="prune", calibrate=False
+    ) as session:
         trained = train(
             session, request, "prune", sparsity=sorted(set(request.sparsity)), seeds=request.seeds
         )

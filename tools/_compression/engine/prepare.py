@@ -19,7 +19,9 @@ def prepare(request, progress):
     call = runners.load(artifact, request["threads"])
     batch = facts["fixed_batch"] or EVALUATION_BATCH
     targets = _check_outputs(call, feeds, y, batch, request["metric"])
-    parts, cut = rows.split(feeds, targets)
+    parts, cut = rows.split(
+        feeds, targets, rows.SHARES if request.get("calibrate", True) else rows.TRAINED_SHARES
+    )
     parts = _affordable(call, feeds, parts, batch)
     reply = {**facts, "artifact": artifact, "evaluation_batch": batch, "cut": cut}
     reply["rows"] = {name: len(index) for name, index in parts.items()}

@@ -17,6 +17,7 @@ from .refusal import Refused, first_line
 
 PARTS = ("calibration", "search", "confirmation")
 SHARES = (0.2, 0.3, 0.5)
+TRAINED_SHARES = (0.1, 0.2, 0.7)  # a trained network needs no calibration, so more rows can confirm
 MOST_ROWS = {"calibration": 256, "search": 4096, "confirmation": 20000}
 FEWEST_ROWS = 24
 
@@ -143,20 +144,25 @@ def _fit(array, spec):
     return array.astype(wanted, copy=False)
 
 
-def split(feeds, y):
+def split(feeds, y, shares=SHARES):
     """Row numbers by part, and how the cut was made."""
     count = len(y)
     period = overlap(feeds)
     if period == 0 and _sorted_by_label(y):
         dealt = np.arange(count) % 10
-        bounds = {"calibration": dealt < 2, "search": (dealt >= 2) & (dealt < 5), "confirmation": dealt >= 5}
+        first, second = round(10 * shares[0]), round(10 * (shares[0] + shares[1]))
+        bounds = {
+            "calibration": dealt < first,
+            "search": (dealt >= first) & (dealt < second),
+            "confirmation": dealt >= second,
+        }
         parts = {name: np.flatnonzero(mask) for name, mask in bounds.items()}
         return {k: _thin(v, MOST_ROWS[k]) for k, v in parts.items()}, {
             "order": "dealt in turn: sorted by label",
             "gap": 0,
         }
     gap = period if 6 * period < count else min(period, count // 20)
-    edges = np.cumsum((0.0, *SHARES)) * (count - 2 * gap)
+    edges = np.cumsum((0.0, *shares)) * (count - 2 * gap)
     parts = {}
     for i, name in enumerate(PARTS):
         parts[name] = _thin(np.arange(int(edges[i]) + i * gap, int(edges[i + 1]) + i * gap), MOST_ROWS[name])
