@@ -10,7 +10,9 @@ from .arrays.streams import Floats, digest
 from .methods import Wish
 
 MOST_DONORS = 64
-_UNCHANGED = "the method leaves such a series as it is (constant, too small to differ, all missing, no donor as long)"
+_UNCHANGED = (
+    "the method leaves such a series as it is (constant, too small to differ, all missing, no donor as long)"
+)
 
 
 @dataclass(frozen=True)
