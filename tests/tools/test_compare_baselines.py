@@ -232,7 +232,10 @@ def test_what_does_not_fit_the_time_or_is_missing_is_listed_with_the_way_to_run_
 
 @pytest.mark.parametrize(
     ("frequency", "season", "stamp"),
-    [("MS", 12, "2025-01-01"), ("ME", 12, "2025-01-31"), ("QS", 4, "2035-01-01"), ("W", 52, "2021-02-28"), ("B", 5, "2020-03-25"), ("h", 24, "2020-01-03T12:00:00")],
+    [
+        ("MS", 12, "2025-01-01"), ("ME", 12, "2025-01-31"), ("QS", 4, "2035-01-01"),
+        ("W", 52, "2021-02-28"), ("B", 5, "2020-03-25"), ("h", 24, "2020-01-03T12:00:00"),
+    ],
 )  # fmt: skip
 def test_the_season_and_the_next_stamp_follow_from_the_time_steps(
     frequency: str, season: int, stamp: str, compare: Compare

@@ -95,7 +95,8 @@ def find_grid(ticks: Any, start: Any, is_date: bool) -> Grid:
     step = int(sizes[np.argmax(counts)])
     if step <= 0 or (gaps / step != np.rint(gaps / step)).mean() > _UNEVEN:
         return Grid(0, 0, is_date)
-    is_business = is_date and step == _DAY and (sizes > _DAY).any() and bool(np.is_busday(_days(ticks)).all())
+    skips = step == _DAY and bool((sizes > _DAY).any())
+    is_business = is_date and skips and bool(np.is_busday(_days(ticks)).all())
     return Grid(step, 0, is_date, is_business)
 
 
