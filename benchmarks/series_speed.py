@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,16 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """The least processor time of five calls, which other load on the machine hardly changes."""
+    found = []
+    for _ in range(5):
+        started = time.process_time()
+        work()
+        found.append(time.process_time() - started)
+    return min(found)
+
+
 def extra_bytes(name: str, shape: tuple[int, int, int]) -> int:
     """Growth of the peak resident size by one call, in a process of its own, after compiling on a small array."""
     code = f"import series_speed as s; print(s.measure_memory({name!r}, {shape!r}))"
@@ -82,17 +93,19 @@ def main() -> None:
             ours, theirs = getattr(transforms, name), rival(name, shape[1])
             ours(x, seed=0, threads=THREADS)
             pairs = [
-                (seconds(lambda: ours(x, seed=0, threads=THREADS)), seconds(lambda: theirs(x)))  # noqa: B023
+                (seconds(partial(ours, x, seed=0, threads=THREADS)), seconds(partial(theirs, x)))
                 for _ in range(ROUNDS)
             ]
             mine, other = (statistics.median(side) for side in zip(*pairs, strict=True))
             ratio = statistics.median(b / a for a, b in pairs)
+            cpu = cpu_seconds(partial(theirs, x)) / cpu_seconds(partial(ours, x, seed=0, threads=1))
             share = extra_bytes(name, shape) / x.nbytes
             rows.append(
                 {
                     "method": name, "shape": "x".join(map(str, shape)), "seconds": round(mine, 4),
                     "million_values_per_s": round(x.size / mine / 1e6), "tsaug_seconds": round(other, 4),
                     "times_faster": round(ratio, 1), "wanted": WANTED[name],
+                    "cpu_times_less": round(cpu, 1),
                     "extra_memory_over_output": round(share, 2), "load": round(os.getloadavg()[0], 1),
                 }
             )  # fmt: skip

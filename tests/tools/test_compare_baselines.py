@@ -230,6 +230,28 @@ def test_what_does_not_fit_the_time_or_is_missing_is_listed_with_the_way_to_run_
     )
 
 
+@pytest.mark.parametrize(
+    ("frequency", "season", "stamp"),
+    [
+        ("MS", 12, "2025-01-01"), ("ME", 12, "2025-01-31"), ("QS", 4, "2035-01-01"),
+        ("W", 52, "2021-02-28"), ("B", 5, "2020-03-25"), ("h", 24, "2020-01-03T12:00:00"),
+    ],
+)  # fmt: skip
+def test_the_season_and_the_next_stamp_follow_from_the_time_steps(
+    frequency: str, season: int, stamp: str, compare: Compare
+) -> None:
+    table = as_table([np.arange(60.0) + np.arange(60) % 3])
+    table["ds"] = pd.date_range("2020-01-01", periods=60, freq=frequency)
+    reply = compare(table, horizon=2, models=["drift"], folds=1)
+    assert reply["season"] == season and reply["forecast"].splitlines()[1].startswith(f"s0,{stamp},")
+
+
+def test_values_whose_squares_overflow_are_left_out_and_listed(compare: Compare) -> None:
+    lines = [*seasonal(3), seasonal(1)[0] * 1e200, seasonal(1)[0] * 1e-200]
+    reply = compare(as_table(lines), horizon=6, models=["seasonal_naive", "auto_theta", "dlinear"])
+    assert reply["series"] == 3 and {f["series"] for f in reply["failures"]} == {"s3", "s4"}
+
+
 def test_intermittent_demand_gets_its_models(compare: Compare) -> None:
     lines = [np.random.default_rng(i).poisson(0.4, 50).astype(float) for i in range(4)]
     reply = compare(as_table(lines), horizon=4, max_seconds=60)

@@ -28,6 +28,7 @@ from .panel import Panel, panel
 from .verdict import judge
 
 _INTERVAL = 0.8
+_FEW_ERRORS = 30
 _LISTED = 20
 _DRAWN_STEPS = 200
 _ZERO_SHARE = 0.4  # of values, for a panel to count as intermittent demand
@@ -287,7 +288,7 @@ def _final(winner: Outcome, data: Panel, horizon: int, season: int, seed: int) -
 
 def _forecast_csv(winner: Outcome, forecast: Forecast, data: Panel, folds: list[Fold], horizon: int) -> str:
     """The forecast as CSV; its 80 % interval is the spread of the backtest's own errors, scaled to each series."""
-    low, high = _spread(winner, folds, data)
+    reach = _reach(winner, folds)
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     out.writerow(["unique_id", "ds", "mean", "lo-80", "hi-80"])
@@ -296,7 +297,7 @@ def _forecast_csv(winner: Outcome, forecast: Forecast, data: Panel, folds: list[
         for k, stamp in enumerate(data.grid.after(line.last, horizon)):
             mean = float(forecast.mean[i, k])
             out.writerow(
-                [line.id, stamp, repr(mean), repr(mean + low[k] * scale), repr(mean + high[k] * scale)]
+                [line.id, stamp, repr(mean), repr(mean - reach[k] * scale), repr(mean + reach[k] * scale)]
             )
     return text.getvalue()
 
@@ -315,13 +316,18 @@ def _scale(y: Any) -> float:
     return float(np.abs(np.diff(y)).mean()) or 1.0
 
 
-def _spread(winner: Outcome, folds: list[Fold], data: Panel) -> tuple[list[float], list[float]]:
-    scaled = [
-        e / np.array([_scale(y) for y in f.train])[:, None] for e, f in zip(winner.errors, folds, strict=True)
-    ]
-    tail = (1 - _INTERVAL) / 2
-    low, high = np.nanquantile(np.concatenate(scaled), [tail, 1 - tail], axis=0)
-    return low.tolist(), high.tolist()
+def _reach(winner: Outcome, folds: list[Fold]) -> Any:
+    """For each step ahead, the size that 80 % of the backtest's errors kept to; few errors are taken together."""
+    sizes = np.concatenate(
+        [
+            np.abs(e) / np.array([_scale(y) for y in f.train])[:, None]
+            for e, f in zip(winner.errors, folds, strict=True)
+        ]
+    )
+    reach = np.full(sizes.shape[1], np.nanquantile(sizes, _INTERVAL))
+    counted = (~np.isnan(sizes)).sum(axis=0) >= _FEW_ERRORS
+    reach[counted] = np.nanquantile(sizes[:, counted], _INTERVAL, axis=0)
+    return reach.tolist()
 
 
 def _failures(outcomes: list[Outcome], data: Panel) -> list[dict[str, str]]:

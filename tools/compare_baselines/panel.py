@@ -11,6 +11,7 @@ from .._series.intake.grid import Grid, find_grid
 from .._series.intake.series import Series
 
 MIN_POINTS = 3  # to fit anything at all
+SMALLEST, LARGEST = 1e-150, 1e150  # beyond them squares vanish or overflow
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,14 @@ def panel(series: Series, horizon: int) -> Panel:
             if len(seen) < MIN_POINTS + 1:
                 left_out[own] = f"{len(seen)} values, {MIN_POINTS + 1} are needed for a test"
                 continue
+            largest = np.nanmax(np.abs(y))
+            if largest > LARGEST or 0 < largest < SMALLEST:
+                left_out[own] = f"a size of {largest:.2g}, whose square is out of range; scale it first"
+                continue
+            last = ticks[np.searchsorted(number, seen[-1])]
             y = y[seen[0] : seen[-1] + 1]
             gaps += int(np.isnan(y).sum())
-            lines.append(Line(own, y, ticks[-1]))
+            lines.append(Line(own, y, last))
     if not lines:
         raise ToolError(
             "No series is long enough for a backtest",

@@ -68,16 +68,19 @@ def _cubics(heights: Floats, breaks: Any) -> Floats:
             pieces[:, 0, 1] = (heights[:, 1] - heights[:, 0]) / max(breaks[1] - 1, 1)
         return pieces
     places = (*(float(b) for b in breaks[:-1]), float(breaks[-1] - 1))
-    bend = np.zeros_like(heights)
+    by_knot = np.ascontiguousarray(heights.transpose(1, 0, 2))
+    bend = np.zeros_like(by_knot)
     for row, weights in enumerate(_bending(places)):
-        for k, weight in enumerate(
-            weights
-        ):  # in this order on every machine; a matrix product would choose its own
-            bend[:, row] += weight * heights[:, k]
-    gap = np.diff(places)[None, :, None]
-    low, high, rise = bend[:, :-1], bend[:, 1:], np.diff(heights, axis=1)
-    slope = rise / gap - gap * (2.0 * low + high) / 6.0
-    return np.stack([heights[:, :-1], slope, low / 2.0, (high - low) / (6.0 * gap)], axis=2)
+        for k, weight in enumerate(weights):  # in this order everywhere; a matrix product would choose its own
+            bend[row] += weight * by_knot[k]
+    pieces = np.empty((series, points - 1, 4, channels))
+    for j, gap in enumerate(np.diff(places)):
+        low, high = bend[j], bend[j + 1]
+        pieces[:, j, 0] = by_knot[j]
+        pieces[:, j, 1] = (by_knot[j + 1] - by_knot[j]) / gap - gap * (2.0 * low + high) / 6.0
+        pieces[:, j, 2] = low / 2.0
+        pieces[:, j, 3] = (high - low) / (6.0 * gap)
+    return pieces
 
 
 @lru_cache(maxsize=256)

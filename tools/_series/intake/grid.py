@@ -24,15 +24,20 @@ class Grid:
     step: int = 0
     months: int = 0
     is_date: bool = False
+    is_business: bool = False  # days without weekends
 
     @property
     def season(self) -> int:
         """The usual season at this step; 1 where none is usual."""
+        if self.is_business:
+            return 5
         return _MONTH_SEASONS.get(self.months, 1) if self.months else _SEASONS.get(self.step, 1)
 
     @property
     def name(self) -> str:
         """The step in words."""
+        if self.is_business:
+            return "business day"
         named = {1: "month", 3: "quarter", 12: "year"}
         if self.months:
             return named[self.months]
@@ -44,6 +49,8 @@ class Grid:
         """The step each tick lies on, rounded."""
         if self.months:
             return _months(ticks) // self.months
+        if self.is_business:
+            return np.busday_count(_days(ticks[:1]), _days(ticks))
         return (
             np.rint((ticks - ticks[0]) / self.step).astype(np.int64) if self.step else np.arange(len(ticks))
         )
@@ -58,10 +65,15 @@ class Grid:
                 (ahead + 1).astype("datetime64[D]") - ahead.astype("datetime64[D]") - np.timedelta64(1, "D")
             )
             stamps = ahead.astype("datetime64[ns]") + np.minimum(day, room.astype("timedelta64[ns]"))
+        elif self.is_business:
+            day = np.array([last], "datetime64[ns]").astype("datetime64[D]")
+            stamps = np.busday_offset(day, np.arange(1, count + 1), roll="backward").astype("datetime64[ns]")
         elif self.is_date and self.step:
             stamps = np.array([last], "datetime64[ns]") + np.arange(1, count + 1) * np.timedelta64(
                 self.step, "ns"
             )
+        elif self.is_date:
+            return [f"+{k}" for k in range(1, count + 1)]
         else:
             return [str(k) for k in (int(last) + np.arange(1, count + 1) * (self.step or 1)).tolist()]
         whole = np.datetime_as_string(stamps, unit="s")
@@ -83,7 +95,13 @@ def find_grid(ticks: Any, start: Any, is_date: bool) -> Grid:
     step = int(sizes[np.argmax(counts)])
     if step <= 0 or (gaps / step != np.rint(gaps / step)).mean() > _UNEVEN:
         return Grid(0, 0, is_date)
-    return Grid(step, 0, is_date)
+    skips = step == _DAY and bool((sizes > _DAY).any())
+    is_business = is_date and skips and bool(np.is_busday(_days(ticks)).all())
+    return Grid(step, 0, is_date, is_business)
+
+
+def _days(ticks: Any) -> Any:
+    return np.asarray(ticks, np.int64).astype("datetime64[ns]").astype("datetime64[D]")
 
 
 def _months(ticks: Any) -> Any:

@@ -9,17 +9,6 @@ import numpy as np
 from ..._series.arrays.streams import Floats
 from .forecast import INTERVALS, Forecast, Task
 
-# What statsforecast raises for series it cannot fit: too short, constant, with values out of range.
-UNFIT = (
-    ValueError,
-    ArithmeticError,
-    NotImplementedError,
-    IndexError,
-    TypeError,
-    RuntimeError,
-    np.linalg.LinAlgError,
-)
-
 
 def seasonal_naive(task: Task) -> Forecast:
     """The last season, again; where there is less than a season, the last value."""
@@ -86,7 +75,7 @@ def _each(task: Task, make: Callable[[Floats], Any], quantiles: bool = True) -> 
             ends = _ends(found) if quantiles else None
             if not np.isfinite(found["mean"]).all():
                 raise ValueError("the forecast is not finite")
-        except UNFIT as error:
+        except Exception as error:
             failed[i] = (
                 f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"[:120]
             )
