@@ -11,7 +11,7 @@ from optimizing_resources.tools._core.contract import input_schema
 SCHEMAS = Path(__file__).with_name("golden") / "schemas"
 MENU_BYTES = 16 * 1024
 TOOL_BYTES = {"quantize_model": 1700}  # it has eighteen fields
-MOST_BYTES = 1350
+MOST_BYTES = 1400
 TOOLS = load_tools()
 
 

@@ -71,7 +71,9 @@ def _cubics(heights: Floats, breaks: Any) -> Floats:
     by_knot = np.ascontiguousarray(heights.transpose(1, 0, 2))
     bend = np.zeros_like(by_knot)
     for row, weights in enumerate(_bending(places)):
-        for k, weight in enumerate(weights):  # in this order everywhere; a matrix product would choose its own
+        for k, weight in enumerate(
+            weights
+        ):  # in this order everywhere; a matrix product would choose its own
             bend[row] += weight * by_knot[k]
     pieces = np.empty((series, points - 1, 4, channels))
     for j, gap in enumerate(np.diff(places)):
