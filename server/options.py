@@ -43,9 +43,20 @@ def parser(command: Command) -> Parser:
 
 def values(command: Command, typed: argparse.Namespace) -> dict[str, Any]:
     """The arguments of the Request: for each field the first reading of the typed text that its type accepts."""
-    given = {name: getattr(typed, name, None) for name in command.request.model_fields}
     fields = command.request.model_fields
+    given = {
+        name: getattr(typed, name, None) or _listed(getattr(typed, _bare(name), None)) for name in fields
+    }
     return {name: _read(fields[name], texts) for name, texts in given.items() if texts}
+
+
+def _listed(texts: Any) -> list[str | None]:
+    return [texts] if isinstance(texts, str) else texts or []
+
+
+def _bare(name: str) -> str:
+    """Where a field that was typed without its --name is kept until it is read."""
+    return f"_bare_{name}"
 
 
 def _add(
@@ -53,10 +64,8 @@ def _add(
 ) -> None:
     described = _help(field)
     if name in positional:
-        many = "*" if schema.get("type") == "array" else None if field.is_required() else "?"
-        action = "store" if many == "*" else "append"
-        made.add_argument(name, nargs=many, action=action, metavar=name.upper(), help=described)
-        return
+        many = "*" if "array" in _types(schema) else "?"
+        made.add_argument(_bare(name), nargs=many, metavar=name.upper(), help=described)
     options = dict.fromkeys([f"--{name.replace('_', '-')}", f"--{name}"])
     switch: dict[str, Any] = (
         {"nargs": "?", "const": "true"} if "boolean" in _types(schema) else {"nargs": None}

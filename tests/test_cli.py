@@ -80,6 +80,11 @@ def test_a_positional_list_takes_all_that_follows(typed):
     assert status == 0 and json.loads(out) == {"path": "train.py", "words": ["python", "--lr", "1"]}
 
 
+def test_a_positional_field_has_its_option_as_well(typed):
+    status, out, _ = typed("recall", "--json", "--path", "train.py", "--words", "a")
+    assert status == 0 and json.loads(out) == {"path": "train.py", "words": ["a"]}
+
+
 def test_a_path_the_user_types_may_lie_outside(typed, tmp_path):
     outside = tmp_path.parent / "outside.log"
     outside.write_text("1\n2\n", encoding="utf-8")

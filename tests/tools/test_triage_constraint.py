@@ -250,6 +250,7 @@ def test_every_call_of_every_plan_is_accepted_by_the_tool_it_names():
         "model": "m.onnx",
         "data": "d.npz",
         "loss": "mse",
+        "train_data": "t.npz",
         "command": ["python"],
         "target": "s.py:f",
         "horizon": 1,

@@ -17,7 +17,7 @@ def output_schema(report: type[BaseModel]) -> dict[str, Any]:
 
 
 def _plain(schema: Any) -> Any:
-    """Drop `title` noise, null defaults, and the docstrings of models, which their fields' descriptions repeat."""
+    """Drop titles, null defaults, path formats, and the docstrings of models, which their fields repeat."""
     if isinstance(schema, list):
         return [_plain(item) for item in schema]
     if not isinstance(schema, dict):
@@ -26,7 +26,15 @@ def _plain(schema: Any) -> Any:
     for key, value in schema.items():
         if key in ("properties", "$defs"):
             kept[key] = {name: _plain(inner) for name, inner in value.items()}
-        elif key == "title" or (key == "description" and "properties" in schema):
+        elif (
+            key == "title"
+            or (key == "description" and "properties" in schema)
+            or (key, value)
+            == (
+                "format",
+                "path",
+            )
+        ):
             continue
         elif not (key == "default" and value is None):
             kept[key] = _plain(value)

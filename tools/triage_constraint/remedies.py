@@ -15,6 +15,8 @@ SCRIPT = "path: the training script"
 STEP = "step: a file with make_step(), see references/memory.md"
 MODEL = "model: the model file (.onnx, .pt2 or file.py:factory)"
 DATA = "data: rows to calibrate and to judge on (.npz with x and y)"
+TRAIN_DATA = "train_data: rows to fine-tune or to teach on"
+LOSS = "loss: cross_entropy, l1, mse or file.py:function"
 SERIES = "path: the series as CSV or Parquet"
 WORKLOAD = "workload: hours or a measured step time, see references/cost.md"
 
@@ -65,11 +67,7 @@ def _predict(remedy: str) -> dict[str, Any]:
 
 
 def _compress(tool: str) -> dict[str, Any]:
-    needs = (
-        (MODEL, DATA)
-        if tool == QUANTIZE
-        else (MODEL, DATA, "loss: cross_entropy, l1, mse or file.py:function")
-    )
+    needs = (MODEL, DATA) if tool == QUANTIZE else (MODEL, DATA, TRAIN_DATA, LOSS)
     return {"tool": tool, "arguments": {}, "needs": needs}
 
 

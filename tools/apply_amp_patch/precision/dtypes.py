@@ -133,7 +133,7 @@ class Dtypes:
         flow = self.context.training.flow
         within = ast.walk(function) if function is not None else self.context.script.nodes
         simple = (n for n in within if isinstance(n, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr))
-        return [s for s in simple if text in flow.defs(s)]
+        return [s for s in simple if text in flow.defs(s) and not _fills(s, text)]
 
     def _assigned(self, statement: ast.Assign, text: str) -> str:
         target = statement.targets[0]
@@ -165,3 +165,9 @@ def _join(kinds: list[str]) -> str:
 
 def region_functions(context: Context, regions: list[Region]) -> set[ast.AST | None]:
     return {context.script.function(r.first) for r in regions}
+
+
+def _fills(statement: ast.stmt, text: str) -> bool:
+    """`values[step] = value` converts to the dtype that `values` has."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return bool(targets) and all(isinstance(t, ast.Subscript) and path(t.value) == text for t in targets)

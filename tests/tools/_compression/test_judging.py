@@ -1,0 +1,115 @@
+"""How a drop is bounded, how rows are cut, and what the picture shows."""
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optimizing_resources.tools._compression.arguments import read_budget
+from optimizing_resources.tools._compression.nouns import Candidate
+from optimizing_resources.tools._compression.picture import draw
+
+np = pytest.importorskip("numpy")
+
+
+def engine(name):
+    import importlib
+
+    return importlib.import_module(f"optimizing_resources.tools._compression.engine.{name}")
+
+
+@given(st.integers(60, 3000), st.integers(2, 40))
+def test_the_three_parts_never_share_a_row_and_keep_their_order(count, width):
+    rows = engine("rows")
+    x = np.random.default_rng(0).standard_normal((count, width)).astype("float32")
+    parts, _ = rows.split({"x": x}, np.zeros(count))
+    a, b, c = (parts[name] for name in rows.PARTS)
+    assert max(a) < min(b) and max(b) < min(c) and len(c) >= len(b) >= len(a) > 0
+
+
+def test_windows_of_one_series_are_kept_a_window_apart():
+    rows = engine("rows")
+    series = np.random.default_rng(0).standard_normal(2000).astype("float32")
+    x = np.stack([series[i : i + 50] for i in range(1900)])
+    parts, cut = rows.split({"x": x}, np.zeros(len(x)))
+    assert cut["window"] == 50
+    assert parts["search"][0] - parts["calibration"][-1] > 50
+    assert parts["confirmation"][0] - parts["search"][-1] > 50
+
+
+def test_rows_sorted_by_label_are_dealt_out_so_that_every_part_sees_every_class():
+    y = np.repeat(np.arange(5), 200)
+    parts, cut = engine("rows").split({"x": np.zeros((1000, 3), "float32")}, y)
+    assert cut["order"].startswith("dealt")
+    assert all(set(y[part]) == set(range(5)) for part in parts.values())
+
+
+def test_the_bound_of_a_drop_is_never_below_the_drop_and_covers_the_true_one():
+    judge = engine("judge")
+    rng, missed = np.random.default_rng(0), 0
+    for _ in range(60):  # accuracy truly falls by 2 points; 300 rows see something near it
+        base = (rng.random(300) < 0.9).astype(float)
+        candidate = np.where(rng.random(300) < 0.02 / 0.9, 0.0, 1.0) * base
+        point, bound = judge.drop_bound("accuracy", base, candidate, 1)
+        assert bound >= point
+        missed += bound < 0.02
+    assert missed / 60 <= 0.2  # 95 % nominal; the bootstrap of few flips is a little optimistic
+
+
+def test_equal_predictions_have_a_drop_of_exactly_nothing():
+    assert engine("judge").drop_bound("mae", np.ones(50), np.ones(50), 7) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"), [("1%", {"share": 0.01}), ("0.5 %", {"share": 0.005}), (0.02, {"absolute": 0.02})]
+)
+def test_a_budget_is_a_share_or_a_number(text, budget):
+    assert read_budget(text) == budget
+
+
+def test_a_level_that_moves_on_is_seen_and_a_steady_one_is_not(tmp_path):
+    stress = engine("stress")
+    x = np.random.default_rng(0).standard_normal((400, 12, 1)).astype("float32")
+    parts = {"calibration": np.arange(100), "confirmation": np.arange(200, 400)}
+    moving = x + np.linspace(0, 8, 400, dtype="float32")[:, None, None]
+
+    def last(feeds):
+        return feeds["x"][:, -1]
+
+    assert not stress.save(str(tmp_path), {"x": x}, parts, last, 64, "mae")
+    assert stress.save(str(tmp_path), {"x": moving}, parts, last, 64, "mae")
+    later = np.load(tmp_path / "input0.stress.npy")
+    assert later.mean() > moving[parts["confirmation"]].mean() + 3
+    np.save(tmp_path / "baseline.confirmation.npy", last({"x": moving[parts["confirmation"]]}))
+    np.save(tmp_path / "y.confirmation.npy", last({"x": moving[parts["confirmation"]]}))
+    request = {"folder": str(tmp_path), "metric": "mae", "names": ["x"], "evaluation_batch": 64}
+    top = moving[parts["confirmation"]].max()
+    assert stress.drop(request, lambda feeds: last(feeds)) == 0
+    assert stress.drop(request, lambda feeds: np.minimum(last(feeds), top)) > 1  # clips, as static int8 does
+
+
+def test_thresholds_are_rounded_so_that_float_rows_take_the_same_path():
+    trees = engine("trees")
+    rng = np.random.default_rng(0)
+    for value in rng.standard_normal(500) * 10.0 ** rng.integers(-30, 30, 500):
+        threshold = trees._floor_float32(value)
+        near = np.float32(value)
+        for x in (near, np.nextafter(near, np.float32(np.inf)), np.nextafter(near, np.float32(-np.inf))):
+            assert (float(x) <= value) == (x <= np.float32(threshold))
+
+
+def test_the_picture_is_an_svg_that_names_every_measured_candidate():
+    def candidate(name, status, milliseconds, metric):
+        return Candidate(
+            variant=name,
+            status=status,
+            metric=metric,
+            latency_seconds={"1": milliseconds / 1000},
+            reason="a < b & c",
+        )
+
+    rows = [candidate("int8", "chosen", 1, 0.9), candidate("fp16", "slower", 3, 0.91)]
+    text = draw(candidate("fp32", "confirmed", 3, 0.91), rows, 1, "accuracy", higher=True)
+    root = ElementTree.fromstring(text)
+    labels = "".join(root.itertext())
+    assert all(name in labels for name in ("int8", "fp16", "fp32")) and "http" not in text.split(">", 1)[1]

@@ -1,0 +1,119 @@
+"""prune_model and distill_model through their public surface, on a network that trains in seconds."""
+
+import json
+from pathlib import Path
+
+import pytest
+from optimizing_resources.tools._core.contract import CALL, Call, ToolError, input_schema
+from optimizing_resources.tools._core.workspace import Workspace
+from optimizing_resources.tools.distill_model import DistillModelRequest, distill_model
+from optimizing_resources.tools.prune_model import PruneModelRequest, prune_model
+
+np = pytest.importorskip("numpy")
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("torch_pruning")
+
+NET = """
+from torch import nn
+
+def make():
+    return nn.Sequential(nn.Linear(8, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 3))
+
+def small():
+    return nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A trained network, its weights, and rows for training and for judging."""
+    folder = tmp_path_factory.mktemp("world").resolve()
+    (folder / "net.py").write_text(NET, encoding="utf-8")
+    names: dict = {}
+    exec(NET, names)
+    torch.manual_seed(0)
+    net, x = names["make"](), torch.randn(3000, 8)
+    y = (x[:, :3] + 0.3 * x[:, 3:6]).argmax(1)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    for i in range(150):
+        rows = torch.arange(i * 64, (i + 1) * 64) % 2000
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(net(x[rows]), y[rows]).backward()
+        optimizer.step()
+    torch.save(net.state_dict(), folder / "net.pt")
+    np.savez(folder / "train.npz", x=x[:2000].numpy(), y=y[:2000].numpy())
+    np.savez(folder / "eval.npz", x=x[2000:].numpy(), y=y[2000:].numpy())
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def call(folder):
+    token = CALL.set(Call(Workspace(folder)))
+    yield
+    CALL.reset(token)
+
+
+BASE = {
+    "model": "net.py:make", "weights": "net.pt", "data": "eval.npz", "train_data": "train.npz",
+    "max_metric_drop": "10%", "max_train_seconds": 6,
+}  # fmt: skip
+
+
+def test_half_of_the_channels_go_and_the_small_network_is_faster_and_confirmed():
+    report = prune_model(PruneModelRequest(**BASE, sparsity=[0.5]))
+    (pruned,), (scratch,) = report.candidates, report.control
+    assert pruned.size_bytes < 0.4 * report.baseline.size_bytes  # about a quarter of the weights is left
+    assert scratch.variant == pruned.variant + "_from_scratch" and scratch.size_bytes == pruned.size_bytes
+    assert {pruned.status, scratch.status} <= {
+        "chosen",
+        "confirmed",
+        "slower",
+        "over_budget",
+        "not_confirmed",
+    }
+    if report.next_step:
+        assert report.next_step.tool == "quantize_model"
+        assert Path(str(report.next_step.arguments["model"])).exists()
+
+
+def test_every_student_has_its_control_and_the_finding_follows_from_the_seeds():
+    report = distill_model(DistillModelRequest(**BASE, student="net.py:small", seeds=3))
+    assert {s.student for s in report.students} == {"student"}
+    assert len(report.candidates) == len(report.control) == 1
+    for student in report.students:
+        assert len(student.labels_only) == len(student.distilled) == 3
+        expected = "no_difference"
+        if min(student.distilled) > max(student.labels_only):
+            expected = "helped"
+        elif max(student.distilled) < min(student.labels_only):
+            expected = "hurt"
+        assert student.finding == expected
+        if expected != "helped":
+            twin = next(c for c in report.candidates if c.variant == student.student + "_distilled")
+            assert twin.status != "chosen"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": "net.onnx"}, "trained from its source"),
+        ({"loss": "hinge"}, "Unknown loss"),
+        ({"sparsity": [1.5]}, "share of channels"),
+        ({"weights": "eval.npz"}, "could run|would run|plain tensors"),
+        ({"train_data": "gone.npz"}, "No such file"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(changes, said):
+    with pytest.raises(ToolError, match=said):
+        prune_model(PruneModelRequest(**{**BASE, **changes}))
+
+
+@pytest.mark.parametrize("tool", [prune_model, distill_model])
+def test_the_menu_entry_keeps_its_budget(tool):
+    entry = (
+        tool.tool.name
+        + tool.tool.summary
+        + json.dumps(input_schema(tool.tool.request), separators=(",", ":"))
+    )
+    assert len(entry) <= 1300

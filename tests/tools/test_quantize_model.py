@@ -1,0 +1,121 @@
+"""quantize_model through its public surface: what it keeps, what it hands over, what it does not promise."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+from optimizing_resources.tools._core.contract import CALL, Call, ToolError, input_schema
+from optimizing_resources.tools._core.workspace import Workspace
+from optimizing_resources.tools.quantize_model import QuantizeModelRequest, quantize_model
+
+np = pytest.importorskip("numpy")
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture
+def world(tmp_path, request):
+    """A workspace with a wide ONNX network and rows that it labels itself."""
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    sizes = [32, 512, 512, 4]
+    nodes, tensors = [], []
+    for i, (a, b) in enumerate(itertools.pairwise(sizes)):
+        array = (rng.standard_normal((a, b)) / a**0.5).astype("float32")
+        tensors.append(numpy_helper.from_array(array, f"w{i}"))
+        nodes.append(
+            helper.make_node("MatMul", [f"r{i - 1}" if i else "x", f"w{i}"], [f"h{i}" if i < 2 else "y"])
+        )
+        if i < 2:
+            nodes.append(helper.make_node("Relu", [f"h{i}"], [f"r{i}"]))
+    graph = helper.make_graph(
+        nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 32])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 4])], tensors,
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "net.onnx")
+    x = rng.standard_normal((1200, 32)).astype("float32")
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.savez(tmp_path / "rows.npz", x=x, y=session.run(None, {"x": x})[0].argmax(1))
+    notes: list[str] = []
+    token = CALL.set(Call(Workspace(tmp_path), progress=lambda done, total, note: notes.append(note)))
+    yield tmp_path, notes
+    CALL.reset(token)
+
+
+def request(**changes):
+    base = {"model": "net.onnx", "data": "rows.npz", "runtimes": ["onnxruntime"], "max_search_seconds": 40}
+    return QuantizeModelRequest(**{**base, **changes})
+
+
+def accuracy(path: Path, rows) -> float:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return float((session.run(None, {"x": rows["x"]})[0].argmax(1) == rows["y"]).mean())
+
+
+def test_the_whole_search_and_a_second_one_from_its_cache(world):
+    folder, notes = world
+    report = quantize_model(request(max_metric_drop="20%"))
+    by_name = {c.variant: c for c in report.candidates}
+    assert by_name["ort_dynamic_int8"].status in ("chosen", "confirmed", "slower")
+    assert by_name["torch_compile_fp32"].status == "skipped"
+    assert report.outcome in ("quantized", "keep_fp32")
+    assert accuracy(Path(report.chosen.path), np.load(folder / "rows.npz")) >= 0.8
+    for name in ("report.md", "manifest.json", "picture_batch1.svg"):
+        assert (Path(report.folder) / name).read_text(encoding="utf-8")
+    manifest = json.loads((Path(report.folder) / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["source"]["net.onnx"] and manifest["conditions"]["isa"]
+    assert set(report.rows) == {"calibration", "search", "confirmation"}
+    assert len(report.brief()) <= 1500 and report.verdict in report.readable()
+    assert any(note.startswith("ort_dynamic_int8") for note in notes)
+
+    # a budget of nothing: figures come from the cache, and what moved a single label is refused
+    strict = quantize_model(request(max_metric_drop=0))
+    for c in strict.candidates:
+        if c.metric_drop and c.metric_drop > 0:
+            assert c.status in ("over_budget", "not_confirmed", "slower")
+    assert strict.conditions.seconds < report.conditions.seconds
+
+
+def test_a_size_limit_that_only_int8_keeps_decides_against_fp32(world):
+    report = quantize_model(request(max_metric_drop="50%", max_size_bytes=500_000, batch_sizes=[1]))
+    assert report.baseline.size_bytes > 500_000
+    assert report.outcome == "quantized" and report.chosen.variant.startswith("ort_")
+
+
+def test_a_model_outside_the_workspace_is_refused(world, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "net.onnx"
+    outside.write_bytes(b"x")
+    with pytest.raises(ToolError, match="outside the workspace"):
+        quantize_model(request(model=str(outside)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"metric": "f1"}, "Unknown metric"),
+        ({"metric": "m.py:f1"}, "metric_direction"),
+        ({"max_metric_drop": "much"}, "no budget"),
+        ({"max_metric_drop": -1}, "no budget"),
+        ({"batch_sizes": [0]}, "out of range"),
+        ({"runtimes": ["tvm"]}, "Unknown runtime"),
+        ({"device_profile": "toaster"}, "Unknown device_profile"),
+        ({"target_isa": "mips"}, "Unknown target_isa"),
+        ({"data": "rows.csv"}, "No such file"),
+        ({"weights": "rows.npz"}, "weights belong to a factory"),
+    ],
+)
+def test_arguments_that_mean_nothing_are_refused(world, changes, said):
+    with pytest.raises(ToolError, match=said):
+        quantize_model(request(**changes))
+
+
+def test_the_menu_entry_keeps_its_budget():
+    summary = quantize_model.__doc__.strip().split("\n\n")[0]
+    entry = "quantize_model" + summary + json.dumps(input_schema(QuantizeModelRequest), separators=(",", ":"))
+    assert len(entry) <= 1700

@@ -1,0 +1,123 @@
+"""The files that are handed over: the artifact, how to use it, and the manifest; written beside each other, at once."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .._core.contract import current_call
+from .job import digest
+
+_ONNXRUNTIME = '''"""Runs {name} on ONNX Runtime."""
+import numpy as np
+import onnxruntime as ort
+
+options = ort.SessionOptions()
+options.intra_op_num_threads = {threads}
+session = ort.InferenceSession("{name}", options, providers=["CPUExecutionProvider"])
+inputs = {{{feeds}}}
+print(session.run(None, inputs)[0])
+'''
+_OPENVINO = '''"""Runs {name} on OpenVINO; keep {stem}.bin beside it."""
+import numpy as np
+import openvino as ov
+
+settings = {{"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": {threads}}}
+settings["INFERENCE_PRECISION_HINT"] = "{precision}"
+model = ov.Core().compile_model("{name}", "CPU", settings)
+inputs = {{{feeds}}}
+print(model(inputs)[0])
+'''
+_TORCH = '''"""Runs {name}, compiled ahead of time by torch; the library inside is built for this processor."""
+import numpy as np
+import torch
+
+torch.set_num_threads({threads})
+model = torch._inductor.aoti_load_package("{name}")
+inputs = {{{feeds}}}
+print(model(*[torch.from_numpy(a) for a in inputs.values()]))
+'''
+_LIGHTGBM = '''"""Runs {name} on LightGBM."""
+import lightgbm
+import numpy as np
+
+model = lightgbm.Booster(model_file="{name}")
+inputs = {{{feeds}}}
+print(model.predict(inputs["x"], num_threads={threads}))
+'''
+_XGBOOST = '''"""Runs {name} on XGBoost."""
+import numpy as np
+import xgboost
+
+model = xgboost.Booster(model_file="{name}")
+inputs = {{{feeds}}}
+print(model.inplace_predict(inputs["x"]))
+'''
+SNIPPETS = {
+    "onnxruntime": _ONNXRUNTIME, "openvino": _OPENVINO, "torch": _TORCH, "lightgbm": _LIGHTGBM, "xgboost": _XGBOOST,
+}  # fmt: skip
+
+
+def hand_over(
+    kind: str,
+    artifacts: dict[str, dict[str, Any]],
+    inputs: list[dict[str, Any]],
+    threads: int,
+    texts: dict[str, str],
+    manifest: dict[str, Any],
+) -> Path:
+    """A new folder with one sub-folder per artifact, the texts and manifest.json; returns its path."""
+    root = current_call().workspace.artifacts() / "artifacts"
+    root.mkdir(exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=root))
+    try:
+        hashes = {}
+        for name, artifact in artifacts.items():
+            hashes[name] = _copy(artifact, fresh / name, inputs, threads)
+        for name, text in texts.items():
+            (fresh / name).write_text(text, encoding="utf-8")
+        content = json.dumps({**manifest, "artifacts": hashes}, indent=1)
+        (fresh / "manifest.json").write_text(content, encoding="utf-8")
+        target = root / f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+        if target.exists():
+            shutil.rmtree(target)
+        os.chmod(fresh, 0o755)
+        os.replace(fresh, target)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    return target
+
+
+def _copy(
+    artifact: dict[str, Any], folder: Path, inputs: list[dict[str, Any]], threads: int
+) -> dict[str, str]:
+    """The artifact's files and its usage snippet; sha256 by file name."""
+    folder.mkdir()
+    source = Path(artifact["path"])
+    kin = [source, source.with_name(source.name + ".data"), source.with_suffix(".bin")]
+    found = {}
+    for path in kin:
+        if path.exists():
+            shutil.copyfile(path, folder / path.name)
+            found[path.name] = digest(path)
+    if template := SNIPPETS.get(artifact["runtime"]):
+        text = template.format(
+            name=source.name,
+            stem=source.stem,
+            threads=threads,
+            feeds=_feeds(inputs),
+            precision=artifact.get("precision", "f32"),
+        )
+        (folder / "use.py").write_text(text, encoding="utf-8")
+    return found
+
+
+def _feeds(inputs: list[dict[str, Any]]) -> str:
+    shapes = [[1, *[d if isinstance(d, int) else 8 for d in (spec["shape"] or [1])[1:]]] for spec in inputs]
+    return ", ".join(
+        f'"{s["name"]}": np.zeros({shape}, "{s["dtype"]}")' for s, shape in zip(inputs, shapes, strict=True)
+    )

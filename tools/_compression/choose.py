@@ -1,0 +1,108 @@
+"""Which row wins, and one sentence for each row that does not."""
+
+from dataclasses import dataclass
+
+from .limits import Limits
+from .search import Row, Search, overall_ratio
+
+NARROWEST_TIE_BAND = (
+    0.03  # fp32 against itself on an idle machine stayed within this; references/compression.md
+)
+
+
+@dataclass
+class Outcome:
+    """The winner over all batch sizes and per batch size; None is the baseline."""
+
+    overall: str | None
+    by_batch: dict[str, str | None]
+    tie_band: float
+
+
+def tie_band(raced: Row) -> float:
+    """The widest gap of the baseline to its own copy, at least the idle machine's."""
+    gaps = [abs(1 - float(ratio)) for ratio in raced["control"]["ratio"].values()]
+    return max([NARROWEST_TIE_BAND, *gaps])
+
+
+def choose(search: Search, raced: Row, limits: Limits, baseline: Row, barred: dict[str, str]) -> Outcome:
+    """Mark each row's status; return the winners. `barred` rows cannot win, with the reason.
+
+    A row wins when the bound of its drop keeps the budget, no limit is broken, and it is faster than the baseline
+    beyond the tie band (or the baseline breaks a limit that the row keeps).
+    """
+    band = tie_band(raced)
+    smallest = search.batch_sizes[0]
+    needed = bool(limits.broken_by(baseline, smallest))
+    allowed = search.metric.allowed(baseline["metric"])
+    eligible = []
+    for name, row in search.rows.items():
+        if name in raced:
+            row.update({k: v for k, v in raced[name].items() if k != "artifact"}, raced=True)
+        row.setdefault("status", "")
+        row["status"], row["reason"] = judge(row, limits, smallest, band, allowed, needed)
+        if row["status"] == "confirmed" and name in barred:
+            row["reason"] = barred[name]
+        elif row["status"] == "confirmed":
+            eligible.append(name)
+    outcome = Outcome(_best(search, eligible, band, needed), {}, band)
+    for batch in map(str, search.batch_sizes):
+        outcome.by_batch[batch] = _best_at(search, eligible, batch, outcome, needed)
+    for winner in {outcome.overall, *outcome.by_batch.values()}:
+        if winner:
+            search.rows[winner].update(status="chosen", reason="")
+    return outcome
+
+
+def judge(
+    row: Row, limits: Limits, smallest: int, band: float, allowed: float, needed: bool
+) -> tuple[str, str]:
+    """Status and reason of one row."""
+    if row["status"]:
+        return row["status"], row["reason"]
+    if row.get("finite") is False:
+        return "non_finite", "its outputs on the confirmation rows hold NaN or infinity"
+    if row.get("hopeless"):
+        return "slower", f"{_ratios(row)} of the baseline's speed; not evaluated further"
+    if row["drop"] > allowed:
+        return "over_budget", f"drop {row['drop']:.4g} is above the budget of {allowed:.4g}"
+    if row.get("moved_drop", 0.0) > allowed:
+        return "over_budget", (
+            f"its drop would be {row['moved_drop']:.4g} once the rows move on as far again as they did between "
+            f"calibration and confirmation; the budget is {allowed:.4g}"
+        )
+    if broken := limits.broken_by(row, smallest):
+        return "over_limit", broken
+    if max(row["ratio"].values()) < 1 + band and not needed:
+        return "slower", f"{_ratios(row)}: no gain beyond the tie band of {band:.0%}"
+    if not row.get("raced"):
+        return "slower", f"{_ratios(row)} at the first look; others were faster"
+    if row["drop_bound"] > allowed:
+        return "not_confirmed", (
+            f"its drop may reach {row['drop_bound']:.4g} on unseen rows, the budget is {allowed:.4g}; "
+            "more confirmation rows would narrow this"
+        )
+    return "confirmed", f"{_ratios(row)}: confirmed, but not the fastest"
+
+
+def _ratios(row: Row) -> str:
+    return ", ".join(f"{value:.2f}x at batch {batch}" for batch, value in row["ratio"].items())
+
+
+def _best(search: Search, names: list[str], band: float, needed: bool) -> str | None:
+    """The best geometric mean among rows that are slower than the baseline at no batch size."""
+    safe = [n for n in names if needed or min(search.rows[n]["ratio"].values()) > 1 - band]
+    best = max(safe, key=lambda n: overall_ratio(search.rows[n]), default=None)
+    if best and (needed or overall_ratio(search.rows[best]) > 1 + band):
+        return best
+    return None
+
+
+def _best_at(search: Search, names: list[str], batch: str, outcome: Outcome, needed: bool) -> str | None:
+    """The fastest at one batch size; the overall winner where that is a tie."""
+    speed = {n: search.rows[n]["ratio"][batch] for n in names}
+    best = max(speed, key=lambda n: speed[n], default=None)
+    own = speed.get(outcome.overall or "", 1.0)
+    if best is None or (speed[best] <= own * (1 + NARROWEST_TIE_BAND) and (outcome.overall or not needed)):
+        return outcome.overall
+    return best

@@ -1,0 +1,139 @@
+"""The metric of predictions, what a candidate lost of it, and how sure that is."""
+
+import numpy as np
+
+from .refusal import Refused, first_line
+
+HIGHER = {"accuracy": True, "mae": False, "rmse": False}
+RESAMPLES = 2000
+CONFIDENCE = 95  # one-sided, percent
+
+
+def check_targets(metric, predictions, y):
+    """The targets in the shape of the predictions, or labels within the classes."""
+    if y.dtype.kind not in "fiub":
+        raise Refused("The targets are no numbers", y.dtype, "class numbers from 0, or float targets")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise Refused("The targets hold NaN or infinity", f"{~np.isfinite(y)} entries".sum(), "clean targets")
+    if metric == "accuracy":
+        return _check_labels(predictions, y)
+    if metric in HIGHER and np.squeeze(y).shape != np.squeeze(predictions).shape:
+        raise Refused(
+            "Targets and predictions differ in shape", f"{list(y.shape)} and {list(predictions.shape)}",
+            "targets shaped like the model's first output",
+        )  # fmt: skip
+    return y
+
+
+def _check_labels(predictions, y):
+    labels = np.squeeze(y)
+    classes = class_count(predictions)
+    if labels.shape != predicted_classes(predictions).shape:
+        raise Refused(
+            "Labels and predictions differ in shape", f"{list(y.shape)} and {list(predictions.shape)}",
+            "one class number per row; for a regression the metric mae or rmse",
+        )  # fmt: skip
+    if (labels != np.floor(labels)).any() or labels.min() < 0 or labels.max() >= classes:
+        raise Refused(
+            "Labels lie outside the model's classes",
+            f"{labels.min():g} to {labels.max():g} for {classes} classes",
+            f"whole class numbers from 0 to {classes - 1}",
+        )
+    return labels.astype(np.int64)
+
+
+def class_count(predictions):
+    return predictions.shape[-1] if predictions.ndim > 1 and predictions.shape[-1] > 1 else 2
+
+
+def predicted_classes(predictions):
+    """Argmax over the last axis; one column is a probability, or a logit where it leaves 0 to 1."""
+    if predictions.ndim > 1 and predictions.shape[-1] > 1:
+        return predictions.argmax(-1)
+    column = np.squeeze(predictions, -1) if predictions.ndim > 1 else predictions
+    is_probability = column.min() >= 0 and column.max() <= 1
+    return (column > (0.5 if is_probability else 0)).astype(np.int64)
+
+
+def row_losses(metric, predictions, y):
+    """One number per row whose mean gives the metric (for rmse, the mean square)."""
+    if metric == "accuracy":
+        right = predicted_classes(predictions) == y
+        return right.reshape(len(y), -1).mean(1)
+    error = (predictions.reshape(len(y), -1) - y.reshape(len(y), -1)).astype(np.float64)
+    return np.abs(error).mean(1) if metric == "mae" else (error**2).mean(1)
+
+
+def total(metric, losses):
+    mean = losses.mean(-1)
+    return np.sqrt(mean) if metric == "rmse" else mean
+
+
+def metric_value(metric, predictions, y):
+    return float(total(metric, row_losses(metric, predictions, y)))
+
+
+def drop_bound(metric, base, candidate, block):
+    """The drop (positive is worse) on these rows and its upper bound from a paired bootstrap over blocks of rows."""
+    sign = 1.0 if HIGHER[metric] else -1.0
+    point = sign * float(total(metric, base) - total(metric, candidate))
+    if np.array_equal(base, candidate):
+        return point, point
+    picks = resamples(len(base), block)
+    drops = [sign * (total(metric, base[rows]) - total(metric, candidate[rows])) for rows in picks]
+    return point, max(point, float(np.percentile(drops, CONFIDENCE)))
+
+
+def resamples(count, block):
+    """Row numbers of each resample, drawn as blocks of neighbours where rows overlap."""
+    block = int(min(max(1, block), max(1, count // 8)))
+    rng = np.random.default_rng(0)
+    starts = -(-count // block)
+    for _ in range(RESAMPLES):
+        first = rng.integers(0, count - block + 1, starts)
+        yield (first[:, None] + np.arange(block)).ravel()[:count] if block > 1 else first
+
+
+def drift(reference, predictions):
+    """How far the outputs moved, whatever the metric says."""
+    gap = np.abs(predictions.astype(np.float64) - reference.astype(np.float64))
+    moved = {"max_abs": float(gap.max()), "mean_abs": float(gap.mean())}
+    scale = float(np.abs(reference).mean())
+    moved["mean_relative"] = float(gap.mean() / scale) if scale else None
+    if reference.ndim == 2 and reference.shape[1] > 1:
+        moved["argmax_flips"] = float((reference.argmax(1) != predictions.argmax(1)).mean())
+    return moved
+
+
+def score(request, progress):
+    """The caller's metric on files of predictions: value and bootstrap bound, for `file.py:function`."""
+    from .rows import import_function
+
+    function = import_function(request["file"], request["function"], request["root"])
+    y = np.load(request["targets"], allow_pickle=False)
+    base = np.load(request["baseline"], allow_pickle=False)
+    candidate = np.load(request["predictions"], allow_pickle=False)
+    sign = 1.0 if request["higher"] else -1.0
+    try:
+        before, after = float(function(base, y)), float(function(candidate, y))
+        if not request["bound"]:
+            return {"baseline": before, "metric": after, "drop": sign * (before - after)}
+        drops = []
+        for i, rows in enumerate(resamples(len(y), request["block"])):
+            if i >= 300:  # the caller's function may be slow
+                break
+            drops.append(
+                sign * (float(function(base[rows], y[rows])) - float(function(candidate[rows], y[rows])))
+            )
+    except Exception as error:  # the caller's code may raise anything
+        raise Refused(
+            "The metric {} failed".format(request["function"]),
+            first_line(error),
+            "calling it as f(predictions, y)",
+        ) from error
+    if not np.isfinite([before, after]).all():
+        raise Refused("The metric is not a finite number", f"{before!r} and {after!r}", "another metric")
+    point = sign * (before - after)
+    same = np.array_equal(base, candidate)
+    bound = point if same else max(point, float(np.percentile(drops, CONFIDENCE)))
+    return {"baseline": before, "metric": after, "drop": point, "drop_bound": bound}

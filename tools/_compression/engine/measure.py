@@ -1,0 +1,108 @@
+"""One candidate beside the baseline (measure), and the finalists against each other (race)."""
+
+import os
+
+import numpy as np
+
+from . import clock, judge, prepare, runners, stress
+from .refusal import Refused
+
+MOST_WINDOWS, QUIET_GAP = 3, 0.03
+SLOWEST_RATIO = 0.55  # at a first look: such a candidate is not evaluated further at that batch size
+
+
+def measure(request, progress):
+    """Metric, drift, memory and latency of one artifact on the search rows."""
+    empty = _loaded_bytes(request["artifact"]["runtime"])
+    folder, names = request["folder"], request["names"]
+    feeds = prepare.load_rows(folder, names, "search")
+    batches = {b: prepare.load_rows(folder, names, f"batch{b}") for b in request["batch_sizes"]}
+    before = clock.resident_bytes()
+    call = runners.load(request["artifact"], request["threads"])
+    for rows in batches.values():
+        call(rows)
+    used = clock.resident_bytes(peak=True)
+    reply = {"peak_rss_bytes": used - before + empty if used else None}
+    baseline = runners.load(request["baseline"], request["threads"])
+    reply["latency_seconds"], reply["ratio"], reply["load"] = {}, {}, clock.load_average()
+    for batch, rows in batches.items():
+        pair = {"baseline": _bound(baseline, rows), "candidate": _bound(call, rows)}
+        times, _ = clock.interleave(pair, request["seconds_per_batch"])
+        reply["latency_seconds"][str(batch)] = clock.summary(times["candidate"], batch)
+        reply["ratio"][str(batch)] = float(
+            np.percentile(times["baseline"], 10) / np.percentile(times["candidate"], 10)
+        )
+    if max(reply["ratio"].values()) < SLOWEST_RATIO:
+        return {**reply, "hopeless": True}
+    predictions = runners.predict(call, feeds, request["evaluation_batch"])
+    reply.update(_evaluate(request, predictions, "search"))
+    if request["moves_on"] and reply["finite"]:
+        reply["moved_drop"] = stress.drop(request, call)
+    return reply
+
+
+def race(request, progress):
+    """The finalists, the baseline and a second copy of the baseline, all in one window; confirmation rows besides."""
+    folder, names = request["folder"], request["names"]
+    artifacts = {"baseline": request["baseline"], "control": request["baseline"], **request["finalists"]}
+    calls = {name: runners.load(artifact, request["threads"]) for name, artifact in artifacts.items()}
+    reply = {name: {"latency_seconds": {}, "ratio": {}} for name in artifacts}
+    for batch in request["batch_sizes"]:
+        rows = prepare.load_rows(folder, names, f"batch{batch}")
+        bound = {name: _bound(call, rows) for name, call in calls.items()}
+        times = _quiet_times(bound, request["seconds_per_batch"])
+        base = np.percentile(times["baseline"], 10)
+        for name, taken in times.items():
+            reply[name]["latency_seconds"][str(batch)] = clock.summary(taken, batch)
+            reply[name]["ratio"][str(batch)] = float(base / np.percentile(taken, 10))
+    feeds = prepare.load_rows(folder, names, "confirmation")
+    for name in request["finalists"]:
+        predictions = runners.predict(calls[name], feeds, request["evaluation_batch"])
+        reply[name].update(_evaluate({**request, "variant": name}, predictions, "confirmation"))
+    reply["control"]["load"] = clock.load_average()
+    return reply
+
+
+def _quiet_times(calls, seconds):
+    """Times from windows that are added until the baseline agrees with its own copy, three at most."""
+    times = {}
+    for _ in range(MOST_WINDOWS):
+        more, _ = clock.interleave(calls, seconds)
+        times = {name: np.concatenate([times.get(name, taken[:0]), taken]) for name, taken in more.items()}
+        gap = np.percentile(times["baseline"], 10) / np.percentile(times["control"], 10)
+        if abs(1 - gap) < QUIET_GAP:
+            break
+    return times
+
+
+def _bound(call, rows):
+    return lambda: call(rows)
+
+
+def _loaded_bytes(runtime):
+    """Resident memory once the runtime is imported: what a process pays before it loads a model."""
+    __import__({"torch": "torch", "openvino": "openvino", "sklearn": "sklearn"}.get(runtime, runtime))
+    return clock.resident_bytes() or 0
+
+
+def _evaluate(request, predictions, part):
+    """Metric and drift of predictions on one part; the predictions are kept for a metric of the caller's."""
+    folder = request["folder"]
+    reference = np.load(os.path.join(folder, f"baseline.{part}.npy"))
+    path = os.path.join(folder, "{}.{}.npy".format(request["variant"].replace("/", "_"), part))
+    np.save(path, predictions)
+    if predictions.size != reference.size:
+        raise Refused(
+            "The candidate's output has another shape", f"{predictions.shape} for {reference.shape}"
+        )
+    predictions = predictions.reshape(reference.shape)
+    if not np.isfinite(predictions).all():
+        return {"finite": False, "predictions": path}
+    found = {"finite": True, "predictions": path, "drift": judge.drift(reference, predictions)}
+    metric = request["metric"]
+    if metric in judge.HIGHER:
+        y = np.load(os.path.join(folder, f"y.{part}.npy"))
+        base, mine = judge.row_losses(metric, reference, y), judge.row_losses(metric, predictions, y)
+        found["metric"] = float(judge.total(metric, mine))
+        found["drop"], found["drop_bound"] = judge.drop_bound(metric, base, mine, request["block"])
+    return found

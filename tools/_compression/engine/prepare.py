@@ -1,0 +1,194 @@
+"""Everything the search stands on: a checked model, split rows, the baseline's predictions and metric."""
+
+import os
+
+import numpy as np
+
+from . import clock, graph, judge, rows, runners, stress
+from .refusal import Refused
+
+EVALUATION_BATCH = 64
+SEARCH_SECONDS, CONFIRM_SECONDS = 2.5, 8.0  # what the baseline may take on the rows of each part
+
+
+def prepare(request, progress):
+    """Facts of model and rows; the arrays lie in the folder as NAME.PART.npy and baseline.PART.npy."""
+    facts = _model_facts(request) if request["artifact"]["runtime"] == "onnxruntime" else _tree_facts(request)
+    artifact = {**request["artifact"], "path": facts.pop("path", request["artifact"]["path"])}
+    feeds, y = rows.match_inputs(rows.read_npz(request["data"]), facts["inputs"])
+    call = runners.load(artifact, request["threads"])
+    batch = facts["fixed_batch"] or EVALUATION_BATCH
+    targets = _check_outputs(call, feeds, y, batch, request["metric"])
+    parts, cut = rows.split(
+        feeds, targets, rows.SHARES if request.get("calibrate", True) else rows.TRAINED_SHARES
+    )
+    parts = _affordable(call, feeds, parts, batch)
+    reply = {**facts, "artifact": artifact, "evaluation_batch": batch, "cut": cut}
+    reply["rows"] = {name: len(index) for name, index in parts.items()}
+    _save(request["folder"], feeds, targets, parts)
+    _save_timing_rows(request["folder"], feeds, request["batch_sizes"])
+    reply["metric"] = {}
+    for part in ("search", "confirmation"):
+        predictions = runners.predict(call, _take(feeds, parts[part]), batch)
+        np.save(os.path.join(request["folder"], f"baseline.{part}.npy"), predictions)
+        if request["metric"] in judge.HIGHER:
+            reply["metric"][part] = judge.metric_value(request["metric"], predictions, targets[parts[part]])
+    reply["moves_on"] = stress.save(request["folder"], feeds, parts, call, batch, request["metric"])
+    reply["size_bytes"] = runners.size_bytes(artifact["path"])
+    reply["output_shape"] = list(predictions.shape[1:])
+    reply["warnings"] = _range_warning(feeds, parts) + facts["warnings"]
+    return reply
+
+
+def _model_facts(request):
+    """Checks, operation counts, and a self-contained copy with a free batch where that can be had."""
+    import onnx
+
+    model = graph.read(request["artifact"]["path"])
+    inputs = graph.inputs_of(model)
+    facts = {"inputs": inputs, "graph": graph.describe(model), "warnings": [], "fixed_batch": None}
+    facts["path"] = os.path.join(request["folder"], "model.onnx")
+    fixed = inputs[0]["shape"][0] if inputs[0]["shape"] else None
+    onnx.save(model, facts["path"])
+    wanted = set(request["batch_sizes"]) | {EVALUATION_BATCH}
+    if isinstance(fixed, int) and wanted != {fixed}:
+        if _holds_with_free_batch(model, inputs, fixed, facts["path"], request["threads"]):
+            facts["warnings"].append(
+                f"The export was fixed to batch {fixed}; the copies made here take any batch"
+            )
+        elif set(request["batch_sizes"]) == {fixed}:
+            facts["fixed_batch"] = fixed
+        else:
+            raise Refused(
+                f"The export is fixed to batch {fixed} and breaks at others",
+                "batch_sizes {}".format(request["batch_sizes"]),
+                f"batch_sizes [{fixed}], or an export with a dynamic batch",
+            )
+    return facts
+
+
+def _holds_with_free_batch(model, inputs, fixed, path, threads):
+    """Whether the graph, with its batch set free, gives at another batch size what it gives at its own."""
+    import onnx
+
+    rng = np.random.default_rng(0)
+    once = {s["name"]: _noise(rng, s, fixed) for s in inputs}
+    before = runners.ort_session(path, threads).run(None, once)[0]
+    free = graph.free_batch(onnx.ModelProto.FromString(model.SerializeToString()))
+    trial = path + ".free.onnx"
+    onnx.save(free, trial)
+    try:
+        session = runners.ort_session(trial, threads)
+        thrice = session.run(None, {n: np.concatenate([a, a, a]) for n, a in once.items()})[0]
+    except Exception:  # onnxruntime's exceptions share no base; any of them means the batch is built in
+        os.remove(trial)
+        return False
+    if thrice.shape != (3 * len(before), *before.shape[1:]) or not np.allclose(
+        thrice, np.concatenate([before] * 3), rtol=1e-3, atol=1e-4
+    ):
+        os.remove(trial)
+        return False
+    os.replace(trial, path)
+    for spec in inputs:
+        spec["shape"][0] = "batch"
+    return True
+
+
+def _noise(rng, spec, batch):
+    shape = [batch, *[d if isinstance(d, int) else 8 for d in spec["shape"][1:]]]
+    return (rng.standard_normal(shape) if spec["dtype"].startswith("float") else np.zeros(shape)).astype(
+        spec["dtype"]
+    )
+
+
+def _tree_facts(request):
+    from . import trees
+
+    features = trees.feature_count(request["artifact"])
+    inputs = [
+        {"name": "x", "dtype": request["artifact"].get("dtype", "float32"), "shape": ["batch", features]}
+    ]
+    return {
+        "inputs": inputs,
+        "graph": {"ops": {}, "trees": True, "boosted": request["artifact"]["runtime"] != "sklearn"},
+        "warnings": [],
+        "fixed_batch": None,
+    }
+
+
+def _check_outputs(call, feeds, y, batch, metric):
+    """The model runs on these rows, at two batch sizes, and gives finite numbers that fit the targets."""
+    few = {name: array[: min(len(array), 2 * batch)] for name, array in feeds.items()}
+    try:
+        predictions = runners.predict(call, few, batch)
+    except Refused:
+        raise
+    except Exception as error:  # each runtime raises its own
+        raise Refused(
+            "The model does not run on the data",
+            str(error).split("\n")[0][:200],
+            "inputs like those it was exported with",
+        ) from error
+    if not np.isfinite(predictions).all():
+        raise Refused(
+            "The model's outputs hold NaN or infinity",
+            f"first {len(predictions)} rows",
+            "another checkpoint",
+        )
+    if len(y) == len(predictions):
+        return judge.check_targets(metric, predictions, y)
+    whole = np.broadcast_to(predictions[:1], (len(y), *predictions.shape[1:]))
+    return judge.check_targets(metric, whole, y)
+
+
+def _affordable(call, feeds, parts, batch):
+    """Fewer rows where the baseline itself would take too long on all of them; evenly thinned."""
+    some = {name: np.ascontiguousarray(array[np.arange(batch) % len(array)]) for name, array in feeds.items()}
+    taken = clock.interleave({"baseline": lambda: call(some)}, 0.1)[0]["baseline"]
+    seconds_per_row = float(np.median(taken)) / batch
+    kept = dict(parts)
+    for part, seconds in (("search", SEARCH_SECONDS), ("confirmation", CONFIRM_SECONDS)):
+        kept[part] = rows._thin(parts[part], max(128, int(seconds / seconds_per_row)))
+    return kept
+
+
+def _take(feeds, index):
+    return {name: array[index] for name, array in feeds.items()}
+
+
+def _save(folder, feeds, y, parts):
+    for part, index in parts.items():
+        np.save(os.path.join(folder, f"y.{part}.npy"), y[index])
+        for i, array in enumerate(feeds.values()):
+            np.save(os.path.join(folder, f"input{i}.{part}.npy"), array[index])
+
+
+def _save_timing_rows(folder, feeds, batch_sizes):
+    """One batch of real rows per batch size, repeated where there are too few."""
+    for batch in batch_sizes:
+        for i, array in enumerate(feeds.values()):
+            np.save(os.path.join(folder, f"input{i}.batch{batch}.npy"), array[np.arange(batch) % len(array)])
+
+
+def load_rows(folder, names, part):
+    """The feeds of one part, as `prepare` left them."""
+    return {n: np.load(os.path.join(folder, f"input{i}.{part}.npy")) for i, n in enumerate(names)}
+
+
+def _range_warning(feeds, parts):
+    found = []
+    for name, array in feeds.items():
+        if array.dtype.kind != "f":
+            continue
+        seen, later = (
+            array[parts["calibration"]],
+            array[np.concatenate([parts["search"], parts["confirmation"]])],
+        )
+        low, high = float(seen.min()), float(seen.max())
+        outside = float(((later < low) | (later > high)).mean())
+        if outside > 0.02:
+            found.append(
+                f"{100 * outside:.0f} % of the values of {name} in later rows lie outside the calibration rows' range "
+                f"({low:.3g} to {high:.3g}): static int8 will clip them"
+            )
+    return found

@@ -1,0 +1,290 @@
+"""Boosted trees and scikit-learn models: read without running code, rewritten as one ONNX tree ensemble.
+
+LightGBM compares in double, ONNX Runtime in float: x <= t holds for a float x exactly when x <= the largest float not
+above t, so thresholds are rounded down and rows of float32 take the same path in both.
+"""
+
+import os
+
+import numpy as np
+
+from .refusal import Refused, first_line
+
+SHARES = {
+    "ort_trees_first_75_percent": 0.75,
+    "ort_trees_first_50_percent": 0.5,
+    "ort_trees_first_25_percent": 0.25,
+}
+# What scikit-learn's tree models hold beyond what skops trusts by itself: arrays behind constructors, no callables.
+HARMLESS = {
+    "sklearn.tree._tree.Tree", "sklearn._loss.link.LogitLink", "sklearn._loss.link.IdentityLink",
+    "sklearn._loss.link.Interval",
+    "sklearn._loss.link.MultinomialLogit", "sklearn._loss.link.LogLink", "sklearn._loss.loss.HalfBinomialLoss",
+    "sklearn._loss.loss.HalfMultinomialLoss", "sklearn._loss.loss.HalfSquaredError", "sklearn._loss.loss.AbsoluteError",
+    "sklearn._loss._loss.CyHalfBinomialLoss", "sklearn._loss._loss.CyHalfMultinomialLoss",
+    "sklearn._loss._loss.CyHalfSquaredError", "sklearn._loss._loss.CyAbsoluteError",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+}  # fmt: skip
+_LINKS = {  # what stands between the sum of the leaves and the prediction
+    "regression": None, "regression_l1": None, "huber": None, "fair": None, "quantile": None, "mape": None,
+    "binary": "Sigmoid", "cross_entropy": "Sigmoid", "multiclass": "Softmax", "multiclassova": "Sigmoid",
+    "poisson": "Exp", "gamma": "Exp", "tweedie": "Exp",
+    "reg:squarederror": None, "reg:absoluteerror": None, "reg:pseudohubererror": None, "reg:quantileerror": None,
+    "binary:logistic": "Sigmoid", "reg:logistic": "Sigmoid", "multi:softprob": "Softmax",
+    "count:poisson": "Exp", "reg:gamma": "Exp", "reg:tweedie": "Exp",
+}  # fmt: skip
+
+
+def feature_count(artifact):
+    """How many columns a row has."""
+    if artifact["runtime"] == "lightgbm":
+        return _lightgbm(artifact["path"]).num_feature()
+    if artifact["runtime"] == "xgboost":
+        return _xgboost(artifact["path"]).num_features()
+    return int(getattr(load_sklearn(artifact["path"], artifact["trust"]), "n_features_in_", 0)) or None
+
+
+def _lightgbm(path):
+    import lightgbm
+
+    try:
+        return lightgbm.Booster(model_file=path)
+    except lightgbm.basic.LightGBMError as error:
+        raise Refused(
+            "The LightGBM model cannot be read", first_line(error), "model.save_model again"
+        ) from error
+
+
+def _xgboost(path):
+    import xgboost
+
+    try:
+        return xgboost.Booster(model_file=path)
+    except xgboost.core.XGBoostError as error:
+        raise Refused(
+            "The XGBoost model cannot be read", first_line(error), "model.save_model again"
+        ) from error
+
+
+def load_sklearn(path, trust):
+    """A scikit-learn model from skops, whose types are all known to be harmless, or from a trusted pickle."""
+    import zipfile
+
+    if not zipfile.is_zipfile(path):
+        if not trust:
+            raise Refused("A pickle runs code when it is loaded", path, "skops.io.dump")
+        import joblib
+
+        return joblib.load(path)
+    import skops.io
+
+    try:
+        found = skops.io.get_untrusted_types(file=path)
+        unknown = set(found) - HARMLESS
+        if unknown and not trust:
+            raise Refused(
+                "The skops file uses types that are not known to be harmless",
+                ", ".join(sorted(unknown)[:4]),
+                "an ONNX export of it",
+            )
+        return skops.io.load(path, trusted=found)
+    except Refused:
+        raise
+    except Exception as error:  # skops raises KeyError, TypeError, ValueError... on broken files
+        raise Refused("The skops file cannot be read", first_line(error), "skops.io.dump again") from error
+
+
+def build(request, variant, target):
+    """The model as ONNX, with all of its trees or the first part of them."""
+    import onnx
+
+    artifact = request["baseline"]
+    path = os.path.join(target, "model.onnx")
+    if artifact["runtime"] == "sklearn":
+        onnx.save(_convert_sklearn(artifact), path)
+    else:
+        onnx.save(convert(artifact, SHARES.get(variant["name"], 1.0)), path)
+    return {"artifact": {"runtime": "onnxruntime", "path": path}}
+
+
+def _convert_sklearn(artifact):
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType
+
+    model = load_sklearn(artifact["path"], artifact["trust"])
+    options = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None
+    try:
+        converted = convert_sklearn(
+            model,
+            initial_types=[("x", FloatTensorType([None, model.n_features_in_]))],
+            options=options,
+            target_opset=17,
+        )
+    except Exception as error:  # skl2onnx raises its own and plain RuntimeError
+        raise Refused(
+            "skl2onnx does not convert this model", first_line(error), "another kind of model"
+        ) from error
+    if hasattr(model, "predict_proba"):  # the label comes first there; probabilities are what is compared
+        del converted.graph.output[0]
+    return converted
+
+
+def convert(artifact, share=1.0):
+    """A LightGBM or XGBoost file as an ONNX model; the first `share` of its rounds."""
+    read = _read_lightgbm if artifact["runtime"] == "lightgbm" else _read_xgboost
+    trees, groups, features, objective, base = read(artifact["path"])
+    rounds = max(1, int(len(trees) / groups * share))
+    if objective not in _LINKS:
+        raise Refused("No ONNX form of this objective is known", objective, "another objective")
+    return _ensemble(trees[: rounds * groups], groups, features, _LINKS[objective], base)
+
+
+def _read_lightgbm(path):
+    """Trees as nested dicts with a common vocabulary."""
+    dump = _lightgbm(path).dump_model()
+    if dump.get("average_output"):
+        raise Refused("A LightGBM random forest averages its trees; no ONNX form is made", path, "boosting")
+    objective = str(dump.get("objective", "regression")).split(" ")
+    if "sqrt" in objective or any(o.startswith("sigmoid:") and float(o[8:]) != 1 for o in objective):
+        raise Refused("No ONNX form of this objective is known", " ".join(objective), "another objective")
+    trees = [_lightgbm_node(info["tree_structure"]) for info in dump["tree_info"]]
+    groups = int(dump.get("num_tree_per_iteration", 1))
+    return trees, groups, dump["max_feature_idx"] + 1, objective[0], [0.0] * groups
+
+
+def _lightgbm_node(node):
+    if "leaf_value" in node and "split_feature" not in node:
+        if node.get("leaf_coeff"):
+            raise Refused("Linear leaves have no ONNX form", "linear_tree", "linear_tree: false")
+        return {"leaf": float(node["leaf_value"])}
+    if node["decision_type"] != "<=":
+        raise Refused(
+            "Categorical splits have no ONNX form here", node["decision_type"], "one-hot or ordinal columns"
+        )
+    threshold = _floor_float32(node["threshold"])
+    below = bool(threshold >= 0.0)
+    left_if_missing = bool(node["default_left"]) if node["missing_type"] == "NaN" else below
+    if node["missing_type"] == "Zero" and below != bool(node["default_left"]):
+        raise Refused(
+            "zero_as_missing has no ONNX form here", f"split at {threshold:g}", "zero_as_missing: false"
+        )
+    return {
+        "feature": int(node["split_feature"]), "threshold": threshold, "mode": "BRANCH_LEQ", "missing": left_if_missing,
+        "true": _lightgbm_node(node["left_child"]), "false": _lightgbm_node(node["right_child"]),
+    }  # fmt: skip
+
+
+def _floor_float32(value):
+    rounded = np.float32(value)
+    return float(rounded if float(rounded) <= value else np.nextafter(rounded, np.float32(-np.inf)))
+
+
+def _read_xgboost(path):
+    import json
+
+    booster = _xgboost(path)
+    config = json.loads(booster.save_config())["learner"]
+    objective = config["learner_train_param"]["objective"]
+    groups = max(1, int(config["learner_model_param"].get("num_class", "0")))
+    text = str(config["learner_model_param"]["base_score"]).strip("[]")
+    scores = [float(part) for part in text.split(",")]
+    base = [_margin(scores[i % len(scores)], objective) for i in range(groups)]
+    trees = [_xgboost_node(json.loads(tree)) for tree in booster.get_dump(dump_format="json")]
+    return trees, groups, booster.num_features(), objective, base
+
+
+def _margin(score, objective):
+    if _LINKS.get(objective) == "Sigmoid":
+        return float(np.log(score / (1 - score)))
+    return float(np.log(score)) if _LINKS.get(objective) == "Exp" else score
+
+
+def _xgboost_node(node):
+    if "leaf" in node:
+        return {"leaf": float(node["leaf"])}
+    children = {child["nodeid"]: child for child in node["children"]}
+    if not isinstance(node["split_condition"], (int, float)):
+        raise Refused(
+            "Categorical splits have no ONNX form here", node["split"], "one-hot or ordinal columns"
+        )
+    feature = node["split"]
+    if not str(feature).startswith("f") or not str(feature)[1:].isdigit():
+        raise Refused("Named features cannot be matched to columns", feature, "training on plain arrays")
+    return {
+        "feature": int(feature[1:]), "threshold": float(node["split_condition"]), "mode": "BRANCH_LT",
+        "missing": node["missing"] == node["yes"],
+        "true": _xgboost_node(children[node["yes"]]), "false": _xgboost_node(children[node["no"]]),
+    }  # fmt: skip
+
+
+def _ensemble(trees, groups, features, link, base):
+    """The trees in the arrays of TreeEnsembleRegressor, followed by the link."""
+    from onnx import TensorProto, helper
+
+    columns = {
+        name: []
+        for name in ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids")
+    }
+    tracks, target = [], {"treeids": [], "nodeids": [], "ids": [], "weights": []}
+    for number, tree in enumerate(trees):
+        for index, node, true, false in _flatten(tree):
+            leaf = "leaf" in node
+            row = (
+                number,
+                index,
+                node.get("feature", 0),
+                node.get("threshold", 0.0),
+                node.get("mode", "LEAF"),
+                true,
+                false,
+            )
+            for name, value in zip(columns, row):
+                columns[name].append(value)
+            tracks.append(0 if leaf else int(node["missing"]))
+            if leaf:
+                for name, value in zip(target, (number, index, number % groups, node["leaf"])):
+                    target[name].append(value)
+    out = "raw" if link else "output"
+    attributes = {"nodes_" + name: values for name, values in columns.items()}
+    attributes.update({"target_" + name: values for name, values in target.items()})
+    nodes = [helper.make_node(
+        "TreeEnsembleRegressor", ["x"], [out], domain="ai.onnx.ml", n_targets=groups, base_values=base,
+        nodes_missing_value_tracks_true=tracks, **attributes,
+    )]  # fmt: skip
+    if link:
+        nodes.append(helper.make_node(link, [out], ["output"], **({"axis": 1} if link == "Softmax" else {})))
+    graph = helper.make_graph(
+        nodes, "trees", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", features])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", groups])],
+    )  # fmt: skip
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)], ir_version=9
+    )
+
+
+def with_two_columns(model):
+    """The model with both classes' probabilities as its output, where it gave the second one's only."""
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    graph.node[-1].output[0] = "second"
+    graph.initializer.append(numpy_helper.from_array(np.array(1, dtype=np.float32), "one"))
+    graph.node.append(helper.make_node("Sub", ["one", "second"], ["first"]))
+    graph.node.append(helper.make_node("Concat", ["first", "second"], ["output"], axis=1))
+    graph.output[0].type.tensor_type.shape.dim[1].dim_value = 2
+    return model
+
+
+def _flatten(tree):
+    """(number, node, number if true, number if false) in depth-first order, without recursion limits."""
+    rows, stack, count = [], [(tree, None, None)], 0
+    while stack:
+        node, parent, side = stack.pop()
+        rows.append([count, node, 0, 0])
+        if parent is not None:
+            rows[parent][side] = count
+        if "leaf" not in node:
+            stack += [(node["false"], count, 3), (node["true"], count, 2)]
+        count += 1
+    return rows

@@ -1,0 +1,277 @@
+"""Builds one candidate: a file that another process loads, and what was done to get it.
+
+A variant is {"name", "kind", ...settings}; which are worth trying, and in which order, is decided elsewhere.
+"""
+
+import logging
+import os
+import shutil
+
+import numpy as np
+
+from . import graph, prepare
+from .refusal import Refused
+
+# Operations whose weights are quantized while everything around them stays in float: level arithmetic
+# (subtract the last value, add it back) clips once later rows leave the calibrated range.
+WEIGHTED_OPS = ["Conv", "MatMul", "Gemm"]
+CALIBRATION_ROWS = 128
+CALIBRATION_BATCH = 16
+FOUR_BIT_BLOCK = 32
+
+
+def build(request, progress):
+    """The artifact of one variant, in a folder of its own."""
+    logging.disable(logging.WARNING)
+    variant = request["variant"]
+    target = os.path.join(request["folder"], variant["name"])
+    shutil.rmtree(target, ignore_errors=True)
+    os.makedirs(target)
+    reply = _BUILDERS[variant["kind"]](request, variant, target)
+    os.chdir(request["folder"])
+    return reply
+
+
+class _Rows:
+    """Calibration rows in the form onnxruntime reads them."""
+
+    def __init__(self, request):
+        self.batches = iter(calibration_batches(request))
+
+    def get_next(self):
+        return next(self.batches, None)
+
+
+def calibration_batches(request):
+    feeds = prepare.load_rows(request["folder"], request["names"], "calibration")
+    count = len(next(iter(feeds.values())))
+    picks = np.unique(np.linspace(0, count - 1, min(count, CALIBRATION_ROWS)).astype(int))
+    batch = request["fixed_batch"] or CALIBRATION_BATCH
+    if len(picks) < batch:
+        picks = np.resize(picks, batch)
+    return [
+        {name: np.ascontiguousarray(array[picks[i : i + batch]]) for name, array in feeds.items()}
+        for i in range(0, len(picks) - batch + 1, batch)
+    ]
+
+
+def preprocessed(request):
+    """The model after shape inference and ONNX Runtime's own graph optimisation, made once per search."""
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    path = os.path.join(request["folder"], "preprocessed.onnx")
+    if not os.path.exists(path):
+        for skip in (
+            False,
+            True,
+        ):  # symbolic shape inference fails on some graphs: onnxruntime #10484, #21476
+            try:
+                quant_pre_process(request["model"], path + ".part", skip_symbolic_shape=skip)
+                break
+            except Exception:  # it raises plain Exception("Incomplete symbolic shape inference") among others
+                if skip:
+                    shutil.copyfile(request["model"], path + ".part")
+        os.replace(path + ".part", path)
+    return path
+
+
+def _dynamic(request, variant, target):
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    path = os.path.join(target, "model.onnx")
+    quantize_dynamic(
+        preprocessed(request), path, op_types_to_quantize=variant["ops"], per_channel=variant.get("per_channel", False),
+        reduce_range=variant.get("reduce_range", False), weight_type=QuantType.QInt8,
+        nodes_to_exclude=variant.get("exclude", []),
+        extra_options={"MatMulConstBOnly": True, "DefaultTensorType": 1},
+    )  # fmt: skip
+    return _onnx_artifact(path, request)
+
+
+def _static(request, variant, target):
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    path = os.path.join(target, "model.onnx")
+    options = {"MatMulConstBOnly": variant.get("ops") is not None, "DefaultTensorType": 1}
+    quantize_static(
+        preprocessed(request), path, _Rows(request), quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=variant.get("ops"), per_channel=True, reduce_range=variant.get("reduce_range", False),
+        activation_type=QuantType.QInt8 if variant.get("signed") else QuantType.QUInt8, weight_type=QuantType.QInt8,
+        calibrate_method=getattr(CalibrationMethod, variant.get("calibration", "MinMax")),
+        nodes_to_exclude=variant.get("exclude", []), extra_options=options,
+    )  # fmt: skip
+    return _onnx_artifact(path, request)
+
+
+def _sensitive(request, variant, target):
+    """Static int8 with the layers that drift most left in float; they are found by quantizing each alone."""
+    from .sensitivity import most_sensitive
+
+    source = preprocessed(request)
+    ranges = _ranges(request, source, target)
+    rows = prepare.load_rows(request["folder"], request["names"], "calibration")
+    about = {**request, "preprocessed": source, "rows": rows}
+    worst, drifts = most_sensitive(
+        about, lambda path, only: _quantize_nodes(source, path, ranges, variant, only=only), variant["share"]
+    )
+    path = os.path.join(target, "model.onnx")
+    _quantize_nodes(source, path, ranges, variant, exclude=worst)
+    return {**_onnx_artifact(path, request), "kept_float": worst, "layer_drift": drifts}
+
+
+def _ranges(request, source, target):
+    """The activations' ranges, calibrated once."""
+    from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
+
+    calibrator = create_calibrator(
+        source, WEIGHTED_OPS, augmented_model_path=os.path.join(target, "augmented.onnx"),
+        calibrate_method=CalibrationMethod.MinMax,
+    )  # fmt: skip
+    calibrator.collect_data(_Rows(request))
+    found = calibrator.compute_data()
+    os.remove(os.path.join(target, "augmented.onnx"))
+    return found
+
+
+def _quantize_nodes(source, path, ranges, variant, only=(), exclude=()):
+    import onnx
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    quantizer = QDQQuantizer(
+        onnx.load(source), True, variant.get("reduce_range", False), QuantType.QInt8,
+        QuantType.QInt8 if variant.get("signed") else QuantType.QUInt8, ranges, list(only), list(exclude), WEIGHTED_OPS,
+        {"MatMulConstBOnly": True, "DefaultTensorType": 1},
+    )  # fmt: skip
+    quantizer.quantize_model()
+    quantizer.model.save_model_to_file(path, False)
+
+
+def _weight_only(request, variant, target):
+    import onnx
+    from onnxruntime.quantization.matmul_nbits_quantizer import (
+        DefaultWeightOnlyQuantConfig,
+        MatMulNBitsQuantizer,
+    )
+
+    config = DefaultWeightOnlyQuantConfig(
+        block_size=FOUR_BIT_BLOCK, is_symmetric=True, accuracy_level=4, bits=variant["bits"]
+    )
+    quantizer = MatMulNBitsQuantizer(onnx.load(preprocessed(request)), algo_config=config)
+    quantizer.process()
+    path = os.path.join(target, "model.onnx")
+    quantizer.model.save_model_to_file(path, False)
+    return _onnx_artifact(path, request)
+
+
+def _float16(request, variant, target):
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    model = convert_float_to_float16(onnx.load(request["model"]), keep_io_types=True)
+    path = os.path.join(target, "model.onnx")
+    onnx.save(model, path)
+    return {"artifact": {"runtime": "onnxruntime", "path": path}}
+
+
+def _rewrite_conv1d(request, variant, target):
+    from .rewrite import conv1d_as_conv2d
+
+    path = os.path.join(target, "model.onnx")
+    return {
+        "artifact": {"runtime": "onnxruntime", "path": path},
+        "replaced": conv1d_as_conv2d(request["model"], path),
+    }
+
+
+def _onnx_artifact(path, request):
+    """The artifact with the number of operations that were replaced; none is a failed candidate."""
+    import onnx
+
+    ops = graph.op_counts(onnx.load(path, load_external_data=False))
+    replaced = sum(count for name, count in ops.items() if name in graph.QUANTIZED_OPS - {"QuantizeLinear"})
+    if not replaced:
+        raise Refused(
+            "No operation was replaced", "ops: " + ", ".join(list(ops)[:8]), "another kind of quantization"
+        )
+    return {"artifact": {"runtime": "onnxruntime", "path": path}, "replaced": int(replaced)}
+
+
+def _openvino(request, variant, target):
+    import openvino as ov
+
+    model = ov.Core().read_model(request["model"])
+    return _openvino_artifact(ov, model, variant, target)
+
+
+def _openvino_artifact(ov, model, variant, target):
+    path = os.path.join(target, "model.xml")
+    ov.save_model(model, path, compress_to_fp16=False)
+    return {"artifact": {"runtime": "openvino", "path": path, "precision": variant.get("precision", "f32")}}
+
+
+def _nncf(request, variant, target):
+    import nncf
+    import openvino as ov
+
+    nncf.set_log_level(logging.ERROR)
+    model = ov.Core().read_model(request["model"])
+    batches = calibration_batches(request)
+    settings = {"model_type": nncf.ModelType.TRANSFORMER} if variant.get("transformer") else {}
+    if variant.get("weighted_only"):
+        settings["ignored_scope"] = nncf.IgnoredScope(types=_other_types(model), validate=False)
+    if variant.get("mixed_preset"):
+        settings["preset"] = nncf.QuantizationPreset.MIXED
+    model = nncf.quantize(model, nncf.Dataset(batches), subset_size=len(batches), **settings)
+    return _openvino_artifact(ov, model, variant, target)
+
+
+def _other_types(model):
+    kept = {"Convolution", "MatMul", "GroupConvolution"}
+    return sorted(
+        {node.get_type_name() for node in model.get_ops()} - kept - {"Constant", "Parameter", "Result"}
+    )
+
+
+def _nncf_weights(request, variant, target):
+    import nncf
+    import openvino as ov
+
+    nncf.set_log_level(logging.ERROR)
+    model = nncf.compress_weights(
+        ov.Core().read_model(request["model"]), mode=nncf.CompressWeightsMode.INT8_ASYM
+    )
+    return _openvino_artifact(ov, model, variant, target)
+
+
+def _torch_package(request, variant, target):
+    import torch
+
+    torch.set_num_threads(request["threads"])
+    program = torch.export.load(request["program"])
+    path = os.path.join(target, "model.pt2")
+    torch._inductor.aoti_compile_and_package(
+        program, package_path=path, inductor_configs={"max_autotune": False, "freezing": True}
+    )
+    return {"artifact": {"runtime": "torch", "path": path, "inputs": request["names"]}}
+
+
+def _trees(request, variant, target):
+    from . import trees
+
+    return trees.build(request, variant, target)
+
+
+_BUILDERS = {
+    "dynamic": _dynamic,
+    "static": _static,
+    "sensitive": _sensitive,
+    "weight_only": _weight_only,
+    "float16": _float16,
+    "conv1d": _rewrite_conv1d,
+    "openvino": _openvino,
+    "nncf": _nncf,
+    "nncf_weights": _nncf_weights,
+    "torch": _torch_package,
+    "trees": _trees,
+}

@@ -1,0 +1,243 @@
+"""Builds, measures and races the variants of one model; every one of them in processes of its own."""
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .._core.contract import ToolError, current_call
+from .interpreters import Interpreter
+from .job import Job
+from .limits import Limits
+from .plan import Plan, Variant
+
+Row = dict[str, Any]
+
+BUILD_SECONDS, MEASURE_SECONDS, RACE_SECONDS = 90.0, 60.0, 120.0
+FIRST_LOOK_SECONDS = 0.4  # of interleaved timing per batch size, before the race
+RACE_WINDOW_SECONDS = 2.0  # per batch size, all finalists together
+RACE_RESERVE_SECONDS = 15.0  # kept of the search time for the race and the bundle
+FINALISTS = 4
+WORTH_SAVING = 1.1  # the speed at which a file that lost too much is worth another try
+SENSITIVE_SHARE = 0.25  # of the layers stay in float then
+NEAR = 0.80  # a finalist's first-look ratio, as a share of the best one's
+
+
+@dataclass
+class Search:
+    """One search: what it stands on, and the rows that it collects."""
+
+    job: Job
+    python: Interpreter
+    facts: Row  # what `prepare` found
+    metric: "Metric"
+    batch_sizes: list[int]
+    program: str | None = None
+    rows: dict[str, Row] = field(default_factory=dict)
+
+    def request(self) -> Row:
+        return {
+            "names": [spec["name"] for spec in self.facts["inputs"]],
+            "model": self.facts["artifact"]["path"],
+            "program": self.program,
+            "baseline": self.facts["artifact"],
+            "batch_sizes": self.batch_sizes,
+            "fixed_batch": self.facts["fixed_batch"],
+            "evaluation_batch": self.facts["evaluation_batch"],
+            "metric": self.metric.name,
+            "moves_on": self.facts["moves_on"],
+            "block": max(1, self.facts["cut"]["gap"]),
+        }
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The metric's name, its direction, the allowed drop, and the caller's function where there is one."""
+
+    name: str
+    higher: bool
+    budget: dict[str, float]
+    file: Path | None = None
+    function: str | None = None
+    python: Interpreter | None = None
+
+    def allowed(self, baseline: float) -> float:
+        if "absolute" in self.budget:
+            return self.budget["absolute"]
+        return self.budget["share"] * (1.0 if self.name == "accuracy" else abs(baseline))
+
+
+def run_search(search: Search, plan: Plan) -> None:
+    """Fill `search.rows`: one per variant, with metric and first-look latency, or the reason there is none."""
+    for name, reason in plan.skipped.items():
+        search.rows[name] = {"status": "skipped", "reason": reason}
+    queue = list(plan.variants)
+    count = 0
+    while queue:
+        variant = queue.pop(0)
+        count += 1
+        current_call().progress(count, None, f"{variant.name} ({len(queue)} more)")
+        row = search.rows[variant.name] = try_variant(search, variant)
+        known = {v.name for v in queue} | set(search.rows)
+        queue = [extra for extra in _follow_up(search, variant, row) if extra.name not in known] + queue
+
+
+def try_variant(search: Search, variant: Variant) -> Row:
+    """The row of one variant, from the cache where an earlier search finished it."""
+    if row := search.job.recall(variant.name):
+        return {**row, "cached": True}
+    left = search.job.left() - min(RACE_RESERVE_SECONDS, 0.2 * search.job.max_seconds)
+    nothing_yet = not any("ratio" in row for row in search.rows.values())
+    if nothing_yet:
+        left = max(left, BUILD_SECONDS)  # a search that is short of time still tries the most promising one
+    if left < _expected_seconds(variant):
+        return {"status": "not_tried", "reason": f"{max(left, 0):.0f} s of the search time were left"}
+    try:
+        row = _build_and_measure(search, variant, left)
+    except ToolError as error:
+        row = _failure(error)
+        if row["status"] == "not_tried":
+            return row
+    if row.get("status") or row.get("hopeless"):
+        row.pop("artifact", None)
+        shutil.rmtree(search.job.folder / variant.name, ignore_errors=True)
+    search.job.remember(variant.name, row)
+    return row
+
+
+def _expected_seconds(variant: Variant) -> float:
+    """A floor for build and measurement: imports, and for torch a compiler run."""
+    return {"torch": 25.0, "nncf": 8.0, "nncf_weights": 8.0}.get(variant.kind, 4.0)
+
+
+def _build_and_measure(search: Search, variant: Variant, left: float) -> Row:
+    built = search.job.do(
+        "build",
+        search.python,
+        seconds=min(BUILD_SECONDS, left),
+        variant=variant.request(),
+        **search.request(),
+    )
+    return {**measure(search, variant.name, built["artifact"]), **built}
+
+
+def measure(search: Search, name: str, artifact: Row) -> Row:
+    """Metric, drift, memory and first-look latency of one artifact on the search rows."""
+    row = search.job.do(
+        "measure", search.python, seconds=MEASURE_SECONDS, artifact=artifact, variant=name,
+        seconds_per_batch=FIRST_LOOK_SECONDS, **search.request(),
+    )  # fmt: skip
+    row.update(artifact=artifact, size_bytes=size_bytes(Path(artifact["path"])), runtime=artifact["runtime"])
+    if row.get("finite") is False:
+        row.update(status="non_finite", reason="its outputs hold NaN or infinity")
+    if "metric" not in row and row.get("finite"):
+        row.update(score(search, row, "search"))
+    return row
+
+
+def score(search: Search, row: Row, part: str) -> Row:
+    """The caller's own metric of kept predictions, under the caller's interpreter."""
+    metric, folder = search.metric, search.job.folder
+    assert metric.python and metric.file
+    return search.job.do(
+        "score", metric.python, seconds=MEASURE_SECONDS, file=str(metric.file), function=metric.function,
+        root=str(current_call().workspace.root), higher=metric.higher, bound=part == "confirmation",
+        block=max(1, search.facts["cut"]["gap"]), targets=str(folder / f"y.{part}.npy"),
+        baseline=str(folder / f"baseline.{part}.npy"), predictions=row["predictions"],
+    )  # fmt: skip
+
+
+def measure_baseline(search: Search) -> None:
+    """Complete the facts: the baseline's peak memory, and its value of a metric of the caller's."""
+    facts, folder = search.facts, search.job.folder
+    row = search.job.do(
+        "measure", search.python, seconds=MEASURE_SECONDS, artifact=facts["artifact"], variant="baseline",
+        seconds_per_batch=0.05, **search.request(),
+    )  # fmt: skip
+    facts["peak_rss_bytes"] = row["peak_rss_bytes"]
+    if search.metric.function:
+        for part in ("search", "confirmation"):
+            kept = {"predictions": str(folder / f"baseline.{part}.npy")}
+            facts["metric"][part] = score(search, kept, part)["metric"]
+
+
+def _failure(error: ToolError) -> Row:
+    text = str(error)
+    if "did not finish in time" in text:
+        return {"status": "not_tried", "reason": "it took longer than the search time left"}
+    crashed = "was ended by SIG" in text or "memory limit" in text
+    return {"status": "crashed" if crashed else "failed", "reason": text[:240]}
+
+
+def _follow_up(search: Search, variant: Variant, row: Row) -> list[Variant]:
+    """What a static file that is fast but lost too much suggests: another calibration, sensitive layers in float."""
+    allowed = search.metric.allowed(search.facts["metric"]["search"])
+    if (
+        variant.kind != "static"
+        or "drop" not in row
+        or worst_drop(row) <= allowed
+        or overall_ratio(row) < WORTH_SAVING
+    ):
+        return []
+    settings = {k: v for k, v in variant.settings.items() if k in ("reduce_range", "signed")}
+    return [
+        Variant(
+            "ort_static_int8_sensitive_float", "sensitive", settings={**settings, "share": SENSITIVE_SHARE}
+        ),
+        Variant(
+            "ort_static_int8_percentile", "static", settings={**variant.settings, "calibration": "Percentile"}
+        ),
+    ]
+
+
+def finalists(search: Search, allowed: float, limits: Limits, tried: set[str]) -> list[str]:
+    """The fastest rows within the budget on the search rows that were not raced yet: overall, and per batch size."""
+    fit = {
+        name: row
+        for name, row in search.rows.items()
+        if name not in tried and _is_fit(row, allowed) and not limits.broken_by(row, search.batch_sizes[0])
+    }
+    picks: dict[str, float] = {}
+    for key in [*map(str, search.batch_sizes), "overall"]:
+        speed = {n: overall_ratio(r) if key == "overall" else r["ratio"][key] for n, r in fit.items()}
+        best = max(speed.values(), default=0.0)
+        for name, value in speed.items():
+            if value >= NEAR * best:
+                picks[name] = max(picks.get(name, 0.0), value / best)
+    return sorted(picks, key=lambda n: -picks[n])[:FINALISTS]
+
+
+def _is_fit(row: Row, allowed: float) -> bool:
+    return bool("ratio" in row and row.get("finite") and not row.get("status") and worst_drop(row) <= allowed)
+
+
+def worst_drop(row: Row) -> float:
+    """The drop on the rows at hand, or on rows moved on as the series moves, whichever is larger."""
+    return float(max(row["drop"], row.get("moved_drop", row["drop"])))
+
+
+def overall_ratio(row: Row) -> float:
+    """Geometric mean of the speed ratios over the batch sizes."""
+    product = 1.0
+    for value in row["ratio"].values():
+        product *= value
+    return float(product ** (1 / len(row["ratio"])))
+
+
+def race(search: Search, names: list[str]) -> Row:
+    """The finalists against the baseline and its own copy, in one window, with the confirmation rows' metric."""
+    artifacts = {name: search.rows[name]["artifact"] for name in names}
+    reply = search.job.do(
+        "race", search.python, seconds=RACE_SECONDS, finalists=artifacts, seconds_per_batch=RACE_WINDOW_SECONDS,
+        **search.request(),
+    )  # fmt: skip
+    for name in names:
+        if reply[name].get("finite") and "drop" not in reply[name]:
+            reply[name].update(score(search, reply[name], "confirmation"))
+    return reply
+
+
+def size_bytes(path: Path) -> int:
+    """Size of an artifact: the file and its weights beside it."""
+    kin = [path, path.with_name(path.name + ".data"), path.with_suffix(".bin")]
+    return sum(p.stat().st_size for p in dict.fromkeys(kin) if p.exists())

@@ -1,0 +1,103 @@
+"""From a Request to a Search that is ready to run: source, interpreters, rows, baseline."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .._core.contract import current_call
+from .arguments import CompressionRequest, check_batches, check_metric, read_budget
+from .intake import Intake, find_data, load_data, take_in
+from .interpreters import ENGINE, Interpreter, callers, searcher
+from .job import Job, cached, digest, require_room, scratch
+from .search import Metric, Search, measure_baseline
+from .sources import Source, find_source, split_function
+
+PREPARE_SECONDS = 180.0
+ROOM_FACTOR = 12  # candidates kept at once, in sizes of the model
+
+
+@dataclass
+class Session:
+    """An open search with the interpreters it runs under."""
+
+    search: Search
+    source: Source
+    found: Intake
+    caller: Interpreter
+
+    @property
+    def started(self) -> float:
+        return self.search.job.started
+
+
+@contextmanager
+def open_session(
+    request: CompressionRequest,
+    *,
+    max_seconds: float,
+    trust: bool = False,
+    salt: object = None,
+    calibrate: bool = True,
+) -> Iterator[Session]:
+    """Everything checked, exported and split; the folder is the cache of this model, data and these settings."""
+    started = time.monotonic()
+    workspace = current_call().workspace
+    batches, higher, budget = (
+        check_batches(request),
+        check_metric(request),
+        read_budget(request.max_metric_drop),
+    )
+    source = find_source(request.model, request.weights, trust, workspace)
+    find_data(request.data, workspace)
+    metric = _metric(request, higher, budget)
+    with scratch() as folder:
+        job = Job(folder, request.threads, max_seconds, started)
+        caller = callers(request.python, folder)
+        python = searcher(caller, folder)
+        data = load_data(job, request.data, caller)
+        current_call().progress(0, None, "reading the model")
+        found = take_in(job, source, data, caller)
+        metric = replace(metric, python=caller)
+        with cached(_key(found, source, request, batches, python, salt)) as kept:
+            job.folder = kept
+            require_room(kept, ROOM_FACTOR * Path(found.artifact["path"]).stat().st_size)
+            facts = job.do(
+                "prepare", python, seconds=PREPARE_SECONDS, artifact=found.artifact, data=str(found.data),
+                metric=metric.name, calibrate=calibrate, batch_sizes=batches,
+            )  # fmt: skip
+            job.allow(max_seconds / 2)
+            search = Search(job, python, facts, metric, batches, found.program)
+            measure_baseline(search)
+            yield Session(search, source, found, caller)
+
+
+def _metric(request: CompressionRequest, higher: bool, budget: dict[str, float]) -> Metric:
+    function = split_function(request.metric)
+    if function is None:
+        return Metric(request.metric, higher, budget)
+    file = current_call().workspace.file(function[0])
+    return Metric(request.metric, higher, budget, file, function[1])
+
+
+def _key(
+    found: Intake,
+    source: Source,
+    request: CompressionRequest,
+    batches: list[int],
+    python: Interpreter,
+    salt: object,
+) -> str:
+    """Changes with whatever could change a row: the model's bytes, the rows, the settings, the libraries."""
+    model = Path(found.artifact["path"])
+    engine = sorted(ENGINE.glob("*.py"))  # rows of another version of the engine are not comparable
+    files = [*engine, model, *[p for p in (model.with_name(model.name + ".data"),) if p.exists()], found.data]
+    metric = split_function(request.metric)
+    if metric:
+        files.append(current_call().workspace.file(metric[0]))
+    settings = repr(
+        (source.kind, request.metric, request.threads, batches, sorted(python.modules.items()), salt)
+    )
+    return hashlib.sha256((digest(*files) + settings).encode()).hexdigest()

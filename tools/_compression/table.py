@@ -1,0 +1,140 @@
+"""Rows of a search as the Report's nouns, and as text."""
+
+from .._core.quantity import human_bytes
+from .choose import Outcome
+from .nouns import Candidate, Drift, rounded
+from .search import Row, Search
+
+_ORDER = (
+    "chosen", "confirmed", "not_confirmed", "slower", "over_limit", "over_budget", "non_finite", "crashed", "failed",
+    "not_tried", "skipped",
+)  # fmt: skip
+
+
+def candidates(rows: dict[str, Row], *, assumed: bool = False) -> list[Candidate]:
+    """The rows, winners first, then by how far they came and how fast they were."""
+    found = [_candidate(name, row, assumed) for name, row in rows.items()]
+    return sorted(found, key=lambda c: (_ORDER.index(c.status), -max((c.speed_ratio or {"": 0.0}).values())))
+
+
+def _candidate(name: str, row: Row, assumed: bool) -> Candidate:
+    latency = row.get("latency_seconds")
+    confirmed = row.get("raced", False)
+    artifact = row.get("artifact")
+    return Candidate(
+        variant=name,
+        status=row["status"],
+        reason=row["reason"],
+        runtime=row.get("runtime"),
+        metric=rounded(row.get("metric"), 6),
+        metric_drop=rounded(row.get("drop")),
+        metric_drop_bound=rounded(row.get("drop_bound")) if confirmed else None,
+        metric_rows=None if "metric" not in row else "confirmation" if confirmed else "search",
+        latency_seconds=_by_batch(latency, "p50_seconds"),
+        latency_p10_seconds=_by_batch(latency, "p10_seconds"),
+        latency_p95_seconds=_by_batch(latency, "p95_seconds"),
+        rows_per_second=_by_batch(latency, "rows_per_second"),
+        speed_ratio={b: float(f"{v:.3g}") for b, v in row["ratio"].items()} if "ratio" in row else None,
+        size_bytes=row.get("size_bytes"),
+        peak_rss_bytes=row.get("peak_rss_bytes"),
+        drift=Drift(**{k: rounded(v, 3) for k, v in row["drift"].items()}) if row.get("drift") else None,
+        basis="assumed" if assumed else "measured",
+        path=artifact["path"] if artifact and row["status"] in ("confirmed", "not_confirmed") else None,
+    )
+
+
+def _by_batch(latency: dict[str, dict[str, float]] | None, key: str) -> dict[str, float] | None:
+    return {b: float(f"{v[key]:.3g}") for b, v in latency.items()} if latency else None
+
+
+def markdown(baseline: Candidate, rows: list[Candidate], batch_sizes: list[int]) -> str:
+    """A Markdown table of all candidates, the baseline first."""
+    heads = [f"p50 / p95 ms, batch {b} (ratio)" for b in batch_sizes]
+    lines = [
+        f"| variant | status | metric | drop (bound) | {' | '.join(heads)} | size | peak memory | drift max | why |",
+        "|" + "---|" * (8 + len(heads)),
+    ]
+    lines += [_line(c, batch_sizes) for c in [baseline, *rows]]
+    return "\n".join(lines) + "\n"
+
+
+def _line(c: Candidate, batch_sizes: list[int]) -> str:
+    cells = [c.variant, c.status, _number(c.metric), _drop(c)]
+    cells += [_latency(c, str(b)) for b in batch_sizes]
+    cells += [
+        human_bytes(c.size_bytes) if c.size_bytes else "",
+        human_bytes(c.peak_rss_bytes) if c.peak_rss_bytes else "",
+    ]
+    cells += [_number(c.drift.max_abs) if c.drift else "", c.reason.replace("|", "/")]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.5g}"
+
+
+def _drop(c: Candidate) -> str:
+    if c.metric_drop is None:
+        return ""
+    bound = f" ({c.metric_drop_bound:+.4f})" if c.metric_drop_bound is not None else ""
+    return f"{c.metric_drop:+.4f}{bound}"
+
+
+def _latency(c: Candidate, batch: str) -> str:
+    if not c.latency_seconds or not c.latency_p95_seconds:
+        return ""
+    ratio = f" ({c.speed_ratio[batch]:.2f}x)" if c.speed_ratio else ""
+    return f"{1000 * c.latency_seconds[batch]:.3g} / {1000 * c.latency_p95_seconds[batch]:.3g}{ratio}"
+
+
+def summarise(search: Search, outcome: Outcome, baseline_metric: float, keep: str = "fp32") -> str:
+    """One sentence: what to use and what it gains, or why the baseline stays."""
+    budget = search.metric.allowed(baseline_metric)
+    name = outcome.overall
+    parts = []
+    if name:
+        row = search.rows[name]
+        gain = ", ".join(f"{v:.2f}x at batch {b}" for b, v in row["ratio"].items())
+        parts.append(
+            f"Use {name}: {gain} against the baseline; {search.metric.name} drop {row['drop']:+.4g} on confirmation "
+            f"rows (95 % bound {row['drop_bound']:+.4g}, budget {budget:.4g})"
+        )
+    else:
+        parts.append(f"Keep {keep}: {_why_not(search, outcome)}")
+    for batch, other in outcome.by_batch.items():
+        if other and other != name:
+            parts.append(f"at batch {batch} {other} is faster ({search.rows[other]['ratio'][batch]:.2f}x)")
+    return "; ".join(parts) + "."
+
+
+def _why_not(search: Search, outcome: Outcome) -> str:
+    tried = [row for row in search.rows.values() if "ratio" in row]
+    fast = [r for r in tried if max(r["ratio"].values()) > 1 + outcome.tie_band]
+    untried = sum(row["status"] == "not_tried" for row in search.rows.values())
+    more = f"; {untried} were not tried for time: raise max_search_seconds" if untried else ""
+    if not tried:
+        return "no candidate could be measured" + more
+    if not fast:
+        return (
+            f"none of {len(tried)} candidates was faster beyond the tie band of {outcome.tie_band:.0%}{more}"
+        )
+    lost = {
+        s: sum(r["status"] == s for r in fast)
+        for s in ("over_budget", "not_confirmed", "over_limit", "non_finite")
+    }
+    told = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in lost.items() if n)
+    lost_by = told or "slower at another batch size"
+    return f"of {len(tried)} candidates {len(fast)} were faster somewhere, but {lost_by}{_nearest(search)}"
+
+
+def _nearest(search: Search) -> str:
+    """The unproven row with the best bound: what it gave, and what would decide."""
+    unproven = {n: r for n, r in search.rows.items() if r["status"] == "not_confirmed"}
+    if not unproven:
+        return ""
+    name = min(unproven, key=lambda n: float(unproven[n]["drop_bound"]))
+    row, rows = unproven[name], search.facts["rows"]["confirmation"]
+    return (
+        f"; nearest is {name}: drop {row['drop']:+.4g}, but up to {row['drop_bound']:.4g} cannot be ruled out with "
+        f"{rows} confirmation rows: more rows, or a larger max_metric_drop, would decide"
+    )

@@ -1,0 +1,151 @@
+"""Which column is id, time, target, label or split: as told, else by name and content, and said in a warning."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..._core.errors import ToolError
+from .files import ID_NAMES, Source
+from .numbers import is_numeric
+
+_TIME_NAMES = (
+    "ds", "date", "datetime", "timestamp", "time", "t", "step", "period",
+    "month", "quarter", "week", "year", "day",
+)  # fmt: skip
+_CALENDAR = re.compile(
+    r"(^|_)(month|quarter|week|weekday|year|day|dow|hour|minute|holiday|event|season|is)(_|$|of)", re.I
+)
+_TARGET_NAMES = ("y", "value", "values", "target", "sales", "demand")
+_SPLIT_NAMES = ("split", "subset", "partition", "fold")
+_TRAIN = ("train", "training")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the caller said about columns; None where the caller said nothing."""
+
+    ids: tuple[str, ...] | None = None
+    time: str | None = None
+    targets: tuple[str, ...] | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The part each column plays; `ids` is empty where the table is one series."""
+
+    ids: tuple[str, ...]
+    time: str | None
+    split: str | None
+    label: str | None
+    targets: tuple[str, ...] = ()
+    warnings: list[str] = field(default_factory=list)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds text, dictionary-encoded or not."""
+    if pa.types.is_dictionary(kind):
+        return is_text(kind.value_type)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def resolve(source: Source, asked: Asked) -> Roles:
+    """Ids, time, split and label; targets are found later, from training rows only (`find_targets`)."""
+    names = source.table.column_names
+    told = [*(asked.ids or ()), *(asked.targets or ()), *[n for n in (asked.time, asked.label) if n]]
+    if unknown := [n for n in told if n not in names]:
+        raise ToolError("No such column", saw=unknown[0], try_next=f"one of {', '.join(names[:20])}")
+    if twice := [n for n in told if told.count(n) > 1]:
+        raise ToolError("One column was named for two roles", saw=twice[0], try_next="one role a column")
+    warnings: list[str] = []
+    split = find_split(source.table, told)
+    free = [n for n in names if n not in told and n != split]
+    time = asked.time or _find_time(source.table, free)
+    free = [n for n in free if n != time]
+    ids = asked.ids if asked.ids is not None else _find_ids(source, free, time, warnings)
+    if time is None:
+        warnings.append("No time column: rows are taken as evenly spaced, in the order of the file")
+    return Roles(ids, time, split, asked.label, asked.targets or (), warnings)
+
+
+def find_targets(table: pa.Table, roles: Roles, wide: bool, file: str) -> tuple[str, ...]:
+    """The columns that hold the series: as told, else by name; in a wide table, all that vary as numbers."""
+    if roles.targets:
+        return roles.targets
+    taken = {*roles.ids, roles.time, roles.split, roles.label}
+    named = [n for n in table.column_names if n not in taken and n.lower() in _TARGET_NAMES]
+    if named and not wide:
+        return (named[0],)
+    free = [n for n in table.column_names if n not in taken and is_numeric(table[n])]
+    plain = [n for n in free if not _CALENDAR.search(n)] or free
+    if not plain:
+        raise ToolError(
+            "No column of numbers is left for the series", saw=file, try_next="naming target columns"
+        )
+    if wide or len(plain) == 1:
+        return tuple(plain)
+    raise ToolError(
+        "Several columns could be the series",
+        saw=f"{file}: {', '.join(plain[:8])}",
+        try_next="naming target columns",
+    )
+
+
+def is_calendar(name: str) -> bool:
+    """Whether a column's name says that it follows the calendar."""
+    return _CALENDAR.search(name) is not None
+
+
+def training_rows(table: pa.Table, split: str) -> pa.ChunkedArray:
+    """True where the split column says training."""
+    text = pc.utf8_lower(pc.utf8_trim_whitespace(pc.cast(table[split], pa.string())))
+    return pc.fill_null(pc.is_in(text, value_set=pa.array(_TRAIN)), False)
+
+
+def find_split(table: pa.Table, told: Sequence[str] = ()) -> str | None:
+    """The column that splits training from test rows, if there is one."""
+    for name in table.column_names:
+        if name.lower() in _SPLIT_NAMES and name not in told and is_text(table[name].type):
+            return str(name)
+    return None
+
+
+def _find_time(table: pa.Table, free: list[str]) -> str | None:
+    for name in free:
+        kind = table[name].type
+        if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+            return name
+    for wanted in _TIME_NAMES:
+        for name in free:
+            if name.lower() == wanted and (
+                len(wanted) < 3 or wanted in _TIME_NAMES[:8] or not is_numeric(table[name])
+            ):
+                return name
+    return None
+
+
+def _find_ids(source: Source, free: list[str], time: str | None, warnings: list[str]) -> tuple[str, ...]:
+    for wanted in ID_NAMES:
+        for name in free:
+            if name.lower() == wanted:
+                return (name,)
+    table = source.table
+    if time is not None and len(pc.unique(table[time])) == table.num_rows:
+        return ()
+    texts = tuple(
+        n for n in free if is_text(table[n].type) and not is_numeric(table[n]) and not is_calendar(n)
+    )
+    if texts:
+        warnings.append(
+            f"The series are told apart by {', '.join(texts)}; name id_column for another reading"
+        )
+    elif time is not None:
+        raise ToolError(
+            "Time stamps repeat and no column tells the series apart",
+            saw=f"{source.path.name}, column {time!r}",
+            try_next="naming id_column, or removing the repeated rows",
+        )
+    return texts

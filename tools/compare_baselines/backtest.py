@@ -1,0 +1,129 @@
+"""The backtest: every cell (a model, with or without an augmentation) over every fold, within the time there is."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import psutil
+
+from .._series.arrays.streams import Floats
+from .._series.lines import copies_of
+from .._series.methods import Wish
+from .folds import Fold
+from .metrics import NAMES, score
+from .models.forecast import Forecast, Model, Task
+
+COPIES = 3  # a series, in the cells with augmentation
+DRAWS = 3  # of the copies: the luck of one draw is no verdict
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One line of the table."""
+
+    model: Model
+    wished: Wish | None = None
+    checkpoint: str | None = None
+
+    @property
+    def augmentation(self) -> str:
+        """Its name in the table."""
+        return self.wished.name if self.wished else "none"
+
+    @property
+    def draws(self) -> int:
+        """How often the copies are drawn anew."""
+        return DRAWS if self.wished else 1
+
+
+@dataclass
+class Outcome:
+    """What a cell gave: per fold and draw the measures of each member, residuals of each fold, cost, failures."""
+
+    cell: Cell
+    scores: list[list[dict[str, Floats]]] = field(default_factory=list)
+    errors: list[Floats] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    peak_rss_bytes: int = 0
+
+    def by_line(self, folds: list[Fold], lines: int, measure: str) -> Floats:
+        """A measure, (draw, fold, line); NaN where a line sat a fold out or has no scale."""
+        table = np.full((self.cell.draws, len(folds), lines), np.nan)
+        for k, fold in enumerate(folds):
+            for draw, found in enumerate(self.scores[k]):
+                table[draw, k, fold.members] = found[measure]
+        return table
+
+
+def run_cell(
+    cell: Cell, folds: list[Fold], horizon: int, season: int, seed: int, tick: Callable[[], None]
+) -> Outcome:
+    """The cell over all folds."""
+    outcome = Outcome(cell)
+    started = time.perf_counter()
+    with peak_memory(outcome):
+        for fold in folds:
+            found = []
+            for draw in range(cell.draws):
+                forecast = fit(cell, fold.train, fold.ids, horizon, season, seed + draw)
+                found.append(score(fold, forecast, season))
+            outcome.scores.append(found)
+            outcome.errors.append(fold.test - forecast.mean)
+            outcome.failed.update({fold.ids[i]: why for i, why in forecast.failed.items()})
+            tick()
+    outcome.seconds = time.perf_counter() - started
+    return outcome
+
+
+def fit(cell: Cell, train: list[Floats], ids: list[str], horizon: int, season: int, seed: int) -> Forecast:
+    """One forecast of a cell; copies are made of these histories and nothing else."""
+    extra = copies_of(train, ids, cell.wished, COPIES, seed, season) if cell.wished else []
+    return cell.model.run(Task(train, horizon, season, seed, extra, cell.checkpoint))
+
+
+class peak_memory:
+    """Samples the resident memory of this process while the block runs."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self._outcome, self._done, self._process = outcome, threading.Event(), psutil.Process()
+
+    def __enter__(self) -> None:
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def __exit__(self, *_: Any) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while True:
+            seen = self._process.memory_info().rss
+            self._outcome.peak_rss_bytes = max(self._outcome.peak_rss_bytes, seen)
+            if self._done.wait(0.05):
+                return
+
+
+def summary(outcome: Outcome, folds: list[Fold], lines: int) -> dict[str, Any]:
+    """The line of the table: each measure as mean over folds, then over series."""
+    row: dict[str, Any] = {"model": outcome.cell.model.name, "augmentation": outcome.cell.augmentation}
+    for measure in NAMES:
+        values = per_line(outcome.by_line(folds, lines, measure))
+        kept = values[~np.isnan(values)]
+        row[measure] = round(float(kept.mean()), 6) if len(kept) else None
+        if measure == "mase":
+            row["series_without_mase"] = int(lines - len(kept))
+    row.update(seconds=round(outcome.seconds, 3), peak_rss_bytes=outcome.peak_rss_bytes, basis="measured")
+    row["fell_back"] = len(outcome.failed)
+    return row
+
+
+def per_line(values: Floats) -> Floats:
+    """Means over draws and folds, leaving out what is missing."""
+    seen = ~np.isnan(values)
+    count = seen.sum(axis=(0, 1))
+    total = np.where(seen, values, 0.0).sum(axis=(0, 1))
+    return np.asarray(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))

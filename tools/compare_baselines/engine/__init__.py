@@ -1,0 +1,1 @@
+"""The engine of compare_baselines, run in a child process so that the server loads no numpy."""

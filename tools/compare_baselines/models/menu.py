@@ -1,0 +1,44 @@
+"""The models by name."""
+
+from .boosted import lightgbm
+from .boosted import settings as boosted_settings
+from .dlinear import dlinear
+from .dlinear import settings as dlinear_settings
+from .forecast import Model
+from .local import auto_ets, auto_theta, croston, drift, seasonal_naive, tsb
+from .neural import nhits
+from .neural import settings as neural_settings
+from .zero_shot import chronos, timesfm
+
+_STATS = ("statsforecast",)
+_CHRONOS = ("chronos", "torch")
+MENU = {
+    m.name: m
+    for m in (
+        Model("seasonal_naive", seasonal_naive, needs=_STATS),
+        Model("drift", drift, needs=_STATS),
+        Model("auto_ets", auto_ets, needs=_STATS),
+        Model("auto_theta", auto_theta, needs=_STATS),
+        Model("croston", croston, needs=_STATS),
+        Model("tsb", tsb, needs=_STATS),
+        Model("lightgbm", lightgbm, learns=True, needs=("mlforecast", "lightgbm"), settings=boosted_settings),
+        Model("dlinear", dlinear, learns=True, settings=dlinear_settings),
+        Model(
+            "nhits", nhits, learns=True, needs=("neuralforecast",), extra="nhits", settings=neural_settings
+        ),
+        Model("chronos", chronos, needs=_CHRONOS, extra="chronos", checkpoint="a Chronos (T5) checkpoint"),
+        Model(
+            "chronos_bolt", chronos, needs=_CHRONOS, extra="chronos", checkpoint="a Chronos-Bolt checkpoint"
+        ),
+        Model("chronos_2", chronos, needs=_CHRONOS, extra="chronos", checkpoint="a Chronos-2 checkpoint"),
+        Model(
+            "timesfm",
+            timesfm,
+            needs=("timesfm", "torch"),
+            extra="timesfm",
+            checkpoint="a TimesFM 2.5 checkpoint",
+        ),
+    )
+}
+DEFAULT = ("seasonal_naive", "drift", "auto_ets", "auto_theta", "lightgbm", "dlinear")
+INTERMITTENT = ("croston", "tsb")
