@@ -1,6 +1,6 @@
 """kill -9 of the server or of a child at random points of the writing tools: is anything of the user damaged?
 
-    .venv/bin/python benchmarks/server_kill.py [kills]
+    .venv/bin/python benchmarks/server_kill.py [kills] [tool ...]
 
 Each time a fresh server gets a call of one of the tools that write, and dies, or its child does, after a random share
 of the time that the call takes. Then: every file of the user is what it was, or for apply_amp_patch with `write` wholly
@@ -66,7 +66,8 @@ class Workspace:
         strange = [
             path
             for path in self.folder.rglob("*")
-            if path.is_file() and (path.name.startswith(("tmp", f".{'train'}.py")) or path.suffix == ".part")
+            if path.is_file()
+            and (path.name.startswith(("tmp", ".train.py.")) or path.parent.name == "pending")
         ]
         return [
             str(path)
@@ -116,7 +117,7 @@ def one_kill(name: str, workspace: Workspace, seconds: float, victim: str) -> No
         print(f"left alive: {process}")
 
 
-def main(kills: int) -> None:
+def main(kills: int, chosen: list[str]) -> None:
     random.seed(0)
     problems: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -126,7 +127,11 @@ def main(kills: int) -> None:
         workspace = Workspace(Path(folder, "workspace"))
         server = Pipe(str(workspace.folder))
         listed = server.wait(server.send([("tools/list", {})]))[0][1]["result"]["tools"]  # type: ignore[index]
-        writing = [tool["name"] for tool in listed if tool["name"] not in READING]
+        writing = [
+            tool["name"]
+            for tool in listed
+            if tool["name"] not in READING and (not chosen or tool["name"] in chosen)
+        ]
         usual = {}
         for name in writing:
             began = time.monotonic()
@@ -149,5 +154,4 @@ def main(kills: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
-    sys.exit(0)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200, sys.argv[2:])

@@ -1,16 +1,19 @@
 """Temporary files of a process that was killed: found by the next one, which can tell them from those in use.
 
-`own_scratch()` gives this process a folder for all its temporary files and holds a lock on it, which the kernel drops
-when the process ends, however it ends. `sweep(workspace)` removes such folders that nobody holds, and half-written
-artifacts that nobody has open. Both are for servers and commands; without such locks (on Windows) they do nothing.
+`announced(path)` names a temporary file beside `path` and notes it in the workspace before it exists. `own_scratch()`
+gives this process a folder for all its other temporary files and holds a lock on it, which the kernel drops when the
+process ends, however it ends. `sweep(workspace)` removes what nobody holds or has open. The last two are for servers
+and commands; without such locks (on Windows) they do nothing.
 """
 
 import atexit
 import contextlib
 import os
+import secrets
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,6 +21,7 @@ import psutil
 from .workspace import ARTIFACT_FOLDER, Workspace
 
 _PREFIX = "optimizing-resources-process-"
+_PENDING, _FRESH = "pending", ".fresh"
 _YOUNG_SECONDS = 2.0  # what was made just now may not be locked or open yet
 
 
@@ -30,6 +34,25 @@ def own_scratch() -> Path | None:
     tempfile.tempdir = str(folder)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+@contextlib.contextmanager
+def announced(path: Path, workspace: Workspace) -> Iterator[Path]:
+    """The name of a temporary file beside `path`; if we are killed inside the block, the next start removes it."""
+    mark = secrets.token_hex(8)
+    fresh = path.with_name(f".{path.name}.{mark}{_FRESH}")
+    note = None
+    if not workspace.refusal:
+        folder = workspace.artifacts() / _PENDING
+        folder.mkdir(exist_ok=True)
+        note = folder / mark
+        note.write_text(str(fresh), encoding="utf-8")
+    try:
+        yield fresh
+    finally:
+        fresh.unlink(missing_ok=True)
+        if note:
+            note.unlink(missing_ok=True)
 
 
 def shared_temporary() -> Path:
@@ -47,12 +70,30 @@ def sweep(workspace: Workspace) -> list[Path]:
         shutil.rmtree(folder, ignore_errors=True)
     artifacts = [] if workspace.refusal else workspace.root.joinpath(ARTIFACT_FOLDER).rglob("tmp????????*")
     half_written = [file for file in artifacts if file.is_file() and not _is_young(file)]
-    in_use = _open_files() if half_written else set()
-    for file in half_written:
+    notes = [] if workspace.refusal else _old_notes(workspace)
+    pending = [fresh for note in notes if (fresh := _noted(note, workspace))]
+    in_use = _open_files() if half_written or pending else set()
+    for note in notes:
+        note.unlink(missing_ok=True)
+    for file in [*half_written, *pending]:
         if str(file) not in in_use:
             file.unlink(missing_ok=True)
             left.append(file)
     return left
+
+
+def _old_notes(workspace: Workspace) -> list[Path]:
+    return [
+        note for note in workspace.root.joinpath(ARTIFACT_FOLDER, _PENDING).glob("*") if not _is_young(note)
+    ]
+
+
+def _noted(note: Path, workspace: Workspace) -> Path | None:
+    """The file that a note names; only one that `announced` can have named, since others may write notes too."""
+    fresh = Path(note.read_text(encoding="utf-8", errors="replace"))
+    ours = fresh.name.startswith(".") and fresh.name.endswith(f".{note.name}{_FRESH}")
+    within = any(fresh.is_relative_to(folder) for folder in (workspace.root, *workspace.allowed))
+    return fresh if ours and within and ".." not in fresh.parts and fresh.is_file() else None
 
 
 def _lock(folder: Path) -> int | None:

@@ -1,13 +1,13 @@
 """The one door through which a file of the caller is replaced: in one step, with a backup, and back again."""
 
-import contextlib
 import hashlib
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
+from .._core.contract import current_call
 from .._core.errors import ToolError
+from .._core.leftovers import announced
 
 
 def digest(content: bytes) -> str:
@@ -55,25 +55,21 @@ def undo(path: Path) -> Path:
 
 def _put(path: Path, content: bytes, *, like: Path) -> None:
     """Write a file so that at any moment it is the old one or the new one, whole."""
-    try:
-        handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise ToolError(
-            "The folder of the file cannot be written",
-            saw=f"{path.parent}: {error.strerror}",
-            try_next="other permissions",
-        ) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
+    with announced(path, current_call().workspace) as fresh:
+        try:
+            file = fresh.open("xb")
+        except OSError as error:
+            raise ToolError(
+                "The folder of the file cannot be written",
+                saw=f"{path.parent}: {error.strerror}",
+                try_next="other permissions",
+            ) from error
+        with file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         shutil.copymode(like, fresh)
         os.replace(fresh, path)  # same folder, so the swap is one rename
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(fresh)
-        raise
 
 
 def _literal(name: str) -> str:
