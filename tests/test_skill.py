@@ -29,14 +29,21 @@ def tools_table() -> str:
     return "\n".join(["| tool | what it gives |", "|---|---|", *rows])
 
 
-@pytest.mark.parametrize(("name", "table"), [("constraints", constraints_table), ("tools", tools_table)])
-def test_the_tables_of_the_skill_are_those_of_the_code(
-    name: str, table: Callable[[], str], golden: Callable[[Path, str], None]
+@pytest.mark.parametrize(
+    ("page", "name", "table"),
+    [
+        (SKILL, "constraints", constraints_table),
+        (SKILL, "tools", tools_table),
+        (ROOT / "README.md", "tools", tools_table),
+    ],
+)
+def test_the_tables_of_skill_and_readme_are_those_of_the_code(
+    page: Path, name: str, table: Callable[[], str], golden: Callable[[Path, str], None]
 ) -> None:
-    text = SKILL.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     start, end = f"<!-- table: {name} -->\n", "<!-- end -->"
     head, rest = text.split(start, 1)
-    golden(SKILL, head + start + table() + "\n" + end + rest.split(end, 1)[1])
+    golden(page, head + start + table() + "\n" + end + rest.split(end, 1)[1])
 
 
 def test_the_skill_keeps_to_the_form_that_hosts_demand():
