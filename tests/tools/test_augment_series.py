@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from optimizing_resources.tools._core.contract import CALL, Call, ToolError, input_schema
+from optimizing_resources.tools._core.contract import CALL, Call, ToolError
 from optimizing_resources.tools._core.workspace import Workspace
 from optimizing_resources.tools._series.methods import METHODS
 from optimizing_resources.tools.augment_series import AugmentSeriesRequest, augment_series
@@ -468,9 +468,3 @@ def test_the_tool_stays_in_its_workspace_and_says_what_comes_next(tmp_path: Path
     assert report.output_path and report.output_path.is_relative_to(tmp_path / ".optimizing-resources")
     assert len(report.brief()) <= 1500 and "compare_baselines" in report.brief()
     assert report.picture_path and report.picture_path.read_text(encoding="utf-8").startswith("<svg")
-
-
-def test_the_menu_entry_is_short() -> None:
-    tool = augment_series.tool  # type: ignore[attr-defined]
-    entry = tool.name + tool.summary + json.dumps(input_schema(tool.request), separators=(",", ":"))
-    assert len(entry.encode()) <= 1300

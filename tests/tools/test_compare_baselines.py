@@ -1,13 +1,12 @@
 """compare_baselines: measures as utilsforecast defines them, models as their libraries run them, honest verdicts."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from optimizing_resources.tools._core.contract import CALL, Call, ToolError, input_schema
+from optimizing_resources.tools._core.contract import CALL, Call, ToolError
 from optimizing_resources.tools._core.workspace import Workspace
 from optimizing_resources.tools._series.methods import wish
 from optimizing_resources.tools.compare_baselines import CompareBaselinesRequest, compare_baselines
@@ -329,9 +328,3 @@ def test_the_tool_answers_in_few_words_and_keeps_its_forecast(tmp_path: Path) ->
     assert report.recommended["model"] == "dlinear" and report.verdict[0]["verdict"] == "cannot tell"
     assert len(report.brief()) <= 1500 and str(report.forecast_path) in report.brief()
     assert not list(tmp_path.rglob("*.partial.json"))
-
-
-def test_the_menu_entry_is_short() -> None:
-    tool = compare_baselines.tool  # type: ignore[attr-defined]
-    entry = tool.name + tool.summary + json.dumps(input_schema(tool.request), separators=(",", ":"))
-    assert len(entry.encode()) <= 1300
