@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from optimizing_resources.tools.triage_constraint.messages import MESSAGES
-from optimizing_resources.tools.triage_constraint.prose import RULES
 from optimizing_resources.tools.triage_constraint.remedies import REMEDIES
+from optimizing_resources.tools.triage_constraint.rules import RULES
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCES = sorted((ROOT / "references").glob("*.md"))
