@@ -3,12 +3,15 @@
 import json
 import math
 import re
+from contextlib import closing
 
 import pytest
 from optimizing_resources.tools import load_tools
-from optimizing_resources.tools._core.contract import ToolError
+from optimizing_resources.tools._core.contract import CALL, Call, ToolError, current_call
+from optimizing_resources.tools._core.ledger import Run, append, ledger_path, new_id, now, open_ledger
 from optimizing_resources.tools._core.machine import Accelerator, GpuProcess, HostMemory, Machine
 from optimizing_resources.tools._core.quantity import GIB
+from optimizing_resources.tools._core.workspace import Workspace
 from optimizing_resources.tools.triage_constraint import (
     TriageConstraintReport,
     TriageConstraintRequest,
@@ -214,6 +217,35 @@ def test_what_the_machine_shows_decides_what_the_log_leaves_open():
     assert triage(oom("0.50 GiB", 24.0, 0.3, 22.0, 0.9), hardware=hardware).sub_cause is None
     limited = Machine(memory=HostMemory(total_bytes=64 * GIB, limit_bytes=8 * GIB))
     assert triage("MemoryError", hardware=limited.model_dump()).sub_cause == "container_limit"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "causes", "found"),
+    [
+        ("stopped_at_limit", [], ("compute_time", "true_capacity")),
+        ("stopped_at_limit", [("data_loader_bound", 0.6)], ("compute_time", "data_loader_bound")),
+        ("stopped_at_limit", [("leak", None)], ("host_memory", "leak")),
+        ("out_of_memory", [], ("host_memory", None)),
+        ("crashed", [], ("not_a_resource_problem", "bug_other")),
+    ],
+)
+def test_a_measurement_outweighs_what_the_text_complains_of(outcome, causes, found, tmp_path):
+    CALL.set(Call(Workspace.of_the_caller(tmp_path)))
+    report = {"causes": [{"cause": c, "share": share, "evidence": "seen"} for c, share in causes]}
+    run = Run(
+        id=new_id(),
+        taken_at=now(),
+        tool="measure_run",
+        outcome=outcome,
+        device="cpu",
+        workload="w",
+        report=report,
+    )
+    with closing(open_ledger(ledger_path(current_call().workspace))) as ledger:
+        append(ledger, run)
+    answer = triage("inference is too slow", measurement=run.id)
+    assert (answer.constraint, answer.sub_cause) == found
+    assert answer.evidence[0].source == "measurement"
 
 
 def test_a_retained_graph_in_the_script_is_shown_and_put_first(tmp_path):

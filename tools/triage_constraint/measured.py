@@ -17,7 +17,10 @@ _CAUSES = {
     "leak": ("gpu_memory", "leak"),
     "swap": ("host_memory", "ram_capacity"),
 }
-_OUTCOMES = {"timed_out": ("compute_time", None)}
+_OUTCOMES = {
+    "timed_out": ("compute_time", None, "measured: the run did not finish in its time"),
+    "crashed": ("not_a_resource_problem", "bug_other", "measured: the run crashed, with memory to spare"),
+}
 
 
 def read_measurement(ledger_id: str) -> list[Clue]:
@@ -36,11 +39,10 @@ def read_measurement(ledger_id: str) -> list[Clue]:
             _clue("gpu_memory" if on_gpu else "host_memory", None, "measured: the run ran out of memory")
         )
     if run.outcome in _OUTCOMES:
-        clues.append(_clue(*_OUTCOMES[run.outcome], "measured: the run did not finish in its time"))
+        clues.append(_clue(*_OUTCOMES[run.outcome]))
     if not clues and run.outcome in ("finished", "stopped_at_limit"):
-        clues.append(
-            _clue("compute_time", None, "measured: the run steps without a cause that can be removed")
-        )
+        shows = "measured: the steps hold no wait, no synchronisation and no growth; they compute"
+        clues.append(_clue("compute_time", "true_capacity", shows))
     return clues
 
 

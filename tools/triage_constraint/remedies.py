@@ -705,6 +705,15 @@ ORDER: dict[tuple[str, str | None], tuple[str, ...]] = {
         "smaller_model",
         "fewer_experiments",
     ),
+    ("compute_time", "true_capacity"): (
+        "mixed_precision",
+        "compile",
+        "channels_last",
+        "early_stopping",
+        "lr_schedule",
+        "smaller_model",
+        "fewer_experiments",
+    ),
     ("compute_time", "data_loader_bound"): ("dataloader", "stream_data", "larger_batch"),
     ("compute_time", "gpu_underused"): (
         "dataloader",
