@@ -189,8 +189,15 @@ RULES = (
     ),
     Rule("budget", "spot", 7, "spot money", "choice", scope="text", shows="spot capacity is asked for"),
     # data
-    Rule("training_data", "overfitting", 8, "overfit", "nonml bug", shows="overfitting is the complaint"),
-    Rule("training_data", "overfitting", 4, "overfit", "", shows="overfitting is named"),
+    Rule(
+        "training_data",
+        "overfitting",
+        8,
+        "overfit",
+        "nonml bug overfitcheck",
+        shows="overfitting is the complaint",
+    ),
+    Rule("training_data", "overfitting", 4, "overfit", "overfitcheck", shows="overfitting is named"),
     Rule("training_data", "few_samples", 8, "fewdata", "nonml oom disk", shows="there is little data"),
     Rule(
         "training_data",
@@ -295,6 +302,10 @@ RULES = (
         shows="asks how something works",
     ),
     Rule("out_of_scope", "how_to", 1, "howto", "", shows="asks how something works"),
+    Rule("not_a_resource_problem", "bug_other", 5, "overfitcheck", shows="overfitting is a test of the code"),
+    Rule(
+        "not_a_resource_problem", "bug_other", 9, "zerometric", "fewdata", shows="a metric of zero is a fault"
+    ),
     Rule("out_of_scope", "hardware_selection", 9, "buy gpu", "oom", shows="asks what to buy"),
     Rule(
         "out_of_scope", "instance_selection", 8, "choice instance", "money oom", shows="asks which instance"
