@@ -100,10 +100,10 @@ def _carry_out(calls: list[dict[str, Any]], tools: Mapping[str, Tool], python: P
         tool = tools.get(item.get("tool") or "")
         if tool is None or tool.name in done:
             continue
-        steps.append(
-            _step(tool, item, f"{item.get('remedy', 'Before anything changes')}: {tool.name}", python)
-        )
-        if steps[-1].was_run:
+        step = _step(tool, item, f"{item.get('remedy', 'Before anything changes')}: {tool.name}", python)
+        if step.text not in {one.text for one in steps}:  # what torch would be needed for is said once
+            steps.append(step)
+        if step.was_run:
             done.add(tool.name)
     return steps
 
