@@ -8,7 +8,7 @@ from importlib.resources import files
 from .clues import FINAL, Clue
 from .numbers import Numbers, size
 
-# Shares of the memory limit that tell causes apart, read off messages whose cause is known (benchmarks/triage_score.py); the
+# Shares of the memory limit that tell causes apart, from messages of known cause (benchmarks/triage_score.py); the
 # CUDA context and kernels explain up to about 0.16 of a card, desktop use up to 0.28.
 _FRAGMENTED_SHARE = 0.25
 _HUGE_SHARE = 0.30
