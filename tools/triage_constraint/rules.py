@@ -302,6 +302,15 @@ RULES = (
         shows="asks how something works",
     ),
     Rule("out_of_scope", "how_to", 1, "howto", "", shows="asks how something works"),
+    Rule(
+        "out_of_scope",
+        "feature_request",
+        16,
+        "proposal",
+        "oom slow disk lowutil hang",
+        scope="text",
+        shows="proposes work on a project, its documents or its data",
+    ),
     Rule("not_a_resource_problem", "bug_other", 5, "overfitcheck", shows="overfitting is a test of the code"),
     Rule(
         "not_a_resource_problem", "bug_other", 9, "zerometric", "fewdata", shows="a metric of zero is a fault"
