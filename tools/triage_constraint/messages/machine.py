@@ -23,9 +23,10 @@ MESSAGES = (
             "not built with cuda",
             "not compiled with gpu",
             "cuda enabled",
+            "requires cuda",
         ),
         (
-            r"not (?:been )?(?:compiled|built) with (?:cuda|gpu|cudnn)|compiled without (?:cuda|gpu)|not "
+            r"pinned memory requires cuda|not (?:been )?(?:compiled|built) with (?:cuda|gpu|cudnn)|compiled without (?:cuda|gpu)|not "
             r"installed with cuda"
         ),
         "the framework was built without CUDA",

@@ -156,7 +156,7 @@ MESSAGES = (
         OVER,
         (
             "failed building wheel",
-            "error: command 'gcc'",
+            "error: command '",
             "nvcc fatal",
             "cmake error",
             "could not build wheels",
