@@ -26,8 +26,8 @@ MESSAGES = (
             "requires cuda",
         ),
         (
-            r"pinned memory requires cuda|not (?:been )?(?:compiled|built) with (?:cuda|gpu|cudnn)|compiled without (?:cuda|gpu)|not "
-            r"installed with cuda"
+            r"pinned memory requires cuda|not (?:been )?(?:compiled|built) with (?:cuda|gpu|cudnn)"
+            r"|compiled without (?:cuda|gpu)|not installed with cuda"
         ),
         "the framework was built without CUDA",
     ),

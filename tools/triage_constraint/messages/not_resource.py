@@ -134,8 +134,8 @@ MESSAGES = (
         r"shapes? cannot be multiplied|dimension out of range"
         r"|sizes of tensors must match|incompatible shapes?|expected \d+d? (?:or \d+d? )?(?:\S+ "
         r")?(?:input|tensor)[^\n]{0,60}got|dimensions? (?:of \S+ )?must be equal"
-        r"|expected (?:input|shape)[^\n]{0,80}(?:but got|to match target)|invalid for input of size|could not be broadcast|"
-        r"cannot be broadcast|inhomogeneous shape|shapes? \([^)]*\) and \([^)]*\)",
+        r"|expected (?:input|shape)[^\n]{0,80}(?:but got|to match target)|invalid for input of size"
+        r"|could not be broadcast|cannot be broadcast|inhomogeneous shape|shapes? \([^)]*\) and \([^)]*\)",
         "tensor shapes do not fit together",
     ),
     Message(
