@@ -77,10 +77,11 @@ def _by_itself(
         return "finished", f"It ended by itself {steps}" if series.steps else "It ended by itself"
     if any(sign in said for sign in _OOM_SIGNS) or any(sign in tail for sign in _OOM_SIGNS):
         return "out_of_memory", f"Out of memory {steps}: {said}"[:400]
-    if code == -signal.SIGKILL and usage["machine_after"]["oom_kills"] > usage["machine_before"]["oom_kills"]:
-        return "out_of_memory", f"The kernel ended it {steps} for want of memory"
-    if code < 0:
-        return "crashed", f"Ended {steps} by {signal.Signals(-code).name}"
+    if code < 0:  # ended by a signal; never so on Windows, which has no SIGKILL
+        name = signal.Signals(-code).name
+        if name == "SIGKILL" and usage["machine_after"]["oom_kills"] > usage["machine_before"]["oom_kills"]:
+            return "out_of_memory", f"The kernel ended it {steps} for want of memory"
+        return "crashed", f"Ended {steps} by {name}"
     return "crashed", f"Exit code {code} {steps}: {said}"[:400]
 
 
