@@ -273,6 +273,51 @@ def test_a_card_without_bf16_never_gets_it():
     assert step.arguments.get("precision", "fp16") == "fp16"
 
 
+@pytest.mark.parametrize(
+    ("text", "tool", "asked"),
+    [
+        (
+            "200 ms per request is too slow for our ResNet-50 on CPU, need 50 ms",
+            "quantize_model",
+            {"max_latency_seconds": 0.05},
+        ),
+        ("requests need 200 ms, way too slow", "quantize_model", {}),
+        (
+            "inference takes 1.2 s per image, must be under 300 ms on a Raspberry Pi 4, losing at most 1% accuracy",
+            "quantize_model",
+            {"device_profile": "raspberry_pi_4", "max_metric_drop": "1%"},
+        ),
+        (
+            "our app's model file is 90 MB on android, the limit is 20 MB",
+            "quantize_model",
+            {"device_profile": "phone", "max_size_bytes": 20_000_000},
+        ),
+        (
+            "I have 90 data points of monthly sales and need a 12 month forecast",
+            "compare_baselines",
+            {"horizon": 12},
+        ),
+        ("only 40 samples of daily load, predict the next 3 months", "compare_baselines", {}),
+        (
+            "what is the cheapest way to train for $50? results within 2 days",
+            "estimate_cost",
+            {"constraints": {"budget_usd": 50.0, "deadline_hours": 48.0}},
+        ),
+    ],
+)
+def test_what_the_text_asks_for_stands_in_the_call_and_what_it_complains_of_does_not(text, tool, asked):
+    plan = triage_constraint(TriageConstraintRequest(text=text)).plan
+    call = next(step for step in plan if step.tool == tool)
+    assert {name: value for name, value in call.arguments.items() if name != "models"} == asked
+
+
+def test_without_a_gpu_series_get_models_that_need_none_first():
+    plan = triage_constraint(
+        TriageConstraintRequest(text="No GPU here, we forecast the demand of 500 shops")
+    ).plan
+    assert [step.remedy for step in plan[:3]] == ["lightgbm_baseline", "dlinear", "nhits"]
+
+
 def test_every_call_of_every_plan_is_accepted_by_the_tool_it_names():
     """Triage imports no tool; here each remedy's call, completed by what it says it needs, meets the tool's Request."""
     tools = load_tools()

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from .._catalog.gpus import candidates
 from .._core.machine import Machine
 from .._core.quantity import Basis
+from .goals import goals
 from .numbers import Numbers
-from .remedies import BY_ID, PATCH, PREDICT, PREPARE, SCRIPT, STEP, Remedy, ordered
+from .remedies import BACKTEST, BY_ID, PATCH, PREDICT, PREPARE, SCRIPT, STEP, Remedy, ordered
 from .script import ScriptFacts
 
 _CARD = re.compile(
@@ -25,6 +26,7 @@ _BY_HAND: dict[tuple[str, str | None], str] = {
         " (set_per_process_memory_fraction, or the serving engine's memory share)"
     ),
 }
+_SERIES = re.compile(r"\bforecast|\btime[- ]series|\bseries\b|\bdemand\b|\bsales\b|预测|時系列|прогноз")
 _STEPS = 6  # a plan is worked from the top; what comes later is the fallback
 
 
@@ -82,6 +84,8 @@ def make_plan(here: Situation) -> tuple[list[Step], list[str]]:
     """The steps to take, and the remedies to fall back to."""
     present = here.script.present if here.script else set()
     ids = list(dict.fromkeys(ordered(here.constraint, here.sub_cause)))
+    if here.constraint == "no_gpu" and _SERIES.search(here.lowered):
+        ids.sort(key=lambda name: BY_ID[name].tool != BACKTEST)  # models that need no GPU come first
     chosen = [name for name in ids if name not in present]
     settled = [name for name in ids if name in present]
     steps = [_step(BY_ID[name], here) for name in chosen[:_STEPS]]
@@ -153,6 +157,8 @@ def _fitted(
     tool: str, arguments: dict[str, Any], needs: list[str], here: Situation
 ) -> tuple[dict[str, Any], list[str]]:
     """The arguments with what is known filled in, and what is still to be supplied."""
+    arguments |= goals(tool, here.lowered, here.numbers)
+    needs = [need for need in needs if need.split(":")[0] not in arguments]
     if SCRIPT in needs and here.script:
         arguments["path"] = here.script.path
         needs.remove(SCRIPT)
