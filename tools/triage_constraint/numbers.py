@@ -69,6 +69,8 @@ _SIZED = (
     ("limit_mib", r"memory limit of SIZE"),
 )
 # Figures of prose; each belongs to the constraints it is evidence for, and is read only for those.
+_WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_WORDS_BEFORE_A_UNIT = re.compile(rf"\b(?:{'|'.join(_WORDS)})\b(?= (?:days?|hours?|minutes?|seconds?)\b)")
 _SAMPLE = (
     r"(?:training |train |test |labell?ed |annotated |video )?(?:images?|samples?|examples?|pictures?|"
     r"photos?|data ?points?|sentences?"
@@ -142,6 +144,7 @@ def read_numbers(text: str, constraint: str, secondary: list[str]) -> Numbers:
     if shape := _tensor_shape(lowered):
         found["tensor_shape"] = shape
     relevant = {constraint, *secondary}
+    lowered = _WORDS_BEFORE_A_UNIT.sub(lambda word: str(_WORDS.index(word[0]) + 2), lowered)
     for key, constraints, pattern in _PROSE:
         if (
             relevant.intersection(constraints)
