@@ -257,6 +257,37 @@ def test_a_retained_graph_in_the_script_is_shown_and_put_first(tmp_path):
     assert any(e.line == 4 and e.source == str(script) for e in report.evidence)
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        "    loss = f(x)\n    loss += penalty_loss\n    loss.backward()\n",
+        "    total = 0\n    for head_loss in g(x):\n        total += head_loss\n    total.backward()\n",
+        "    loss = f(x).item()\n    seen += loss\n",
+        "    with torch.no_grad():\n        loss = f(x)\n        seen += loss\n",
+        "    losses = []\n    losses.append(f_loss)\n    sum(losses).backward()\n",
+    ],
+)
+def test_a_sum_that_ends_with_its_step_is_no_retained_graph(step, tmp_path):
+    script = tmp_path / "train.py"
+    gathers = "def criterion(heads):\n  total = 0\n  for one_loss in heads:\n    total += one_loss\n  return total\n"
+    script.write_text(f"{gathers}seen = 0\nfor x in loader:\n{step}", encoding="utf-8")
+    report = triage("CUDA out of memory", script_path=str(script))
+    assert not any(e.source == str(script) for e in report.evidence)
+    assert "release_graph" not in [step.remedy for step in report.plan]
+
+
+def test_a_retained_graph_is_named_second_where_the_figures_name_another_cause(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text("total = 0\nfor x in loader:\n    loss = f(x)\n    total += loss\n", encoding="utf-8")
+    words = "Process 7 has 20.00 GiB memory in use. this process has 3.00 GiB memory in use."
+    report = triage(f"{oom('0.50 GiB', 24.0, 0.3, 2.0, 0.1)} {words}", script_path=str(script))
+    assert [report.sub_cause, *(s.remedy for s in report.plan[:2])] == [
+        "other_process",
+        "free_other_process",
+        "release_graph",
+    ]
+
+
 def test_the_order_for_gpu_memory_is_least_harmful_first_and_leaves_out_what_the_script_has(tmp_path):
     plain = [step.remedy for step in triage("CUDA out of memory").plan]
     assert plain[:3] == ["mixed_precision", "gradient_accumulation", "gradient_checkpointing"]

@@ -27,6 +27,7 @@ _BY_HAND: dict[tuple[str, str | None], str] = {
     ),
 }
 _SERIES = re.compile(r"\bforecast|\btime[- ]series|\bseries\b|\bdemand\b|\bsales\b|预测|時系列|прогноз")
+_GROWING = ("gpu_memory", "host_memory")
 _STEPS = 6  # a plan is worked from the top; what comes later is the fallback
 
 
@@ -86,6 +87,14 @@ def make_plan(here: Situation) -> tuple[list[Step], list[str]]:
     ids = list(dict.fromkeys(ordered(here.constraint, here.sub_cause)))
     if here.constraint == "no_gpu" and _SERIES.search(here.lowered):
         ids.sort(key=lambda name: BY_ID[name].tool != BACKTEST)  # models that need no GPU come first
+    if (
+        here.script
+        and here.constraint in _GROWING
+        and any(cause == "leak" for *_, cause in here.script.findings)
+    ):
+        ids = list(
+            dict.fromkeys([ids[0], "release_graph", *ids])
+        )  # a defect in plain sight, whatever else binds
     chosen = [name for name in ids if name not in present]
     settled = [name for name in ids if name in present]
     steps = [_step(BY_ID[name], here) for name in chosen[:_STEPS]]

@@ -2,12 +2,15 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._core.errors import ToolError
 
 _SCRIPT_BYTES = 5_000_000
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+_NUMBER = re.compile(r"\.(?:item|detach|data|numpy|tolist)\b|\bfloat\(")
 
 
 @dataclass
@@ -51,19 +54,50 @@ def read_script(path: Path, shown_as: str) -> ScriptFacts:
         return facts
     facts.has_make_step = any(isinstance(n, ast.FunctionDef) and n.name == "make_step" for n in tree.body)
     lines = source.splitlines()
-    for node in ast.walk(tree):
-        for shows, cause in _findings(node):
+    for node, loop in _with_loop(tree):
+        for shows, cause in _findings(node, loop):
             facts.findings.append((node.lineno, lines[node.lineno - 1].strip()[:160], shows, cause))  # type: ignore[attr-defined]
     facts.findings.sort()
     return facts
 
 
-def _findings(node: ast.AST) -> list[tuple[str, str]]:
-    if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add) and _is_bare_loss(node.value):
-        return [("adds up a tensor with its graph: each step's activations stay in memory", "leak")]
-    if isinstance(node, ast.Call) and _called(node) == "append" and node.args and _is_bare_loss(node.args[0]):
-        return [("keeps tensors with their graph in a list", "leak")]
-    if isinstance(node, ast.Call) and _called(node) == "DataLoader":
+def _with_loop(tree: ast.AST) -> Iterator[tuple[ast.AST, ast.AST | None]]:
+    """Every node that records gradients, with the training loop around it: the innermost that goes backward.
+
+    Around code without one that is the outermost loop, unless its function hands on what it gathers.
+    """
+    waiting: list[tuple[ast.AST, ast.AST | None, bool]] = [(tree, None, False)]
+    while waiting:
+        node, loop, hands_on = waiting.pop()
+        yield node, loop
+        if isinstance(node, _SCOPES):
+            loop, hands_on = None, any(isinstance(n, ast.Return) and n.value for n in ast.walk(node))
+        elif isinstance(node, ast.For | ast.While | ast.AsyncFor):
+            trains = any(isinstance(n, ast.Call) and _called(n) == "backward" for n in ast.walk(node))
+            loop = node if trains or (loop is None and not hands_on) else loop
+        inside = [child for child in ast.iter_child_nodes(node) if not _without_gradients(child)]
+        waiting += [(child, loop, hands_on) for child in inside]
+
+
+def _without_gradients(node: ast.AST) -> bool:
+    """Whether a block or a function runs under no_grad or inference_mode."""
+    contexts: list[ast.expr] = []
+    if isinstance(node, ast.With):
+        contexts = [item.context_expr for item in node.items]
+    elif isinstance(node, ast.FunctionDef):
+        contexts = node.decorator_list
+    return any(re.search(r"no_grad|inference_mode", ast.unparse(context)) for context in contexts)
+
+
+def _findings(node: ast.AST, loop: ast.AST | None) -> list[tuple[str, str]]:
+    if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add):
+        if _is_kept(node.target, loop) and _is_bare_loss(node.value, loop):
+            return [("adds up a tensor with its graph: each step's activations stay in memory", "leak")]
+    elif isinstance(node, ast.Call) and _called(node) == "append" and node.args:
+        kept = isinstance(node.func, ast.Attribute) and _is_kept(node.func.value, loop)
+        if kept and _is_bare_loss(node.args[0], loop):
+            return [("keeps tensors with their graph in a list", "leak")]
+    elif isinstance(node, ast.Call) and _called(node) == "DataLoader":
         workers = next((k.value for k in node.keywords if k.arg == "num_workers"), None)
         if not any(k.arg is None for k in node.keywords) and (
             workers is None or (isinstance(workers, ast.Constant) and workers.value == 0)
@@ -72,9 +106,27 @@ def _findings(node: ast.AST) -> list[tuple[str, str]]:
     return []
 
 
-def _is_bare_loss(node: ast.expr) -> bool:
+def _is_kept(target: ast.expr, loop: ast.AST | None) -> bool:
+    """Whether what is added to outlives a turn of the loop: `loss += penalty` inside one step does not."""
+    return loop is not None and not _assigned(target, loop)
+
+
+def _is_bare_loss(node: ast.expr, loop: ast.AST | None) -> bool:
     """A name that holds a loss, not a number taken out of it (.item(), .detach(), float())."""
-    return isinstance(node, ast.Name) and re.fullmatch(r"(?:\w+_)?loss", node.id) is not None
+    if not isinstance(node, ast.Name) or not re.fullmatch(r"(?:\w+_)?loss", node.id):
+        return False
+    return not (loop and any(_NUMBER.search(ast.unparse(value)) for value in _assigned(node, loop)))
+
+
+def _assigned(target: ast.expr, loop: ast.AST) -> list[ast.expr]:
+    """What the loop assigns to a name or an attribute."""
+    name, found = ast.unparse(target), []
+    for node in ast.walk(loop):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        for one in targets:
+            parts = one.elts if isinstance(one, ast.Tuple) else [one]
+            found += [node.value for part in parts if ast.unparse(part) == name]  # type: ignore[attr-defined]
+    return found
 
 
 def _called(node: ast.Call) -> str:
