@@ -62,41 +62,35 @@ def read_script(path: Path, shown_as: str) -> ScriptFacts:
 
 
 def _with_loop(tree: ast.AST) -> Iterator[tuple[ast.AST, ast.AST | None]]:
-    """Every node that records gradients, with the training loop around it: the innermost that goes backward.
-
-    Around code without one that is the outermost loop, unless its function hands on what it gathers.
-    """
-    waiting: list[tuple[ast.AST, ast.AST | None, bool]] = [(tree, None, False)]
+    """Every node, with the training loop around it in its function: the innermost that goes backward."""
+    waiting: list[tuple[ast.AST, ast.AST | None]] = [(tree, None)]
     while waiting:
-        node, loop, hands_on = waiting.pop()
+        node, loop = waiting.pop()
         yield node, loop
         if isinstance(node, _SCOPES):
-            loop, hands_on = None, any(isinstance(n, ast.Return) and n.value for n in ast.walk(node))
-        elif isinstance(node, ast.For | ast.While | ast.AsyncFor):
-            trains = any(isinstance(n, ast.Call) and _called(n) == "backward" for n in ast.walk(node))
-            loop = node if trains or (loop is None and not hands_on) else loop
-        inside = [child for child in ast.iter_child_nodes(node) if not _without_gradients(child)]
-        waiting += [(child, loop, hands_on) for child in inside]
+            loop = None
+        elif isinstance(node, ast.For | ast.While | ast.AsyncFor) and _backward_calls(node):
+            loop = node
+        waiting += [(child, loop) for child in ast.iter_child_nodes(node)]
 
 
-def _without_gradients(node: ast.AST) -> bool:
-    """Whether a block or a function runs under no_grad or inference_mode."""
-    contexts: list[ast.expr] = []
-    if isinstance(node, ast.With):
-        contexts = [item.context_expr for item in node.items]
-    elif isinstance(node, ast.FunctionDef):
-        contexts = node.decorator_list
-    return any(re.search(r"no_grad|inference_mode", ast.unparse(context)) for context in contexts)
+def _backward_calls(loop: ast.AST) -> list[str]:
+    """`loss.backward()`, `scaler.scale(loss).backward()`, `accelerator.backward(loss)`: what goes backward."""
+    return [
+        ast.unparse(node)
+        for node in ast.walk(loop)
+        if isinstance(node, ast.Call) and _called(node) == "backward"
+    ]
 
 
 def _findings(node: ast.AST, loop: ast.AST | None) -> list[tuple[str, str]]:
     if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add):
         if _is_kept(node.target, loop) and _is_bare_loss(node.value, loop):
-            return [("adds up a tensor with its graph: each step's activations stay in memory", "leak")]
+            return [("adds up a tensor with its graph: memory grows with every step", "leak")]
     elif isinstance(node, ast.Call) and _called(node) == "append" and node.args:
         kept = isinstance(node.func, ast.Attribute) and _is_kept(node.func.value, loop)
         if kept and _is_bare_loss(node.args[0], loop):
-            return [("keeps tensors with their graph in a list", "leak")]
+            return [("keeps tensors with their graph in a list: memory grows with every step", "leak")]
     elif isinstance(node, ast.Call) and _called(node) == "DataLoader":
         workers = next((k.value for k in node.keywords if k.arg == "num_workers"), None)
         if not any(k.arg is None for k in node.keywords) and (
@@ -112,10 +106,12 @@ def _is_kept(target: ast.expr, loop: ast.AST | None) -> bool:
 
 
 def _is_bare_loss(node: ast.expr, loop: ast.AST | None) -> bool:
-    """A name that holds a loss, not a number taken out of it (.item(), .detach(), float())."""
-    if not isinstance(node, ast.Name) or not re.fullmatch(r"(?:\w+_)?loss", node.id):
+    """A name that the loop goes backward from, not a number taken out of it (.item(), .detach(), float())."""
+    if loop is None or not isinstance(node, ast.Name):
         return False
-    return not (loop and any(_NUMBER.search(ast.unparse(value)) for value in _assigned(node, loop)))
+    if not any(re.search(rf"\b{node.id}\b", call) for call in _backward_calls(loop)):
+        return False
+    return not any(_NUMBER.search(ast.unparse(value)) for value in _assigned(node, loop))
 
 
 def _assigned(target: ast.expr, loop: ast.AST) -> list[ast.expr]:
