@@ -29,8 +29,15 @@ class Browser:
         self._profile = tempfile.mkdtemp(prefix="optimizing-resources-browser-")
         there, self._out = os.pipe()
         self._in, back = os.pipe()
-        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe"]
+        flags = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--remote-debugging-pipe",
+        ]
         quiet = ["--no-first-run", "--disable-background-networking", f"--user-data-dir={self._profile}"]
+        quiet.append("--disable-features=IsolateSandboxedIframes")  # so that frames answer like the page
         command = 'exec "$0" "$@" 3<&%d 4>&%d' % (there, back)  # noqa: UP031  it reads on 3 and writes on 4
         self._process = subprocess.Popen(
             ["bash", "-c", command, path, *flags, *quiet, "about:blank"],
@@ -70,7 +77,11 @@ class Browser:
     def size(self, width: int, height: int, scale: float = 1) -> None:
         """The window's size in CSS pixels."""
         self.send(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=False
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=scale,
+            mobile=False,
         )
 
     def settle(self) -> None:
@@ -99,12 +110,12 @@ class Browser:
         self.send("Input.dispatchKeyEvent", type="keyDown", text=text, **known)
         self.send("Input.dispatchKeyEvent", type="keyUp", **known)
 
-    def picture(self, *, whole: bool = True, scale: float = 1) -> bytes:
-        """A PNG of the page, as long as it is."""
+    def picture(self, height: float | None = None) -> bytes:
+        """A PNG of the page from its top, as long as it is or as asked."""
         metrics = self.send("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": metrics["width"], "height": metrics["height"], "scale": scale}
-        asked = {"captureBeyondViewport": True, "clip": clip} if whole else {}
-        return base64.b64decode(self.send("Page.captureScreenshot", format="png", **asked)["data"])
+        clip = {"x": 0, "y": 0, "width": metrics["width"], "height": height or metrics["height"], "scale": 1}
+        shot = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
+        return base64.b64decode(shot["data"])
 
     def send(self, method: str, **params: Any) -> dict[str, Any]:
         """One command of the protocol, and its answer."""

@@ -25,7 +25,11 @@ def beside(tool: str, report: dict[str, Any], workspace: Workspace) -> dict[str,
     reader = _READERS.get(tool)
     try:
         return reader(report, workspace) if reader else {}
-    except (OSError, ValueError, KeyError):  # somebody else's file at that path by now: the Report stands without it
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+    ):  # somebody else's file at that path by now: the Report stands without it
         return {}
 
 

@@ -41,7 +41,8 @@ def page(reply: dict[str, Any], card: Card, bounds: Bounds | None) -> str:
 <h1 style="font-size:18px">{escape(caption)}</h1>
 <svg viewBox="0 0 {LEFT + WIDTH + 20} {TOP + HEIGHT + 60}" role="img" aria-label="{escape(caption)}">
 {"".join(shapes)}<text x="{LEFT}" y="{TOP + HEIGHT + 48}" xml:space="preserve">{legend}</text></svg>
-<p>Horizontal: births and deaths of tensors in order, not time. Simulated; nothing here was measured.</p>{data_block(series)}</html>
+<p>Horizontal: births and deaths of tensors in order, not time. Simulated; nothing here was measured.</p>
+{data_block(series)}</html>
 """
 
 

@@ -53,6 +53,7 @@ function liveLegend(entries, format) {
 }
 
 const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6];
+const BINARY = Array.from({ length: 46 }, (_, power) => 2 ** power);  // for bytes
 const TABLE_ROWS = 200;  // of a chart's own table; the artifact has them all
 
 function figure(title, picture, legend, columns, rows) {
@@ -90,7 +91,7 @@ function stacked({ label, title, x, xName, format, series, level, spans = [], he
   const top = level && level.value < 3 * highest ? Math.max(highest, level.value) : highest;
   const options = {
     scales: { x: { time: false }, y: { range: [0, top * 1.08] } },
-    axes: [axis(xName, () => "", { size: 24, grid: { show: false } }), axis("", format, { size: 70 })],
+    axes: [axis(xName, () => "", { grid: { show: false } }), axis("", format, { size: 70, incrs: BINARY })],
     series: [{}, ...series.map((one, at) => ({
       stroke: () => colour(one.colour), width: 1, points: { show: false }, fill: at ? undefined : () => colour(one.colour, 70),
     }))],
@@ -109,7 +110,7 @@ function drawLevel(u, level) {
   ctx.lineWidth = 1.5 * ratio_;
   ctx.setLineDash([6 * ratio_, 4 * ratio_]);
   ctx.beginPath(); ctx.moveTo(u.bbox.left, y); ctx.lineTo(u.bbox.left + u.bbox.width, y); ctx.stroke();
-  written(ctx, level.text, u.bbox.left + 6 * ratio_, y - 5 * ratio_, "left");
+  written(ctx, level.text, u.bbox.left + u.bbox.width - 6 * ratio_, y - 6 * ratio_, "right");
   ctx.restore();
 }
 
@@ -125,7 +126,7 @@ function drawSpans(u, spans) {
     ctx.fillStyle = colour("--quiet");
     if (left < free) continue;
     written(ctx, name, left + 3 * ratio_, u.bbox.top + u.bbox.height + 16 * ratio_, "left");
-    free = left + ctx.measureText(name).width + 12 * ratio_;
+    free = left + ctx.measureText(name).width + 6 * ratio_;
   }
   ctx.restore();
 }
@@ -133,6 +134,7 @@ function drawSpans(u, spans) {
 function written(ctx, text, x, y, align) {
   ctx.font = `${12 * devicePixelRatio}px ${getComputedStyle(document.body).fontFamily}`;
   ctx.textAlign = align;
+  ctx.textBaseline = "alphabetic";
   ctx.fillText(text, x, y);
 }
 
@@ -180,6 +182,7 @@ function drawNames(u, points) {
   ctx.save();
   ctx.fillStyle = colour("--text");
   ctx.textAlign = "left";
+  ctx.textBaseline = "alphabetic";
   ctx.font = `${12 * px}px ${getComputedStyle(document.body).fontFamily}`;
   for (const point of points) {
     const text = point.short || point.name;

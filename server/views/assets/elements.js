@@ -50,9 +50,10 @@ const more = (title, ...content) => {
 };
 const empty = (text) => h("p", { class_: "callout quiet" }, text);
 
-const meter = (share, label) =>
+const span = (share) => `${100 * Math.max(0, Math.min(1, share))}%`;
+const meter = (share, label, mark) =>
   h("div", { class_: "meter", role: "img", "aria-label": label },
-    h("i", { style: { width: `${100 * Math.max(0, Math.min(1, share))}%` } }));
+    h("i", { style: { width: span(share) } }), known(mark) && h("i", { class_: "mark", style: { left: span(mark) } }));
 
 const swatch = (colour, line) => h("span", { class_: line ? "swatch line" : "swatch", style: { background: colour } });
 
@@ -104,7 +105,7 @@ function choices(label, options) {
 }
 
 // Intervals below each other on one scale: rows [{name, low, high, value, kind, text}]; `mark` is the line of no change.
-function ranges(label, rows, { mark, text, ends }) {
+function ranges(label, rows, { mark, text }) {
   const values = rows.flatMap((row) => [row.low, row.high, row.value]).filter(known).concat(known(mark) ? [mark] : []);
   const margin = (Math.max(...values) - Math.min(...values)) * 0.06 || Math.abs(values[0]) * 0.1 || 1;
   const [from, to] = [Math.min(...values) - margin, Math.max(...values) + margin];
@@ -114,6 +115,5 @@ function ranges(label, rows, { mark, text, ends }) {
     known(row.low) && known(row.high) && h("i", { class_: "span", style: { left: at(row.low), width: `${(100 * (row.high - row.low)) / (to - from)}%` } }),
     known(row.value) && h("i", { class_: "dot", style: { left: at(row.value) } }));
   return h("div", { role: "group", "aria-label": label },
-    h("div", { class_: "ranges" }, rows.map((row) => [h("div", {}, row.title || row.name), bar(row), h("div", { class_: "number" }, text(row))]),
-      ends && [h("span"), h("div", { class_: "ends" }, ends.map((end) => h("span", {}, end))), h("span")]));
+    h("div", { class_: "ranges" }, rows.map((row) => h("div", {}, h("div", {}, row.name), bar(row), h("div", { class_: "number" }, text(row))))));
 }

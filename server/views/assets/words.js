@@ -71,6 +71,6 @@ const UNITS = {
 function named(key, value) {
   const last = key.split("_").at(-1);
   const label = UNITS[last] ? key.replace(/_usd_per_(day|month)$|_[^_]+$/, "") : key;
-  const text = Array.isArray(value) ? value.join(" \u00d7 ") : typeof value === "number" ? number(value, 3) : String(value);
+  const text = Array.isArray(value) ? value.join(" \u00d7 ") : typeof value === "number" ? number(value, 6) : String(value);
   return { label: sentence(plain(label)), value: UNITS[last] ? `${text} ${UNITS[last]}` : text };
 }

@@ -16,7 +16,7 @@ VIEWS.estimate_cost = (report) => {
     warnings(report.warnings),
     plans.length > 0 ? planPicture(plans, report.period) : empty("No plan meets the constraints; what misses them is below."),
     plans.length > 0 && section("Plans", "cheapest first", planTable(plans, report.decision)),
-    report.break_even.length > 0 && section("Break-even", null, report.break_even.map(crossing)),
+    report.break_even.length > 0 && section("Break-even", null, h("div", { class_: "cards two" }, report.break_even.map(crossing))),
     report.what_if.length > 0 && section("What if", null, table("Changes of the work", [
       { name: "change", cell: (row) => sentence(row.change) }, { name: "then", number: true, cell: (row) => dollars(row.usd) }, { name: "saves", number: true, cell: (row) => dollars(row.saves_usd) }], report.what_if)),
     report.infeasible.length > 0 && section("What does not do", `${number(report.infeasible_count)} in all`, table("Infeasible", [

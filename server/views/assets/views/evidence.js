@@ -28,7 +28,7 @@ function comparisons(title, items) {
   }));
   const text = (row) => (known(row.low) ? `${ratio(row.value)} (${number(row.low, 3)} to ${number(row.high, 3)})` : ratio(row.value));
   return section(title, "after divided by before, with the 95 % interval; the dashed line is no change",
-    rows.length > 0 && ranges(`${title}: ratios`, rows, { mark: 1, text, ends: null }),
+    rows.length > 0 && ranges(`${title}: ratios`, rows, { mark: 1, text }),
     table(title, [
       { name: "figure", cell: (one) => sentence(metricName(one.metric)) }, { name: "before", number: true, cell: (one) => inUnit(one.before, one.unit) }, { name: "after", number: true, cell: (one) => inUnit(one.after, one.unit) },
       { name: "repeats", number: true, cell: (one) => number(one.repeats) }, { name: "finding", cell: (one) => tag(one.verdict, VERDICTS[one.verdict]) },
@@ -48,7 +48,7 @@ function losses(before, after) {
 VIEWS.ledger = (report, { beside }) => {
   const { runs = [] } = beside;
   const [before, after] = runs.length === 2 ? runs : [];
-  const shared = before ? before.figures.map((figure) => [figure, after.figures.find((other) => other.metric === figure.metric)]).filter(([, other]) => other) : [];
+  const shared = before ? before.figures.filter((figure) => figure.metric !== "steps").map((figure) => [figure, after.figures.find((other) => other.metric === figure.metric)]).filter(([, other]) => other) : [];
   return [
     heading("Ledger", before ? "Before and after" : count(report.rows.length, "measured run"), before && `${nameOf(before)} against ${nameOf(after)}, on ${before.device}.`),
     before && section("Figures", "median of the repeats, with their range", shared.length ? shared.map(([first, second]) => besideEachOther(first, second)) : empty("The runs share no figure.")),

@@ -23,7 +23,7 @@ VIEWS.estimate_memory = (report, { beside }) => {
     timeline(report, beside.timeline),
     report.recommended && section("Recommended", null, h("div", { class_: "card chosen" },
       h("div", { class_: "row apart" }, h("h3", {}, together(report.recommended)), fitTag(report.recommended.fits)), h("p", {}, remedyWords(report.recommended)))),
-    section("Remedies", "each simulated; step time from counted work", report.remedies.length ? remedyTable(report) : empty("None was asked for.")),
+    section("Remedies", `each simulated; step time from counted work${report.capacity_bytes ? "; the line is what the card holds" : ""}`, report.remedies.length ? remedyTable(report) : empty("None was asked for.")),
     h("div", {},
       more("Not simulated here", pairs(Object.entries(report.skipped).map(([name, why]) => [plain(name), why]))), more("What the prediction leaves out", list(report.left_out)),
       more("Assumptions", list(report.assumptions), pairs([["Parameters", `${number(report.parameters)} (${number(report.trainable_parameters)} trained)`], ["torch", report.torch_version], ["Python", report.python]]))),
@@ -42,7 +42,7 @@ function remedyTable(report) {
   const chosen = report.recommended && JSON.stringify(report.recommended.ids);
   return table("Remedies by predicted peak", [
     { name: "remedy", cell: (row) => [together(row), h("span", { class_: "small quiet" }, settingsOf(row))] },
-    { name: "peak", wide: true, cell: (row) => [h("div", { class_: "row apart" }, bytes(row.peak_allocated_bytes), fitTag(row.fits)), meter(row.peak_allocated_bytes / longest, `peak ${bytes(row.peak_allocated_bytes)}`)] },
+    { name: "peak", wide: true, cell: (row) => [h("div", { class_: "row apart" }, bytes(row.peak_allocated_bytes), fitTag(row.fits)), meter(row.peak_allocated_bytes / longest, `peak ${bytes(row.peak_allocated_bytes)}`, report.capacity_bytes && report.capacity_bytes < longest ? report.capacity_bytes / longest : null)] },
     { name: "saved", number: true, cell: (row) => bytes(row.saved_bytes) },
     { name: "step time", number: true, cell: (row) => ratio(row.step_cost_ratio) },
     { name: "results", cell: (row) => (row.changes_results ? "change" : "same") },
@@ -53,7 +53,7 @@ function timeline(report, data) {
   if (!data) return report.timeline_path ? section("Timeline", null, empty(`The points are not at hand; the picture is ${report.timeline_path}.`)) : null;
   const series = data.kinds.map((name, at) => ({ name: sentence(name), colour: KINDS[name], values: data.points.map((point) => point[at + 1]) }));
   return section("Timeline", "births and deaths of tensors over two steps, in order; not in time", stacked({
-    label: `Memory over two steps by kind, ${bytes(report.peak_allocated_bytes)} at the peak`, x: data.points.map((point) => point[0]), xName: "event", format: bytes, series,
+    label: `Memory over two steps by kind, ${bytes(report.peak_allocated_bytes)} at the peak`, x: data.points.map((point) => point[0]), xName: "births and deaths, in order", format: bytes, series,
     spans: data.phases, level: report.capacity_bytes ? { value: report.capacity_bytes, text: `usable on ${report.gpu}: ${bytes(report.capacity_bytes)}` } : null,
   }));
 }

@@ -57,7 +57,7 @@ function copies(title, curves) {
   const length = Math.max(...curves.map(([, values, first]) => values.length + first));
   const spread = ([, values, first]) => Array.from({ length }, (_, at) => values[at - first] ?? null);
   return lines({ label: `${title}: the original and ${count(curves.length - 1, "copy", "copies")}`, x: Array.from({ length }, (_, at) => at), xName: "step", yName: title, height: 260,
-    series: curves.map((curve, at) => ({ name: curve[0], colour: CURVES[at % CURVES.length], values: spread(curve) })) });
+    series: curves.map((curve, at) => ({ name: curve[0], wide: at === 0, colour: CURVES[at % CURVES.length], values: spread(curve) })) });
 }
 
 function fidelityColumns(rows) {
