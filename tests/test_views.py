@@ -6,11 +6,14 @@ import json
 import re
 import shutil
 import subprocess
+from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp import Client
 from mcp.client.extension import advertise
@@ -21,7 +24,9 @@ from optimizing_resources.server.views import SHOWN, app_page, beside, written_p
 from optimizing_resources.tools import load_commands, load_tools
 from optimizing_resources.tools._core.contract import CALL
 from optimizing_resources.tools._core.data_block import data_block, read_data_block
+from optimizing_resources.tools._core.ledger import Run, append, ledger_path, open_ledger
 from optimizing_resources.tools._core.workspace import Workspace
+from optimizing_resources.tools._series.picture import chart
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = sorted((ROOT / "tests/samples/views").glob("*.json"))
@@ -80,12 +85,11 @@ def test_markup_in_a_report_stays_text():
     assert read_data_block(page)["report"]["evidence"][0]["quote"] == quote
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    )
-)
+SCALARS = st.none() | st.booleans() | st.integers() | st.text()
+
+
+@given(st.recursive(SCALARS, lambda one: st.lists(one) | st.dictionaries(st.text(), one), max_leaves=6))
+@settings(max_examples=60, deadline=None)
 def test_what_a_picture_carries_is_read_back(data):
     block = data_block(data)
     assert read_data_block(f"<svg>{block}</svg>") == data
@@ -169,12 +173,33 @@ async def test_a_host_finds_the_page_of_a_tool(era, tmp_path):
 
 @pytest.mark.anyio
 async def test_only_a_host_that_shows_pages_is_sent_what_they_show_beside_the_report(tmp_path):
-    app = build(load_tools(), Workspace.of_a_server(tmp_path))
-    (tmp_path / "x.csv").write_text("v\n" + "\n".join(str(i % 7) for i in range(60)), encoding="utf-8")
-    given = {"path": "x.csv", "methods": ["jitter"]}
+    workspace = Workspace.of_a_server(tmp_path)
+    run = {"tool": "measure_run", "taken_at": "", "outcome": "finished", "device": "d", "workload": "w"}
+    with closing(open_ledger(ledger_path(workspace))) as ledger:
+        for name in ("m0", "m1"):
+            append(ledger, Run(id=name, **run, report={"loss": [2.0, 1.0]}))
+    given = {"before": ["m0"], "after": ["m1"]}
+    app = build(load_tools(), workspace)
     shows = [advertise(EXTENSION, {"mimeTypes": [MIME_TYPE]})]
     async with Client(app) as plain, Client(app, extensions=shows) as host:
-        without, with_page = [await client.call_tool("augment_series", given) for client in (plain, host)]
-    assert without.structured_content == with_page.structured_content and not (without.meta or {}).get(BESIDE)
-    _, curves = with_page.meta[BESIDE]["curves"][0]
-    assert [curve[0] for curve in curves] == ["original", "jitter"]
+        without, with_page = [await one.call_tool("review_evidence", given) for one in (plain, host)]
+    assert without.structured_content == with_page.structured_content and BESIDE not in (without.meta or {})
+    runs = with_page.meta[BESIDE]["runs"]
+    assert [(run["id"], run["loss"]) for run in runs] == [("m0", [2.0, 1.0]), ("m1", [2.0, 1.0])]
+
+
+def test_pictures_carry_their_curves(tmp_path):
+    picture = chart(
+        [("shop <1>", [("history", np.array([1.0, np.nan]), 0), ("forecast", np.array([2.0]), 2)])]
+    )
+    path = tmp_path / "forecast.svg"
+    path.write_bytes(picture)
+    (tmp_path / "forecast.csv").write_text(
+        "unique_id,ds,mean,lo-80,hi-80\nshop <1>,3,2,1,3\nx,3,2,1,3\n", "utf-8"
+    )
+    report = {"picture_path": str(path), "forecast_path": str(tmp_path / "forecast.csv")}
+    assert beside("compare_baselines", report, Workspace.of_the_caller(tmp_path)) == {
+        "curves": [["shop <1>", [["history", [1.0, None], 0], ["forecast", [2.0], 2]]]],
+        "forecast": {"shop <1>": [["3", 2.0, 1.0, 3.0]]},
+    }
+    assert ElementTree.fromstring(picture).tag.endswith("svg")
