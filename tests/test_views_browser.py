@@ -205,11 +205,17 @@ def test_a_host_shows_the_result_in_its_theme_and_passes_the_next_call_on(hosted
     assert inside(page, "document.querySelector('h1').textContent") == "GPU memory"
     assert inside(page, "getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 28)"
     inside(page, "document.querySelector('.steps button').click()")
-    settled(page, "document.querySelectorAll('.report').length === 2")
+    settled(page, "document.querySelectorAll('main > .report').length === 2")
     step = sample("triage_constraint")["report"]["plan"][0]
     assert page.said("tools/call") == [{"name": step["tool"], "arguments": step["arguments"]}]
     assert "brief" in page.said("ui/update-model-context")[0]["content"][0]["text"]
     assert inside(page, "document.activeElement.textContent").startswith("Patched")
+    write = "[...document.querySelectorAll('button.main')].at(-1)"
+    inside(page, f"{write}.click()")
+    assert inside(page, f"{write}.textContent").startswith("Sure?") and len(page.said("tools/call")) == 1
+    inside(page, f"{write}.click()")
+    settled(page, "document.querySelectorAll('main > .report').length === 3")
+    assert page.said("tools/call")[1]["arguments"]["write"] is True
     page.ask("reply({ method: 'ui/notifications/host-context-changed', params: { theme: 'light' } })")
     settled(page, "getComputedStyle(document.body).backgroundColor === 'rgb(255, 255, 255)'")
     page.ask("reply({ id: 'bye', method: 'ui/resource-teardown', params: {} })")

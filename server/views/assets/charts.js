@@ -45,7 +45,7 @@ function plot(label, height, options, data) {
 function liveLegend(entries, format) {
   const values = entries.map(() => h("b"));
   const node = h("ul", { class_: "legend", "aria-hidden": "true" }, entries.map((entry, at) =>
-    h("li", {}, swatch(`var(${entry.colour})`, entry.line), entry.name, values[at])));
+    h("li", {}, swatch(entry.wide ? `color-mix(in srgb, var(${entry.colour}) 45%, transparent)` : `var(${entry.colour})`, entry.line), entry.name, values[at])));
   const show = (at) => entries.forEach((entry, place) => {
     values[place].textContent = known(at) && known(entry.values[at]) ? format(entry.values[at]) : "";
   });

@@ -23,30 +23,34 @@ function command(text) {
 
 const toCopy = (step) => h("details", { class_: "act" }, h("summary", {}, `Command for ${step.tool}`), command(commandOf(step.tool, step.arguments)));
 
-// step: {tool, arguments, needs}. What it still needs is said first; such a call is asked for, not made.
-function action(step, label = `Run ${step.tool}`) {
+// step: {tool, arguments, needs}. What it still needs is said first; such a call is asked for, not made. `sure` is what
+// the button says before a second click does what cannot be taken back unseen.
+function action(step, label = `Run ${step.tool}`, sure = null) {
   const needs = step.needs || [];
   const first = needs.length ? h("p", { class_: "small quiet" }, "Needs first: ", needs.join("; ")) : null;
   const place = h("div", { style: { display: "grid", gap: "8px" } });
   if (!HOST.call && !HOST.ask) return [first, toCopy(step)];
   const asks = needs.length > 0 || !HOST.call;
   if (asks && !HOST.ask) return [first, toCopy(step)];
-  const button = h("button", { class_: "main", onclick: () => made(step, button, place, asks) }, asks ? `Ask for ${step.tool}` : label);
+  const words = asks ? `Ask for ${step.tool}` : label;
+  const button = h("button", { class_: "main", onclick: () => {
+    if (sure && !asks && button.textContent !== sure) { button.textContent = sure; return; }
+    made(step, button, words, place, asks);
+  } }, words);
   return [first, h("div", { class_: "row" }, button), place];
 }
 
-async function made(step, button, place, asks) {
-  const words = button.textContent;
+async function made(step, button, words, place, asks) {
   button.disabled = true;
   button.textContent = asks ? "Asking\u2026" : `${step.tool} runs\u2026`;
   place.replaceChildren();
   try {
     if (asks) await HOST.ask(`Please call ${step.tool} with ${JSON.stringify(step.arguments)}${(step.needs || []).length ? `; first supply ${step.needs.join("; ")}` : ""}.`);
     else addReport(step.tool, step.arguments, await HOST.call(step.tool, step.arguments));
-    button.textContent = words;
   } catch (error) {
-    button.textContent = words;
     place.replaceChildren(h("p", { class_: "small poor", role: "alert" }, String(error.message || error)), command(commandOf(step.tool, step.arguments)));
   }
+  button.textContent = words;
   button.disabled = false;
+  if (document.activeElement === document.body) button.focus();  // a disabled button had lost it
 }

@@ -14,6 +14,7 @@ function h(tag, attributes = {}, ...children) {
 const basisMark = (basis) => basis && h("span", { class_: "basis", title: "How this figure is known" }, basis);
 
 const SIGNS = { good: "\u2713", fair: "!", poor: "\u2715" };
+const signed = (kind, text) => (SIGNS[kind] ? [h("span", { class_: kind, "aria-hidden": "true" }, SIGNS[kind]), ` ${text}`] : text);
 const tag = (text, kind = "") =>
   h("span", { class_: `tag ${kind}` }, SIGNS[kind] && h("span", { "aria-hidden": "true" }, SIGNS[kind]), text);
 
@@ -104,11 +105,13 @@ function choices(label, options) {
     place);
 }
 
-// Intervals below each other on one scale: rows [{name, low, high, value, kind, text}]; `mark` is the line of no change.
-function ranges(label, rows, { mark, text }) {
-  const values = rows.flatMap((row) => [row.low, row.high, row.value]).filter(known).concat(known(mark) ? [mark] : []);
-  const margin = (Math.max(...values) - Math.min(...values)) * 0.06 || Math.abs(values[0]) * 0.1 || 1;
-  const [from, to] = [Math.min(...values) - margin, Math.max(...values) + margin];
+// Intervals below each other on one scale: rows [{name, low, high, value, kind}]. The scale holds zero; with `mark`, the
+// line of no change, it reaches `least` to both sides of that instead: nothing looks far apart that is not.
+function ranges(label, rows, { mark, least, text }) {
+  const held = known(mark) ? [mark - least, mark + least] : [0];
+  const values = rows.flatMap((row) => [row.low, row.high, row.value]).filter(known).concat(held);
+  const margin = (Math.max(...values) - Math.min(...values)) * 0.03 || 1;
+  const [from, to] = [Math.min(...values) - (known(mark) ? margin : 0), Math.max(...values) + margin];
   const at = (value) => `${(100 * (value - from)) / (to - from)}%`;
   const bar = (row) => h("div", { class_: `range ${row.kind || ""}`, role: "img", "aria-label": `${row.name}: ${text(row)}` },
     known(mark) && h("i", { class_: "mark", style: { left: at(mark) } }),

@@ -32,7 +32,7 @@ function resultOf(tool, given, result) {
 // What a button's call gave, below what is there; the eye and the screen reader go with it.
 function addReport(tool, given, result) {
   const added = resultOf(tool, given, result);
-  view.querySelector("footer").before(added);
+  view.querySelector(":scope > footer").before(added);
   added.querySelector("h1").focus();
   added.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
 }

@@ -5,7 +5,7 @@ const DASH = "\u2013";
 const known = (value) => value !== null && value !== undefined;
 const SHORT = { gpu: "GPU", cpu: "CPU", lora: "LoRA", rss: "RSS", kv: "KV", lr: "LR", bf16: "bf16", io: "I/O" };
 const plain = (name) => String(name).split("_").map((word) => SHORT[word] || word).join(" ");
-const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) : text);
+const sentence = (text) => (text && !/^\w*[_\d]/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);  // a name stays as it is
 const count = (n, noun, plural = `${noun}s`) => `${number(n)} ${n === 1 ? noun : plural}`;
 
 const minus = (text) => text.replace("-", "\u2212");

@@ -32,11 +32,11 @@ const kindOf = (plan) => (PURCHASES[plan.purchase] ? plan.purchase : "other");
 function planPicture(plans, period) {
   const times = plans.map((plan) => plan.wall_seconds).filter(known);
   const range = (row) => `${dollars(row.value)} (${dollars(row.low)} to ${dollars(row.high)})`;
-  const bars = section("Cost", `${period}, expected with the range from low to high`, ranges("Cost of the plans", plans.map((plan) => ({ name: plan.name, value: plan.expected_usd, low: plan.low_usd, high: plan.high_usd })), { text: range }));
+  const bars = section("Cost", `${period}, expected with the range from low to high`, ranges("Cost of the plans", plans.map((plan, at) => ({ name: `${at + 1}. ${plan.name}`, value: plan.expected_usd, low: plan.low_usd, high: plan.high_usd })), { text: range }));
   if (times.length < 2 || Math.max(...times) < 1.2 * Math.min(...times)) return bars;
   const [unit, size] = [["days", 86400], ["hours", 3600], ["minutes", 60], ["seconds", 1]].find(([, length]) => Math.max(...times) >= 2 * length) || ["seconds", 1];
-  const points = plans.filter((plan) => known(plan.wall_seconds)).map((plan) => ({ x: plan.wall_seconds / size, y: plan.expected_usd, low: plan.low_usd, high: plan.high_usd, name: plan.name, short: plan.accelerator || plan.name, kind: kindOf(plan) }));
-  return [section("Cost against time", "the lower left is better; lines reach from low to high", scatter({
+  const points = plans.map((plan, at) => [plan, at + 1]).filter(([plan]) => known(plan.wall_seconds)).map(([plan, rank]) => ({ x: plan.wall_seconds / size, y: plan.expected_usd, low: plan.low_usd, high: plan.high_usd, name: plan.name, short: `${rank}. ${plan.accelerator || plan.purchase}`, kind: kindOf(plan) }));
+  return [section("Cost against time", "the lower left is better; lines reach from low to high; numbers as below", scatter({
     label: `Cost against wall time of ${count(points.length, "plan")}`, points, kinds: PURCHASES, xName: `wall time, ${unit}`, yName: `USD ${period}`, xFormat: number, yFormat: dollars, zeroY: true })), bars];
 }
 

@@ -5,11 +5,11 @@ const FITS = { fits: ["fits", "good"], tight: ["tight", "fair"], no: ["does not 
 VIEWS.estimate_memory = (report, { beside }) => {
   const bases = report.bases;
   const against = report.capacity_bytes ? ` of ${bytes(report.capacity_bytes)}` : "";
-  const title = report.fits ? `${sentence(FITS[report.fits][0])} on ${report.gpu}` : `Peak of ${bytes(report.peak_allocated_bytes)}`;
+  const title = report.fits ? signed(FITS[report.fits][1], `${sentence(FITS[report.fits][0])} on ${report.gpu}`) : `Peak of ${bytes(report.peak_allocated_bytes)}`;
   const at = report.peak_at;
   return [
     heading("Memory of one training step", title, `Predicted peak ${bytes(report.peak_allocated_bytes)}${against}, in ${plain(at.phase)} at ${at.operator}${at.module ? ` (${at.module})` : ""}.`,
-      report.fits && tag(...FITS[report.fits]), tag("simulated, nothing was run on a GPU")),
+      tag("simulated, nothing was run on a GPU")),
     figures([
       { label: "Allocated at the peak", value: bytes(report.peak_allocated_bytes), basis: bases.peak_allocated_bytes },
       { label: "Reserved", value: bytes(report.peak_reserved_bytes), basis: bases.peak_reserved_bytes },

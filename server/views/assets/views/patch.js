@@ -42,5 +42,5 @@ function diff(report) {
 
 function writeButton(report, context) {
   const given = { ...context.arguments, write: true, expected_sha256: report.source_sha256 };
-  return section("Write it", "replaces the file in one step, if it is still the one the dry run saw; a backup stays beside it", action({ tool: "apply_amp_patch", arguments: given }, "Replace the file"));
+  return section("Write it", "replaces the file in one step, if it is still the one the dry run saw; a backup stays beside it", action({ tool: "apply_amp_patch", arguments: given }, "Replace the file", "Sure? Replace it"));
 }

@@ -15,7 +15,7 @@ VIEWS.measure_run = (report) => {
     ]),
     report.causes.length > 0 && section("Why it is slow or grows", null, h("div", { class_: "cards" }, report.causes.map((one) => h("div", { class_: "card" },
       h("div", { class_: "row apart" }, h("h3", {}, sentence(plain(one.cause))), known(one.share) && h("span", { class_: "quiet small" }, `${percent(one.share)} of the step`)), h("p", { class_: "small" }, sentence(one.evidence)))))),
-    losses(null, report),
+    losses([["loss", report]]),
     report.calls.length > 0 && section("Calls", null, table("Calls by batch size", [
       { name: "batch", cell: (row) => number(row.batch_size) }, { name: "threads", number: true, cell: (row) => (row.threads ? number(row.threads) : "default") }, { name: "samples a second", number: true, cell: (row) => number(row.samples_per_second) },
       { name: "median", number: true, cell: (row) => seconds(row.p50_seconds) }, { name: "p99", number: true, cell: (row) => seconds(row.p99_seconds) }, { name: "first call", number: true, cell: (row) => seconds(row.first_seconds) },

@@ -15,7 +15,7 @@ VIEWS.compare_baselines = (report, { beside }) => {
     section("Models", classes ? null : "lower is better", modelTable(report, classes)),
     section("Does augmentation help?", null, report.verdict.length ? [
       ranges("Difference that augmentation makes", report.verdict.map((one) => ({ name: `${one.model} with ${one.augmentation}`, value: one.difference, low: one.interval[0], high: one.interval[1], kind: { helps: "good", hurts: "poor" }[one.verdict] || "none", verdict: one.verdict })),
-        { mark: 0, text: (row) => `${number(row.value, 3)} (${number(row.low, 3)} to ${number(row.high, 3)})` }),
+        { mark: 0, least: 1, text: (row) => `${number(row.value, 3)} (${number(row.low, 3)} to ${number(row.high, 3)})` }),
       h("p", { class_: "small quiet" }, sentence(report.verdict[0].unit), "; the dashed line is no difference."),
       h("div", { class_: "row" }, report.verdict.map((one) => tag(`${one.augmentation}: ${one.verdict}`, FINDINGS[one.verdict])))] : empty("No augmentation was judged.")),
     h("div", {}, more(`Not run (${report.not_run.length})`, report.not_run.length > 0 && list(report.not_run.map((row) => Object.values(row).join(": ")))), more(`Failures (${report.failures.length})`, report.failures.length > 0 && list(report.failures.map((row) => Object.values(row).join(": "))))),

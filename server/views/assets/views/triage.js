@@ -17,7 +17,7 @@ VIEWS.triage_constraint = (report) => {
 };
 
 const quote = (one) => h("blockquote", {}, h("p", {}, one.quote),
-  h("footer", { class_: "small", style: { border: "0", padding: "0" } }, [one.source, known(one.line) && `line ${one.line}`, one.shows].filter(Boolean).join(" \u00b7 ")));
+  h("cite", { class_: "small quiet" }, [one.source, known(one.line) && `line ${one.line}`, one.shows].filter(Boolean).join(" \u00b7 ")));
 
 function printedNumbers(numbers) {
   const items = Object.entries(numbers).filter(([, value]) => known(value)).map(([key, value]) => named(key, value));
