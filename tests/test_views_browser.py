@@ -264,3 +264,18 @@ def test_a_page_that_nobody_fills_says_what_would(browser, tmp_path):
     file.write_text(app_page("triage_constraint"), encoding="utf-8")
     browser.open(file)
     assert "--html FILE" in browser.ask("document.querySelector('main').innerText") and browser.problems == []
+
+
+def test_figures_that_hardly_differ_do_not_look_apart(show):
+    review = sample("review_evidence")
+    review["report"]["impact"] = []
+    review["report"]["quality"][0] |= {"ratio": 1.0000001, "low_ratio": 1.0, "high_ratio": 1.0000002}
+    page = show(review)
+    left = "document.querySelector('.range {}').getBoundingClientRect().left"
+    assert abs(page.ask(f"{left.format('.mark')} - {left.format('.dot')}")) < 8
+    ledger = sample("ledger")
+    for run, loss in zip(ledger["beside"]["runs"], (0.5, 0.5000001), strict=True):
+        run["figures"] = [{"metric": "final_loss", "value": loss, "unit": "1", "repeats": 1}]
+    dots = "[...document.querySelectorAll('.dot')].map((one) => one.getBoundingClientRect().left)"
+    first, second = show(ledger).ask(dots)
+    assert abs(first - second) < 1

@@ -12,7 +12,13 @@ from ... import __version__
 from ...tools._core.data_block import data_block
 
 _STYLES = ("vendor/uPlot.min.css", "style.css")
-_FIRST = ("words.js", "elements.js", "commands.js", "charts.js")  # what views use; then views/, then frame.js
+_FIRST = (
+    "words.js",
+    "elements.js",
+    "commands.js",
+    "charts.js",
+    "scatter.js",
+)  # what views use; then views/, then frame.js
 
 
 def app_page(tool: str) -> str:

@@ -5,7 +5,8 @@ const probe = h("span", { hidden: true });
 // A token's colour as the canvas wants it, in the theme of the moment.
 function colour(token, strength = 100) {
   if (!probe.isConnected) document.body.append(probe);
-  probe.style.color = strength === 100 ? `var(${token})` : `color-mix(in srgb, var(${token}) ${strength}%, transparent)`;
+  probe.style.color =
+    strength === 100 ? `var(${token})` : `color-mix(in srgb, var(${token}) ${strength}%, transparent)`;
   return getComputedStyle(probe).color;
 }
 
@@ -20,9 +21,18 @@ const font = () => `12px ${getComputedStyle(document.body).fontFamily}`;
 
 function axis(name, format, more_ = {}) {
   return {
-    label: name || null, labelFont: font(), labelSize: 22, labelGap: 2, font: font(), gap: 6, size: 26, ticks: { show: false },
-    stroke: () => colour("--quiet"), grid: { stroke: () => colour("--text", 9), width: 1 },
-    values: (_, ticks) => ticks.map((tick) => (known(tick) ? format(tick) : "")), ...more_,
+    label: name || null,
+    labelFont: font(),
+    labelSize: 22,
+    labelGap: 2,
+    font: font(),
+    gap: 6,
+    size: 26,
+    ticks: { show: false },
+    stroke: () => colour("--quiet"),
+    grid: { stroke: () => colour("--text", 9), width: 1 },
+    values: (_, ticks) => ticks.map((tick) => (known(tick) ? format(tick) : "")),
+    ...more_,
   };
 }
 
@@ -34,7 +44,13 @@ function plot(label, height, options, data) {
     const width = Math.floor(entry.contentRect.width);
     if (!width) return;
     if (made) return made.setSize({ width, height });
-    const base = { width, height, legend: { show: false }, cursor: { drag: { x: false, y: false }, points: { size: 7 } }, padding: [10, 12, 0, 0] };
+    const base = {
+      width,
+      height,
+      legend: { show: false },
+      cursor: { drag: { x: false, y: false }, points: { size: 7 } },
+      padding: [10, 12, 0, 0],
+    };
     made = new uPlot({ ...base, ...options }, data, place);
     PLOTS.add(made);
   }).observe(place);
@@ -44,42 +60,104 @@ function plot(label, height, options, data) {
 // A legend that says the values under the pointer.
 function liveLegend(entries, format) {
   const values = entries.map(() => h("b"));
-  const node = h("ul", { class_: "legend", "aria-hidden": "true" }, entries.map((entry, at) =>
-    h("li", {}, swatch(entry.wide ? `color-mix(in srgb, var(${entry.colour}) 45%, transparent)` : `var(${entry.colour})`, entry.line), entry.name, values[at])));
-  const show = (at) => entries.forEach((entry, place) => {
-    values[place].textContent = known(at) && known(entry.values[at]) ? format(entry.values[at]) : "";
-  });
+  const node = h(
+    "ul",
+    { class_: "legend", "aria-hidden": "true" },
+    entries.map((entry, at) =>
+      h(
+        "li",
+        {},
+        swatch(
+          entry.wide ? `color-mix(in srgb, var(${entry.colour}) 45%, transparent)` : `var(${entry.colour})`,
+          entry.line,
+        ),
+        entry.name,
+        values[at],
+      ),
+    ),
+  );
+  const show = (at) =>
+    entries.forEach((entry, place) => {
+      values[place].textContent = known(at) && known(entry.values[at]) ? format(entry.values[at]) : "";
+    });
   return { node, hook: (u) => show(u.cursor.idx) };
 }
 
 const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6];
-const BINARY = Array.from({ length: 46 }, (_, power) => 2 ** power);  // for bytes
-const TABLE_ROWS = 200;  // of a chart's own table; the artifact has them all
+const BINARY = Array.from({ length: 46 }, (_, power) => 2 ** power); // for bytes
+const TABLE_ROWS = 200; // of a chart's own table; the artifact has them all
 
 function figure(title, picture, legend, columns, rows) {
   const stride = Math.ceil(rows.length / TABLE_ROWS);
   const shown = rows.filter((_, at) => at % stride === 0);
   const name = stride > 1 ? `Data as a table (every ${stride}. of ${number(rows.length)} points)` : "Data as a table";
-  return h("figure", {}, title && h("figcaption", { class_: "quiet small" }, title), picture, legend, more(name, table(title || name, columns, shown)));
+  return h(
+    "figure",
+    {},
+    title && h("figcaption", { class_: "quiet small" }, title),
+    picture,
+    legend,
+    more(name, table(title || name, columns, shown)),
+  );
 }
 
 // series: [{name, values, colour, dash}]; band: {low, high, colour, name}.
-function lines({ label, title, x, xName, xFormat = number, whole = false, yName, format = number, series, band, level, height = 240 }) {
-  const legend = liveLegend(series.map((one) => ({ ...one, line: true })), format);
+function lines({
+  label,
+  title,
+  x,
+  xName,
+  xFormat = number,
+  whole = false,
+  yName,
+  format = number,
+  series,
+  band,
+  level,
+  height = 240,
+}) {
+  const legend = liveLegend(
+    series.map((one) => ({ ...one, line: true })),
+    format,
+  );
   const edges = band ? [band.high, band.low] : [];
   const options = {
     scales: { x: { time: false } },
     axes: [axis(xName, xFormat, whole ? { incrs: WHOLE } : {}), axis(yName, format, { size: 60 })],
-    series: [{}, ...series.map((one) => ({
-      stroke: () => colour(one.colour, one.wide ? 45 : 100), width: one.wide ? 6 : 2, points: { show: x.length < 40, size: 5, fill: () => colour(one.colour) }, spanGaps: false,
-    })), ...edges.map(() => ({ stroke: "transparent", points: { show: false } }))],
+    series: [
+      {},
+      ...series.map((one) => ({
+        stroke: () => colour(one.colour, one.wide ? 45 : 100),
+        width: one.wide ? 6 : 2,
+        points: { show: x.length < 40, size: 5, fill: () => colour(one.colour) },
+        spanGaps: false,
+      })),
+      ...edges.map(() => ({ stroke: "transparent", points: { show: false } })),
+    ],
     bands: band ? [{ series: [series.length + 1, series.length + 2], fill: () => colour(band.colour, 22) }] : [],
     hooks: { setCursor: [legend.hook], draw: level ? [(u) => drawLevel(u, level)] : [] },
   };
-  if (band) legend.node.append(h("li", {}, swatch(`color-mix(in srgb, var(${band.colour}) 30%, transparent)`), band.name));
-  const columns = [{ name: xName, cell: (at) => xFormat(x[at]) }, ...[...series, ...(band ? [{ name: "low", values: band.low }, { name: "high", values: band.high }] : [])]
-    .map((one) => ({ name: one.name, number: true, cell: (at) => format(one.values[at]) }))];
-  return figure(title, plot(label, height, options, [x, ...series.map((one) => one.values), ...edges]), legend.node, columns, x.map((_, at) => at));
+  if (band)
+    legend.node.append(h("li", {}, swatch(`color-mix(in srgb, var(${band.colour}) 30%, transparent)`), band.name));
+  const columns = [
+    { name: xName, cell: (at) => xFormat(x[at]) },
+    ...[
+      ...series,
+      ...(band
+        ? [
+            { name: "low", values: band.low },
+            { name: "high", values: band.high },
+          ]
+        : []),
+    ].map((one) => ({ name: one.name, number: true, cell: (at) => format(one.values[at]) })),
+  ];
+  return figure(
+    title,
+    plot(label, height, options, [x, ...series.map((one) => one.values), ...edges]),
+    legend.node,
+    columns,
+    x.map((_, at) => at),
+  );
 }
 
 // series as for lines, each on top of those before it; level: {value, text}; spans: [[x, name]].
@@ -92,14 +170,32 @@ function stacked({ label, title, x, xName, format, series, level, spans = [], he
   const options = {
     scales: { x: { time: false }, y: { range: [0, top * 1.08] } },
     axes: [axis(xName, () => "", { grid: { show: false } }), axis("", format, { size: 70, incrs: BINARY })],
-    series: [{}, ...series.map((one, at) => ({
-      stroke: () => colour(one.colour), width: 1, points: { show: false }, fill: at ? undefined : () => colour(one.colour, 70),
-    }))],
+    series: [
+      {},
+      ...series.map((one, at) => ({
+        stroke: () => colour(one.colour),
+        width: 1,
+        points: { show: false },
+        fill: at ? undefined : () => colour(one.colour, 70),
+      })),
+    ],
     bands: series.slice(1).map((one, at) => ({ series: [at + 2, at + 1], fill: () => colour(one.colour, 70) })),
-    hooks: { setCursor: [legend.hook], draw: [(u) => drawSpans(u, spans), ...(level && level.value <= top ? [(u) => drawLevel(u, level)] : [])] },
+    hooks: {
+      setCursor: [legend.hook],
+      draw: [(u) => drawSpans(u, spans), ...(level && level.value <= top ? [(u) => drawLevel(u, level)] : [])],
+    },
   };
-  const columns = [{ name: xName, cell: (at) => number(x[at]) }, ...series.map((one) => ({ name: one.name, number: true, cell: (at) => format(one.values[at]) }))];
-  return figure(title, plot(label, height, options, [x, ...sums]), legend.node, columns, x.map((_, at) => at));
+  const columns = [
+    { name: xName, cell: (at) => number(x[at]) },
+    ...series.map((one) => ({ name: one.name, number: true, cell: (at) => format(one.values[at]) })),
+  ];
+  return figure(
+    title,
+    plot(label, height, options, [x, ...sums]),
+    legend.node,
+    columns,
+    x.map((_, at) => at),
+  );
 }
 
 function drawLevel(u, level) {
@@ -109,7 +205,10 @@ function drawLevel(u, level) {
   ctx.strokeStyle = ctx.fillStyle = colour(level.colour || "--poor");
   ctx.lineWidth = 1.5 * ratio_;
   ctx.setLineDash([6 * ratio_, 4 * ratio_]);
-  ctx.beginPath(); ctx.moveTo(u.bbox.left, y); ctx.lineTo(u.bbox.left + u.bbox.width, y); ctx.stroke();
+  ctx.beginPath();
+  ctx.moveTo(u.bbox.left, y);
+  ctx.lineTo(u.bbox.left + u.bbox.width, y);
+  ctx.stroke();
   written(ctx, level.text, u.bbox.left + u.bbox.width - 6 * ratio_, y - 6 * ratio_, "right");
   ctx.restore();
 }
@@ -122,7 +221,10 @@ function drawSpans(u, spans) {
     const left = u.valToPos(x, "x", true);
     ctx.strokeStyle = colour("--text", 25);
     ctx.lineWidth = ratio_;
-    ctx.beginPath(); ctx.moveTo(left, u.bbox.top); ctx.lineTo(left, u.bbox.top + u.bbox.height); ctx.stroke();
+    ctx.beginPath();
+    ctx.moveTo(left, u.bbox.top);
+    ctx.lineTo(left, u.bbox.top + u.bbox.height);
+    ctx.stroke();
     ctx.fillStyle = colour("--quiet");
     if (left < free) continue;
     written(ctx, name, left + 3 * ratio_, u.bbox.top + u.bbox.height + 16 * ratio_, "left");
@@ -136,64 +238,4 @@ function written(ctx, text, x, y, align) {
   ctx.textAlign = align;
   ctx.textBaseline = "alphabetic";
   ctx.fillText(text, x, y);
-}
-
-// points: [{x, y, name, kind, low, high}]; kinds: {kind: {name, colour}}.
-function scatter({ label, title, points, kinds, xName, yName, xFormat, yFormat, height = 300, zeroY = false }) {
-  const sorted = [...points].sort((a, b) => a.x - b.x);
-  const used = Object.keys(kinds).filter((kind) => sorted.some((point) => point.kind === kind));
-  const values = sorted.flatMap((point) => [point.y, point.low, point.high]).filter(known);
-  const [low, high] = [Math.min(...values), Math.max(...values)];
-  const margin = (high - low) * 0.16 || Math.abs(high) * 0.05 || 1;
-  const options = {
-    scales: { x: { time: false, range: [0, Math.max(...sorted.map((point) => point.x)) * 1.14 || 1] }, y: { range: [zeroY ? 0 : low - margin, high + margin] } },
-    axes: [axis(xName, xFormat, {}), axis(yName, yFormat, { size: 60 })],
-    cursor: { show: false },
-    series: [{}, ...used.map((kind) => ({
-      paths: () => null, stroke: () => colour(kinds[kind].colour),
-      points: { show: true, size: kinds[kind].size || 9, width: 2, fill: () => (kinds[kind].hollow ? colour("--page") : colour(kinds[kind].colour)), stroke: () => colour(kinds[kind].colour) },
-    }))],
-    hooks: { draw: [(u) => { drawWhiskers(u, sorted, kinds); drawNames(u, sorted); }] },
-  };
-  const data = [sorted.map((point) => point.x), ...used.map((kind) => sorted.map((point) => (point.kind === kind ? point.y : null)))];
-  const legend = h("ul", { class_: "legend" }, used.map((kind) => h("li", {}, swatch(`var(${kinds[kind].colour})`), kinds[kind].name)));
-  const columns = [
-    { name: "name", cell: (point) => point.name }, { name: xName, number: true, cell: (point) => xFormat(point.x) },
-    { name: yName, number: true, cell: (point) => yFormat(point.y) }, { name: "kind", cell: (point) => kinds[point.kind].name },
-  ];
-  return figure(title, plot(label, height, options, data), legend, columns, sorted);
-}
-
-function drawWhiskers(u, points, kinds) {
-  u.ctx.save();
-  for (const point of points.filter((one) => known(one.low))) {
-    const x = u.valToPos(point.x, "x", true);
-    u.ctx.strokeStyle = colour(kinds[point.kind].colour, 55);
-    u.ctx.lineWidth = 2 * devicePixelRatio;
-    u.ctx.beginPath(); u.ctx.moveTo(x, u.valToPos(point.low, "y", true)); u.ctx.lineTo(x, u.valToPos(point.high, "y", true)); u.ctx.stroke();
-  }
-  u.ctx.restore();
-}
-
-// Above its point, else further up or below, where no other name is; a name with no place stays in the table.
-function drawNames(u, points) {
-  const [ctx, px] = [u.ctx, devicePixelRatio];
-  const taken = points.map((point) => [u.valToPos(point.x, "x", true) - 6 * px, u.valToPos(point.y, "y", true) + 6 * px, 12 * px]);
-  ctx.save();
-  ctx.fillStyle = colour("--text");
-  ctx.textAlign = "left";
-  ctx.textBaseline = "alphabetic";
-  ctx.font = `${12 * px}px ${getComputedStyle(document.body).fontFamily}`;
-  for (const point of points) {
-    const text = point.short || point.name;
-    const width = ctx.measureText(text).width;
-    const right = u.bbox.left + u.bbox.width;
-    const x = Math.min(u.valToPos(point.x, "x", true) + 8 * px, right - width);
-    const free = (y) => y > u.bbox.top + 10 * px && y < u.bbox.top + u.bbox.height && taken.every(([at, row, wide]) => Math.abs(row - y) > 12 * px || at > x + width + 4 * px || at + wide < x - 4 * px);
-    const y = [-9, 18, -24, 32, -38, 46].map((shift) => u.valToPos(point.y, "y", true) + shift * px).find(free);
-    if (!known(y)) continue;
-    taken.push([x, y, width]);
-    ctx.fillText(text, x, y);
-  }
-  ctx.restore();
 }

@@ -1,7 +1,7 @@
 // Buttons that make the next call: through the host, or as a command to copy.
 const HOST = {
-  call: null,  // (tool, arguments) => result, where the host passes calls on
-  ask: null,  // (text) => result, where the host takes messages
+  call: null, // (tool, arguments) => result, where the host passes calls on
+  ask: null, // (text) => result, where the host takes messages
 };
 
 const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
@@ -10,18 +10,33 @@ const commandOf = (tool, given) => `optimizing-resources call ${tool} ${quoted(J
 function copied(text, button) {
   const say = (done) => {
     button.textContent = done ? "Copied" : "Select and copy";
-    setTimeout(() => { button.textContent = "Copy"; }, 1600);
+    setTimeout(() => {
+      button.textContent = "Copy";
+    }, 1600);
   };
   if (!navigator.clipboard) return say(false);
-  return navigator.clipboard.writeText(text).then(() => say(true), () => say(false));
+  return navigator.clipboard.writeText(text).then(
+    () => say(true),
+    () => say(false),
+  );
 }
 
 function command(text) {
-  const button = h("button", { "aria-label": "Copy the command", "aria-live": "polite", onclick: () => copied(text, button) }, "Copy");
+  const button = h(
+    "button",
+    { "aria-label": "Copy the command", "aria-live": "polite", onclick: () => copied(text, button) },
+    "Copy",
+  );
   return h("div", { class_: "command" }, h("code", {}, text), button);
 }
 
-const toCopy = (step) => h("details", { class_: "act" }, h("summary", {}, `Command for ${step.tool}`), command(commandOf(step.tool, step.arguments)));
+const toCopy = (step) =>
+  h(
+    "details",
+    { class_: "act" },
+    h("summary", {}, `Command for ${step.tool}`),
+    command(commandOf(step.tool, step.arguments)),
+  );
 
 // step: {tool, arguments, needs}. What it still needs is said first; such a call is asked for, not made. `sure` is what
 // the button says before a second click does what cannot be taken back unseen.
@@ -33,10 +48,20 @@ function action(step, label = `Run ${step.tool}`, sure = null) {
   const asks = needs.length > 0 || !HOST.call;
   if (asks && !HOST.ask) return [first, toCopy(step)];
   const words = asks ? `Ask for ${step.tool}` : label;
-  const button = h("button", { class_: "main", onclick: () => {
-    if (sure && !asks && button.textContent !== sure) { button.textContent = sure; return; }
-    made(step, button, words, place, asks);
-  } }, words);
+  const button = h(
+    "button",
+    {
+      class_: "main",
+      onclick: () => {
+        if (sure && !asks && button.textContent !== sure) {
+          button.textContent = sure;
+          return;
+        }
+        made(step, button, words, place, asks);
+      },
+    },
+    words,
+  );
   return [first, h("div", { class_: "row" }, button), place];
 }
 
@@ -45,12 +70,20 @@ async function made(step, button, words, place, asks) {
   button.textContent = asks ? "Asking\u2026" : `${step.tool} runs\u2026`;
   place.replaceChildren();
   try {
-    if (asks) await HOST.ask(`Please call ${step.tool} with ${JSON.stringify(step.arguments)}${(step.needs || []).length ? `; first supply ${step.needs.join("; ")}` : ""}.`);
+    if (asks) await HOST.ask(inWords(step));
     else addReport(step.tool, step.arguments, await HOST.call(step.tool, step.arguments));
   } catch (error) {
-    place.replaceChildren(h("p", { class_: "small poor", role: "alert" }, String(error.message || error)), command(commandOf(step.tool, step.arguments)));
+    place.replaceChildren(
+      h("p", { class_: "small poor", role: "alert" }, String(error.message || error)),
+      command(commandOf(step.tool, step.arguments)),
+    );
   }
   button.textContent = words;
   button.disabled = false;
-  if (document.activeElement === document.body) button.focus();  // a disabled button had lost it
+  if (document.activeElement === document.body) button.focus(); // a disabled button had lost it
+}
+
+function inWords({ tool, arguments: given, needs = [] }) {
+  const first = needs.length ? `; first supply ${needs.join("; ")}` : "";
+  return `Please call ${tool} with ${JSON.stringify(given)}${first}.`;
 }

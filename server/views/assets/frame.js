@@ -4,8 +4,14 @@ const PAGE = JSON.parse(document.getElementById("data").textContent);
 const BESIDE = "optimizing-resources/beside";
 const PASSED_ON = ["page", "raised", "text", "quiet", "line", "focus", "sans", "mono"];
 const HOSTS_NAMES = {
-  page: "--color-background-primary", raised: "--color-background-secondary", text: "--color-text-primary", quiet: "--color-text-secondary",
-  line: "--color-border-primary", focus: "--color-ring-primary", sans: "--font-sans", mono: "--font-mono",
+  page: "--color-background-primary",
+  raised: "--color-background-secondary",
+  text: "--color-text-primary",
+  quiet: "--color-text-secondary",
+  line: "--color-border-primary",
+  focus: "--color-ring-primary",
+  sans: "--font-sans",
+  mono: "--font-mono",
 };
 const view = document.getElementById("view");
 const state = { arguments: {}, connected: false };
@@ -16,17 +22,38 @@ function reportOf(tool, report, context) {
 }
 
 function foot(tool) {
-  return h("footer", {}, `optimizing-resources ${PAGE.version} \u00b7 ${tool} \u00b7 Each figure says how it is known: measured, simulated, catalog or assumed.`);
+  return h(
+    "footer",
+    {},
+    `optimizing-resources ${PAGE.version} \u00b7 ${tool} \u00b7 Each figure says how it is known: measured, simulated, catalog or assumed.`,
+  );
 }
 
-const textOf = (result) => (result.content || []).filter((part) => part.type === "text").map((part) => part.text).join("\n");
+const textOf = (result) =>
+  (result.content || [])
+    .filter((part) => part.type === "text")
+    .map((part) => part.text)
+    .join("\n");
 
 function resultOf(tool, given, result) {
   if (result.isError || !result.structuredContent) {
     const title = result.isError ? "The call was declined" : "The answer";
-    return h("article", { class_: "report" }, heading(plain(tool), title), h("p", { class_: "callout", role: result.isError ? "alert" : null, style: { "white-space": "pre-wrap" } }, textOf(result)));
+    return h(
+      "article",
+      { class_: "report" },
+      heading(plain(tool), title),
+      h(
+        "p",
+        { class_: "callout", role: result.isError ? "alert" : null, style: { "white-space": "pre-wrap" } },
+        textOf(result),
+      ),
+    );
   }
-  return reportOf(tool, result.structuredContent, { arguments: given, beside: (result._meta || {})[BESIDE] || {}, tool });
+  return reportOf(tool, result.structuredContent, {
+    arguments: given,
+    beside: (result._meta || {})[BESIDE] || {},
+    tool,
+  });
 }
 
 // What a button's call gave, below what is there; the eye and the screen reader go with it.
@@ -34,7 +61,10 @@ function addReport(tool, given, result) {
   const added = resultOf(tool, given, result);
   view.querySelector(":scope > footer").before(added);
   added.querySelector("h1").focus();
-  added.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  added.scrollIntoView({
+    block: "start",
+    behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
+  });
 }
 
 const waiting = (text) => view.replaceChildren(h("p", { class_: "quiet", role: "status" }, text));
@@ -73,8 +103,10 @@ function answered({ id, method }) {
 
 function told(method, params) {
   if (method === "ui/notifications/tool-input") state.arguments = params.arguments || {};
-  else if (method === "ui/notifications/tool-result") view.replaceChildren(resultOf(PAGE.tool, state.arguments, params), foot(PAGE.tool));
-  else if (method === "ui/notifications/tool-cancelled") waiting(`The call was cancelled${params.reason ? `: ${params.reason}` : ""}.`);
+  else if (method === "ui/notifications/tool-result")
+    view.replaceChildren(resultOf(PAGE.tool, state.arguments, params), foot(PAGE.tool));
+  else if (method === "ui/notifications/tool-cancelled")
+    waiting(`The call was cancelled${params.reason ? `: ${params.reason}` : ""}.`);
   else if (method === "ui/notifications/host-context-changed") dress(params);
 }
 
@@ -83,7 +115,8 @@ function dress(context) {
   const root = document.documentElement.style;
   if (context.theme) root.colorScheme = context.theme;
   const given = context.styles?.variables;
-  if (given && PASSED_ON.every((name) => given[HOSTS_NAMES[name]])) PASSED_ON.forEach((name) => root.setProperty(`--${name}`, given[HOSTS_NAMES[name]]));
+  if (given && PASSED_ON.every((name) => given[HOSTS_NAMES[name]]))
+    PASSED_ON.forEach((name) => root.setProperty(`--${name}`, given[HOSTS_NAMES[name]]));
   repaint();
 }
 
@@ -91,7 +124,9 @@ async function connect() {
   waiting("Waiting for the result\u2026");
   addEventListener("message", heard);
   const host = await request("ui/initialize", {
-    appInfo: { name: "optimizing-resources", version: PAGE.version }, appCapabilities: { availableDisplayModes: ["inline", "fullscreen"] }, protocolVersion: PROTOCOL,
+    appInfo: { name: "optimizing-resources", version: PAGE.version },
+    appCapabilities: { availableDisplayModes: ["inline", "fullscreen"] },
+    protocolVersion: PROTOCOL,
   });
   const can = host.hostCapabilities || {};
   if (can.serverTools) HOST.call = callThroughHost(can);
@@ -109,14 +144,18 @@ function callThroughHost(can) {
   return async (tool, given) => {
     const result = await request("tools/call", { name: tool, arguments: given });
     const text = `A button in the view called ${tool} with ${JSON.stringify(given)}:\n${textOf(result)}`;
-    if (can.updateModelContext) await request("ui/update-model-context", { content: [{ type: "text", text }] }).catch(() => {});
+    if (can.updateModelContext)
+      await request("ui/update-model-context", { content: [{ type: "text", text }] }).catch(() => {});
     return result;
   };
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
 if (PAGE.report) {
-  view.replaceChildren(reportOf(PAGE.tool, PAGE.report, { arguments: PAGE.arguments, beside: PAGE.beside, tool: PAGE.tool }), foot(PAGE.tool));
+  view.replaceChildren(
+    reportOf(PAGE.tool, PAGE.report, { arguments: PAGE.arguments, beside: PAGE.beside, tool: PAGE.tool }),
+    foot(PAGE.tool),
+  );
 } else if (window.parent !== window) {
   connect();
 } else {
