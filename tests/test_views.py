@@ -94,7 +94,7 @@ def test_what_a_picture_carries_is_read_back(data):
     block = data_block(data)
     assert read_data_block(f"<svg>{block}</svg>") == data
     assert not set("<>&") & set(
-        block.removeprefix('<script type="application/json" id="data">').removesuffix("</script>")
+        block.removeprefix('<metadata id="data" hidden="">').removesuffix("</metadata>")
     )
 
 
@@ -118,7 +118,7 @@ def test_the_chart_library_is_the_published_one_with_its_licence():
 def test_a_picture_that_is_gone_is_left_out(tmp_path):
     workspace = Workspace.of_the_caller(tmp_path)
     assert beside("estimate_memory", {"timeline_path": str(tmp_path / "gone.html")}, workspace) == {}
-    (tmp_path / "other.html").write_text('<script type="application/json">{</script>', encoding="utf-8")
+    (tmp_path / "other.html").write_text('<metadata id="data">{</metadata>', encoding="utf-8")
     assert beside("estimate_memory", {"timeline_path": str(tmp_path / "other.html")}, workspace) == {}
     assert beside("review_evidence", {"before": ["m0"], "after": ["m1"]}, workspace) == {"runs": []}
 

@@ -1,18 +1,18 @@
-"""A page or picture that carries its own data: one block that no browser runs, for whoever draws it anew."""
+"""A page or picture that carries its own data: one block that no browser shows, for whoever draws it anew."""
 
 import json
 import math
 import re
 from typing import Any
 
-_BLOCK = re.compile(r'<script type="application/json"[^>]*>(.*?)</script>', re.DOTALL)
-_UNSAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028"})
+_BLOCK = re.compile(r'<metadata id="data"[^>]*>(.*?)</metadata>', re.DOTALL)
+_UNSAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 def data_block(data: Any) -> str:
-    """`data` as an element that is valid in HTML and in SVG; no text in it can end the element."""
-    text = json.dumps(_plain(data), separators=(",", ":"), ensure_ascii=False)
-    return f'<script type="application/json" id="data">{text.translate(_UNSAFE)}</script>'
+    """`data` as SVG's element for such things, hidden in HTML as well; no text in it can end the element."""
+    text = json.dumps(_plain(data), separators=(",", ":"))
+    return f'<metadata id="data" hidden="">{text.translate(_UNSAFE)}</metadata>'
 
 
 def read_data_block(page: str) -> Any:

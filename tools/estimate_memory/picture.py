@@ -40,9 +40,8 @@ def page(reply: dict[str, Any], card: Card, bounds: Bounds | None) -> str:
 <style>body{{font:14px sans-serif;margin:24px}}svg{{max-width:100%;height:auto}}text{{font-size:12px}}</style>
 <h1 style="font-size:18px">{escape(caption)}</h1>
 <svg viewBox="0 0 {LEFT + WIDTH + 20} {TOP + HEIGHT + 60}" role="img" aria-label="{escape(caption)}">
-{"".join(shapes)}<text x="{LEFT}" y="{TOP + HEIGHT + 48}" xml:space="preserve">{legend}</text></svg>
-<p>Horizontal: births and deaths of tensors in order, not time. Simulated; nothing here was measured.</p>
-{data_block(series)}</html>
+{"".join(shapes)}<text x="{LEFT}" y="{TOP + HEIGHT + 48}" xml:space="preserve">{legend}</text>{data_block(series)}</svg>
+<p>Horizontal: births and deaths of tensors in order, not time. Simulated; nothing here was measured.</p></html>
 """
 
 
