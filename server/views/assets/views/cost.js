@@ -12,17 +12,15 @@ VIEWS.estimate_cost = (report) => {
   const best = plans.find((plan) => plan.name === report.decision) || plans[0];
   return [
     heading(
-      "Cost against time",
-      report.decision ? report.decision : "No plan does",
+      "What it costs",
+      report.decision ? report.decision : "No plan meets the constraints",
       report.decision_why,
       report.decision && tag(`${dollars(best.expected_usd)} ${report.period}`, "good"),
       tag(`${count(report.plans_compared, "plan")} compared`),
     ),
     best && planFigures(best),
     warnings(report.warnings),
-    plans.length > 0
-      ? planPicture(plans, report.period)
-      : empty("No plan meets the constraints; what misses them is below."),
+    plans.length > 0 && planPicture(plans, report.period),
     plans.length > 0 && section("Plans", "cheapest first", planTable(plans, report.decision)),
     report.break_even.length > 0 &&
       section("Break-even", null, h("div", { class_: "cards two" }, report.break_even.map(crossing))),
@@ -188,7 +186,7 @@ const planFigures = (best) =>
     },
     { label: "Wall time", value: seconds(best.wall_seconds), basis: best.time_basis },
     { label: "Interruptions", value: number(best.expected_interruptions, 2) },
-    { label: "Saved against on demand", value: known(best.saving_ratio) ? percent(best.saving_ratio) : null },
+    { label: "Saved against on demand", value: best.saving_ratio ? percent(best.saving_ratio) : null },
     { label: "Checkpoint every", value: seconds(best.best_checkpoint_seconds) },
     { label: "A month", value: dollars(best.usd_per_month) },
     { label: "A million", value: dollars(best.usd_per_million) },

@@ -1,9 +1,12 @@
 // triage_constraint: what binds, how that is known, and the plan whose steps can be called.
 VIEWS.triage_constraint = (report) => {
-  const cause = report.sub_cause ? `Cause: ${plain(report.sub_cause)}.` : "The evidence does not decide on a cause.";
+  const binds = !["out_of_scope", "not_a_resource_problem"].includes(report.constraint);
+  const cause = report.sub_cause
+    ? `${binds ? "Cause" : "Kind"}: ${plain(report.sub_cause)}.`
+    : "The evidence does not decide on a cause.";
   return [
     heading(
-      "Binding constraint",
+      binds ? "Binding constraint" : "No constraint of a machine",
       sentence(plain(report.constraint)),
       cause,
       tag(`${percent(report.confidence)} of the evidence speaks for it`, report.confidence >= 0.75 ? "good" : "fair"),
@@ -25,13 +28,9 @@ VIEWS.triage_constraint = (report) => {
         "before anything is changed",
         h("div", { class_: "cards" }, report.baseline.map(callCard)),
       ),
-    section(
-      "Plan",
-      "in this order, one at a time",
-      report.plan.length
-        ? h("ol", { class_: "steps" }, report.plan.map(stepCard))
-        : empty("No remedy of ours applies."),
-    ),
+    report.plan.length > 0 &&
+      section("Plan", "in this order, one at a time", h("ol", { class_: "steps" }, report.plan.map(stepCard))),
+    !report.plan.length && !report.handoff && section("Plan", null, empty("No remedy of ours applies.")),
     report.fallback.length > 0 &&
       section(
         "If these are not enough",
