@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from optimizing_resources.server.views import app_page, written_page
+from optimizing_resources.server.views import SHOWN, app_page, written_page
+from optimizing_resources.tools import load_tools
+from pydantic import ValidationError
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = sorted((ROOT / "tests/samples/views").glob("*.json"))
@@ -153,15 +155,15 @@ def test_a_report_without_a_view_is_shown_as_it_is(show):
 
 @pytest.fixture
 def hosted(browser, tmp_path):
-    """A host as the specification describes it, with the triage page in its frame; it records what the page says."""
+    """A host as the specification describes it, with a tool's page in its frame; it records what the page says."""
 
-    def start(capabilities, *, fails=False):
+    def start(capabilities, name="triage_constraint", *, fails=False):
         names = {
             "CAPABILITIES": capabilities,
-            "TRIAGE": sample("triage_constraint"),
+            "SAMPLE": sample(name),
             "PATCH": sample("apply_amp_patch"),
             "FAILS": fails,
-            "PAGE": app_page("triage_constraint"),
+            "PAGE": app_page(name),
         }
         values = "".join(
             f"const {name} = {json.dumps(value)};".replace("</", "<\\/") for name, value in names.items()
@@ -170,7 +172,7 @@ def hosted(browser, tmp_path):
         file.write_text(HOST.replace("/* values */", values), encoding="utf-8")
         browser.open(file)
         browser.until(
-            "heard.some((one) => one.method === 'ui/notifications/size-changed' && one.params.height > 500)"
+            "heard.some((one) => one.method === 'ui/notifications/size-changed' && one.params.height > 300)"
         )
         browser.said = lambda method: browser.ask(
             f"heard.filter((one) => one.method === {json.dumps(method)}).map((one) => one.params)"
@@ -248,6 +250,36 @@ def test_a_host_without_calls_and_messages_gets_commands(hosted):
     assert inside(page, "document.querySelectorAll('.steps .act').length") and not inside(
         page, "document.querySelector('button.main')"
     )
+
+
+def with_gaps(name):
+    """The sample's Report with one field emptied or left null, wherever the tool's Report allows for it."""
+    report = sample(name)["report"]
+    model = load_tools()[name].report
+    for field, value in report.items():
+        for gap in ([], {}, None):
+            try:
+                changed = model.model_validate({**report, field: gap}).model_dump(mode="json")
+            except ValidationError:
+                continue
+            if gap is None or (
+                type(gap) is type(value) and changed[field] != {}
+            ):  # {} where its parts have defaults
+                yield field, changed
+
+
+@pytest.mark.parametrize("name", sorted(SHOWN))
+def test_a_report_with_gaps_is_shown(hosted, name):
+    page = hosted({"serverTools": {}}, name)
+    for field, report in with_gaps(name):
+        result = json.dumps({"content": [], "structuredContent": report})
+        page.ask(f"reply({{ method: 'ui/notifications/tool-result', params: {result} }})")
+        page.ask("new Promise((done) => setTimeout(done, 5))")
+        assert inside(page, "document.querySelectorAll('h1').length") == 1
+        assert not inside(page, "/undefined|NaN|\\[object/.test(document.querySelector('main').innerText)"), (
+            field
+        )
+        assert page.problems == [], field
 
 
 def test_a_refusal_is_shown_in_its_own_words(hosted):

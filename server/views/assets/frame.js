@@ -16,9 +16,15 @@ const HOSTS_NAMES = {
 const view = document.getElementById("view");
 const state = { arguments: {}, connected: false };
 
+// A Report that a view cannot draw (of another version, say) is shown as it is.
 function reportOf(tool, report, context) {
-  const draw = VIEWS[tool] || VIEWS.any;
-  return h("article", { class_: "report", "aria-label": plain(tool) }, draw(report, context));
+  const place = (content) => h("article", { class_: "report", "aria-label": plain(tool) }, content);
+  try {
+    return place((VIEWS[tool] || VIEWS.any)(report, context));
+  } catch (error) {
+    console.error(error);
+    return place(VIEWS.any(report, context));
+  }
 }
 
 function foot(tool) {

@@ -15,7 +15,7 @@ VIEWS.estimate_cost = (report) => {
       "What it costs",
       report.decision ? report.decision : "No plan meets the constraints",
       report.decision_why,
-      report.decision && tag(`${dollars(best.expected_usd)} ${report.period}`, "good"),
+      report.decision && best && tag(`${dollars(best.expected_usd)} ${report.period}`, "good"),
       tag(`${count(report.plans_compared, "plan")} compared`),
     ),
     best && planFigures(best),
