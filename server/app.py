@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from .. import __version__, skill_root
 from ..tools._core.contract import CALL, Call, Report, Tool, ToolError, advice, input_schema, read
 from ..tools._core.workspace import Workspace
+from .apps import EXTENSION, beside_meta, shows_pages, with_view
 from .clients import client_name, client_workspace
 from .jobs import Jobs
 from .prompts import get_prompt, list_prompts
@@ -55,7 +56,7 @@ def build(
     skill: Traversable | None = None,
 ) -> App:
     """A server over `tools`, whose file access is confined to `workspace`."""
-    entries = [entry(tool) for tool in tools.values()]
+    entries = [with_view(entry(tool)) for tool in tools.values()]
     jobs = jobs or Jobs()
 
     async def list_tools(context: Any, params: Any) -> ListToolsResult:
@@ -67,9 +68,16 @@ def build(
                 raise ToolError("No such tool", saw=params.name, try_next=f"one of {', '.join(tools)}")
             tool = tools[params.name]
             request = read(tool.request, params.arguments or {})
-            CALL.set(_surroundings(context, await client_workspace(context, workspace)))
+            theirs = await client_workspace(context, workspace)
+            CALL.set(_surroundings(context, theirs))
             say = context.session.report_progress
-            return _answer(await jobs.run(tool, request, client_name(context), say))
+            answer = _answer(await jobs.run(tool, request, client_name(context), say))
+            if shows_pages(context):
+                meta = await anyio.to_thread.run_sync(
+                    beside_meta, tool.name, answer.structured_content, theirs
+                )
+                return answer.model_copy(update={"meta": meta})
+            return answer
         except (ToolError, ValidationError) as error:
             return _refused(advice(error))
         except (Exception, SystemExit):  # the low-level server would send the exception's own text, or end
@@ -86,6 +94,7 @@ def build(
         on_list_prompts=list_prompts,
         on_get_prompt=get_prompt,
     )
+    app.extensions[EXTENSION] = {}
     serve_resources(app, skill or skill_root(), tools, workspace)
     return app
 

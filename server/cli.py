@@ -6,12 +6,13 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from .. import __version__
 from ..tools import load_commands, load_tools
-from ..tools._core.contract import CALL, Call, Command, Report, Tool, ToolError, advice, read
+from ..tools._core.contract import CALL, Call, Command, Report, Tool, ToolError, advice, current_call, read
 from ..tools._core.leftovers import own_scratch
 from ..tools._core.workspace import Workspace
 from .options import Parser, parser, values
@@ -94,11 +95,11 @@ def _call(rest: list[str]) -> int:
         "arguments", metavar="JSON", nargs="?", default="{}", help="JSON text, @file, or - for stdin"
     )
     made.add_argument("--workspace", metavar="DIR", help="instead of the current folder")
+    made.add_argument("--html", metavar="FILE", help="write the Report as a page as well")
     typed = made.parse_args(rest)
     command = _known(typed.tool.replace("-", "_"), {**load_tools(), **load_commands()})
-    request = read(command.request, _object(_text(typed.arguments)))
-    _surround(typed.workspace)
-    return _print(command.run(request).model_dump_json())
+    given = _object(_text(typed.arguments))
+    return _print(_report(command, given, typed.workspace, typed.html).model_dump_json())
 
 
 def _text(argument: str) -> str:
@@ -112,7 +113,7 @@ def _text(argument: str) -> str:
         raise ToolError("The arguments cannot be read", saw=str(error), try_next="a file of JSON") from error
 
 
-def _object(text: str) -> dict[str, object]:
+def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -126,9 +127,34 @@ def _object(text: str) -> dict[str, object]:
 
 def _one(command: Command, rest: list[str]) -> str:
     typed = parser(command).parse_args(rest)
-    _surround(typed._workspace)
-    report = command.run(read(command.request, values(command, typed)))
+    report = _report(command, values(command, typed), typed._workspace, typed._html)
     return report.model_dump_json(indent=2) if typed._json else _coloured(report)
+
+
+def _report(command: Command, given: dict[str, Any], folder: str | None, page: str | None) -> Report:
+    """What came of one command; also as a page, where a file is named for it."""
+    if page and not Path(page).resolve().parent.is_dir():
+        raise ToolError(
+            "The folder of the page does not exist", saw=page, try_next="a file in an existing folder"
+        )
+    request = read(command.request, given)
+    _surround(folder)
+    report = command.run(request)
+    if page:
+        _write_page(Path(page), command.name, given, report)
+    return report
+
+
+def _write_page(path: Path, name: str, given: dict[str, Any], report: Report) -> None:
+    from .views import beside, written_page  # 0.01 s, which few calls want
+
+    shown = json.loads(report.model_dump_json())
+    page = written_page(name, given, shown, beside(name, shown, current_call().workspace))
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ToolError("The page cannot be written", saw=str(error), try_next="another file") from error
+    print(f"page: {path.resolve()}", file=sys.stderr)
 
 
 def _surround(folder: str | None) -> None:

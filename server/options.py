@@ -37,6 +37,7 @@ def parser(command: Command) -> Parser:
     for name, field in command.request.model_fields.items():
         _add(made, name, field, schema["properties"][name], command.positional)
     made.add_argument("--json", action="store_true", dest="_json", help="print the whole Report as JSON")
+    made.add_argument("--html", metavar="FILE", dest="_html", help="write the Report as a page as well")
     made.add_argument("--workspace", metavar="DIR", dest="_workspace", help="instead of the current folder")
     return made
 

@@ -1,4 +1,4 @@
-"""What a host can read: the skill's files, and the schema of each tool's Report."""
+"""What a host can read: the skill's files, the pages of tools, and the schema of each tool's Report."""
 
 import json
 from collections.abc import Mapping
@@ -22,6 +22,7 @@ from mcp.types import (
 
 from ..tools._core.contract import Tool, output_schema
 from ..tools._core.workspace import Workspace
+from .apps import view_resource, view_resources
 from .clients import client_workspace
 from .kept import SCHEME, kept_report
 from .skill import directory, front_matter, skill_entry, skill_files
@@ -38,10 +39,11 @@ class _ByUri(RequestParams):
 def serve_resources(
     app: Server[Any], root: Traversable, tools: Mapping[str, Tool], workspace: Workspace
 ) -> None:
-    """Let `app` answer for the skill's files (also through the Skills extension), schemas and kept reports."""
+    """Let `app` answer for the skill's files (also through the Skills extension), pages, schemas and kept reports."""
 
     async def list_resources(context: Any, params: Any) -> ListResourcesResult:
-        return ListResourcesResult(resources=[_resource(*item) for item in skill_files(root).items()])
+        skill = [_resource(*item) for item in skill_files(root).items()]
+        return ListResourcesResult(resources=[*skill, *view_resources(list(tools))])
 
     async def list_templates(context: Any, params: Any) -> ListResourceTemplatesResult:
         return ListResourceTemplatesResult(resource_templates=_TEMPLATES)
@@ -50,6 +52,8 @@ def serve_resources(
         uri = str(params.uri)
         if uri.startswith(SCHEME):
             return _kept(uri, await client_workspace(context, workspace))
+        if page := view_resource(uri, list(tools)):
+            return page
         tool = tools.get(uri.removeprefix(_SCHEMAS)) if uri.startswith(_SCHEMAS) else None
         if tool:
             text, kind = json.dumps(output_schema(tool.report)), "application/schema+json"

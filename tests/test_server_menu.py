@@ -50,5 +50,5 @@ def test_the_whole_menu_stays_within_its_budget():
 def test_every_field_is_described_and_free_for_an_option(command):
     fields = input_schema(command.request).get("properties", {})
     assert all("description" in field for field in fields.values())
-    assert not set(fields) & {"json", "workspace", "help", "_json", "_workspace"}
+    assert not set(fields) & {"json", "workspace", "html", "help", "_json", "_workspace", "_html"}
     assert set(command.positional) <= set(fields)

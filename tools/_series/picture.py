@@ -5,6 +5,7 @@ from html import escape
 
 import numpy as np
 
+from .._core.data_block import data_block
 from .arrays.streams import Floats
 
 _WIDTH, _HEIGHT, _PAD = 640, 150, 24
@@ -14,13 +15,20 @@ Curve = tuple[str, Floats, int]  # name, values, first step
 
 
 def chart(panels: Sequence[tuple[str, Sequence[Curve]]]) -> bytes:
-    """Panels one below the other, each a title and its curves on shared axes."""
+    """Panels one below the other, each a title and its curves on shared axes. The picture carries their values."""
     parts = [_panel(title, curves, k * (_HEIGHT + _PAD)) for k, (title, curves) in enumerate(panels)]
     height = len(panels) * (_HEIGHT + _PAD)
     size = f'viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif" font-size="11"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>'
-    return "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *parts, "</svg>\n"]).encode(
-        "utf-8"
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size}><rect width="100%" height="100%" fill="white"/>'
+    return "\n".join([head, *parts, _carried(panels), "</svg>\n"]).encode("utf-8")
+
+
+def _carried(panels: Sequence[tuple[str, Sequence[Curve]]]) -> str:
+    return data_block(
+        [
+            (title, [(name, [float(f"{v:.6g}") for v in y.tolist()], first) for name, y, first in curves])
+            for title, curves in panels
+        ]
     )
 
 

@@ -3,6 +3,7 @@
 from html import escape
 from typing import Any
 
+from .._core.data_block import data_block
 from .._core.quantity import human_bytes
 from .card import Card
 from .judge import Bounds
@@ -18,7 +19,7 @@ COLOURS = {
 
 
 def page(reply: dict[str, Any], card: Card, bounds: Bounds | None) -> str:
-    """A self-contained HTML page."""
+    """A self-contained HTML page, which carries the series that it draws."""
     series = reply["timeline"]
     limit = bounds.capacity_bytes if bounds else None
     highest = max(sum(point[1:]) for point in series["points"])
@@ -39,7 +40,7 @@ def page(reply: dict[str, Any], card: Card, bounds: Bounds | None) -> str:
 <style>body{{font:14px sans-serif;margin:24px}}svg{{max-width:100%;height:auto}}text{{font-size:12px}}</style>
 <h1 style="font-size:18px">{escape(caption)}</h1>
 <svg viewBox="0 0 {LEFT + WIDTH + 20} {TOP + HEIGHT + 60}" role="img" aria-label="{escape(caption)}">
-{"".join(shapes)}<text x="{LEFT}" y="{TOP + HEIGHT + 48}" xml:space="preserve">{legend}</text></svg>
+{"".join(shapes)}<text x="{LEFT}" y="{TOP + HEIGHT + 48}" xml:space="preserve">{legend}</text>{data_block(series)}</svg>
 <p>Horizontal: births and deaths of tensors in order, not time. Simulated; nothing here was measured.</p></html>
 """
 
