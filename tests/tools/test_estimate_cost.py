@@ -429,7 +429,7 @@ def test_spot_without_a_spot_price_and_work_that_never_ends_are_named() -> None:
 
 def test_a_limit_that_does_not_apply_is_said() -> None:
     report = ask({"kind": "running", "usd_per_hour": 1, "busy_hours_per_day": 8}, deadline_hours=5)
-    assert "deadline_hours" in report.warnings[0] and len(report.plans) == 2
+    assert "deadline_hours" in report.warnings[0] and len(report.plans) == 3
 
 
 def test_a_stale_list_price_is_noticed() -> None:

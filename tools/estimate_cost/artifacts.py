@@ -7,8 +7,8 @@ from typing import Any
 from .._core.contract import current_call
 from . import picture, skypilot
 from .answer import EstimateCostReport
-from .break_even import Crossing
 from .candidate import Candidate
+from .crossing import Crossing
 from .workload import AnyWorkload
 
 

@@ -9,7 +9,15 @@ from .option import Constraints
 TIE_SHARE = 0.01
 
 # Between plans that cost the same: no interruptions before interruptions, no cold starts before cold starts.
-_CALM = {"as_it_runs": 0, "own": 0, "on_demand": 0, "committed": 1, "serverless": 2, "spot": 3}
+_CALM = {
+    "as_it_runs": 0,
+    "own": 0,
+    "on_demand": 0,
+    "committed": 1,
+    "serverless": 2,
+    "spot": 3,
+    "spot_then_on_demand": 3,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +42,17 @@ class Comparison:
         return min(near, key=lambda one: (_CALM[one.purchase], one.usd), default=None)
 
     def needs_consent(self, one: Candidate) -> bool:
-        """A catalog commitment binds for years; spot under a service leaves gaps."""
-        bound = one.purchase == "committed" and one.choice.as_of is not None
-        return bound or (one.purchase == "spot" and self.avoid_spot)
+        return self.catch(one) is not None
+
+    def catch(self, one: Candidate) -> str | None:
+        """What a cheap plan asks for that nobody has agreed to."""
+        if one.purchase == "committed" and one.choice.as_of is not None:
+            return "it binds for years"
+        if one.purchase == "spot" and self.avoid_spot:
+            return "each interruption is a gap in the service"
+        if one.purchase == "spot_then_on_demand":
+            return "something must watch the clock and move the run"
+        return None
 
 
 def compare(found: list[Candidate | Miss], constraints: Constraints, *, avoid_spot: bool) -> Comparison:
@@ -65,14 +81,8 @@ def reason(comparison: Comparison) -> str:
         nearest = nearest or next(iter(comparison.missed), None)
         return f"No plan does: {nearest.name}: {nearest.why}." if nearest else "There is nothing to compare."
     cheapest = comparison.feasible[0]
-    if comparison.needs_consent(cheapest) and best is not cheapest:
-        share = 1 - cheapest.usd / best.usd
-        catch = (
-            "each interruption is a gap in the service"
-            if cheapest.purchase == "spot"
-            else "it binds for years"
-        )
-        return f"{best.name}: {cheapest.name} would save {share:.0%}, but {catch}."
+    if (catch := comparison.catch(cheapest)) and best is not cheapest:
+        return f"{best.name}: {cheapest.name} would save {1 - cheapest.usd / best.usd:.0%}, but {catch}."
     if best in comparison.tied:
         return f"{best.name} {_tie(best, comparison.tied)}."
     if len(comparison.feasible) == 1:

@@ -92,6 +92,48 @@ def _normal(z: float) -> float:
     return 0.5 * math.erfc(-z / math.sqrt(2))
 
 
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """A run that leaves spot in time: expected hours on spot, on demand and in all, and interruptions on spot."""
+
+    spot_hours: float
+    on_demand_hours: float
+    interruptions: float
+    switch_probability: float
+
+
+def switch_in_time(deadline_hours: float, work_hours: float, rate: float, rhythm: Rhythm) -> Switched | None:
+    """On spot while the slack covers one more interruption, then on demand: in time by construction.
+
+    An interruption takes at most restart + interval from the slack, so the run moves at the first one after which less
+    than that is left. With Q(n) the chance of n interruptions in the work and F(n) that n of them fit the slack, the
+    work left at interruption n is H Q(n) - n/L Q(n + 1). None without checkpoints or where the slack is too short.
+    """
+    interval, restart = rhythm.interval_hours, rhythm.restart_hours
+    if interval is None or interval >= work_hours:
+        return None
+    hours = work_hours * (1 + rhythm.write_hours / interval)
+    mean, slack = restart + interval / 2, deadline_hours - hours - restart - interval
+    if slack < 0 or rate <= 0 or rate * mean >= 1:
+        return None
+    each = rate / (1 - rate * mean)  # interruptions in an hour of progress
+    at_least, term = 1.0, math.exp(-each * hours)
+    fits, left, interruptions, switched = 1.0, 0.0, 0.0, 0.0
+    for count in range(1, _TERMS):
+        at_least = max(0.0, at_least - term)  # Q(count)
+        term *= each * hours / count  # the chance of exactly `count`
+        interruptions += fits * at_least
+        fits_still = _normal((slack - count * mean) / (interval * math.sqrt(count / 12)))
+        moves = fits - fits_still
+        left += moves * max(0.0, hours * at_least - count / each * max(0.0, at_least - term))
+        switched += moves * at_least
+        fits = fits_still
+        if fits * at_least < _NEGLIGIBLE:
+            break
+    back = switched * restart  # the last restart is on demand
+    return Switched(hours - left + interruptions * mean - back, left + back, interruptions, switched)
+
+
 def break_even_rate(work_hours: float, price_ratio: float, rhythm: Rhythm) -> float | None:
     """The interruption rate at which spot (`price_ratio` times the on-demand price) stops paying.
 

@@ -1,40 +1,21 @@
 """Which options are compared: the caller's own, named catalog machines, or every catalog machine that fits."""
 
 import difflib
-import functools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 
-from .._catalog.gpus import candidates, find_gpu
-from .._catalog.prices import Machine, Prices
+from .._catalog.prices import Prices
 from .._core.errors import ToolError
 from .bands import is_old
-from .candidate import USABLE_SHARE
+from .hosts import is_legacy
 from .names import card_of, machines_named, unknown_machine
 from .option import Choice, Constraints, Option, catalog_choice, measured_on, own_choice
-from .speed import peak_tflops
-from .workload import AnyWorkload, Batch, Inference, Running, Training
+from .search import Choices, fitting
+from .speed import check_card, peak_tflops
+from .workload import AnyWorkload, Running, Training
 
 _DIFFERS = 0.05  # of a stated price from the catalog's, beyond which the Report says so
-_LEGACY = (
-    "p2.",
-    "p3.",
-    "p3dn.",
-    "g2.",
-    "g3.",
-    "g3s.",
-)  # still listed; karpenter-provider-aws dropped their specs
-_CHEAPEST_CPU = 400  # CPU machines that are planned for; a dearer one of the same speed cannot win
-
-
-@dataclass
-class Choices:
-    """What is compared, and what the Report must say about it."""
-
-    kept: list[Choice] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    too_small: list[str] = field(default_factory=list)
 
 
 def resolve(
@@ -45,8 +26,8 @@ def resolve(
     constraints = _lower(constraints)
     if any(option.kind != "own" and not option.any_price for option in options) or not options:
         _check_places(constraints, prices)
-    if not isinstance(workload, Running) and workload.accelerator:
-        find_gpu(workload.accelerator)  # refuses a name that is unknown or fits several cards
+    if workload.accelerator:
+        check_card(workload.accelerator, getattr(workload, "precision", "fp16"))
     for option in options:
         if option.kind == "own" or option.any_price:
             if _elsewhere(option, constraints):
@@ -58,8 +39,8 @@ def resolve(
             found.warnings += _against_catalog(option, constraints, prices)
         else:
             found.kept += _named(option, constraints, prices, found)
-    if not options and not isinstance(workload, Running):
-        found.kept += _fitting(workload, constraints, prices, today, found)
+    if not options and not (isinstance(workload, Running) and workload.memory_bytes is None):
+        found.kept += fitting(workload, constraints, prices, today, found)
     _warn_of_age(found, today)
     return found
 
@@ -127,7 +108,7 @@ def _completed(option: Option, workload: AnyWorkload, prices: Prices) -> Option:
         count = 0
     providers = {m.provider for m in prices.named(option.name)}
     provider = providers.pop() if len(providers) == 1 else None
-    scales = isinstance(workload, Training) and (workload.scaling_efficiency or _by_flops(workload))
+    scales = isinstance(workload, Training) and (workload.scaling_efficiency or workload.total_flops)
     known = {
         "accelerator": accelerator,
         "gpus": (count or None) if scales else None,
@@ -173,7 +154,7 @@ def _named(option: Option, constraints: Constraints, prices: Prices, found: Choi
             f"No price for {option.name} is held in {', '.join([*providers, *regions])}",
             try_next=f"one of {', '.join(held[:6])}, or your own price as usd_per_hour",
         )
-    if any(m.provider == "aws" and m.name.startswith(_LEGACY) for m in machines):
+    if any(map(is_legacy, machines)):
         found.warnings.append(f"{option.name} is a legacy type: still listed, hard to get")
     for offer in offers:
         choice = catalog_choice(
@@ -182,88 +163,6 @@ def _named(option: Option, constraints: Constraints, prices: Prices, found: Choi
         yield replace(
             choice, interruptions_per_hour=option.interruptions_per_hour, measured=measured_on(option)
         )
-
-
-def _fitting(
-    workload: Training | Inference | Batch,
-    constraints: Constraints,
-    prices: Prices,
-    today: date,
-    found: Choices,
-) -> Iterator[Choice]:
-    """Every offer that fits the workload, but no price over a year old unless its provider is named."""
-    keep = _fits(workload)
-    aged = {name for name, source in prices.sources.items() if is_old(source.as_of, today)}
-    every = list(prices.offers(keep, providers=constraints.providers, regions=constraints.regions))
-    offers = every if constraints.providers else [one for one in every if one.source.name not in aged]
-    old = len(every) - len(offers)
-    if not offers:
-        raise _nothing_fits(workload, prices)
-    if old:
-        found.warnings.append(f"{old} offers over a year old are left out; name their provider to see them")
-    if not _wants_gpu(workload):
-        offers.sort(key=lambda o: o.spot_usd_per_hour or o.on_demand_usd_per_hour)
-        offers = offers[:_CHEAPEST_CPU]
-    yield from (replace(catalog_choice(offer, constraints), searched=True) for offer in offers)
-
-
-def _wants_gpu(workload: AnyWorkload) -> bool:
-    return isinstance(workload, Training) or workload.gpus is not None or workload.accelerator is not None
-
-
-def _fits(workload: Training | Inference | Batch) -> Callable[[Machine], bool]:
-    wanted = (workload.memory_bytes or 0) / USABLE_SHARE
-    carried = isinstance(workload, Training)  # its hours are carried over to other cards
-    cards = (
-        None
-        if carried or not workload.accelerator
-        else {card.name for card in candidates(workload.accelerator)}
-    )
-    count = workload.gpus or 1
-    grows = isinstance(workload, Training) and (
-        workload.scaling_efficiency or (workload.gpus is None and _by_flops(workload))
-    )
-
-    def gpu(machine: Machine) -> bool:
-        return (
-            machine.accelerator is not None
-            and (cards is not None or _runs_cuda(machine.accelerator))
-            and machine.accelerator_count >= count
-            and (grows or machine.accelerator_count < 2 * count)
-            and (machine.gpu_memory_bytes or 0) >= wanted
-            and (cards is None or machine.accelerator in cards)
-        )
-
-    def cpu(machine: Machine) -> bool:
-        return machine.accelerator is None and (machine.ram_bytes or 0) >= wanted
-
-    return gpu if _wants_gpu(workload) else cpu
-
-
-@functools.cache
-def _runs_cuda(accelerator: str) -> bool:
-    """What most training code needs; other accelerators are compared when they are named."""
-    found = candidates(accelerator)
-    return bool(found) and found[0].vendor == "nvidia"
-
-
-def _by_flops(workload: Training) -> bool:
-    return workload.flops is not None or workload.tokens is not None
-
-
-def _nothing_fits(workload: Training | Inference | Batch, prices: Prices) -> ToolError:
-    largest = max((m.gpu_memory_bytes or 0, m.accelerator or "") for m in prices.machines.values())
-    if workload.memory_bytes and workload.memory_bytes > largest[0] * USABLE_SHARE and _wants_gpu(workload):
-        return ToolError(
-            "The model is larger than any single card held",
-            saw=f"{workload.memory_bytes / 2**30:.0f} GiB",
-            try_next=f"sharding: the largest is {largest[1]} with {largest[0] / 2**30:.0f} GiB",
-        )
-    return ToolError(
-        "No machine of the catalog fits",
-        saw=f"{workload.gpus or 1} GPUs, accelerator {workload.accelerator}",
-        try_next="another provider, region or count, or options with your own prices",
-    )
 
 
 def _warn_of_age(found: Choices, today: date) -> None:
