@@ -11,6 +11,7 @@ from typing import Literal
 
 DAY_SECONDS = 86_400
 HOUR_SECONDS = 3_600
+_NEVER = 1e-12  # stops, of all idle times
 ASSUMED_BURSTS = 10  # when a caller says "bursts" without a number; the Report says so
 
 
@@ -77,11 +78,19 @@ def billed(
 
 
 def _poisson(requests: float, service: float, cold: float, idle: float) -> Billed:
-    """Gaps are exponential: a request pays its service, the idle time until the next one, and a start if too late."""
+    """One server with a start and an idle timer (M/G/1 with setup), by renewal from one start to the next.
+
+    Once it is empty it stops with q = e^(-l i), since the time to the next request is exponential whatever was before.
+    So a cycle has 1/q idle times, in all (1 - q) / (q l) long, and (l cold + 1/q) / (1 - load) requests.
+    """
     rate = requests / DAY_SECONDS
-    cold_share = math.exp(-rate * idle)
-    seconds = requests * (service + (1 - cold_share) / rate + cold_share * cold)
-    return Billed(min(DAY_SECONDS, seconds), cold_share)
+    load = rate * service
+    stops = math.exp(-rate * idle)
+    if load >= 1 or stops < _NEVER:
+        return Billed(DAY_SECONDS, 0.0)
+    starts = requests * (1 - load) / (rate * cold + 1 / stops)
+    seconds = requests * service + starts * (cold + (1 - stops) / (stops * rate))
+    return Billed(min(DAY_SECONDS, seconds), starts / requests)
 
 
 def _hourly(shares: tuple[float, ...], requests: float, each: float, idle: float) -> Billed:

@@ -1,6 +1,5 @@
 """One option bought on demand, by commitment or on spot, for hours that are known by machine count."""
 
-import math
 from collections.abc import Iterator
 
 from .bands import Band, price_band
@@ -11,6 +10,7 @@ from .option import Choice
 from .rates import rate_band
 from .switching import switching
 
+_ENDLESS_HOURS = 1e6  # a century
 SAFE_LOSS = 0.5  # of the time; beyond it the first-order formula is not to be trusted
 
 
@@ -58,7 +58,7 @@ def _by_the_hour(job: Job, choice: Choice, purchase: Purchase, mode: str, price:
 def _on_spot(job: Job, choice: Choice, price: float) -> Iterator[Candidate | Miss]:
     """Spot throughout, and where that may miss the deadline, spot with a move in time."""
     run = fewest_on_spot(job, choice)
-    if math.isinf(run.outcome.wall_hours):
+    if run.outcome.wall_hours > _ENDLESS_HOURS:
         yield _endless(job, choice, run)
         return
     one = _spot_throughout(job, choice, price, run)
@@ -112,8 +112,7 @@ def _cautions(run: SpotRun) -> Iterator[str]:
 
 
 def _endless(job: Job, choice: Choice, run: SpotRun) -> Miss:
-    interval = run.rhythm.interval_hours or run.work_hours
+    interval = min(run.rhythm.interval_hours or run.work_hours, run.work_hours)
     lost = run.total_rate * (run.rhythm.restart_hours + interval / 2)
     why = f"at {run.total_rate:g} interruptions/h it would never finish: each costs more work than is done between two"
-    name = f"{choice.name} spot{job.suffix}"
-    return Miss(name, "spot", why, lost - 1, "lost share")
+    return Miss(f"{choice.name} spot{job.suffix}", "spot", why, lost - 1, "lost share")

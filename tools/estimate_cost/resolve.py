@@ -126,7 +126,7 @@ def _against_catalog(option: Option, constraints: Constraints, prices: Prices) -
     if not machines or option.usd_per_hour is None or option.kind != "instance":
         return
     regions = {option.region} if option.region else set(constraints.regions)
-    offers = list(prices.offers(lambda m: m in machines, regions=regions & prices.regions))
+    offers = list(prices.offers_of(machines, regions=regions & prices.regions))
     if not offers:
         return
     nearest = min(offers, key=lambda o: abs(o.on_demand_usd_per_hour - (option.usd_per_hour or 0)))
@@ -147,9 +147,9 @@ def _named(option: Option, constraints: Constraints, prices: Prices, found: Choi
         machines = [m for m in machines if m.accelerator_count == option.gpus]
     providers = [option.provider] if option.provider else constraints.providers
     regions = [option.region] if option.region else place or constraints.regions
-    offers = list(prices.offers(lambda m: m in machines, providers=providers, regions=regions))
+    offers = list(prices.offers_of(machines, providers=providers, regions=regions))
     if not offers:
-        held = sorted({o.label for o in prices.offers(lambda m: m in machines)})
+        held = sorted({o.label for o in prices.offers_of(machines)})
         raise ToolError(
             f"No price for {option.name} is held in {', '.join([*providers, *regions])}",
             try_next=f"one of {', '.join(held[:6])}, or your own price as usd_per_hour",

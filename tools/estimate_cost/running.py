@@ -17,6 +17,7 @@ STOPPED = "stopped when idle"
 _DAY_SHIFT_HOURS = (
     12  # what a schedule by the clock keeps on for a working day; judgement, references/cost.md
 )
+_SPARE_HOURS = 0.5
 _WORKDAYS = 5
 
 
@@ -45,7 +46,7 @@ def today_plans(workload: Running, choice: Choice) -> Iterator[Candidate]:
 
 def _schedules(workload: Running) -> dict[str, float]:
     """Hours on by each schedule that leaves the work its hours and saves something."""
-    on = max(_DAY_SHIFT_HOURS, math.ceil(workload.busy_hours_per_day))
+    on = max(_DAY_SHIFT_HOURS, math.ceil(workload.busy_hours_per_day + _SPARE_HOURS))
     week = _WORKDAYS / 7 * workload.days
     free_weekends = workload.busy_days_per_week <= _WORKDAYS
     found = {}

@@ -71,7 +71,7 @@ def _with_machine(free: _Paid, machine: Choice) -> Iterator[Crossing]:
         yield by_use(pair, "bursts_per_day", bursts, day_usd, f"bursts of {size:g} requests each")
         return
     per_request = free.per_request + free.up_usd
-    if per_request <= 0 or (free.bills_idle and day_usd > DAY_SECONDS * free.per_second):
+    if per_request <= 0 or (free.up_usd and day_usd > DAY_SECONDS * free.per_second):
         return  # even when it is up all day it is the cheaper one
     requests = day_usd / per_request
     note = _capacity(_on(free.workload, machine), requests)
@@ -82,6 +82,8 @@ def _with_machine(free: _Paid, machine: Choice) -> Iterator[Crossing]:
 def _capacity(workload: Inference, requests: float) -> str:
     replicas = replicas_at(workload, requests / DAY_SECONDS)
     load = requests / DAY_SECONDS * workload.seconds_per_request / workload.concurrency
+    if load > 1:
+        return f"one machine cannot serve that ({load:.0%} busy), so serverless stays the cheaper one"
     if replicas == 1:
         return f"one machine serves that rate, {load:.0%} busy"
     return f"that rate needs {replicas} machines, so the true break-even is higher"
