@@ -21,6 +21,7 @@ class Arrival:
 
     kind: Literal["even", "bursts", "poisson", "hourly"]
     bursts: float = 0  # 0: not said how many
+    size: float = 0  # requests in a burst; 0: not said
     hourly: tuple[float, ...] = ()
 
     def peak_ratio(self) -> float:
@@ -41,15 +42,15 @@ def read_arrival(text: str) -> Arrival:
     word = text.strip().casefold()
     if word in ("even", "poisson"):
         return Arrival("even" if word == "even" else "poisson")
-    if found := re.fullmatch(r"(?:(\d+(?:\.\d+)?) )?bursts?(?: of \d+)?(?: (?:a|per) day)?", word):
-        return Arrival("bursts", float(found[1] or 0))
+    if found := re.fullmatch(r"(?:(\d+(?:\.\d+)?) )?bursts?(?: of (\d+))?(?: (?:a|per) day)?", word):
+        return Arrival("bursts", float(found[1] or 0), float(found[2] or 0))
     raise ValueError(f"no such arrival {text!r}: even, poisson, bursts, '10 bursts', or 24 hourly weights")
 
 
 def hourly(weights: list[float]) -> Arrival:
     """From 24 weights, one for each hour of the day."""
     total = sum(weights)
-    if len(weights) != 24 or total <= 0 or min(weights) < 0:
+    if len(weights) != 24 or not 0 < total < math.inf or min(weights) < 0:
         raise ValueError("an hourly shape is 24 weights, none negative, not all zero")
     return Arrival("hourly", hourly=tuple(weight / total for weight in weights))
 

@@ -1,6 +1,7 @@
 """Which options are compared: the caller's own, named catalog machines, or every catalog machine that fits."""
 
 import difflib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
@@ -9,7 +10,7 @@ from .._catalog.prices import Prices
 from .._core.errors import ToolError
 from .bands import is_old
 from .hosts import is_legacy
-from .names import card_of, machines_named, unknown_machine
+from .names import card_of, machines_named, plain_name, unknown_machine
 from .option import Choice, Constraints, Option, catalog_choice, measured_on, own_choice
 from .search import Choices, fitting
 from .speed import check_card, peak_tflops
@@ -24,6 +25,7 @@ def resolve(
     """The options in one form; refuses names, providers and regions that the catalog does not hold."""
     found = Choices()
     constraints = _lower(constraints)
+    _check_names(options)
     if any(option.kind != "own" and not option.any_price for option in options) or not options:
         _check_places(constraints, prices)
     if workload.accelerator:
@@ -71,13 +73,23 @@ def _check_dense(option: Option, workload: AnyWorkload) -> None:
         )
 
 
+def _check_names(options: Sequence[Option]) -> None:
+    """Plans are told apart by the names of their options."""
+    counts = Counter((option.name, option.region) for option in options)
+    (name, _), count = max(counts.items(), key=lambda item: item[1], default=(("", None), 1))
+    if count > 1:
+        raise ToolError(f"{count} options have the name {name}", try_next="a name of its own for each")
+
+
 def _check_places(constraints: Constraints, prices: Prices) -> None:
     for provider in constraints.providers:
         if provider not in prices.providers:
+            near = difflib.get_close_matches(provider, prices.providers, n=2)
+            known = f"one of {', '.join(prices.providers)}, or options with your own prices"
             raise ToolError(
                 "No prices are held for this provider",
                 saw=provider,
-                try_next=f"one of {', '.join(prices.providers)}, or options with your own prices",
+                try_next=f"{' or '.join(near)}, or {known}" if near else known,
             )
     for region in constraints.regions:
         if region not in prices.regions:
@@ -95,9 +107,10 @@ def _completed(option: Option, workload: AnyWorkload, prices: Prices) -> Option:
 
     The number of cards only where the work is known to use more: stated hours hold for the machine as it is.
     """
+    named = prices.named(plain_name(option.name))
     machines = {
         (m.accelerator, m.accelerator_count, m.gpu_memory_bytes if m.accelerator else m.ram_bytes)
-        for m in prices.named(option.name)
+        for m in named
     }
     if option.kind == "serverless":
         return option
@@ -106,7 +119,7 @@ def _completed(option: Option, workload: AnyWorkload, prices: Prices) -> Option:
     else:
         accelerator, memory = card_of(option)
         count = 0
-    providers = {m.provider for m in prices.named(option.name)}
+    providers = {m.provider for m in named}
     provider = providers.pop() if len(providers) == 1 else None
     scales = isinstance(workload, Training) and (workload.scaling_efficiency or workload.total_flops)
     known = {
@@ -122,7 +135,7 @@ def _completed(option: Option, workload: AnyWorkload, prices: Prices) -> Option:
 
 def _against_catalog(option: Option, constraints: Constraints, prices: Prices) -> Iterator[str]:
     """A word where the caller's list price is not the catalog's: pages keep old prices for years."""
-    machines = prices.named(option.name)
+    machines = prices.named(plain_name(option.name))
     if not machines or option.usd_per_hour is None or option.kind != "instance":
         return
     regions = {option.region} if option.region else set(constraints.regions)

@@ -17,11 +17,17 @@ class Strict(BaseModel):
         if not isinstance(value, dict):
             return value
         known = [name for field, info in cls.model_fields.items() for name in _names(field, info)]
-        for name in value:
+        for name, given in value.items():
+            if isinstance(given, bool) and name in known and not _takes_bool(cls, name):
+                raise ValueError(f"{name} should not be {str(given).lower()}: it is no switch")
             if name not in known:
                 near = difflib.get_close_matches(str(name), known, n=3)
                 raise ValueError(f"unknown field {name!r}; try {' or '.join(near) or ', '.join(known)}")
         return value
+
+
+def _takes_bool(model: type[BaseModel], name: str) -> bool:
+    return name in model.model_fields and model.model_fields[name].annotation is bool
 
 
 def _names(field: str, info: Any) -> list[str]:

@@ -20,6 +20,15 @@ class Checkpoint(Strict):
     write_seconds: Amount | None = None
     restart_seconds: Amount | None = None
 
+    @model_validator(mode="after")
+    def _is_written_in_time(self) -> "Checkpoint":
+        if self.interval_seconds and (self.write_seconds or 0) > self.interval_seconds:
+            raise ValueError(
+                f"a checkpoint that takes {self.write_seconds:g} s cannot be written every "
+                f"{self.interval_seconds:g} s: give a longer interval_seconds, or none for the best one"
+            )
+        return self
+
 
 class _Interruptible(Strict):
     gpus: Count | None = None
@@ -109,6 +118,8 @@ def _arrival(value: Any) -> Any:
     if isinstance(value, str):
         return read_arrival(value)
     if isinstance(value, list):
+        if not all(isinstance(weight, int | float) for weight in value):
+            raise ValueError("an hourly shape is 24 weights, none negative, not all zero")
         return hourly([float(weight) for weight in value])
     if isinstance(value, dict) and isinstance(value.get("hourly"), list):
         return _arrival(value["hourly"])
@@ -157,19 +168,39 @@ class Inference(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _bursts_add_up(self) -> "Inference":
+        many, size = self._bursts, self.requests_per_burst or self.arrival.size
+        if (many or size) and "arrival" in self.model_fields_set and self.arrival.kind != "bursts":
+            raise ValueError(
+                f"arrival {self.arrival.kind} has no bursts: give arrival: bursts, or leave them out"
+            )
+        if many and size and abs(many * size / self.requests_per_day - 1) > 0.01:
+            raise ValueError(
+                f"{many:g} bursts of {size:g} are {many * size:g} requests, not requests_per_day "
+                f"{self.requests_per_day:g}: give two of the three"
+            )
+        return self
+
+    @property
+    def _bursts(self) -> float:
+        """As stated; 0 where the caller does not say how many."""
+        return self.bursts_per_day or self.arrival.bursts
+
     @property
     def number_of_bursts_is_assumed(self) -> bool:
-        stated = self.bursts_per_day or self.requests_per_burst or self.arrival.bursts
-        return self.arrival.kind == "bursts" and not stated
+        return self.shape.kind == "bursts" and not (
+            self._bursts or self.requests_per_burst or self.arrival.size
+        )
 
     @property
     def shape(self) -> Arrival:
-        """The arrival, with the number of bursts where it stands in a field of its own."""
-        if self.arrival.kind != "bursts":
+        """The arrival, with the number of bursts from wherever it stands."""
+        size = self.requests_per_burst or self.arrival.size
+        if self.arrival.kind != "bursts" and not self._bursts and not size:
             return self.arrival
-        if self.requests_per_burst is not None:
-            return Arrival("bursts", max(1.0, self.requests_per_day / self.requests_per_burst))
-        return Arrival("bursts", self.bursts_per_day or self.arrival.bursts or ASSUMED_BURSTS)
+        by_size = max(1.0, self.requests_per_day / size) if size else 0.0
+        return Arrival("bursts", self._bursts or by_size or ASSUMED_BURSTS)
 
 
 class Batch(_Interruptible):
