@@ -122,7 +122,7 @@ def test_an_hourly_shape_is_up_in_its_hours_and_one_idle_window_longer() -> None
     assert billed(shape, 8 * 360, 2, 60, 300).seconds == 8 * 3600 + 300
 
 
-@given(st.floats(1, 1e5), st.floats(0, 600), st.floats(0, 600))
+@given(st.floats(1, 86_000), st.floats(0, 600), st.floats(0, 600))
 def test_a_day_is_the_most_that_one_instance_is_billed(requests: float, cold: float, idle: float) -> None:
     for arrival in (Arrival("even"), Arrival("poisson"), Arrival("bursts", 7), hourly([1.0] * 24)):
         assert 0 < billed(arrival, requests, 1, cold, idle).seconds <= 86_400

@@ -58,7 +58,7 @@ def hourly(weights: list[float]) -> Arrival:
 def billed(
     arrival: Arrival, requests: float, service_seconds: float, cold_seconds: float, idle_seconds: float
 ) -> Billed:
-    """What one instance that scales to zero is billed for a day of `requests`.
+    """What one instance that scales to zero is billed for a day of `requests`; in an hourly shape, several.
 
     Never more than the day itself: when the gaps are shorter than the idle window it does not stop at all.
     """
@@ -75,7 +75,7 @@ def billed(
         period = cold_seconds + requests / bursts * service_seconds + idle_seconds
         stops = DAY_SECONDS / bursts > period
         return Billed(min(DAY_SECONDS, bursts * period), bursts / requests if stops else 0.0)
-    return _hourly(arrival.hourly, requests, each, idle_seconds)
+    return _hourly(arrival.hourly, requests, service_seconds, cold_seconds, idle_seconds)
 
 
 def _poisson(requests: float, service: float, cold: float, idle: float) -> Billed:
@@ -94,11 +94,16 @@ def _poisson(requests: float, service: float, cold: float, idle: float) -> Bille
     return Billed(min(DAY_SECONDS, seconds), starts / requests)
 
 
-def _hourly(shares: tuple[float, ...], requests: float, each: float, idle: float) -> Billed:
-    """Even within each hour; an hour that never stops leaves one idle window to a quieter hour after it."""
+def _hourly(shares: tuple[float, ...], requests: float, service: float, cold: float, idle: float) -> Billed:
+    """Even within each hour, on as many instances as it needs; hours that never stop leave one idle window each."""
+    each = cold + service + idle
     counts = [share * requests for share in shares]
-    full = [count * each >= HOUR_SECONDS for count in counts]
-    seconds = sum(min(HOUR_SECONDS, count * each) for count in counts)
-    tails = [i for i in range(24) if full[i] and not full[(i + 1) % 24]]
-    cold = sum(count for count, always in zip(counts, full, strict=True) if not always) + len(tails)
-    return Billed(min(DAY_SECONDS, seconds + len(tails) * idle), min(1.0, cold / requests))
+    instances = [max(1, math.ceil(count * service / HOUR_SECONDS - 1e-9)) for count in counts]
+    full = [count * each >= HOUR_SECONDS * n for count, n in zip(counts, instances, strict=True)]
+    up = [
+        HOUR_SECONDS * n if always else count * each
+        for count, n, always in zip(counts, instances, full, strict=True)
+    ]
+    tails = sum(n for i, n in enumerate(instances) if full[i] and not full[(i + 1) % 24])
+    starts = sum(count for count, always in zip(counts, full, strict=True) if not always) + tails
+    return Billed(min(DAY_SECONDS * max(instances), sum(up) + tails * idle), min(1.0, starts / requests))

@@ -1,5 +1,6 @@
 """Plans for a bill that already runs: as it is, stopped when idle or by the clock, and each option in its place."""
 
+import functools
 import math
 from collections.abc import Iterable, Iterator
 from datetime import date
@@ -14,6 +15,7 @@ from .workload import Running
 
 AS_IT_RUNS = "as it runs now"
 STOPPED = "stopped when idle"
+ALWAYS_ON = "always on"
 _DAY_SHIFT_HOURS = (
     12  # what a schedule by the clock keeps on for a working day; judgement, references/cost.md
 )
@@ -66,46 +68,57 @@ def running_plans(
     if miss := memory_miss(choice, workload.memory_bytes):
         yield miss
         return
-    if (carried := _slower(workload, choice)) is None:
+    carried = _slower(workload, choice)
+    if carried is None:
         yield Miss(choice.name, "speed", f"no fp16 peak is held for {choice.accelerator}")
         return
     slower, speed = carried
-    busy, all_day = workload.busy_hours * slower, 24 * workload.days
-    if workload.busy_hours_per_day * slower > 24:
-        need = workload.busy_hours_per_day * slower
+    if (need := workload.busy_hours_per_day * slower) > 24:
         yield Miss(choice.name, "speed", f"would be busy {need:.3g} h a day", need - 24, "hours")
         return
     bands = {"price": price_band(choice.as_of, today), "speed of the card": speed}
-
-    def plan(purchase: Purchase, mode: str, price: float, hours: float) -> Candidate:
-        return Candidate(
-            choice=choice,
-            purchase=purchase,
-            mode=mode,
-            usd=price * hours,
-            usd_per_hour=price,
-            same_machine_usd=workload.usd_per_hour * all_day,
-            bands=bands if hours == busy else {"price": bands["price"]},
-            busy_hours=busy,
-            extras={"remedy": "right_size"} if choice.searched else {},
-        )
-
+    plan = functools.partial(_in_its_place, workload, choice, bands, workload.busy_hours * slower)
     if choice.fees is not None:
-        yield plan("serverless", "serverless", choice.fees.per_second * 3600, busy)
+        yield plan("serverless", "serverless", choice.fees.per_second * 3600)
         return
     if choice.on_demand is not None and constraints.spot != "require" and not runs_already:
         own = choice.kind == "own"
-        yield plan("own" if own else "on_demand", "always on", choice.on_demand, all_day)
-        if not own and busy < all_day:
-            yield plan("on_demand", STOPPED, choice.on_demand, busy)
+        yield plan("own" if own else "on_demand", ALWAYS_ON, choice.on_demand)
+        if not own and need < 24:
+            yield plan("on_demand", STOPPED, choice.on_demand)
     for label, price in choice.commits if constraints.spot != "require" else ():
-        yield plan("committed", label, price, all_day)
+        yield plan("committed", label, price)
     if choice.spot is not None and constraints.spot != "forbid":
-        one = plan("spot", f"spot, {STOPPED}", choice.spot, busy)
+        one = plan("spot", f"spot, {STOPPED}", choice.spot)
         spot_band = price_band(choice.spot_as_of, today, derived=choice.spot_method == "derived")
         one.bands = {**one.bands, "price": spot_band}
-        one.interruptions = rate_of(workload, choice).expected * busy
+        one.interruptions = rate_of(workload, choice).expected * one.busy_hours
         yield one
+
+
+def _in_its_place(
+    workload: Running,
+    choice: Choice,
+    bands: dict[str, Band],
+    busy: float,
+    purchase: Purchase,
+    mode: str,
+    price: float,
+) -> Candidate:
+    """Paid for its busy hours, or all day where it is kept on."""
+    all_day = 24 * workload.days
+    kept_on = mode == ALWAYS_ON or purchase == "committed"
+    return Candidate(
+        choice=choice,
+        purchase=purchase,
+        mode=mode,
+        usd=price * (all_day if kept_on else busy),
+        usd_per_hour=price,
+        same_machine_usd=workload.usd_per_hour * all_day,
+        bands={"price": bands["price"]} if kept_on else bands,
+        busy_hours=busy,
+        extras={"remedy": "right_size"} if choice.searched else {},
+    )
 
 
 def _slower(workload: Running, choice: Choice) -> tuple[float, Band] | None:
