@@ -100,10 +100,7 @@ def _hourly(shares: tuple[float, ...], requests: float, service: float, cold: fl
     counts = [share * requests for share in shares]
     instances = [max(1, math.ceil(count * service / HOUR_SECONDS - 1e-9)) for count in counts]
     full = [count * each >= HOUR_SECONDS * n for count, n in zip(counts, instances, strict=True)]
-    up = [
-        HOUR_SECONDS * n if always else count * each
-        for count, n, always in zip(counts, instances, full, strict=True)
-    ]
+    up = [min(HOUR_SECONDS * n, count * each) for count, n in zip(counts, instances, strict=True)]
     tails = sum(n for i, n in enumerate(instances) if full[i] and not full[(i + 1) % 24])
     starts = sum(count for count, always in zip(counts, full, strict=True) if not always) + tails
     return Billed(min(DAY_SECONDS * max(instances), sum(up) + tails * idle), min(1.0, starts / requests))

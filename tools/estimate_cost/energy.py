@@ -30,3 +30,8 @@ def kwh_of(one: Candidate) -> float | None:
 def co2_kg_of(one: Candidate, kwh: float) -> float:
     grams = grams_per_kwh(one.choice.provider, one.choice.region)
     return kwh * (WORLD_GRAMS_PER_KWH if grams is None else grams) / 1000
+
+
+def rounded(figure: float) -> float:
+    """To the three digits that such a figure may claim."""
+    return float(f"{figure:.3g}")

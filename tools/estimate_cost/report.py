@@ -9,7 +9,7 @@ from .bands import EXACT, widest
 from .candidate import Candidate, Miss
 from .compare import Comparison, reason
 from .crossing import Crossing
-from .energy import SOURCES, co2_kg_of, kwh_of
+from .energy import SOURCES, co2_kg_of, kwh_of, rounded
 from .hosts import is_arm
 from .question import Question
 from .rates import ASSUMED_PER_HOUR, ASSUMED_RESTART_SECONDS, ASSUMED_WRITE_SECONDS
@@ -130,8 +130,8 @@ def plan_of(one: Candidate, workload: AnyWorkload, *, tie: bool) -> Plan:
         saving_ratio=one.saving_ratio,
         tie=tie,
         usd_per_million=one.usd / days / per_day * 1e6 if days and per_day else None,
-        energy_kwh=kwh,
-        co2_kg=None if kwh is None else co2_kg_of(one, kwh),
+        energy_kwh=None if kwh is None else rounded(kwh),
+        co2_kg=None if kwh is None else rounded(co2_kg_of(one, kwh)),
         hangs_on=widest(one.bands),
         prices=list(_prices(one)),
         not_included=NOT_INCLUDED,

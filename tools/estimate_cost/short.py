@@ -11,7 +11,7 @@ _OUTLINE = {
     "name", "purchase", "machines", "expected_usd", "low_usd", "high_usd", "basis", "wall_seconds",
     "expected_interruptions", "saving_ratio", "tie", "deadline_probability", "replicas", "usd_per_day",
     "affordable_hours", "prices", "not_included", "provider", "region", "machine",
-    "accelerator",
+    "accelerator", "energy_kwh", "co2_kg",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 BRIEF_LIMIT = 1490
 _BRIEF_PLANS = 4
-_COLUMNS = ("plan", "expected", "low", "high", "hours", "interruptions", "saves")
+_COLUMNS = ("plan", "expected", "low", "high", "hours", "interruptions", "saves", "kWh", "kg CO2")
 
 
 def brief(report: EstimateCostReport) -> str:
@@ -77,7 +77,9 @@ def _plan(plan: Plan) -> str:
 
 def _table(plans: list[Plan]) -> list[str]:
     rows = [_COLUMNS, *map(_row, plans)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
+    filled = [i for i in range(len(_COLUMNS)) if any(row[i] for row in rows[1:])]
+    rows = [tuple(row[i] for i in filled) for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(filled))]
     return ["  ".join(_aligned(row, widths)) for row in rows]
 
 
@@ -90,6 +92,8 @@ def _row(plan: Plan) -> tuple[str, ...]:
         "" if plan.wall_seconds is None else f"{plan.wall_seconds / 3600:.1f}",
         "" if plan.expected_interruptions is None else f"{plan.expected_interruptions:.1f}",
         f"{plan.saving_ratio:.0%}" if plan.saving_ratio else "",
+        "" if plan.energy_kwh is None else plain(plan.energy_kwh),
+        "" if plan.co2_kg is None else plain(plan.co2_kg),
     )
 
 
