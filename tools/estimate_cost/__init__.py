@@ -36,10 +36,11 @@ __all__ = ["EstimateCostReport", "EstimateCostRequest", "estimate_cost"]
 
 _WORKLOAD = (
     "kind: training {hours | steps+step_seconds | steps+measurement | flops, gpus, memory_bytes, scaling_efficiency, "
-    "checkpoint: {interval_seconds, write_seconds, restart_seconds}, interruptions_per_hour}, inference "
+    "checkpoint: {interval_seconds, write_seconds, restart_seconds}, interruptions_per_hour, trials, accelerator}, "
+    "inference "
     "{requests_per_day, seconds_per_request, memory_bytes, arrival: even|bursts|24 weights, bursts_per_day, "
     "latency_seconds, cold_start_seconds, idle_seconds}, batch {items_per_day, items_per_second, checkpoint, ...}, "
-    "running {usd_per_hour, busy_hours_per_day}"
+    "running {usd_per_hour, busy_hours_per_day, busy_days_per_week, memory_bytes, accelerator}"
 )
 _OPTION = (
     "name (alone: a catalog machine or GPU), usd_per_hour, spot_usd_per_hour, commit_usd_per_hour, gpus, memory_bytes, "
