@@ -115,6 +115,7 @@ class Infeasible(_Part):
 class EstimateCostReport(Report):
     decision: str | None = Field(description="The plan to take; null when none does.")
     decision_why: str
+    smallest_fit: str | None = Field(None, description="The smallest card that fits, and its cheapest plan.")
     period: str = Field(description="What expected_usd stands for.")
     plans: list[Plan] = Field(description="Cheapest first.")
     plans_compared: int

@@ -38,6 +38,7 @@ def written(
     report = EstimateCostReport(
         decision=best.name if best else None,
         decision_why=reason(comparison),
+        smallest_fit=_smallest_fit(workload, comparison),
         period=_period(workload, comparison),
         plans=shown,
         plans_compared=len(comparison.feasible),
@@ -180,6 +181,16 @@ def _period(workload: AnyWorkload, comparison: Comparison) -> str:
     if isinstance(workload, Training):
         return "for the whole job" if workload.trials == 1 else f"for all {workload.trials} trials"
     return f"for {workload.days:g} {'day' if workload.days == 1 else 'days'}"
+
+
+def _smallest_fit(workload: AnyWorkload, comparison: Comparison) -> str | None:
+    """Of a search by memory: what it would be to size by memory alone."""
+    cards = [one for one in comparison.feasible if one.choice.searched and one.choice.accelerator]
+    if not workload.memory_bytes or not cards:
+        return None
+    one = min(cards, key=lambda one: (one.choice.memory_bytes or 0, one.usd))
+    gib = (one.choice.memory_bytes or 0) / 2**30
+    return f"{one.choice.accelerator} ({gib:.0f} GiB): {one.name}, {one.usd:.2f} USD"
 
 
 def _infeasible(miss: Miss) -> Infeasible:

@@ -16,6 +16,7 @@ def brief(report: EstimateCostReport) -> str:
     """At most BRIEF_LIMIT characters that stand alone; the paths are never cut."""
     lines = [f"Decision: {report.decision_why} Costs are {report.period}."]
     lines += [_plan(plan) for plan in report.plans[:_BRIEF_PLANS]]
+    lines += [f"Smallest card that fits: {report.smallest_fit}"] if report.smallest_fit else []
     lines += [f"Break-even: {crossing(one)}" for one in report.break_even[:2]]
     lines += [f"What if: {one.change}: {usd(one.usd)}" for one in report.what_if[:1]]
     lines += [f"Misses: {one.name}: {one.why}" for one in report.infeasible[:2]]
@@ -34,6 +35,7 @@ def readable(report: EstimateCostReport) -> str:
     parts += [*_table(report.plans), ""] if report.plans else []
     if report.plans_path:
         parts.append(f"{report.plans_compared} plans compared, all in {report.plans_path}")
+    parts += [f"smallest card that fits: {report.smallest_fit}"] if report.smallest_fit else []
     parts += [f"break-even: {crossing(one)}" for one in report.break_even]
     parts += [f"what if: {one.change}: {usd(one.usd)}, saves {usd(one.saves_usd)}" for one in report.what_if]
     parts += [f"misses: {one.name}: {one.why}" for one in report.infeasible]
