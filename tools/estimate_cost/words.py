@@ -9,24 +9,31 @@ if TYPE_CHECKING:
 
 BRIEF_LIMIT = 1490
 _BRIEF_PLANS = 4
+_FIRST_LINE = 800  # characters, where even the decision with its names is too long
 _COLUMNS = ("plan", "expected", "low", "high", "hours", "interruptions", "saves", "kWh", "kg CO2")
 
 
 def brief(report: EstimateCostReport) -> str:
     """At most BRIEF_LIMIT characters that stand alone; the paths are never cut."""
-    lines = [f"Decision: {report.decision_why} Costs are {report.period}."]
-    lines += [_plan(plan) for plan in report.plans[:_BRIEF_PLANS]]
-    lines += [f"Smallest card that fits: {report.smallest_fit}"] if report.smallest_fit else []
-    lines += [f"Break-even: {crossing(one)}" for one in report.break_even[:2]]
-    lines += [f"What if: {one.change}: {usd(one.usd)}" for one in report.what_if[:1]]
-    lines += [f"Misses: {one.name}: {one.why}" for one in report.infeasible[:2]]
-    lines += [f"Warning: {text}" for text in report.warnings[:2]]
-    lines += [f"Assumed: {text}" for text in report.assumptions[:3]]
-    lines.append("Not included: storage, egress, tax.")
-    paths = "\n".join(_paths(report))
-    text = "\n".join(lines)
-    room = BRIEF_LIMIT - len(paths)
-    return f"{text if len(text) <= room else text[: room - 3] + '...'}\n{paths}".rstrip()
+    lines = [
+        f"Decision: {report.decision_why} Costs are {report.period}, without storage, egress and tax.",
+        *map(_plan, report.plans[:_BRIEF_PLANS]),
+        *([f"Smallest card that fits: {report.smallest_fit}"] if report.smallest_fit else []),
+        *(f"Misses: {one.name}: {one.why}" for one in report.infeasible[:2]),
+        *(f"Warning: {text}" for text in report.warnings[-2:]),
+        *(f"Break-even: {crossing(one)}" for one in report.break_even[:2]),
+        *(f"What if: {one.change}: {usd(one.usd)}" for one in report.what_if[:1]),
+        *(f"Assumed: {text}" for text in report.assumptions[:3]),
+    ]
+    paths = _paths(report)
+    room = BRIEF_LIMIT - sum(len(path) + 1 for path in paths)
+    kept: list[str] = []
+    for line in lines:
+        room -= len(line) + 1
+        if room < 0:
+            break
+        kept.append(line)
+    return "\n".join([*(kept or [lines[0][:_FIRST_LINE]]), *paths])
 
 
 def readable(report: EstimateCostReport) -> str:
