@@ -75,6 +75,8 @@ def odds_within(deadline_hours: float, work_hours: float, rate: float, rhythm: R
         spread = deviation * math.sqrt(count)
         total += weight * (_normal((slack - count * mean) / spread) if spread else 1.0)
         weight *= outcome.interruptions / (count + 1)
+        if weight < _NEGLIGIBLE and count > outcome.interruptions:
+            break
     return min(total, 1.0)
 
 

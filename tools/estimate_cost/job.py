@@ -1,7 +1,5 @@
 """What is bought by the machine hour, and what a spot machine makes of it."""
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -45,9 +43,8 @@ class SpotRun:
     outcome: Outcome
 
 
-def spot_run(job: Job, choice: Choice, machines: int) -> SpotRun:
+def spot_run(job: Job, rate: Rate, machines: int) -> SpotRun:
     """What is to be expected on that many machines."""
-    rate = rate_of(job.workload, choice)
     total = rate.expected * job.members(machines)
     rhythm = rhythm_of(job.workload, total)
     hours = job.sizing.hours_at(machines)
@@ -56,22 +53,17 @@ def spot_run(job: Job, choice: Choice, machines: int) -> SpotRun:
 
 def fewest_on_spot(job: Job, choice: Choice) -> SpotRun:
     """On the fewest machines whose expected wall time is in time; more machines are also interrupted more often."""
-    within = job.within_hours
-    runs = _on_more_and_more(job, choice)
-    first = next(runs)
+    rate, within = rate_of(job.workload, choice), job.within_hours
+    first = spot_run(job, rate, job.sizing.fewest(within))
     if within is None or first.work_hours > within or first.outcome.wall_hours <= within:
         return first
-    return next(
-        (run for run in runs if run.outcome.wall_hours <= within), spot_run(job, choice, job.sizing.least)
-    )
-
-
-def _on_more_and_more(job: Job, choice: Choice) -> Iterator[SpotRun]:
-    """From the fewest machines that would do without interruptions, for as long as more of them help."""
-    before = math.inf
-    for count in range(job.sizing.fewest(job.within_hours), job.sizing.most + 1):
-        run = spot_run(job, choice, count)
-        if run.outcome.wall_hours > before:
-            return
-        before = run.outcome.wall_hours
-        yield run
+    before = first.outcome.wall_hours
+    for count in range(first.machines + 1, job.sizing.most + 1):
+        total = rate.expected * job.members(count)
+        wall = expect(job.sizing.hours_at(count), total, rhythm_of(job.workload, total)).wall_hours
+        if wall <= within:
+            return spot_run(job, rate, count)
+        if wall > before:
+            break
+        before = wall
+    return spot_run(job, rate, job.sizing.least)

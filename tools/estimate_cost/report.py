@@ -214,6 +214,13 @@ def _assumptions(workload: AnyWorkload, comparison: Comparison) -> Iterator[str]
         yield "the same hours on every card, though cards differ several-fold; name the accelerator they hold for"
     elif isinstance(workload, Training) and workload.hours is not None:
         yield "the hours are as you stated them; a measurement id would make them measured"
+    if (
+        isinstance(workload, Training)
+        and workload.scaling_efficiency
+        and (workload.gpus or 1) > 1
+        and not workload.flops
+    ):
+        yield f"the time holds for {workload.gpus} GPUs; scaling_efficiency is for more than these"
     if isinstance(workload, Inference | Batch) and any(
         one.choice.as_of for one in comparison.feasible[:SHOWN]
     ):

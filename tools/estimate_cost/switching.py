@@ -7,8 +7,9 @@ from .candidate import Candidate
 from .interruptions import Switched, switch_in_time
 from .job import Job, SpotRun, spot_run
 from .option import Choice
+from .rates import rate_of
 
-_COUNTS = 8  # machine counts that are tried, from the fewest that are in time without interruptions
+_COUNTS = 4  # machine counts that are tried, from the fewest that are in time without interruptions
 
 
 def switching(job: Job, choice: Choice, bands: Mapping[str, Band]) -> Iterator[Candidate]:
@@ -17,10 +18,10 @@ def switching(job: Job, choice: Choice, bands: Mapping[str, Band]) -> Iterator[C
         return
     if choice.on_demand is None or choice.spot >= choice.on_demand:
         return
-    first = job.sizing.fewest(job.within_hours)
+    rate, first = rate_of(job.workload, choice), job.sizing.fewest(job.within_hours)
     found = [
         _plan(job, choice, run, switched, bands)
-        for run in (spot_run(job, choice, n) for n in range(first, min(job.sizing.most, first + _COUNTS) + 1))
+        for run in (spot_run(job, rate, n) for n in range(first, min(job.sizing.most, first + _COUNTS) + 1))
         if (switched := switch_in_time(job.within_hours, run.work_hours, run.total_rate, run.rhythm))
     ]
     if found:
