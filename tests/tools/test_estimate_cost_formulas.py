@@ -94,6 +94,16 @@ def test_no_move_in_time_without_checkpoints_or_slack() -> None:
     assert switch_in_time(40.1, 40, 0.1, Rhythm(0.5, 0, 0.1)) is None
 
 
+def test_many_interruptions_have_odds_too() -> None:
+    rhythm = Rhythm(0.5, 0, 1 / 12)
+    wall = expect(4000, 0.3, rhythm).wall_hours  # 1,333 interruptions
+    assert odds_within(wall, 4000, 0.3, rhythm) == pytest.approx(0.5, abs=0.02)
+    assert (
+        odds_within(1.02 * wall, 4000, 0.3, rhythm) > 0.99
+        and odds_within(0.98 * wall, 4000, 0.3, rhythm) < 0.01
+    )
+
+
 def test_the_best_interval_is_the_bottom_of_the_curve() -> None:
     best = best_interval_hours(0.05, 0.02)
     assert best == pytest.approx(math.sqrt(2 * 0.05 / 0.02))

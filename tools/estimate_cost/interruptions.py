@@ -10,7 +10,8 @@ from dataclasses import dataclass
 NEVER = math.inf
 _EXPONENT_LIMIT = 700  # e^709 is the largest float
 _NEGLIGIBLE = 1e-12  # interruptions in the whole job; below it 1/L would overflow
-_TERMS = 400  # of a Poisson sum; where a plan is feasible, more interruptions are all but impossible
+_MANY = 200  # interruptions, beyond which their sum is all but normal
+_TERMS = 400  # of a Poisson sum up to _MANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,9 @@ def odds_within(deadline_hours: float, work_hours: float, rate: float, rhythm: R
         return 0.0
     mean = rhythm.restart_hours + rhythm.interval_hours / 2
     deviation = rhythm.interval_hours / math.sqrt(12)  # the lost work is uniform over one interval
+    if outcome.interruptions > _MANY:
+        spread = math.sqrt(outcome.interruptions * (mean**2 + deviation**2))
+        return _normal((slack - outcome.interruptions * mean) / spread)
     weight, total = math.exp(-outcome.interruptions), 0.0
     for count in range(_TERMS):
         spread = deviation * math.sqrt(count)
@@ -119,6 +123,8 @@ def switch_in_time(deadline_hours: float, work_hours: float, rate: float, rhythm
     if slack < 0 or rate <= 0 or rate * mean >= 1:
         return None
     each = rate / (1 - rate * mean)  # interruptions in an hour of progress
+    if each * hours > _MANY:
+        return None
     at_least, term = 1.0, math.exp(-each * hours)
     fits, left, interruptions, switched = 1.0, 0.0, 0.0, 0.0
     for count in range(1, _TERMS):
