@@ -91,6 +91,12 @@ def test_a_search_of_the_catalog_shows_each_machine_once_and_a_plan_without_spot
     assert [plan.expected_usd for plan in report.plans] == sorted(plan.expected_usd for plan in report.plans)
 
 
+def test_more_cards_than_a_machine_has_are_spread_over_several() -> None:
+    plan = ask(training(hours=10, gpus=64), spot="forbid", providers=["aws"]).plans[0]
+    assert plan.machines == 8 and plan.wall_seconds == pytest.approx(36_000)
+    assert any("network" in note for note in plan.notes)
+
+
 def test_a_service_is_not_put_on_spot_or_bound_for_years_unasked() -> None:
     work = {"kind": "inference", "requests_per_day": 5000, "seconds_per_request": 0.5, "gpus": 1}
     report = ask(work)
@@ -135,6 +141,9 @@ def test_a_measured_step_makes_the_time_measured() -> None:
     assert plan.wall_seconds == pytest.approx(36_000) and plan.time_basis == "measured"
     too_small = ask(training(steps=100_000, measurement=run.id), [{"name": "g4dn.xlarge"}], spot="forbid")
     assert too_small.infeasible[0].reason == "memory"
+    bill = {"kind": "running", "usd_per_hour": 3.67, "busy_hours_per_day": 3, "accelerator": "A100-40GB"}
+    smaller = ask({**bill, "measurement": run.id}, spot="forbid").plans[0]
+    assert smaller.remedy == "right_size" and smaller.accelerator in ("L4", "A10G")  # 20 GiB and not 16
     assert "nope" in refused(training(steps=1, measurement="nope"), [G5])
 
 

@@ -30,8 +30,11 @@ class Comparison:
 
     @property
     def tied(self) -> list[Candidate]:
-        """Those within TIE_SHARE of the cheapest, itself included; empty when it stands alone."""
-        near = _near_the_first(self.feasible)
+        """Those within TIE_SHARE of the cheapest, itself included; empty when it stands alone.
+
+        Spot with a move in time is no rival of the spot plan that it makes surer.
+        """
+        near = [one for one in _near_the_first(self.feasible) if one.purchase != "spot_then_on_demand"]
         return near if len(near) > 1 else []
 
     @property

@@ -221,9 +221,8 @@ def _assumptions(workload: AnyWorkload, comparison: Comparison) -> Iterator[str]
         and not workload.flops
     ):
         yield f"the time holds for {workload.gpus} GPUs; scaling_efficiency is for more than these"
-    if isinstance(workload, Inference | Batch) and any(
-        one.choice.as_of for one in comparison.feasible[:SHOWN]
-    ):
+    searched = any(one.choice.searched for one in comparison.feasible[:SHOWN])
+    if isinstance(workload, Inference | Batch) and searched and not workload.accelerator:
         yield "the same speed on every machine; name accelerator or vcpus, or measure on the machine you choose"
 
 

@@ -15,6 +15,7 @@ from .hosts import is_legacy, shares_a_core
 from .option import Choice, Constraints, catalog_choice
 from .workload import AnyWorkload, Running, Training
 
+_NODE = 8  # cards of a large machine
 _CHEAPEST_CPU = 400  # CPU machines that are planned for; a dearer one of the same speed cannot win
 
 
@@ -79,13 +80,17 @@ def _gpu_fits(workload: AnyWorkload) -> Callable[[Machine], bool]:
 
 
 def _counts(workload: AnyWorkload) -> tuple[float, float]:
-    """How many cards: as many as asked for and less than twice that; for a bill that runs, at most today's."""
+    """How many cards: as many as asked for and less than twice that; for a bill that runs, at most today's.
+
+    Training may be spread over several machines of eight, the most that one usually has.
+    """
     asked = workload.gpus or 1
     if isinstance(workload, Running):
         return 1, asked + 1
     by_flops = isinstance(workload, Training) and workload.gpus is None and workload.total_flops is not None
     grows = by_flops or (isinstance(workload, Training) and workload.scaling_efficiency is not None)
-    return asked, math.inf if grows else 2 * asked
+    least = min(asked, _NODE) if isinstance(workload, Training) else asked
+    return least, math.inf if grows else 2 * asked
 
 
 def _cpu_fits(workload: AnyWorkload) -> Callable[[Machine], bool]:

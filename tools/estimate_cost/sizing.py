@@ -53,6 +53,8 @@ def size(workload: Training, choice: Choice, most: int) -> Sizing | Miss:
     per_machine, efficiency = choice.gpus, workload.scaling_efficiency
     least = max(1, math.ceil(reference / per_machine - 1e-9))
     total = least * per_machine
+    if least > 1 and reference > 1:
+        notes = (*notes, f"{least} machines: assumes a network as fast as where the time is from")
     if total > reference and efficiency is None:
         bands = {**bands, "scaling": UNSTATED_SCALING}
         notes = (*notes, f"assumes perfect scaling from {reference} to {total:g} GPUs")
