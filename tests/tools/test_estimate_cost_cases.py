@@ -220,7 +220,7 @@ def test_spot_that_may_be_late_is_offered_with_a_move_in_time() -> None:
         < plans["spot_then_on_demand"].expected_usd
         < plans["on_demand"].expected_usd
     )
-    assert not any(plan.tie for plan in ask(work, [G5], deadline_hours=52).plans)
+    assert not any(plan.tie for plan in ask(work, [G5], deadline_hours=47.3).plans)
     assert plans["spot_then_on_demand"].deadline_probability == 1 > (plans["spot"].deadline_probability or 1)
     late = ask(work, [G5], deadline_hours=43)
     assert late.decision == "g5.xlarge on-demand" and "watch the clock" in late.decision_why
