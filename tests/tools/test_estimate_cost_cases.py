@@ -214,18 +214,20 @@ def test_spot_that_may_be_late_is_offered_with_a_move_in_time() -> None:
     work = training(
         hours=40, checkpoint=CHECKPOINT, interruptions_per_hour=0.3
     )  # 40 / (1 - 0.1) = 44.4 h on spot
-    plans = {plan.purchase: plan for plan in ask(work, [G5], deadline_hours=46).plans}
-    assert (
-        plans["spot"].expected_usd
-        < plans["spot_then_on_demand"].expected_usd
-        < plans["on_demand"].expected_usd
-    )
-    assert not any(plan.tie for plan in ask(work, [G5], deadline_hours=47.3).plans)
-    assert plans["spot_then_on_demand"].deadline_probability == 1 > (plans["spot"].deadline_probability or 1)
-    late = ask(work, [G5], deadline_hours=43)
+    plans = {plan.purchase: plan for plan in ask(work, [G5], deadline_hours=46, spot="allow").plans}
+    moved = plans["spot_then_on_demand"]
+    assert plans["spot"].expected_usd < moved.expected_usd < plans["on_demand"].expected_usd
+    assert moved.deadline_probability == 1 > (plans["spot"].deadline_probability or 1)
+    assert not any(plan.tie for plan in ask(work, [G5], deadline_hours=47.3, spot="allow").plans)
+    late = ask(work, [G5], deadline_hours=43, spot="allow")
     assert late.decision == "g5.xlarge on-demand" and "watch the clock" in late.decision_why
+    unasked = ask(work, [G5], deadline_hours=43)
+    assert [plan.purchase for plan in unasked.plans] == ["on_demand"]
+    assert (
+        "moved in time" in unasked.what_if[0].change and unasked.what_if[0].usd == late.plans[0].expected_usd
+    )
     risky = ask(work, [G5], deadline_hours=44.6)
-    assert "only; g5.xlarge" in risky.warnings[-1] and "is surer" in risky.warnings[-1]
+    assert "only; g5.xlarge moved in time" in risky.warnings[-1] and "is surer" in risky.warnings[-1]
 
 
 def test_what_an_easier_requirement_would_save_is_said() -> None:

@@ -2,6 +2,7 @@
 
 workload       what is to be paid for: training, inference, batch, running
 option         what can be rented or is owned; constraints on the plans
+measured       the figures of a measured run that the caller leaves out
 question       both, with the prices and the day: everything that an answer depends on
 resolve, names, search, hosts   the caller's options and the catalog's offers in one list
 plans: train, serve, batch, running    the plans of one option for one kind of workload
@@ -80,7 +81,7 @@ def estimate_cost(request: EstimateCostRequest) -> EstimateCostReport:
     if constraints.deadline_hours is not None and isinstance(asked, Inference | Running):
         choices.warnings.append("deadline_hours is for training and batch work; it was not used")
     broken_even = crossings(asked, choices.kept, constraints, comparison.feasible, question.today)
-    eased = changes(asked, comparison.feasible, comparison.recommended, question.best_for)
+    eased = changes(asked, comparison, question.best_for)
     if asked is not measured and constraints.budget_usd:  # a unit of work
         affordable(comparison.feasible, constraints.budget_usd)
     return written(question, comparison, broken_even, list(eased), choices.warnings)

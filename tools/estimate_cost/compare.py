@@ -1,6 +1,6 @@
 """From candidates to an answer: what is feasible, cheapest first, which are tied, and which one to take."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 
 from .candidate import Candidate, Miss, budget_miss, deadline_miss, name_all
@@ -22,11 +22,15 @@ _CALM = {
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`feasible` is cheapest first; `avoid_spot` when each interruption is a gap that nobody has agreed to."""
+    """`feasible` is cheapest first; `avoid_spot` when each interruption is a gap that nobody has agreed to.
+
+    `aside` is feasible too, but asks for more than anybody has asked about: it is mentioned, not compared.
+    """
 
     feasible: list[Candidate]
     missed: list[Miss]
     avoid_spot: bool
+    aside: list[Candidate] = field(default_factory=list)
 
     @property
     def tied(self) -> list[Candidate]:
@@ -58,7 +62,9 @@ class Comparison:
         return None
 
 
-def compare(found: list[Candidate | Miss], constraints: Constraints, *, avoid_spot: bool) -> Comparison:
+def compare(
+    found: list[Candidate | Miss], constraints: Constraints, *, avoid_spot: bool, asked_spot: bool
+) -> Comparison:
     """Split by deadline and budget, and sort by cost; equal costs by name, so that the order is certain."""
     candidates = [one for one in found if isinstance(one, Candidate)]
     missed = [one for one in found if isinstance(one, Miss)]
@@ -71,7 +77,9 @@ def compare(found: list[Candidate | Miss], constraints: Constraints, *, avoid_sp
             feasible.append(one)
     feasible.sort(key=lambda one: (one.usd, one.name))
     missed.sort(key=lambda miss: (miss.reason, miss.misses_by or 0, miss.name))
-    return Comparison(feasible, missed, avoid_spot)
+    aside = [one for one in feasible if one.purchase == "spot_then_on_demand" and not asked_spot]
+    plain = [one for one in feasible if one.purchase != "spot_then_on_demand" or asked_spot]
+    return Comparison(plain, missed, avoid_spot, aside) if plain else Comparison(feasible, missed, avoid_spot)
 
 
 def reason(comparison: Comparison) -> str:

@@ -30,10 +30,9 @@ class Question:
 
     def compared(self, choices: Sequence[Choice]) -> Comparison:
         found = list(plans_of(self.workload, choices, self.constraints, self.today))
-        nobody_asked = "spot" not in self.constraints.model_fields_set
-        return compare(
-            found, self.constraints, avoid_spot=isinstance(self.workload, Inference) and nobody_asked
-        )
+        asked_spot = "spot" in self.constraints.model_fields_set
+        avoid_spot = isinstance(self.workload, Inference) and not asked_spot
+        return compare(found, self.constraints, avoid_spot=avoid_spot, asked_spot=asked_spot)
 
     def best_for(self, other: AnyWorkload) -> Candidate | None:
         """The plan to take for another workload; of a searched machine only its cheapest places are looked at."""

@@ -70,7 +70,11 @@ def _cautions(comparison: Comparison) -> Iterator[str]:
         yield f"{best.name}: the spot price was {spot / listed:.0%} of the list price {then}"
     odds = best.extras.get("deadline_probability", 1.0)
     if odds < _SURE:
-        sure = (one for one in comparison.feasible if one.extras.get("deadline_probability", 1.0) >= _SURE)
+        sure = (
+            one
+            for one in sorted([*comparison.aside, *comparison.feasible], key=lambda one: one.usd)
+            if one.extras.get("deadline_probability", 1.0) >= _SURE
+        )
         other = next(sure, None)
         instead = f"; {other.name} for {other.usd:.2f} USD is surer" if other else ""
         yield f"{best.name} meets the deadline with {odds:.0%} only{instead}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from .arrivals import DAY_SECONDS
 from .candidate import USABLE_SHARE, Candidate
+from .compare import Comparison
 from .interruptions import Rhythm, best_interval_hours, expect
 from .rates import ASSUMED_WRITE_SECONDS, rate_of, rhythm_of
 from .serve import instance_seconds
@@ -27,10 +28,13 @@ class Change:
     saves_usd: float
 
 
-def changes(
-    workload: AnyWorkload, candidates: list[Candidate], best: Candidate | None, replan: Replan
-) -> Iterator[Change]:
+def changes(workload: AnyWorkload, comparison: Comparison, replan: Replan) -> Iterator[Change]:
     """Changes that save something, each against the cheapest plan it applies to."""
+    candidates, best = comparison.feasible, comparison.recommended
+    for one in comparison.aside[:1]:
+        if best is not None and one.usd < best.usd:
+            what = f"{one.name} ({one.notes[-1]}; something must watch the clock)"
+            yield Change(what, one.usd, best.usd - one.usd)
     if isinstance(workload, Training | Batch):
         yield from _with_checkpoints(workload, candidates)
     if isinstance(workload, Training) and workload.trials > 1 and candidates:
