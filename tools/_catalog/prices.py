@@ -76,17 +76,31 @@ class Prices:
         regions: Iterable[str] = (),
     ) -> Iterator[Offer]:
         """Offers of the machines that `keep` accepts, in the named providers and regions (empty: in all)."""
+        return self.offers_of(filter(keep, self.machines.values()), providers=providers, regions=regions)
+
+    def offers_of(
+        self, machines: Iterable[Machine], *, providers: Iterable[str] = (), regions: Iterable[str] = ()
+    ) -> Iterator[Offer]:
+        """The same for machines at hand."""
         wanted, places = set(providers), set(regions)
-        for key, machine in self.machines.items():
-            if (wanted and key[0] not in wanted) or not keep(machine):
+        for machine in machines:
+            if wanted and machine.provider not in wanted:
                 continue
+            key = machine.provider, machine.name
             if (made := self._made.get(key)) is None:
                 made = self._made[key] = [self._offer(machine, row) for row in self.rows[key]]
             yield from (offer for offer in made if not places or offer.region in places)
 
     def named(self, name: str) -> list[Machine]:
         """The machines of this exact name (case aside) at any provider."""
-        return [m for m in self.machines.values() if m.name.casefold() == name.casefold()]
+        return self._by_name.get(name.casefold(), [])
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, list[Machine]]:
+        index: dict[str, list[Machine]] = {}
+        for machine in self.machines.values():
+            index.setdefault(machine.name.casefold(), []).append(machine)
+        return index
 
     @property
     def providers(self) -> list[str]:

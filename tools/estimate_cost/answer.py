@@ -11,14 +11,14 @@ from . import words
 
 
 class _Part(BaseModel):
-    """Written without what is not known (except the fields in `_always`), and with eight digits."""
+    """Written without what is not known (except the fields in `_always`), and with seven digits."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     @model_serializer(mode="wrap")
     def _short(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
         kept = {k: v for k, v in inner(self).items() if v not in (None, [], "") or k in self._always()}
-        return {k: float(f"{v:.8g}") if isinstance(v, float) else v for k, v in kept.items()}
+        return {k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in kept.items()}
 
     @classmethod
     def _always(cls) -> frozenset[str]:
@@ -70,6 +70,7 @@ class Plan(_Part):
     usd_per_million: float | None = Field(None, description="Requests or items.")
     energy_kwh: float | None = None
     co2_kg: float | None = None
+    usd_per_useful_exaflop: float | None = Field(None, description="By 10^18 FLOPs of the work itself.")
     hangs_on: str | None = Field(None, description="The input that moves this cost most.")
     affordable_hours: float | None = Field(None, description="What the budget buys.")
     remedy: str | None = None
@@ -114,6 +115,7 @@ class Infeasible(_Part):
 class EstimateCostReport(Report):
     decision: str | None = Field(description="The plan to take; null when none does.")
     decision_why: str
+    smallest_fit: str | None = Field(None, description="The smallest card that fits, and its cheapest plan.")
     period: str = Field(description="What expected_usd stands for.")
     plans: list[Plan] = Field(description="Cheapest first.")
     plans_compared: int

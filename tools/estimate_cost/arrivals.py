@@ -11,6 +11,7 @@ from typing import Literal
 
 DAY_SECONDS = 86_400
 HOUR_SECONDS = 3_600
+_NEVER = 1e-12  # stops, of all idle times
 ASSUMED_BURSTS = 10  # when a caller says "bursts" without a number; the Report says so
 
 
@@ -20,6 +21,7 @@ class Arrival:
 
     kind: Literal["even", "bursts", "poisson", "hourly"]
     bursts: float = 0  # 0: not said how many
+    size: float = 0  # requests in a burst; 0: not said
     hourly: tuple[float, ...] = ()
 
     def peak_ratio(self) -> float:
@@ -40,15 +42,15 @@ def read_arrival(text: str) -> Arrival:
     word = text.strip().casefold()
     if word in ("even", "poisson"):
         return Arrival("even" if word == "even" else "poisson")
-    if found := re.fullmatch(r"(?:(\d+(?:\.\d+)?) )?bursts?(?: of \d+)?(?: (?:a|per) day)?", word):
-        return Arrival("bursts", float(found[1] or 0))
+    if found := re.fullmatch(r"(?:(\d+(?:\.\d+)?) )?bursts?(?: of (\d+))?(?: (?:a|per) day)?", word):
+        return Arrival("bursts", float(found[1] or 0), float(found[2] or 0))
     raise ValueError(f"no such arrival {text!r}: even, poisson, bursts, '10 bursts', or 24 hourly weights")
 
 
 def hourly(weights: list[float]) -> Arrival:
     """From 24 weights, one for each hour of the day."""
     total = sum(weights)
-    if len(weights) != 24 or total <= 0 or min(weights) < 0:
+    if len(weights) != 24 or not 0 < total < math.inf or min(weights) < 0:
         raise ValueError("an hourly shape is 24 weights, none negative, not all zero")
     return Arrival("hourly", hourly=tuple(weight / total for weight in weights))
 
@@ -56,7 +58,7 @@ def hourly(weights: list[float]) -> Arrival:
 def billed(
     arrival: Arrival, requests: float, service_seconds: float, cold_seconds: float, idle_seconds: float
 ) -> Billed:
-    """What one instance that scales to zero is billed for a day of `requests`.
+    """What one instance that scales to zero is billed for a day of `requests`; in an hourly shape, several.
 
     Never more than the day itself: when the gaps are shorter than the idle window it does not stop at all.
     """
@@ -73,22 +75,32 @@ def billed(
         period = cold_seconds + requests / bursts * service_seconds + idle_seconds
         stops = DAY_SECONDS / bursts > period
         return Billed(min(DAY_SECONDS, bursts * period), bursts / requests if stops else 0.0)
-    return _hourly(arrival.hourly, requests, each, idle_seconds)
+    return _hourly(arrival.hourly, requests, service_seconds, cold_seconds, idle_seconds)
 
 
 def _poisson(requests: float, service: float, cold: float, idle: float) -> Billed:
-    """Gaps are exponential: a request pays its service, the idle time until the next one, and a start if too late."""
+    """One server with a start and an idle timer (M/G/1 with setup), by renewal from one start to the next.
+
+    Once it is empty it stops with q = e^(-l i), since the time to the next request is exponential whatever was before.
+    So a cycle has 1/q idle times, in all (1 - q) / (q l) long, and (l cold + 1/q) / (1 - load) requests.
+    """
     rate = requests / DAY_SECONDS
-    cold_share = math.exp(-rate * idle)
-    seconds = requests * (service + (1 - cold_share) / rate + cold_share * cold)
-    return Billed(min(DAY_SECONDS, seconds), cold_share)
+    load = rate * service
+    stops = math.exp(-rate * idle)
+    if load >= 1 or stops < _NEVER:
+        return Billed(DAY_SECONDS, 0.0)
+    starts = requests * (1 - load) / (rate * cold + 1 / stops)
+    seconds = requests * service + starts * (cold + (1 - stops) / (stops * rate))
+    return Billed(min(DAY_SECONDS, seconds), starts / requests)
 
 
-def _hourly(shares: tuple[float, ...], requests: float, each: float, idle: float) -> Billed:
-    """Even within each hour; an hour that never stops leaves one idle window to a quieter hour after it."""
+def _hourly(shares: tuple[float, ...], requests: float, service: float, cold: float, idle: float) -> Billed:
+    """Even within each hour, on as many instances as it needs; hours that never stop leave one idle window each."""
+    each = cold + service + idle
     counts = [share * requests for share in shares]
-    full = [count * each >= HOUR_SECONDS for count in counts]
-    seconds = sum(min(HOUR_SECONDS, count * each) for count in counts)
-    tails = [i for i in range(24) if full[i] and not full[(i + 1) % 24]]
-    cold = sum(count for count, always in zip(counts, full, strict=True) if not always) + len(tails)
-    return Billed(min(DAY_SECONDS, seconds + len(tails) * idle), min(1.0, cold / requests))
+    instances = [max(1, math.ceil(count * service / HOUR_SECONDS - 1e-9)) for count in counts]
+    full = [count * each >= HOUR_SECONDS * n for count, n in zip(counts, instances, strict=True)]
+    up = [min(HOUR_SECONDS * n, count * each) for count, n in zip(counts, instances, strict=True)]
+    tails = sum(n for i, n in enumerate(instances) if full[i] and not full[(i + 1) % 24])
+    starts = sum(count for count, always in zip(counts, full, strict=True) if not always) + tails
+    return Billed(min(DAY_SECONDS * max(instances), sum(up) + tails * idle), min(1.0, starts / requests))

@@ -7,9 +7,15 @@ from typing import Any
 from .._core.contract import current_call
 from . import picture, skypilot
 from .answer import EstimateCostReport
-from .break_even import Crossing
 from .candidate import Candidate
+from .crossing import Crossing
+from .energy import co2_kg_of, kwh_of, rounded
 from .workload import AnyWorkload
+
+_COLUMNS = (
+    "name", "purchase", "provider", "region", "accelerator", "machines", "expected_usd", "low_usd", "high_usd",
+    "wall_hours", "expected_interruptions", "saving_ratio", "energy_kwh", "co2_kg",
+)  # fmt: skip
 
 
 def artifacts(
@@ -44,32 +50,13 @@ def _table(candidates: list[Candidate]) -> bytes:
     """Every feasible plan as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        (
-            "name",
-            "purchase",
-            "accelerator",
-            "machines",
-            "expected_usd",
-            "low_usd",
-            "high_usd",
-            "wall_hours",
-            "expected_interruptions",
-            "saving_ratio",
-        )
-    )
+    writer.writerow(_COLUMNS)
     for one in candidates:
-        writer.writerow(
-            (
-                one.name,
-                one.purchase,
-                one.choice.accelerator,
-                one.machines,
-                one.usd,
-                *one.range_usd(),
-                one.wall_hours,
-                one.interruptions,
-                one.saving_ratio,
-            )
+        kwh = kwh_of(one)
+        row = (
+            *(one.name, one.purchase, one.choice.provider, one.choice.region, one.choice.accelerator),
+            *(one.machines, one.usd, *one.range_usd(), one.wall_hours, one.interruptions, one.saving_ratio),
+            *((None, None) if kwh is None else (rounded(kwh), rounded(co2_kg_of(one, kwh)))),
         )
+        writer.writerow(row)
     return text.getvalue().encode()

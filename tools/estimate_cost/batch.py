@@ -7,8 +7,9 @@ from datetime import date
 
 from .bands import price_band
 from .candidate import Candidate, Miss, memory_miss
+from .job import Job
 from .option import Choice, Constraints, Fees, billed_gb
-from .purchase import Job, purchases
+from .purchase import purchases
 from .serve import handled_seconds
 from .sizing import Sizing
 from .workload import Batch

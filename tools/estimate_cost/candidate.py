@@ -10,7 +10,7 @@ from .option import Choice, Constraints
 # What fits a card: the rest goes to the driver, the context and fragmentation (references/cost.md#memory).
 USABLE_SHARE = 0.92
 
-Purchase = Literal["on_demand", "spot", "committed", "serverless", "own", "as_it_runs"]
+Purchase = Literal["on_demand", "spot", "spot_then_on_demand", "committed", "serverless", "own", "as_it_runs"]
 Why = Literal["memory", "deadline", "budget", "spot", "capacity", "latency", "speed"]
 
 

@@ -119,7 +119,7 @@ def _show(names: list[str], request: PricesRequest, table: Prices) -> PricesRepo
         machines, place = machines_named(name, table) if name else (list(table.machines.values()), [])
         if not machines:
             raise unknown_machine(name, table)
-        found = list(table.offers(set(machines).__contains__, regions=place or request.regions))
+        found = list(table.offers_of(machines, regions=place or request.regions))
         if not found:
             raise ToolError(f"No price for {name} there", saw=", ".join(place or request.regions),
                             try_next=f"prices show {name}, to see where one is held")  # fmt: skip

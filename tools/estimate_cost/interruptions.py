@@ -10,7 +10,8 @@ from dataclasses import dataclass
 NEVER = math.inf
 _EXPONENT_LIMIT = 700  # e^709 is the largest float
 _NEGLIGIBLE = 1e-12  # interruptions in the whole job; below it 1/L would overflow
-_TERMS = 400  # of a Poisson sum; where a plan is feasible, more interruptions are all but impossible
+_MANY = 200  # interruptions, beyond which their sum is all but normal
+_TERMS = 400  # of a Poisson sum up to _MANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +71,16 @@ def odds_within(deadline_hours: float, work_hours: float, rate: float, rhythm: R
         return 0.0
     mean = rhythm.restart_hours + rhythm.interval_hours / 2
     deviation = rhythm.interval_hours / math.sqrt(12)  # the lost work is uniform over one interval
+    if outcome.interruptions > _MANY:
+        spread = math.sqrt(outcome.interruptions * (mean**2 + deviation**2))
+        return _normal((slack - outcome.interruptions * mean) / spread)
     weight, total = math.exp(-outcome.interruptions), 0.0
     for count in range(_TERMS):
         spread = deviation * math.sqrt(count)
         total += weight * (_normal((slack - count * mean) / spread) if spread else 1.0)
         weight *= outcome.interruptions / (count + 1)
+        if weight < _NEGLIGIBLE and count > outcome.interruptions:
+            break
     return min(total, 1.0)
 
 
@@ -90,6 +96,50 @@ def _odds_starting_over(deadline_hours: float, work_hours: float, rate: float, r
 
 def _normal(z: float) -> float:
     return 0.5 * math.erfc(-z / math.sqrt(2))
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """A run that leaves spot in time: expected hours on spot, on demand and in all, and interruptions on spot."""
+
+    spot_hours: float
+    on_demand_hours: float
+    interruptions: float
+    switch_probability: float
+
+
+def switch_in_time(deadline_hours: float, work_hours: float, rate: float, rhythm: Rhythm) -> Switched | None:
+    """On spot while the slack covers one more interruption, then on demand: in time by construction.
+
+    An interruption takes at most restart + interval from the slack, so the run moves at the first one after which less
+    than that is left. With Q(n) the chance of n interruptions in the work and F(n) that n of them fit the slack, the
+    work left at interruption n is H Q(n) - n/L Q(n + 1). None without checkpoints or where the slack is too short.
+    """
+    interval, restart = rhythm.interval_hours, rhythm.restart_hours
+    if interval is None or interval >= work_hours:
+        return None
+    hours = work_hours * (1 + rhythm.write_hours / interval)
+    mean, slack = restart + interval / 2, deadline_hours - hours - restart - interval
+    if slack < 0 or rate <= 0 or rate * mean >= 1:
+        return None
+    each = rate / (1 - rate * mean)  # interruptions in an hour of progress
+    if each * hours > _MANY:
+        return None
+    at_least, term = 1.0, math.exp(-each * hours)
+    fits, left, interruptions, switched = 1.0, 0.0, 0.0, 0.0
+    for count in range(1, _TERMS):
+        at_least = max(0.0, at_least - term)  # Q(count)
+        term *= each * hours / count  # the chance of exactly `count`
+        interruptions += fits * at_least
+        fits_still = _normal((slack - count * mean) / (interval * math.sqrt(count / 12)))
+        moves = fits - fits_still
+        left += moves * max(0.0, hours * at_least - count / each * max(0.0, at_least - term))
+        switched += moves * at_least
+        fits = fits_still
+        if fits * at_least < _NEGLIGIBLE:
+            break
+    back = switched * restart  # the last restart is on demand
+    return Switched(hours - left + interruptions * mean - back, left + back, interruptions, switched)
 
 
 def break_even_rate(work_hours: float, price_ratio: float, rhythm: Rhythm) -> float | None:

@@ -41,9 +41,14 @@ def _is_a_cards_name(word: str) -> bool:
     return any(letter.isdigit() for letter in word) and (len(word) > 3 or word == word.upper())
 
 
+def plain_name(name: str) -> str:
+    """The EC2 name of a SageMaker type; every other name as it is."""
+    return name.removeprefix(_MANAGED)
+
+
 def unknown_machine(name: str, prices: Prices) -> ToolError:
     """The refusal of a name that the catalog does not hold, with the nearest."""
-    plain = name.removeprefix(_MANAGED)
+    plain = plain_name(name)
     if plain != name and prices.named(plain):
         return ToolError(
             f"{name} is a managed SageMaker type, whose price is not held and is higher than the machine's",
@@ -51,7 +56,7 @@ def unknown_machine(name: str, prices: Prices) -> ToolError:
         )
     names = {m.name.casefold(): m.name for m in prices.machines.values()}
     cards = {m.accelerator.casefold(): m.accelerator for m in prices.machines.values() if m.accelerator}
-    near = difflib.get_close_matches(name.casefold(), {**names, **cards}, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(plain.casefold(), {**names, **cards}, n=3, cutoff=0.5)
     shown = " or ".join({**names, **cards}[one] for one in near)
     return ToolError(
         "No such machine or accelerator in the catalog",

@@ -160,6 +160,7 @@ class Choice:
     spot_method: str | None = None
     source: str = "stated by the caller"
     measured: tuple[tuple[str, float], ...] = ()  # figures of the workload that hold for this option
+    watts: float | None = None  # of own hardware, at work
     searched: bool = False  # found by its size alone: nobody says that the work runs as fast on it
 
 
@@ -191,6 +192,7 @@ def own_choice(option: Option, constraints: Constraints) -> Choice:
         interruptions_per_hour=option.interruptions_per_hour,
         fees=_fees(option, rest) if option.kind == "serverless" else None,
         measured=measured_on(option),
+        watts=option.watts if option.kind == "own" else None,
     )
 
 

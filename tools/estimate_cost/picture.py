@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 
 from .answer import Plan
-from .break_even import Crossing
+from .crossing import Crossing
 from .words import plain
 
 _WIDTH, _HEIGHT, _MARGIN, _LINE = 760, 320, 64, 18

@@ -1,40 +1,17 @@
 """One option bought on demand, by commitment or on spot, for hours that are known by machine count."""
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Iterator
 
-from .bands import price_band
+from .bands import Band, price_band
 from .candidate import Candidate, Miss, Purchase
-from .interruptions import Outcome, best_interval_hours, expect, odds_within
-from .option import Choice, Constraints
-from .rates import Rate, rate_band, rate_of, rhythm_of
-from .sizing import Sizing
-from .workload import Batch, Training
+from .interruptions import best_interval_hours, odds_within
+from .job import Job, SpotRun, fewest_on_spot
+from .option import Choice
+from .rates import rate_band
+from .switching import switching
 
+_ENDLESS_HOURS = 1e6  # a century
 SAFE_LOSS = 0.5  # of the time; beyond it the first-order formula is not to be trusted
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What is bought: `runs` one after another, each within `within_hours`.
-
-    `independent` machines lose only their own share when one is taken away; otherwise all of them stop.
-    """
-
-    workload: Training | Batch
-    sizing: Sizing
-    constraints: Constraints
-    today: date
-    runs: float
-    within_hours: float | None
-    independent: bool = False
-    suffix: str = ""
-
-    def members(self, machines: int) -> int:
-        """How many machines' interruptions stop one run."""
-        return 1 if self.independent else machines
 
 
 def purchases(job: Job, choice: Choice) -> Iterator[Candidate | Miss]:
@@ -50,7 +27,7 @@ def purchases(job: Job, choice: Choice) -> Iterator[Candidate | Miss]:
         one.notes.append("a commitment is paid for every hour of its term: this holds if the others are used")
         yield one
     if choice.spot is not None and spot != "forbid":
-        yield _on_spot(job, choice, choice.spot)
+        yield from _on_spot(job, choice, choice.spot)
     elif spot == "require":
         yield Miss(choice.name, "spot", f"no spot price is held for {choice.name}")
 
@@ -68,6 +45,7 @@ def _by_the_hour(job: Job, choice: Choice, purchase: Purchase, mode: str, price:
         usd_per_hour=price,
         machines=machines,
         wall_hours=hours * job.runs,
+        work_hours=hours,
         interruptions=0.0,
         same_machine_usd=None if choice.on_demand is None else choice.on_demand * total,
         bands={"price": price_band(choice.as_of, job.today), **sizing.bands},
@@ -77,70 +55,64 @@ def _by_the_hour(job: Job, choice: Choice, purchase: Purchase, mode: str, price:
     )
 
 
-def _on_spot(job: Job, choice: Choice, price: float) -> Candidate | Miss:
-    sizing, within = job.sizing, job.within_hours
-    rate = rate_of(job.workload, choice)
+def _on_spot(job: Job, choice: Choice, price: float) -> Iterator[Candidate | Miss]:
+    """Spot throughout, and where that may miss the deadline, spot with a move in time."""
+    run = fewest_on_spot(job, choice)
+    if run.outcome.wall_hours > _ENDLESS_HOURS:
+        yield _endless(job, choice, run)
+        return
+    one = _spot_throughout(job, choice, price, run)
+    yield one
+    if job.within_hours is not None and one.extras["deadline_probability"] < 0.99:
+        yield from switching(job, choice, one.bands)
 
-    def outcome(count: int) -> Outcome:
-        total = rate.expected * job.members(count)
-        return expect(sizing.hours_at(count), total, rhythm_of(job.workload, total))
 
-    machines = _fewest_on_spot(sizing, within, lambda count: outcome(count).wall_hours)
-    expected = outcome(machines)
-    if math.isinf(expected.wall_hours):
-        return _endless(job, choice, rate, machines)
-    hours, work = expected.wall_hours * machines * job.runs, sizing.hours_at(machines)
-    total_rate = rate.expected * job.members(machines)
-    rhythm = rhythm_of(job.workload, total_rate)
+def _spot_throughout(job: Job, choice: Choice, price: float, run: SpotRun) -> Candidate:
+    hours = run.outcome.wall_hours * run.machines * job.runs
+    paid = run.work_hours * run.machines * job.runs
     one = Candidate(
         choice=choice,
         purchase="spot",
         mode="spot" + job.suffix,
         usd=price * hours,
         usd_per_hour=price,
-        machines=machines,
-        wall_hours=expected.wall_hours * job.runs,
-        work_hours=work,
-        interruptions=expected.interruptions * job.runs * (machines if job.independent else 1),
-        same_machine_usd=None if choice.on_demand is None else choice.on_demand * work * machines * job.runs,
-        bands={
-            "price": price_band(choice.spot_as_of, job.today, derived=choice.spot_method == "derived"),
-            **sizing.bands,
-            "interruption rate": rate_band(work, rate, rhythm, job.members(machines)),
-        },
+        machines=run.machines,
+        wall_hours=run.outcome.wall_hours * job.runs,
+        work_hours=run.work_hours,
+        interruptions=run.outcome.interruptions * job.runs * (run.machines if job.independent else 1),
+        same_machine_usd=None if choice.on_demand is None else choice.on_demand * paid,
+        bands=_bands(job, choice, run),
         busy_hours=hours,
-        extras={"time_basis": sizing.basis, "interruptions_per_hour": rate.expected},
-        notes=list(sizing.notes),
+        extras={"time_basis": job.sizing.basis, "interruptions_per_hour": run.rate.expected},
+        notes=list(job.sizing.notes),
     )
-    if within is not None:
-        one.extras["deadline_probability"] = odds_within(within, work, total_rate, rhythm)
-    if best := best_interval_hours(rhythm.write_hours, total_rate):
+    if job.within_hours is not None:
+        odds = odds_within(job.within_hours, run.work_hours, run.total_rate, run.rhythm)
+        one.extras["deadline_probability"] = odds
+    if best := best_interval_hours(run.rhythm.write_hours, run.total_rate):
         one.extras["best_checkpoint_seconds"] = best * 3600
-    if rhythm.interval_hours is None:
-        one.notes.append("no checkpoints: every interruption starts the work over")
-    elif total_rate * (rhythm.restart_hours + rhythm.interval_hours / 2) > SAFE_LOSS:
-        one.notes.append("over half of the time is lost to interruptions: outside the formula's safe range")
+    one.notes += _cautions(run)
     return one
 
 
-def _fewest_on_spot(sizing: Sizing, within: float | None, wall_hours: Callable[[int], float]) -> int:
-    """The fewest machines whose expected wall time is in time; more machines are also interrupted more often."""
-    first = sizing.fewest(within)
-    if within is None or sizing.hours_at(first) > within:
-        return first
-    before = math.inf
-    for count in range(first, sizing.most + 1):
-        if (wall := wall_hours(count)) <= within:
-            return count
-        if wall > before:
-            break
-        before = wall
-    return sizing.least
+def _bands(job: Job, choice: Choice, run: SpotRun) -> dict[str, Band]:
+    derived = choice.spot_method == "derived"
+    return {
+        "price": price_band(choice.spot_as_of, job.today, derived=derived),
+        **job.sizing.bands,
+        "interruption rate": rate_band(run.work_hours, run.rate, run.rhythm, job.members(run.machines)),
+    }
 
 
-def _endless(job: Job, choice: Choice, rate: Rate, machines: int) -> Miss:
-    total = rate.expected * job.members(machines)
-    rhythm = rhythm_of(job.workload, total)
-    lost = total * (rhythm.restart_hours + (rhythm.interval_hours or job.sizing.hours_at(machines)) / 2)
-    why = f"at {total:g} interruptions/h it would never finish: each costs more work than is done between two"
+def _cautions(run: SpotRun) -> Iterator[str]:
+    if run.rhythm.interval_hours is None:
+        yield "no checkpoints: every interruption starts the work over"
+    elif run.total_rate * (run.rhythm.restart_hours + run.rhythm.interval_hours / 2) > SAFE_LOSS:
+        yield "over half of the time is lost to interruptions: outside the formula's safe range"
+
+
+def _endless(job: Job, choice: Choice, run: SpotRun) -> Miss:
+    interval = min(run.rhythm.interval_hours or run.work_hours, run.work_hours)
+    lost = run.total_rate * (run.rhythm.restart_hours + interval / 2)
+    why = f"at {run.total_rate:g} interruptions/h it would never finish: each costs more work than is done between two"
     return Miss(f"{choice.name} spot{job.suffix}", "spot", why, lost - 1, "lost share")

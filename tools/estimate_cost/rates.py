@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from .bands import Band
-from .interruptions import Rhythm, expect
+from .interruptions import Rhythm, best_interval_hours, expect
 from .option import Choice
 from .workload import AnyWorkload, Batch, Training
 
@@ -13,6 +13,8 @@ from .workload import AnyWorkload, Batch, Training
 ASSUMED_PER_HOUR = 0.02
 ASSUMED_HIGH_PER_HOUR = 0.2
 ASSUMED_RESTART_SECONDS = 300
+ASSUMED_WRITE_SECONDS = 60  # of one checkpoint, where neither it nor an interval is given
+_CONTINUOUS_HOURS = 1 / 3600  # where a checkpoint costs nothing
 _MONTH_HOURS = 730
 
 # The share of machines reclaimed in the trailing month, as AWS's advisor words it, and the middle of each bucket;
@@ -47,17 +49,21 @@ def reclaim_floor(bucket: str | None) -> float:
 
 
 def rhythm_of(workload: Training | Batch, rate: float) -> Rhythm:
-    """The caller's checkpoints; with a cost but no interval, the best interval for this rate."""
+    """The caller's checkpoints; without an interval, the best one for this rate."""
     checkpoint = workload.checkpoint
     restart = checkpoint.restart_seconds if checkpoint else None
     restart = workload.restart_seconds if restart is None else restart
     restart_hours = (ASSUMED_RESTART_SECONDS if restart is None else restart) / 3600
     if checkpoint is None:
         return Rhythm(None, 0.0, restart_hours)
-    write = checkpoint.write_seconds / 3600
     if checkpoint.interval_seconds is not None:
-        return Rhythm(checkpoint.interval_seconds / 3600, write, restart_hours)
-    return Rhythm(math.sqrt(2 * write / rate) if write and rate else None, write, restart_hours)
+        return Rhythm(
+            checkpoint.interval_seconds / 3600, (checkpoint.write_seconds or 0.0) / 3600, restart_hours
+        )
+    write = (ASSUMED_WRITE_SECONDS if checkpoint.write_seconds is None else checkpoint.write_seconds) / 3600
+    if not write:
+        return Rhythm(_CONTINUOUS_HOURS, 0.0, restart_hours)
+    return Rhythm(best_interval_hours(write, rate) or math.inf, write, restart_hours)
 
 
 def rate_band(work_hours: float, rate: Rate, rhythm: Rhythm, members: int) -> Band:

@@ -1,40 +1,22 @@
 """Which options are compared: the caller's own, named catalog machines, or every catalog machine that fits."""
 
 import difflib
-import functools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 
-from .._catalog.gpus import candidates, find_gpu
-from .._catalog.prices import Machine, Prices
+from .._catalog.prices import Prices
 from .._core.errors import ToolError
 from .bands import is_old
-from .candidate import USABLE_SHARE
-from .names import card_of, machines_named, unknown_machine
+from .hosts import is_legacy
+from .names import card_of, machines_named, plain_name, unknown_machine
 from .option import Choice, Constraints, Option, catalog_choice, measured_on, own_choice
-from .speed import peak_tflops
-from .workload import AnyWorkload, Batch, Inference, Running, Training
+from .search import Choices, fitting
+from .speed import check_card, peak_tflops
+from .workload import AnyWorkload, Running, Training
 
 _DIFFERS = 0.05  # of a stated price from the catalog's, beyond which the Report says so
-_LEGACY = (
-    "p2.",
-    "p3.",
-    "p3dn.",
-    "g2.",
-    "g3.",
-    "g3s.",
-)  # still listed; karpenter-provider-aws dropped their specs
-_CHEAPEST_CPU = 400  # CPU machines that are planned for; a dearer one of the same speed cannot win
-
-
-@dataclass
-class Choices:
-    """What is compared, and what the Report must say about it."""
-
-    kept: list[Choice] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    too_small: list[str] = field(default_factory=list)
 
 
 def resolve(
@@ -43,10 +25,11 @@ def resolve(
     """The options in one form; refuses names, providers and regions that the catalog does not hold."""
     found = Choices()
     constraints = _lower(constraints)
+    _check_names(options)
     if any(option.kind != "own" and not option.any_price for option in options) or not options:
         _check_places(constraints, prices)
-    if not isinstance(workload, Running) and workload.accelerator:
-        find_gpu(workload.accelerator)  # refuses a name that is unknown or fits several cards
+    if workload.accelerator:
+        check_card(workload.accelerator, getattr(workload, "precision", "fp16"))
     for option in options:
         if option.kind == "own" or option.any_price:
             if _elsewhere(option, constraints):
@@ -58,8 +41,8 @@ def resolve(
             found.warnings += _against_catalog(option, constraints, prices)
         else:
             found.kept += _named(option, constraints, prices, found)
-    if not options and not isinstance(workload, Running):
-        found.kept += _fitting(workload, constraints, prices, today, found)
+    if not options and not (isinstance(workload, Running) and workload.memory_bytes is None):
+        found.kept += fitting(workload, constraints, prices, today, found)
     _warn_of_age(found, today)
     return found
 
@@ -90,13 +73,23 @@ def _check_dense(option: Option, workload: AnyWorkload) -> None:
         )
 
 
+def _check_names(options: Sequence[Option]) -> None:
+    """Plans are told apart by the names of their options."""
+    counts = Counter((option.name, option.region) for option in options)
+    (name, _), count = max(counts.items(), key=lambda item: item[1], default=(("", None), 1))
+    if count > 1:
+        raise ToolError(f"{count} options have the name {name}", try_next="a name of its own for each")
+
+
 def _check_places(constraints: Constraints, prices: Prices) -> None:
     for provider in constraints.providers:
         if provider not in prices.providers:
+            near = difflib.get_close_matches(provider, prices.providers, n=2)
+            known = f"one of {', '.join(prices.providers)}, or options with your own prices"
             raise ToolError(
                 "No prices are held for this provider",
                 saw=provider,
-                try_next=f"one of {', '.join(prices.providers)}, or options with your own prices",
+                try_next=f"{' or '.join(near)}, or {known}" if near else known,
             )
     for region in constraints.regions:
         if region not in prices.regions:
@@ -114,9 +107,10 @@ def _completed(option: Option, workload: AnyWorkload, prices: Prices) -> Option:
 
     The number of cards only where the work is known to use more: stated hours hold for the machine as it is.
     """
+    named = prices.named(plain_name(option.name))
     machines = {
         (m.accelerator, m.accelerator_count, m.gpu_memory_bytes if m.accelerator else m.ram_bytes)
-        for m in prices.named(option.name)
+        for m in named
     }
     if option.kind == "serverless":
         return option
@@ -125,9 +119,9 @@ def _completed(option: Option, workload: AnyWorkload, prices: Prices) -> Option:
     else:
         accelerator, memory = card_of(option)
         count = 0
-    providers = {m.provider for m in prices.named(option.name)}
+    providers = {m.provider for m in named}
     provider = providers.pop() if len(providers) == 1 else None
-    scales = isinstance(workload, Training) and (workload.scaling_efficiency or _by_flops(workload))
+    scales = isinstance(workload, Training) and (workload.scaling_efficiency or workload.total_flops)
     known = {
         "accelerator": accelerator,
         "gpus": (count or None) if scales else None,
@@ -141,11 +135,11 @@ def _completed(option: Option, workload: AnyWorkload, prices: Prices) -> Option:
 
 def _against_catalog(option: Option, constraints: Constraints, prices: Prices) -> Iterator[str]:
     """A word where the caller's list price is not the catalog's: pages keep old prices for years."""
-    machines = prices.named(option.name)
+    machines = prices.named(plain_name(option.name))
     if not machines or option.usd_per_hour is None or option.kind != "instance":
         return
     regions = {option.region} if option.region else set(constraints.regions)
-    offers = list(prices.offers(lambda m: m in machines, regions=regions & prices.regions))
+    offers = list(prices.offers_of(machines, regions=regions & prices.regions))
     if not offers:
         return
     nearest = min(offers, key=lambda o: abs(o.on_demand_usd_per_hour - (option.usd_per_hour or 0)))
@@ -166,14 +160,14 @@ def _named(option: Option, constraints: Constraints, prices: Prices, found: Choi
         machines = [m for m in machines if m.accelerator_count == option.gpus]
     providers = [option.provider] if option.provider else constraints.providers
     regions = [option.region] if option.region else place or constraints.regions
-    offers = list(prices.offers(lambda m: m in machines, providers=providers, regions=regions))
+    offers = list(prices.offers_of(machines, providers=providers, regions=regions))
     if not offers:
-        held = sorted({o.label for o in prices.offers(lambda m: m in machines)})
+        held = sorted({o.label for o in prices.offers_of(machines)})
         raise ToolError(
             f"No price for {option.name} is held in {', '.join([*providers, *regions])}",
             try_next=f"one of {', '.join(held[:6])}, or your own price as usd_per_hour",
         )
-    if any(m.provider == "aws" and m.name.startswith(_LEGACY) for m in machines):
+    if any(map(is_legacy, machines)):
         found.warnings.append(f"{option.name} is a legacy type: still listed, hard to get")
     for offer in offers:
         choice = catalog_choice(
@@ -182,88 +176,6 @@ def _named(option: Option, constraints: Constraints, prices: Prices, found: Choi
         yield replace(
             choice, interruptions_per_hour=option.interruptions_per_hour, measured=measured_on(option)
         )
-
-
-def _fitting(
-    workload: Training | Inference | Batch,
-    constraints: Constraints,
-    prices: Prices,
-    today: date,
-    found: Choices,
-) -> Iterator[Choice]:
-    """Every offer that fits the workload, but no price over a year old unless its provider is named."""
-    keep = _fits(workload)
-    aged = {name for name, source in prices.sources.items() if is_old(source.as_of, today)}
-    every = list(prices.offers(keep, providers=constraints.providers, regions=constraints.regions))
-    offers = every if constraints.providers else [one for one in every if one.source.name not in aged]
-    old = len(every) - len(offers)
-    if not offers:
-        raise _nothing_fits(workload, prices)
-    if old:
-        found.warnings.append(f"{old} offers over a year old are left out; name their provider to see them")
-    if not _wants_gpu(workload):
-        offers.sort(key=lambda o: o.spot_usd_per_hour or o.on_demand_usd_per_hour)
-        offers = offers[:_CHEAPEST_CPU]
-    yield from (replace(catalog_choice(offer, constraints), searched=True) for offer in offers)
-
-
-def _wants_gpu(workload: AnyWorkload) -> bool:
-    return isinstance(workload, Training) or workload.gpus is not None or workload.accelerator is not None
-
-
-def _fits(workload: Training | Inference | Batch) -> Callable[[Machine], bool]:
-    wanted = (workload.memory_bytes or 0) / USABLE_SHARE
-    carried = isinstance(workload, Training)  # its hours are carried over to other cards
-    cards = (
-        None
-        if carried or not workload.accelerator
-        else {card.name for card in candidates(workload.accelerator)}
-    )
-    count = workload.gpus or 1
-    grows = isinstance(workload, Training) and (
-        workload.scaling_efficiency or (workload.gpus is None and _by_flops(workload))
-    )
-
-    def gpu(machine: Machine) -> bool:
-        return (
-            machine.accelerator is not None
-            and (cards is not None or _runs_cuda(machine.accelerator))
-            and machine.accelerator_count >= count
-            and (grows or machine.accelerator_count < 2 * count)
-            and (machine.gpu_memory_bytes or 0) >= wanted
-            and (cards is None or machine.accelerator in cards)
-        )
-
-    def cpu(machine: Machine) -> bool:
-        return machine.accelerator is None and (machine.ram_bytes or 0) >= wanted
-
-    return gpu if _wants_gpu(workload) else cpu
-
-
-@functools.cache
-def _runs_cuda(accelerator: str) -> bool:
-    """What most training code needs; other accelerators are compared when they are named."""
-    found = candidates(accelerator)
-    return bool(found) and found[0].vendor == "nvidia"
-
-
-def _by_flops(workload: Training) -> bool:
-    return workload.flops is not None or workload.tokens is not None
-
-
-def _nothing_fits(workload: Training | Inference | Batch, prices: Prices) -> ToolError:
-    largest = max((m.gpu_memory_bytes or 0, m.accelerator or "") for m in prices.machines.values())
-    if workload.memory_bytes and workload.memory_bytes > largest[0] * USABLE_SHARE and _wants_gpu(workload):
-        return ToolError(
-            "The model is larger than any single card held",
-            saw=f"{workload.memory_bytes / 2**30:.0f} GiB",
-            try_next=f"sharding: the largest is {largest[1]} with {largest[0] / 2**30:.0f} GiB",
-        )
-    return ToolError(
-        "No machine of the catalog fits",
-        saw=f"{workload.gpus or 1} GPUs, accelerator {workload.accelerator}",
-        try_next="another provider, region or count, or options with your own prices",
-    )
 
 
 def _warn_of_age(found: Choices, today: date) -> None:

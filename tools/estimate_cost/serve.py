@@ -1,11 +1,12 @@
 """Plans for a service: always on, autoscaled by the hour, on spot, committed, or serverless."""
 
+import functools
 import math
 from collections.abc import Iterator
 from datetime import date
 
-from .arrivals import DAY_SECONDS, Arrival, Billed, billed
-from .bands import price_band
+from .arrivals import DAY_SECONDS, Billed, billed
+from .bands import Band, price_band
 from .candidate import Candidate, Miss, Purchase, memory_miss
 from .option import Choice, Constraints, Fees, billed_gb
 from .queueing import MOST_REPLICAS, replicas_for
@@ -57,82 +58,80 @@ def mean_rate(workload: Inference) -> float:
 def _machines(
     workload: Inference, choice: Choice, constraints: Constraints, today: date
 ) -> Iterator[Candidate | Miss]:
-    shape = workload.shape
-    mean = mean_rate(workload)
-    peak = workload.peak_requests_per_second or mean * shape.peak_ratio()
-    replicas = _for_bursts(workload, shape) or replicas_at(workload, peak)
-    if replicas > constraints.max_machines:
-        short = replicas - constraints.max_machines
-        yield Miss(
-            choice.name,
-            "capacity",
-            f"needs {replicas} replicas, {short} over max_machines",
-            short,
-            "machines",
-        )
+    replicas = _replicas(workload)
+    if short := max(0, replicas - constraints.max_machines):
+        why = f"needs {replicas} replicas, {short} over max_machines"
+        yield Miss(choice.name, "capacity", why, short, "machines")
         return
+    plan = functools.partial(_kept_on, workload, choice, replicas, price_band(choice.as_of, today))
     hours = 24 * workload.days * replicas
-    same = None if choice.on_demand is None else choice.on_demand * hours
-    load = mean * workload.seconds_per_request / workload.concurrency
-    extras = {"replicas": replicas, "utilization": load / replicas}
-    busy = load * 24 * workload.days
-
-    def plan(
-        purchase: Purchase, mode: str, price: float, machine_hours: float, as_of: date | None
-    ) -> Candidate:
-        derived = purchase == "spot" and choice.spot_method == "derived"
-        return Candidate(
-            choice=choice,
-            purchase=purchase,
-            mode=mode,
-            usd=price * machine_hours,
-            usd_per_hour=price,
-            machines=replicas,
-            same_machine_usd=same,
-            bands={"price": price_band(as_of, today, derived=derived)},
-            busy_hours=busy,
-            extras=dict(extras),
-            notes=_waiting(workload, shape),
-        )
-
     if choice.on_demand is not None and constraints.spot != "require":
-        yield plan(
-            "own" if choice.kind == "own" else "on_demand", "always on", choice.on_demand, hours, choice.as_of
-        )
-        scaled = sum(_hourly_replicas(workload, shape)) * workload.days
-        if shape.kind == "hourly" and scaled < hours:
-            yield plan("on_demand", "autoscaled by the hour", choice.on_demand, scaled, choice.as_of)
+        yield plan("own" if choice.kind == "own" else "on_demand", "always on", choice.on_demand, hours)
+        scaled = sum(_hourly_replicas(workload)) * workload.days
+        if 0 < scaled < hours:
+            yield plan("on_demand", "autoscaled by the hour", choice.on_demand, scaled)
         for label, price in choice.commits:
-            yield plan("committed", f"always on, {label}", price, hours, choice.as_of)
+            yield plan("committed", f"always on, {label}", price, hours)
     if choice.spot is not None and constraints.spot != "forbid":
-        one = plan("spot", "always on, spot", choice.spot, hours, choice.spot_as_of)
-        rate = rate_of(workload, choice)
-        one.interruptions = rate.expected * hours
+        one = plan("spot", "always on, spot", choice.spot, hours)
+        one.bands = {"price": price_band(choice.spot_as_of, today, derived=choice.spot_method == "derived")}
+        one.interruptions = rate_of(workload, choice).expected * hours
         one.notes.append("each interruption is a gap in the service: keep a replica on demand beside it")
         yield one
     elif choice.spot is None and constraints.spot == "require":
         yield Miss(choice.name, "spot", f"no spot price is held for {choice.name}")
 
 
-def _for_bursts(workload: Inference, shape: Arrival) -> int | None:
-    """Replicas that work off one burst within the latency target, where both are known."""
+def _kept_on(
+    workload: Inference, choice: Choice, replicas: int, band: Band, purchase: Purchase, mode: str, price: float,
+    hours: float,
+) -> Candidate:  # fmt: skip
+    """Replicas that are paid for `hours` machine hours, whether requests come or not."""
+    load = mean_rate(workload) * workload.seconds_per_request / workload.concurrency
+    all_day = 24 * workload.days
+    return Candidate(
+        choice=choice,
+        purchase=purchase,
+        mode=mode,
+        usd=price * hours,
+        usd_per_hour=price,
+        machines=replicas,
+        same_machine_usd=None if choice.on_demand is None else choice.on_demand * replicas * all_day,
+        bands={"price": band},
+        busy_hours=load * all_day,
+        extras={"replicas": replicas, "utilization": load / replicas},
+        notes=_waiting(workload),
+    )
+
+
+def _replicas(workload: Inference) -> int:
+    """For the busiest hour, and for a burst that is to be worked off within the latency target."""
+    shape = workload.shape
+    steady = replicas_at(
+        workload, workload.peak_requests_per_second or mean_rate(workload) * shape.peak_ratio()
+    )
     if shape.kind != "bursts" or workload.latency_seconds is None:
-        return None
-    size = workload.requests_per_day / min(shape.bursts, workload.requests_per_day)
-    return math.ceil(size * workload.seconds_per_request / workload.latency_seconds / workload.concurrency)
+        return steady
+    seconds = _burst(workload) * workload.seconds_per_request / workload.concurrency
+    return max(steady, math.ceil(seconds / workload.latency_seconds))
 
 
-def _waiting(workload: Inference, shape: Arrival) -> list[str]:
-    if shape.kind != "bursts" or workload.latency_seconds is not None:
+def _burst(workload: Inference) -> float:
+    """Requests in one burst."""
+    return workload.requests_per_day / min(workload.shape.bursts, workload.requests_per_day)
+
+
+def _waiting(workload: Inference) -> list[str]:
+    if workload.shape.kind != "bursts" or workload.latency_seconds is not None:
         return []
-    size = workload.requests_per_day / min(shape.bursts, workload.requests_per_day)
+    size = _burst(workload)
     seconds = size * workload.seconds_per_request / workload.concurrency
     return [f"the last of a burst of {size:g} is served after {seconds:g} s on one replica"]
 
 
-def _hourly_replicas(workload: Inference, shape: Arrival) -> list[int]:
-    """Replicas in each hour of the day; none in an hour without requests."""
-    rates = [share * workload.requests_per_day / 3600 for share in shape.hourly]
+def _hourly_replicas(workload: Inference) -> list[int]:
+    """Replicas in each hour of the day, where the day has a shape; none in an hour without requests."""
+    rates = [share * workload.requests_per_day / 3600 for share in workload.shape.hourly]
     return [replicas_at(workload, rate) if rate else 0 for rate in rates]
 
 
@@ -177,7 +176,8 @@ def _serverless(workload: Inference, choice: Choice, fees: Fees, today: date) ->
 def instance_seconds(workload: Inference) -> Billed:
     """Seconds a day that instances are up, over as many as the load needs."""
     load = mean_rate(workload) * workload.seconds_per_request / workload.concurrency
-    instances = max(1, math.ceil(load - 1e-9))
+    alone = workload.shape.kind == "hourly"  # which counts the instances of each hour itself
+    instances = 1 if alone else max(1, math.ceil(load - 1e-9))
     per_instance = workload.requests_per_day / instances
     one = billed(
         workload.shape,

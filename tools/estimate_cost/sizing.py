@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from .bands import EXACT, UTILIZATION, Band
 from .candidate import Miss
 from .option import Choice
-from .speed import peak_tflops
+from .speed import peak_tflops, same_card
 from .workload import Training
 
 # references/cost.md#utilisation: small single-GPU jobs; large runs publish 0.21 to 0.57.
@@ -37,22 +37,24 @@ class Sizing:
         return counts[bisect_left(counts, True, key=lambda count: self.hours_at(count) <= within_hours)]
 
 
-def size(workload: Training, choice: Choice, most: int, step_seconds: float | None) -> Sizing | Miss:
+def size(workload: Training, choice: Choice, most: int) -> Sizing | Miss:
     """The hours of one run on this option, or why they are not known."""
-    if workload.flops is not None or workload.tokens is not None:
+    if workload.total_flops is not None:
         return _from_flops(workload, choice, most)
     carried = _carry_over(workload, choice)
     if isinstance(carried, Miss):
         return carried
     ratio, bands, notes = carried
-    hours = _stated_hours(workload, step_seconds) * ratio
-    basis = "assumed" if step_seconds is None else "measured"
+    hours = _stated_hours(workload) * ratio
+    basis = "measured" if workload.measurement else "assumed"
     reference = workload.gpus or (1 if workload.scaling_efficiency else None)
     if reference is None or not choice.gpus:
         return Sizing(lambda count: hours, basis=basis, bands=bands, notes=notes)
     per_machine, efficiency = choice.gpus, workload.scaling_efficiency
     least = max(1, math.ceil(reference / per_machine - 1e-9))
     total = least * per_machine
+    if least > 1 and reference > 1:
+        notes = (*notes, f"{least} machines: assumes a network as fast as where the time is from")
     if total > reference and efficiency is None:
         bands = {**bands, "scaling": UNSTATED_SCALING}
         notes = (*notes, f"assumes perfect scaling from {reference} to {total:g} GPUs")
@@ -64,13 +66,14 @@ def size(workload: Training, choice: Choice, most: int, step_seconds: float | No
     return Sizing(hours_at, least, max(least, most) if grows else least, basis, bands, notes)
 
 
-def _stated_hours(workload: Training, step_seconds: float | None) -> float:
-    """On the workload's own GPUs; a measured step wins over a stated one."""
+def _stated_hours(workload: Training) -> float:
+    """On the workload's own GPUs."""
     if workload.hours is not None:
         return workload.hours
-    seconds = workload.step_seconds if step_seconds is None else step_seconds
-    assert workload.steps is not None and seconds is not None  # the workload's validators saw to it
-    return workload.steps * seconds / 3600
+    assert (
+        workload.steps is not None and workload.step_seconds is not None
+    )  # the workload's validators saw to it
+    return workload.steps * workload.step_seconds / 3600
 
 
 def _speedup(factor: float, efficiency: float | None) -> float:
@@ -82,9 +85,9 @@ def _carry_over(workload: Training, choice: Choice) -> tuple[float, dict[str, Ba
     """How the hours change when they were stated for another card: by the ratio of peak throughputs."""
     if workload.accelerator is None:
         return 1.0, {"speed of the card": OTHER_CARD} if choice.searched else {}, ()
-    if choice.accelerator in (None, workload.accelerator):
+    if choice.accelerator is None or same_card(choice.accelerator, workload.accelerator):
         return 1.0, {}, ()
-    here = peak_tflops(choice.accelerator or "", workload.precision)
+    here = peak_tflops(choice.accelerator, workload.precision)
     there = peak_tflops(workload.accelerator, workload.precision)
     if here is None or there is None:
         why = f"no {workload.precision} peak is held for {choice.accelerator}, so the hours cannot be carried over"
@@ -95,9 +98,8 @@ def _carry_over(workload: Training, choice: Choice) -> tuple[float, dict[str, Ba
 
 def _from_flops(workload: Training, choice: Choice, most: int) -> Sizing | Miss:
     """hours = FLOPs / (GPUs x dense peak x utilisation x 3600); FLOPs = 6 N D where N and D are given."""
-    flops = workload.flops or 6 * (workload.parameters or 0) * (workload.tokens or 0)
-    tflops = choice.tflops or (choice.accelerator and peak_tflops(choice.accelerator, workload.precision))
-    if not tflops:
+    tflops = card_tflops(workload, choice)
+    if not tflops or workload.total_flops is None:
         card = choice.accelerator or choice.name
         return Miss(
             choice.name, "speed", f"no {workload.precision} peak is known for {card}; give tflops (dense)"
@@ -105,7 +107,7 @@ def _from_flops(workload: Training, choice: Choice, most: int) -> Sizing | Miss:
     share = workload.utilization or ASSUMED_UTILIZATION
     per_machine = choice.gpus or float(workload.gpus or 1)
     least = max(1, math.ceil((workload.gpus or 1) / per_machine - 1e-9))
-    alone = flops / (tflops * 1e12 * share * 3600)
+    alone = workload.total_flops / (tflops * 1e12 * share * 3600)
 
     def hours_at(count: int) -> float:
         total = count * per_machine
@@ -120,4 +122,11 @@ def _from_flops(workload: Training, choice: Choice, most: int) -> Sizing | Miss:
         notes=()
         if workload.utilization
         else (f"assumes {share:.0%} of the dense {workload.precision} peak",),
+    )
+
+
+def card_tflops(workload: Training, choice: Choice) -> float | None:
+    """The dense peak of one of the option's cards."""
+    return (
+        choice.tflops or (choice.accelerator and peak_tflops(choice.accelerator, workload.precision)) or None
     )

@@ -14,7 +14,7 @@ def task(one: Candidate, workload: AnyWorkload) -> str | None:
     choice = one.choice
     if not isinstance(workload, Training | Batch) or choice.provider not in _CLOUDS or choice.machine is None:
         return None
-    if one.purchase not in ("spot", "on_demand"):
+    if one.purchase not in ("spot", "spot_then_on_demand", "on_demand"):
         return None
     lines = [
         f"# {one.name}: about {one.usd:.2f} USD. Fill in setup and run; then: sky jobs launch task.yaml",
@@ -46,7 +46,9 @@ def _resources(one: Candidate) -> list[str]:
     ]
     if attached:
         lines.append(f"  accelerators: {choice.accelerator}:{choice.gpus:g}")
-    if one.purchase == "spot":
+    if one.purchase == "spot_then_on_demand":
+        lines.append("  # when the slack is used up: cancel it and launch again with use_spot: false")
+    if one.purchase != "on_demand":
         lines += ["  use_spot: true", "  job_recovery: EAGER_NEXT_REGION  # without a region above, in any"]
     return [*lines, f"  autostop: {{idle_minutes: {_IDLE_MINUTES}, down: true}}", ""]
 

@@ -1,6 +1,8 @@
 """Fields inside the Request: closed models that name the nearest valid field, and numbers with their limits."""
 
 import difflib
+import typing
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -17,11 +19,26 @@ class Strict(BaseModel):
         if not isinstance(value, dict):
             return value
         known = [name for field, info in cls.model_fields.items() for name in _names(field, info)]
-        for name in value:
+        for name, given in value.items():
+            if isinstance(given, bool) and name in known and _is_number(cls, name):
+                raise ValueError(f"{name} should be a number, not {str(given).lower()}")
             if name not in known:
                 near = difflib.get_close_matches(str(name), known, n=3)
                 raise ValueError(f"unknown field {name!r}; try {' or '.join(near) or ', '.join(known)}")
         return value
+
+
+def _is_number(model: type[BaseModel], name: str) -> bool:
+    """Where true would be read as 1."""
+    return name in model.model_fields and bool(
+        {float, int} & set(_types(model.model_fields[name].annotation))
+    )
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in typing.get_args(annotation):
+        yield from _types(part)
 
 
 def _names(field: str, info: Any) -> list[str]:

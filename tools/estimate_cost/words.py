@@ -9,23 +9,31 @@ if TYPE_CHECKING:
 
 BRIEF_LIMIT = 1490
 _BRIEF_PLANS = 4
-_COLUMNS = ("plan", "expected", "low", "high", "hours", "interruptions", "saves")
+_FIRST_LINE = 800  # characters, where even the decision with its names is too long
+_COLUMNS = ("plan", "expected", "low", "high", "hours", "interruptions", "saves", "kWh", "kg CO2")
 
 
 def brief(report: EstimateCostReport) -> str:
     """At most BRIEF_LIMIT characters that stand alone; the paths are never cut."""
-    lines = [f"Decision: {report.decision_why} Costs are {report.period}."]
-    lines += [_plan(plan) for plan in report.plans[:_BRIEF_PLANS]]
-    lines += [f"Break-even: {crossing(one)}" for one in report.break_even[:2]]
-    lines += [f"What if: {one.change}: {usd(one.usd)}" for one in report.what_if[:1]]
-    lines += [f"Misses: {one.name}: {one.why}" for one in report.infeasible[:2]]
-    lines += [f"Warning: {text}" for text in report.warnings[:2]]
-    lines += [f"Assumed: {text}" for text in report.assumptions[:3]]
-    lines.append("Not included: storage, egress, tax.")
-    paths = "\n".join(_paths(report))
-    text = "\n".join(lines)
-    room = BRIEF_LIMIT - len(paths)
-    return f"{text if len(text) <= room else text[: room - 3] + '...'}\n{paths}".rstrip()
+    lines = [
+        f"Decision: {report.decision_why} Costs are {report.period}, without storage, egress and tax.",
+        *map(_plan, report.plans[:_BRIEF_PLANS]),
+        *([f"Smallest card that fits: {report.smallest_fit}"] if report.smallest_fit else []),
+        *(f"Misses: {one.name}: {one.why}" for one in report.infeasible[:2]),
+        *(f"Warning: {text}" for text in report.warnings[-2:]),
+        *(f"Break-even: {crossing(one)}" for one in report.break_even[:2]),
+        *(f"What if: {one.change}: {usd(one.usd)}" for one in report.what_if[:1]),
+        *(f"Assumed: {text}" for text in report.assumptions[:3]),
+    ]
+    paths = _paths(report)
+    room = BRIEF_LIMIT - sum(len(path) + 1 for path in paths)
+    kept: list[str] = []
+    for line in lines:
+        room -= len(line) + 1
+        if room < 0:
+            break
+        kept.append(line)
+    return "\n".join([*(kept or [lines[0][:_FIRST_LINE]]), *paths])
 
 
 def readable(report: EstimateCostReport) -> str:
@@ -34,6 +42,7 @@ def readable(report: EstimateCostReport) -> str:
     parts += [*_table(report.plans), ""] if report.plans else []
     if report.plans_path:
         parts.append(f"{report.plans_compared} plans compared, all in {report.plans_path}")
+    parts += [f"smallest card that fits: {report.smallest_fit}"] if report.smallest_fit else []
     parts += [f"break-even: {crossing(one)}" for one in report.break_even]
     parts += [f"what if: {one.change}: {usd(one.usd)}, saves {usd(one.saves_usd)}" for one in report.what_if]
     parts += [f"misses: {one.name}: {one.why}" for one in report.infeasible]
@@ -77,7 +86,9 @@ def _plan(plan: Plan) -> str:
 
 def _table(plans: list[Plan]) -> list[str]:
     rows = [_COLUMNS, *map(_row, plans)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
+    filled = [i for i in range(len(_COLUMNS)) if any(row[i] for row in rows[1:])]
+    rows = [tuple(row[i] for i in filled) for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(filled))]
     return ["  ".join(_aligned(row, widths)) for row in rows]
 
 
@@ -90,6 +101,8 @@ def _row(plan: Plan) -> tuple[str, ...]:
         "" if plan.wall_seconds is None else f"{plan.wall_seconds / 3600:.1f}",
         "" if plan.expected_interruptions is None else f"{plan.expected_interruptions:.1f}",
         f"{plan.saving_ratio:.0%}" if plan.saving_ratio else "",
+        "" if plan.energy_kwh is None else plain(plan.energy_kwh),
+        "" if plan.co2_kg is None else plain(plan.co2_kg),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BeforeValidator, Field, Tag, model_validator
 from pydantic import Discriminator as By
 
+from .._core.errors import ToolError
 from .arrivals import ASSUMED_BURSTS, Arrival, hourly, read_arrival
 from .strict import Amount, Count, Positive, Share, Strict
 
@@ -13,11 +14,20 @@ PER_DAY_MOST = 1e13
 
 
 class Checkpoint(Strict):
-    """How the job survives an interruption. Without `interval_seconds` but with a cost, the best interval is taken."""
+    """How the job survives an interruption. Without `interval_seconds` the best interval is taken."""
 
     interval_seconds: Positive | None = None
-    write_seconds: Amount = 0.0
+    write_seconds: Amount | None = None
     restart_seconds: Amount | None = None
+
+    @model_validator(mode="after")
+    def _is_written_in_time(self) -> "Checkpoint":
+        if self.interval_seconds and (self.write_seconds or 0) > self.interval_seconds:
+            raise ValueError(
+                f"a checkpoint that takes {self.write_seconds:g} s cannot be written every "
+                f"{self.interval_seconds:g} s: give a longer interval_seconds, or none for the best one"
+            )
+        return self
 
 
 class _Interruptible(Strict):
@@ -46,7 +56,6 @@ class Training(_Interruptible):
     precision: Literal["fp32", "tf32", "fp16", "bf16", "fp8"] = "bf16"
     scaling_efficiency: Share | None = None
     trials: Count = 1
-    is_an_hour_for_want_of_more: bool = Field(False, exclude=True, init=False)
 
     @model_validator(mode="after")
     def _one_way_to_the_time(self) -> "Training":
@@ -65,8 +74,12 @@ class Training(_Interruptible):
             raise ValueError(f"{' and '.join(ways)} both say how long it takes: give one of them")
         if not ways:
             return self  # what a budget buys is asked for
-        if ways[0] in ("step_seconds", "measurement") and self.steps is None:
-            raise ValueError(f"{ways[0]} needs steps (how many)")
+        if (ways[0] in ("step_seconds", "measurement")) != (self.steps is not None):
+            raise ValueError(
+                f"{ways[0]} needs steps (how many)"
+                if self.steps is None
+                else f"{ways[0]} says how long it takes, so steps are not used: leave them out, or give step_seconds"
+            )
         if ways[0] == "tokens" and self.parameters is None:
             raise ValueError("tokens need parameters (FLOPs = 6 x parameters x tokens)")
         return self
@@ -83,6 +96,18 @@ class Training(_Interruptible):
         return self
 
     @property
+    def insists_on_precision(self) -> bool:
+        """Whether the caller names it; otherwise a card's own 16-bit format will do."""
+        return "precision" in self.model_fields_set
+
+    @property
+    def total_flops(self) -> float | None:
+        """6 x parameters x tokens for dense training, where FLOPs are not stated."""
+        if self.flops is not None or self.tokens is None:
+            return self.flops
+        return 6 * (self.parameters or 0) * self.tokens
+
+    @property
     def has_time(self) -> bool:
         return any(
             v is not None for v in (self.hours, self.step_seconds, self.measurement, self.flops, self.tokens)
@@ -93,6 +118,8 @@ def _arrival(value: Any) -> Any:
     if isinstance(value, str):
         return read_arrival(value)
     if isinstance(value, list):
+        if not all(isinstance(weight, int | float) for weight in value):
+            raise ValueError("an hourly shape is 24 weights, none negative, not all zero")
         return hourly([float(weight) for weight in value])
     if isinstance(value, dict) and isinstance(value.get("hourly"), list):
         return _arrival(value["hourly"])
@@ -126,6 +153,7 @@ class Inference(Strict):
     idle_seconds: Amount | None = None
     concurrency: Count = 1
     target_utilization: Share | None = None
+    vcpus: Positive | None = None
     gpus: Count | None = None
     accelerator: str | None = Field(None, validation_alias=AliasChoices("accelerator", "gpu"))
     interruptions_per_hour: Annotated[float, Field(ge=0, le=3600)] | None = None
@@ -140,19 +168,39 @@ class Inference(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _bursts_add_up(self) -> "Inference":
+        many, size = self._bursts, self.requests_per_burst or self.arrival.size
+        if (many or size) and "arrival" in self.model_fields_set and self.arrival.kind != "bursts":
+            raise ValueError(
+                f"arrival {self.arrival.kind} has no bursts: give arrival: bursts, or leave them out"
+            )
+        if many and size and abs(many * size / self.requests_per_day - 1) > 0.01:
+            raise ValueError(
+                f"{many:g} bursts of {size:g} are {many * size:g} requests, not requests_per_day "
+                f"{self.requests_per_day:g}: give two of the three"
+            )
+        return self
+
+    @property
+    def _bursts(self) -> float:
+        """As stated; 0 where the caller does not say how many."""
+        return self.bursts_per_day or self.arrival.bursts
+
     @property
     def number_of_bursts_is_assumed(self) -> bool:
-        stated = self.bursts_per_day or self.requests_per_burst or self.arrival.bursts
-        return self.arrival.kind == "bursts" and not stated
+        return self.shape.kind == "bursts" and not (
+            self._bursts or self.requests_per_burst or self.arrival.size
+        )
 
     @property
     def shape(self) -> Arrival:
-        """The arrival, with the number of bursts where it stands in a field of its own."""
-        if self.arrival.kind != "bursts":
+        """The arrival, with the number of bursts from wherever it stands."""
+        size = self.requests_per_burst or self.arrival.size
+        if self.arrival.kind != "bursts" and not self._bursts and not size:
             return self.arrival
-        if self.requests_per_burst is not None:
-            return Arrival("bursts", max(1.0, self.requests_per_day / self.requests_per_burst))
-        return Arrival("bursts", self.bursts_per_day or self.arrival.bursts or ASSUMED_BURSTS)
+        by_size = max(1.0, self.requests_per_day / size) if size else 0.0
+        return Arrival("bursts", self._bursts or by_size or ASSUMED_BURSTS)
 
 
 class Batch(_Interruptible):
@@ -163,6 +211,7 @@ class Batch(_Interruptible):
         validation_alias=AliasChoices("items_per_day", "items")
     )
     items_per_second: Positive
+    vcpus: Positive | None = None
     seconds_of_start: Amount = Field(
         0.0, validation_alias=AliasChoices("cold_start_seconds", "seconds_of_start")
     )
@@ -170,16 +219,32 @@ class Batch(_Interruptible):
 
 
 class Running(Strict):
-    """A bill that already runs all day, for work that fills part of it."""
+    """A bill that already runs all day, for work that fills part of it.
+
+    `accelerator` and `gpus` are what runs today; `memory_bytes` (or a `measurement`) and `gpu_utilization`, the share
+    of its time that the GPU computes, are what the work needs of it.
+    """
 
     kind: Literal["running"]
     usd_per_hour: Positive
     busy_hours_per_day: Annotated[float, Field(ge=0, le=24)]
+    busy_days_per_week: Annotated[float, Field(gt=0, le=7)] = 7
+    measurement: str | None = None
     memory_bytes: Amount | None = None
+    gpu_utilization: Share | None = None
     gpus: Count | None = None
     accelerator: str | None = Field(None, validation_alias=AliasChoices("accelerator", "gpu"))
     interruptions_per_hour: Annotated[float, Field(ge=0, le=3600)] | None = None
     days: Positive = 30
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.accelerator is not None or self.gpus is not None
+
+    @property
+    def busy_hours(self) -> float:
+        """Of all the days."""
+        return self.busy_hours_per_day * self.days * self.busy_days_per_week / 7
 
 
 def _kind(value: Any) -> str | None:
@@ -190,8 +255,12 @@ def _kind(value: Any) -> str | None:
 def measured_on(workload: "AnyWorkload", figures: tuple[tuple[str, float], ...]) -> "AnyWorkload":
     """The workload with the figures that hold for one option, where it has such a field."""
     known: dict[str, Any] = {name: value for name, value in figures if name in type(workload).model_fields}
-    if "hours" in known:  # it replaces every other way to the time
-        known |= dict.fromkeys(("step_seconds", "measurement", "flops", "tokens"))
+    if "step_seconds" in known and isinstance(workload, Training) and workload.steps is None:
+        raise ToolError(
+            "step_seconds of an option needs the workload's steps", try_next="steps, or the option's hours"
+        )
+    if "hours" in known or "step_seconds" in known:  # it replaces every other way to the time
+        known = dict.fromkeys(("hours", "step_seconds", "measurement", "flops", "tokens")) | known
     return workload.model_copy(update=known) if known else workload
 
 
