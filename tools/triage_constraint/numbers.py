@@ -6,6 +6,7 @@ Tools that print "GB" here mean GiB (PyTorch, TensorFlow and Apple's backend all
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 
 _TERMINAL_WIDTH = 60  # shorter lines of one length are lists, not wraps
 
@@ -181,9 +182,15 @@ def _unwrapped(lowered: str) -> str:
     return re.sub(r"\s*\n[#>*/\s]*", " ", whole)
 
 
+@cache
+def _spaced(pattern: str) -> re.Pattern[str]:
+    return re.compile(
+        pattern.replace("SIZE?", r"(\d+)([kmgt])b?").replace("SIZE", _SIZE).replace(" ", r"\s*")
+    )
+
+
 def _sizes(pattern: str, text: str) -> Iterator[float]:
-    spaced = pattern.replace("SIZE?", r"(\d+)([kmgt])b?").replace("SIZE", _SIZE).replace(" ", r"\s*")
-    for match in re.finditer(spaced, text):
+    for match in _spaced(pattern).finditer(text):
         groups = [group for group in match.groups() if group is not None]
         yield gib(groups[0], groups[1])
 
