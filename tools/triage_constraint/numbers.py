@@ -232,8 +232,7 @@ def _tensor_shape(lowered: str) -> list[int] | None:
     )
     if not shapes:
         return None
-    text = next(filter(None, shapes[-1]))
-    return [int(part) for part in text.split(",") if part.strip()]
+    return [int(part) for part in re.findall(r"\d+", next(filter(None, shapes[-1])))]
 
 
 def _prose_figure(key: str, pattern: str, lowered: str) -> Value | None:
