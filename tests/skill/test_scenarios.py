@@ -55,7 +55,10 @@ async def walk(steps, folder, known):
     """Send the calls and make the edits of a reference path."""
     async with Client(build(load_tools(), Workspace.of_a_server(folder))) as client:
         for step in steps:
-            if "write" in step:
+            if "pick" in step:
+                rows = [row for row in at(step["pick"], known) if row[step["where"]] == step["is"]]
+                known[step["as"]] = rows[0] if rows else at(step["else"], known)
+            elif "write" in step:
                 (folder / step["write"]).write_text(step["text"], encoding="utf-8")
             elif "edit" in step:
                 text = (folder / step["edit"]).read_text(encoding="utf-8")

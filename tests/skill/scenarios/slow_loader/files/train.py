@@ -15,7 +15,7 @@ class Pictures(Dataset):
         return 16 * STEPS
 
     def __getitem__(self, index):
-        time.sleep(0.01)  # decoding
+        time.sleep(0.03)  # decoding
         return torch.randn(32, generator=torch.Generator().manual_seed(index)), index % 2
 
 
