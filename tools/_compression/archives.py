@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .._core.contract import ToolError
+from .._core.syntax import parse_expression
 
 # What torch writes into the sample inputs of an exported program: tensors and their storages.
 _TENSOR_GLOBALS = re.compile(
@@ -182,7 +183,7 @@ def _is_plain_expression(text: str) -> bool:
 def _is_plain_guard(text: str) -> bool:
     """Comparisons of sizes, such as `x.size()[0] >= 2`: no other call, no string, no dunder name."""
     try:
-        tree = ast.parse(text, mode="eval")
+        tree = parse_expression(text)
     except SyntaxError:
         return False
     for node in ast.walk(tree):
