@@ -72,7 +72,8 @@ def triage(**arguments: str) -> str:
         return str(error)[:20]
     assert len(report.brief()) <= 1500
     report.model_dump_json()
-    return f"{report.constraint} {report.sub_cause} {sorted(report.numbers)} {len(report.notes)}"
+    shown = [piece.shows[:20] for piece in report.evidence]
+    return f"{report.constraint} {report.sub_cause} {sorted(report.numbers)} {shown} {len(report.fallback)}"
 
 
 def patcher(data: bytes) -> str:
