@@ -1,32 +1,65 @@
-"""kill -9 of the server or of a child at random points of the writing tools: is anything of the user damaged?
+"""kill -9 of the server or of a child at random points of everything that writes: is anything of the user damaged?
 
-    .venv/bin/python benchmarks/server_kill.py [kills] [tool ...]
+    .venv/bin/python benchmarks/server_kill.py [kills] [name ...]
 
 Each time a fresh server gets a call of one of the tools that write, and dies, or its child does, after a random share
-of the time that the call takes. Then: every file of the user is what it was, or for apply_amp_patch with `write` wholly
+of the time that the call takes; `undo` and `prices` (a refresh from an endpoint on this machine) are commands and die
+in the same way. Then: every file of the user is what it was, or for apply_amp_patch with `write` wholly
 the patched one, and parses; the ledger passes SQLite's check and keeps its rows; no process is left; and the next start
 leaves no temporary file, neither in the workspace nor in the temporary folder.
 """
 
 import ast
+import contextlib
 import hashlib
 import json
 import os
 import random
 import shutil
 import sqlite3
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
-from server_load import Pipe, call
+from server_load import Pipe, call, is_error
 
 ROOT = Path(__file__).resolve().parents[1]
 CALLS = json.loads((ROOT / "tests/samples/calls.json").read_text(encoding="utf-8"))
+MODEL = {"model": "net.py:make", "weights": "net.pt", "data": "rows.npz", "threads": 1}
+TRAINED = {**MODEL, "train_data": "rows.npz", "max_metric_drop": "50%", "max_train_seconds": 3}
+CALLS |= {
+    "quantize_model": {**MODEL, "batch_sizes": [1], "max_search_seconds": 10},
+    "prune_model": {**TRAINED, "sparsity": [0.5]},
+    "distill_model": {**TRAINED, "student": "net.py:small", "seeds": 1},
+}
+NET = """
+from torch import nn
+
+def make():
+    return nn.Sequential(nn.Linear(8, 128), nn.ReLU(), nn.Linear(128, 3))
+
+def small():
+    return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+"""
+WORLD = """
+import numpy, torch, net
+
+x = torch.randn(900, 8, generator=torch.Generator().manual_seed(0))
+numpy.savez("rows.npz", x=x.numpy(), y=x[:, :3].argmax(1).numpy())
+torch.save(net.make().state_dict(), "net.pt")
+"""
+PRICES = (
+    "Region,Price,InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,GpuInfo,SpotPrice\n"
+    + "".join(f"r{n},2.95,h{n},H100,1,16,200,,1\n" for n in range(3000))
+)
+COMMANDS = ("undo", "prices")
 READING = {"detect_hardware", "triage_constraint", "review_evidence"}
 SETTLE_SECONDS = 2.2  # files younger than two seconds are left alone by the sweep
 
@@ -38,6 +71,11 @@ class Workspace:
         self.folder = folder
         shutil.copytree(ROOT / "examples/gpu_oom", folder)
         shutil.copytree(ROOT / "tests/samples", folder, dirs_exist_ok=True)
+        (folder / "net.py").write_text(NET, encoding="utf-8")
+        subprocess.run(
+            [sys.executable, "-c", WORLD], cwd=folder, check=True, env={**os.environ, "PYTHONPATH": "."}
+        )
+        shutil.rmtree(folder / "__pycache__", ignore_errors=True)
         self.whole = {file.name: {digest(file)} for file in folder.iterdir() if file.is_file()}
         self.rows = 0
 
@@ -67,7 +105,12 @@ class Workspace:
             path
             for path in self.folder.rglob("*")
             if path.is_file()
-            and (path.name.startswith(("tmp", ".train.py.")) or path.parent.name == "pending")
+            and path.name != ".gitignore"
+            and (
+                path.name.startswith(("tmp", "."))
+                or path.suffix in (".tmp", ".fresh", ".part")
+                or path.parent.name == "pending"
+            )
         ]
         return [
             str(path)
@@ -97,17 +140,21 @@ def prepared(server: Pipe, name: str, workspace: Workspace) -> tuple[str, dict[s
 
 
 def one_kill(name: str, workspace: Workspace, seconds: float, victim: str) -> None:
-    """Start a call and kill server or child after a random part of its usual time."""
-    server = Pipe(str(workspace.folder))
-    request = prepared(server, name, workspace)
-    server.send([request])
+    """Start a call or command and kill it, its server or its child after a random part of its usual time."""
+    server = None if name in COMMANDS else Pipe(str(workspace.folder))
+    if server:
+        server.send([prepared(server, name, workspace)])
+        process = server.process
+    else:
+        process = psutil.Process(started(name, workspace).pid)
     time.sleep(random.random() * seconds)
-    family = server.process.children(recursive=True)
-    prey = random.choice(family) if victim == "child" and family else server.process
-    prey.kill()
-    if prey is server.process:
+    family = process.children(recursive=True)
+    prey = random.choice(family) if victim == "child" and family else process
+    with contextlib.suppress(psutil.NoSuchProcess):  # done already
+        prey.kill()
+    if prey is process or not server:
         psutil.wait_procs(family, timeout=2)
-        server.child.wait()
+        process.wait(20)
     else:
         time.sleep(0.3)
         server.close()
@@ -115,6 +162,35 @@ def one_kill(name: str, workspace: Workspace, seconds: float, victim: str) -> No
     for process in alive:
         process.kill()
         print(f"left alive: {process}")
+
+
+def started(name: str, workspace: Workspace) -> subprocess.Popen[bytes]:
+    """The command; undo gets a file that was patched just now."""
+    program = [sys.executable, "-P", "-m", "optimizing_resources"]
+    words = ["prices", "refresh", "nebius", "--endpoint", ENDPOINT]
+    if name == "undo":
+        server = Pipe(str(workspace.folder))
+        server.wait(server.send([prepared(server, "apply_amp_patch", workspace)]))
+        server.close()
+        words = ["undo", "train.py"]
+    return subprocess.Popen([*program, *words], cwd=workspace.folder, stdout=subprocess.DEVNULL)
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """A provider with prices."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(PRICES.encode())
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+SERVED = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
+ENDPOINT = f"http://127.0.0.1:{SERVED.server_port}/vms.csv"
+threading.Thread(target=SERVED.serve_forever, daemon=True).start()
 
 
 def main(kills: int, chosen: list[str]) -> None:
@@ -135,9 +211,16 @@ def main(kills: int, chosen: list[str]) -> None:
         usual = {}
         for name in writing:
             began = time.monotonic()
-            server.wait(server.send([prepared(server, name, workspace)]), 300)
-            usual[name] = min(time.monotonic() - began, 8.0)
+            ((_, reply),) = server.wait(server.send([prepared(server, name, workspace)]), 600)
+            assert not is_error(reply), reply
+            usual[name] = min(time.monotonic() - began, 20.0)
         server.close()
+        for name in COMMANDS:
+            if not chosen or name in chosen:
+                began = time.monotonic()
+                assert started(name, workspace).wait(60) == 0
+                usual[name] = min(time.monotonic() - began, 20.0)
+        writing = list(usual)
         print("usual seconds:", {name: round(seconds, 1) for name, seconds in usual.items()})
         for number in range(kills):
             name = writing[number % len(writing)]

@@ -1,16 +1,19 @@
 """What reads the caller's input in the server's own process answers anything with a Report or one sentence."""
 
+import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optimizing_resources.tools import load_tools
-from optimizing_resources.tools._core.contract import CALL, Call, ToolError, read
-from optimizing_resources.tools._core.workspace import Workspace
+from optimizing_resources.tools._core.contract import ToolError, read
 from optimizing_resources.tools.triage_constraint import TriageConstraintRequest, triage_constraint
 
-CORPUS = Path(__file__).resolve().parents[1] / "benchmarks/corpus"  # what fuzzing found to reach new lines
+BENCHMARKS = (
+    Path(__file__).resolve().parents[1] / "benchmarks"
+)  # corpus/: what fuzzing found to be answered in new ways
 PHRASES = [
     "CUDA out of memory. Tried to allocate", "total capacity", "reserved in total by PyTorch", "GPU 0", "GiB", "MiB",
     "bytes", "samples per class", "exit code", "Killed", "it/s", "ms", "%", "$", "epoch",
@@ -59,15 +62,20 @@ def test_any_arguments_make_a_request_or_one_short_refusal(tool, data):
         assert len(str(error)) < 3000 and "Traceback" not in str(error)
 
 
-@pytest.mark.parametrize("target", ["text", "log", "script"])
-def test_what_fuzzing_kept_is_still_answered(target, tmp_path):
-    files = sorted(CORPUS.joinpath(target).iterdir())
-    assert files
-    CALL.set(Call(Workspace.of_a_server(tmp_path)))
-    for file in files:
-        if target == "text":
-            triage(text=file.read_bytes().decode("utf-8", "replace"))
-            continue
-        name = {"log": "train.log", "script": "train.py"}[target]
-        (tmp_path / name).write_bytes(file.read_bytes())
-        triage(**({"log_path": name} if target == "log" else {"text": "Killed", "script_path": name}))
+def targets() -> ModuleType:
+    """What the fuzzer feeds, by name."""
+    spec = importlib.util.spec_from_file_location("fuzz_targets", BENCHMARKS / "fuzz_targets.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.filterwarnings("ignore:invalid:SyntaxWarning")
+def test_what_fuzzing_kept_is_still_answered():
+    fuzz = targets()
+    for name, target in fuzz.TARGETS.items():
+        files = sorted((BENCHMARKS / "corpus" / name).iterdir())
+        assert files
+        for file in files:
+            assert target(file.read_bytes()), file

@@ -5,12 +5,15 @@ import io
 import json
 import pickletools
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .._core.contract import ToolError
+from .._core.syntax import parse_expression
 
 # What torch writes into the sample inputs of an exported program: tensors and their storages.
 _TENSOR_GLOBALS = re.compile(
@@ -33,6 +36,17 @@ _EXPRESSION_NAMES = re.compile(
     r"|And|Or|Not|TruncToInt|FloatTrueDiv|IntTrueDiv|PowByNatural|ToFloat|oo|int_oo|True|False|integer|positive"
     r"|nonnegative|None"
 )
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
+_OTHER_SHAPE = (LookupError, AttributeError, TypeError, *_DAMAGE)  # of its JSON and archives
 _LARGEST_JSON_BYTES = 256 * 1024**2
 
 
@@ -66,18 +80,37 @@ def read_zip(path: Path) -> zipfile.ZipFile:
 
 
 def scan_program(path: Path) -> None:
-    """Refuse a torch.export archive that would do more than build tensors and a graph."""
+    """Refuse a torch.export archive that would do more than build tensors and a graph, and a damaged one."""
     with read_zip(path) as archive:
         for name in archive.namelist():
             if not _MEMBERS.fullmatch(name):
                 what = "a custom object" if "custom" in name or "opaque" in name else "an unexpected member"
                 raise _refused(f"holds {what}", name)
-            if name.endswith("_config.json"):
-                _scan_config(_json(archive, name), name)
-            elif "/models/" in name:
-                _scan_graph(_json(archive, name))
-            elif "/sample_inputs/" in name:
-                _scan_samples(archive.read(name), name)
+            try:
+                _scan_member(archive, name)
+            except _OTHER_SHAPE as error:
+                raise _damaged(name) from error
+
+
+def _scan_member(archive: zipfile.ZipFile, name: str) -> None:
+    if name.endswith("_config.json"):
+        _scan_config(_json(archive, name), name)
+    elif "/models/" in name:
+        _scan_graph(_json(archive, name))
+    elif "/sample_inputs/" in name:
+        _scan_samples(read_member(archive, name), name)
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A member of the archive; one that is cut, encrypted or packed in an unknown way is refused."""
+    try:
+        return archive.read(name)
+    except _DAMAGE as error:
+        raise _damaged(name) from error
+
+
+def _damaged(name: str) -> ToolError:
+    return ToolError("The archive is damaged", saw=name, try_next="writing it again")
 
 
 def _refused(what: str, saw: object) -> ToolError:
@@ -90,12 +123,7 @@ def _refused(what: str, saw: object) -> ToolError:
 def _json(archive: zipfile.ZipFile, name: str) -> Any:
     if archive.getinfo(name).file_size > _LARGEST_JSON_BYTES:
         raise _refused("has an oversized description", name)
-    try:
-        return json.loads(archive.read(name))
-    except (ValueError, zipfile.BadZipFile, RecursionError) as error:
-        raise ToolError(
-            "The torch.export program is damaged", saw=name, try_next="exporting it again"
-        ) from error
+    return json.loads(read_member(archive, name))
 
 
 def _scan_config(config: Any, name: str) -> None:
@@ -155,7 +183,7 @@ def _is_plain_expression(text: str) -> bool:
 def _is_plain_guard(text: str) -> bool:
     """Comparisons of sizes, such as `x.size()[0] >= 2`: no other call, no string, no dunder name."""
     try:
-        tree = ast.parse(text, mode="eval")
+        tree = parse_expression(text)
     except SyntaxError:
         return False
     for node in ast.walk(tree):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .._core.contract import ToolError
 from .._core.workspace import Workspace
-from .archives import pickle_globals, read_zip, scan_program
+from .archives import pickle_globals, read_member, read_zip, scan_program
 
 CONVERT = "torch.save(model.state_dict(), path) and file.py:factory, or an ONNX file"
 _ELSEWHERE = {
@@ -120,7 +120,7 @@ def _refuse_whole_module(path: Path) -> None:
             "The weights are no torch checkpoint that loads as plain tensors", saw=path.name, try_next=CONVERT
         )
     with read_zip(path) as archive:
-        pickles = [archive.read(name) for name in archive.namelist() if name.endswith("/data.pkl")]
+        pickles = [read_member(archive, name) for name in archive.namelist() if name.endswith("/data.pkl")]
         if any(name.endswith("/constants.pkl") for name in archive.namelist()):
             raise ToolError("This is a TorchScript file, not a state dict", saw=path.name, try_next=CONVERT)
     for data in pickles:

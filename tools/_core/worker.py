@@ -29,6 +29,7 @@ _CHILD = Path(__file__).with_name("child.py")
 QUIET = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime 1.32 reports to its maker from Linux wheels, and leaves a file .ses
     "RAY_USAGE_STATS_ENABLED": "0",
     "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
     "NNCF_CI": "1",  # nncf/definitions.py: mocks its telemetry, which is all that it changes there

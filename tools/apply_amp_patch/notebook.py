@@ -1,11 +1,11 @@
 """The code cells of a Jupyter notebook as one text, and back; everything else of the notebook stays as it is."""
 
-import ast
 import json
 import re
 from typing import Any
 
 from .._core.errors import ToolError
+from .._core.syntax import parse
 
 _CELL = "# ---- cell {} ----"
 _CELL_LINE = re.compile(r"^# ---- cell (\d+) ----$", re.MULTILINE)
@@ -102,7 +102,7 @@ class Notebook:
 
 def _parses(text: str) -> bool:
     try:
-        ast.parse(text)
+        parse(text)
     except (SyntaxError, ValueError):
         return False
     return True

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from .._core.syntax import parse
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Loop = ast.For | ast.AsyncFor | ast.While
 _SCOPES = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
@@ -45,7 +47,7 @@ class Script:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.tree = ast.parse(text)
+        self.tree = parse(text)
         self.line_starts = [0, *(m.end() for m in re.finditer(r"\r\n|\n|\r", text))]
         self.parents: dict[ast.AST, ast.AST] = {}
         self.nodes: list[ast.AST] = []

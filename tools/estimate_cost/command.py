@@ -191,7 +191,7 @@ def _refreshed(name: str, request: PricesRequest, table: Prices) -> Refreshed:
     endpoint = request.endpoint or provider.endpoint
     folder = current_call().workspace.artifacts() / "prices"
     try:
-        judged = judge.judge(provider.fetch(endpoint, request.regions, table), name, table)
+        judged = judge.judge(provider.read(endpoint, request.regions, table), name, table)
     except ToolError as refusal:
         return Refreshed(provider=name, outcome="kept", why=str(refusal))
     before = store.save(folder, name, judged, table, source=endpoint, method=provider.spot_method)

@@ -28,7 +28,7 @@ from .measured import read_measurement
 from .messages import MESSAGES
 from .numbers import Numbers, read_numbers
 from .plan import Call, Situation, Step, make_plan, preparation
-from .prose import about_another_program, read_prose
+from .prose import Prose, read_prose
 from .reading import Material, read_log, read_pasted
 from .script import ScriptFacts, read_script
 from .verdict import Verdict, implied, judge
@@ -108,9 +108,10 @@ def triage_constraint(request: TriageConstraintRequest) -> TriageConstraintRepor
     script = _script(request.script_path)
     measured = read_measurement(request.measurement) if request.measurement else []
     messages = found_messages(material.text.lower(), MESSAGES)
-    if about_another_program(material.text):
+    prose = Prose(material.text)
+    if prose.is_about_another_program():
         messages = [clue.of_another_program() for clue in messages]
-    verdict = judge([*measured, *messages, *read_prose(material.text, messages)])
+    verdict = judge([*measured, *messages, *read_prose(prose, messages)])
     return _report(verdict, material, machine, script)
 
 

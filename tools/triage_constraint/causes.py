@@ -2,9 +2,11 @@
 
 import math
 import re
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from .beginnings import beginnings
 from .clues import FINAL, Clue
 from .numbers import Numbers, size
 
@@ -18,6 +20,7 @@ _SMALL_CARD_GIB = 4.5  # most training steps of today need more, whatever else i
 _HUGE_TENSOR_BYTES = 2**30
 _HUGE_ARRAY_GIB = 1.0
 _LARGE_SIDE = 1500  # pixels
+_HEAD_CHARACTERS = 12
 
 
 def gpu_cause(numbers: Numbers, lowered: str) -> str | None:
@@ -91,8 +94,8 @@ def _from_figures(numbers: Numbers, lowered: str) -> str | None:
 
 def _input_or_tensor(lowered: str) -> str:
     """One huge request is put down to the input where the text names the input's size."""
-    pattern, _ = _words()["gpu_memory"]["input_too_large"]
-    return "input_too_large" if pattern.search(lowered) else "single_huge_tensor"
+    named, _ = _words()["gpu_memory"]["input_too_large"]
+    return "input_too_large" if named.occurs_in(lowered) else "single_huge_tensor"
 
 
 def _is_large_image(shape: object) -> bool:
@@ -111,14 +114,33 @@ _DEFAULTS = {"not_a_resource_problem": "bug_other", "out_of_scope": "how_to"}
 
 def _named(constraint: str, lowered: str) -> str | None:
     """The first cause of causes.txt that the words of the text name."""
-    for cause, (pattern, unless) in _words().get(constraint, {}).items():
-        if pattern.search(lowered) and not (unless and unless.search(lowered)):
+    for cause, (named, unless) in _words().get(constraint, {}).items():
+        if named.occurs_in(lowered) and not unless.occurs_in(lowered):
             return cause
     return None
 
 
+@dataclass(frozen=True)
+class _Words:
+    """Lines of causes.txt as patterns, each tried only where the text holds one of its beginnings."""
+
+    patterns: list[tuple[set[str], re.Pattern[str]]]
+
+    @classmethod
+    def of(cls, lines: list[str]) -> "_Words":
+        return cls([(beginnings(line, _HEAD_CHARACTERS), re.compile(line, re.ASCII)) for line in lines])
+
+    def occurs_in(self, lowered: str) -> bool:
+        return any(
+            pattern.search(lowered)
+            for heads, pattern in self.patterns
+            if any(head in lowered for head in heads)
+        )
+
+
 @cache
-def _words() -> dict[str, dict[str, tuple[re.Pattern[str], re.Pattern[str] | None]]]:
+def _words() -> dict[str, dict[str, tuple[_Words, _Words]]]:
+    """By constraint and cause: what names it, and what forbids it (the lines that start with an exclamation mark)."""
     sections: dict[str, dict[str, list[str]]] = {}
     patterns: list[str] = []
     for line in (files(__package__) / "causes.txt").read_text(encoding="utf-8").splitlines():
@@ -128,13 +150,10 @@ def _words() -> dict[str, dict[str, tuple[re.Pattern[str], re.Pattern[str] | Non
         elif line and not line.startswith("#"):
             patterns.append(line)
     return {
-        name: {cause: _compiled(lines) for cause, lines in causes.items()}
-        for name, causes in sections.items()
+        name: {cause: _both(lines) for cause, lines in causes.items()} for name, causes in sections.items()
     }
 
 
-def _compiled(lines: list[str]) -> tuple[re.Pattern[str], re.Pattern[str] | None]:
-    """What names a cause, and what forbids it (the lines that start with an exclamation mark)."""
-    unless = "|".join(line[1:] for line in lines if line.startswith("!"))
-    named = "|".join(line for line in lines if not line.startswith("!"))
-    return re.compile(named, re.ASCII), re.compile(unless, re.ASCII) if unless else None
+def _both(lines: list[str]) -> tuple[_Words, _Words]:
+    names = [line for line in lines if not line.startswith("!")]
+    return _Words.of(names), _Words.of([line[1:] for line in lines if line.startswith("!")])

@@ -6,6 +6,7 @@ Tools that print "GB" here mean GiB (PyTorch, TensorFlow and Apple's backend all
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 
 _TERMINAL_WIDTH = 60  # shorter lines of one length are lists, not wraps
 
@@ -184,9 +185,15 @@ def _unwrapped(lowered: str) -> str:
     return re.sub(r"\s*\n[#>*/\s]*", " ", whole)
 
 
+@cache
+def _spaced(pattern: str) -> re.Pattern[str]:
+    return re.compile(
+        pattern.replace("SIZE?", r"(\d+)([kmgt])b?").replace("SIZE", _SIZE).replace(" ", r"\s*")
+    )
+
+
 def _sizes(pattern: str, text: str) -> Iterator[float]:
-    spaced = pattern.replace("SIZE?", r"(\d+)([kmgt])b?").replace("SIZE", _SIZE).replace(" ", r"\s*")
-    for match in re.finditer(spaced, text):
+    for match in _spaced(pattern).finditer(text):
         groups = [group for group in match.groups() if group is not None]
         yield gib(groups[0], groups[1])
 
@@ -228,8 +235,7 @@ def _tensor_shape(lowered: str) -> list[int] | None:
     )
     if not shapes:
         return None
-    text = next(filter(None, shapes[-1]))
-    return [int(part) for part in text.split(",") if part.strip()]
+    return [int(part) for part in re.findall(r"\d+", next(filter(None, shapes[-1])))]
 
 
 def _prose_figure(key: str, pattern: str, lowered: str) -> Value | None:

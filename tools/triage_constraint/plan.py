@@ -3,6 +3,7 @@
 import importlib.util
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -158,6 +159,7 @@ def _call(remedy: Remedy, here: Situation) -> tuple[str | None, dict[str, Any], 
     return remedy.tool, *_fitted(remedy.tool, dict(remedy.arguments), list(remedy.needs), here)
 
 
+@cache
 def _is_here(tool: str) -> bool:
     return importlib.util.find_spec(f"..{tool}", __package__) is not None
 

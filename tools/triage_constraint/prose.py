@@ -1,9 +1,11 @@
 """What plain sentences speak for: rules over the ideas that stand together in one sentence or one text."""
 
 import re
+from collections.abc import Iterator
+from functools import lru_cache
 
 from .clues import STRONG, Clue
-from .concepts import concepts, simplified, spans
+from .concepts import named_in, simplified
 from .rules import RULES, Rule
 
 PROSE_LIMIT = 4000  # characters of prose that are read: people state their problem early
@@ -16,47 +18,70 @@ _MACHINE_LINE = re.compile(
 )
 
 
-def read_prose(text: str, raised: list[Clue]) -> list[Clue]:
+class Prose:
+    """The sentences of a text that people wrote, and the ideas that they name."""
+
+    def __init__(self, text: str) -> None:
+        self.sentences = _sentences(simplified(text[: 4 * PROSE_LIMIT].lower()))
+        joined = "\n".join(sentence for _, sentence in self.sentences)
+        self.characters = len(joined)
+        self.named = named_in(joined)
+
+    def names_no_machine_learning(self) -> bool:
+        """Whether no word of machine learning falls."""
+        return self.named.keys().isdisjoint(("ml", "gpu", "train"))
+
+    def is_about_another_program(self) -> bool:
+        """Whether other kinds of programs are named and no word of machine learning."""
+        return "nonml" in self.named and self.names_no_machine_learning()
+
+    def by_sentence(self) -> Iterator[tuple[int, int, frozenset[str]]]:
+        """Where each sentence starts and ends that names an idea, and which it names."""
+        named = sorted((start, name) for name, starts in self.named.items() for start in starts)
+        position, index = 0, 0
+        for start, sentence in self.sentences:
+            end, first = position + len(sentence), index
+            while index < len(named) and named[index][0] <= end:
+                index += 1
+            if index > first:
+                yield start, start + len(sentence), frozenset(name for _, name in named[first:index])
+            position = end + 1
+
+    def first(self, rule: Rule) -> int:
+        """Where the text names the first of the ideas that a rule needs."""
+        position = min(self.named[name][0] for name in rule.needed)
+        for start, sentence in self.sentences:
+            if position <= len(sentence):
+                return start + position
+            position -= len(sentence) + 1
+        return 0
+
+
+def read_prose(prose: Prose, raised: list[Clue]) -> list[Clue]:
     """The clues that the sentences of a text give; lines that machines wrote are left out.
 
     `raised` are the messages found already: a sentence that quotes one is not counted a second time as prose.
     """
     quoted = [clue for clue in raised if clue.points >= STRONG]
-    sentences = _sentences(simplified(text[: 4 * PROSE_LIMIT].lower()))
-    prose = "\n".join(sentence for _, sentence in sentences)
-    named = {name: spans(name, prose) for name in concepts()}
-    everywhere = {name for name, found in named.items() if found}
     clues: dict[Rule, Clue] = {}
-    position = 0
-    for start, sentence in sentences:
-        end = position + len(sentence)
-        here = {name for name in everywhere if any(position <= s < end for s, _ in named[name])}
-        position = end + 1
-        if not here or any(clue.start < start + len(sentence) and start < clue.end for clue in quoted):
+    for start, end, here in prose.by_sentence():
+        if any(clue.start < end and start < clue.end for clue in quoted):
             continue
         factor = _TITLE_FACTOR if start == 0 else 1.0
-        for rule in RULES:
-            if rule.scope == "sentence" and _fires(rule, here):
-                _keep(clues, rule, rule.points * factor, start, start + len(sentence))
-    for rule in RULES:
-        if rule.scope == "text" and _fires(rule, everywhere):
-            first = _original(min(named[name][0][0] for name in rule.needs.split()), sentences)
-            _keep(clues, rule, rule.points, first, first + 1)
-    return _ours(list(clues.values()), everywhere, len(prose))
+        for rule in _fired("sentence", here):
+            _keep(clues, rule, rule.points * factor, start, end)
+    for rule in _fired("text", frozenset(prose.named)):
+        first = prose.first(rule)
+        _keep(clues, rule, rule.points, first, first + 1)
+    return _ours(list(clues.values()), prose)
 
 
-def about_another_program(text: str) -> bool:
-    """Whether a text names other kinds of programs and no word of machine learning."""
-    prose = "\n".join(sentence for _, sentence in _sentences(simplified(text[: 4 * PROSE_LIMIT].lower())))
-    return bool(spans("nonml", prose)) and not any(spans(name, prose) for name in ("ml", "gpu", "train"))
-
-
-def _ours(found: list[Clue], everywhere: set[str], characters: int) -> list[Clue]:
+def _ours(found: list[Clue], prose: Prose) -> list[Clue]:
     """The clues; where no word of machine learning falls, slowness is taken for ours only in a short cry for help."""
-    if everywhere & {"ml", "gpu", "train"}:
+    if not prose.names_no_machine_learning():
         return found
     foreign: tuple[str, ...] = ()
-    if everywhere & {"nonml", "service"}:
+    if not prose.named.keys().isdisjoint(("nonml", "service")):
         foreign = (
             "compute_time",
             "inference_latency",
@@ -66,13 +91,19 @@ def _ours(found: list[Clue], everywhere: set[str], characters: int) -> list[Clue
             "edge",
             "network",
         )
-    elif characters > _SHORT:
+    elif prose.characters > _SHORT:
         foreign = ("compute_time", "inference_latency")
     return [clue.of_another_program() if clue.constraint in foreign else clue for clue in found]
 
 
-def _fires(rule: Rule, concepts: set[str]) -> bool:
-    return concepts.issuperset(rule.needs.split()) and concepts.isdisjoint(rule.without.split())
+@lru_cache(maxsize=1024)
+def _fired(scope: str, named: frozenset[str]) -> list[Rule]:
+    """The rules of that scope that these ideas together fire."""
+    return [
+        rule
+        for rule in RULES
+        if rule.scope == scope and named.issuperset(rule.needed) and named.isdisjoint(rule.excluded)
+    ]
 
 
 def _keep(clues: dict[Rule, Clue], rule: Rule, points: float, start: int, end: int) -> None:
@@ -91,12 +122,3 @@ def _sentences(lowered: str) -> list[tuple[int, str]]:
             room -= len(line)
         offset += len(line) + 1
     return found
-
-
-def _original(position: int, sentences: list[tuple[int, str]]) -> int:
-    """Where a position of the joined sentences stands in the text."""
-    for start, sentence in sentences:
-        if position <= len(sentence):
-            return start + position
-        position -= len(sentence) + 1
-    return 0

@@ -1,6 +1,7 @@
 """Which ideas of concepts.txt, standing together, speak for which constraint."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,14 @@ class Rule:
     without: str = ""
     scope: str = "sentence"
     shows: str = ""
+
+    @cached_property
+    def needed(self) -> frozenset[str]:
+        return frozenset(self.needs.split())
+
+    @cached_property
+    def excluded(self) -> frozenset[str]:
+        return frozenset(self.without.split())
 
 
 RULES = (

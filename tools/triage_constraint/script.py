@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._core.errors import ToolError
+from .._core.syntax import parse
 
 _SCRIPT_BYTES = 5_000_000
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
@@ -48,7 +49,7 @@ def read_script(path: Path, shown_as: str) -> ScriptFacts:
     source = data.decode("utf-8", "replace")
     facts = ScriptFacts(shown_as, {name for name, words in _PRESENT.items() if re.search(words, source)})
     try:
-        tree = ast.parse(source)
+        tree = parse(source)
     except (SyntaxError, ValueError, RecursionError) as error:
         facts.note = f"The script does not parse ({error.__class__.__name__}), so only its words were read."
         return facts

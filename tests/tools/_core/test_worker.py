@@ -172,7 +172,12 @@ def test_something_that_is_no_interpreter_is_refused(engine, tmp_path):
 
 def test_libraries_that_phone_home_are_told_not_to(engine):
     folder = engine("import os\ndef answer(r, p): return {k: os.environ[k] for k in r['names']}")
-    names = ["HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "SKYPILOT_DISABLE_USAGE_COLLECTION"]
+    names = [
+        "HF_HUB_DISABLE_TELEMETRY",
+        "ORT_DISABLE_TELEMETRY",
+        "DO_NOT_TRACK",
+        "SKYPILOT_DISABLE_USAGE_COLLECTION",
+    ]
     assert run(folder, {"names": names}, python=PYTHON, limits=Limits(30)) == dict.fromkeys(names, "1")
 
 

@@ -7,6 +7,7 @@ Windows cut from one series overlap, so a gap as long as the overlap separates t
 
 import importlib.util
 import os
+import struct
 import sys
 import zipfile
 import zlib
@@ -74,6 +75,13 @@ def _as_arrays(found):
     }
 
 
+# A file that is cut, encrypted, packed in an unknown way, or whose arrays are described wrongly.
+_UNREADABLE = (
+    ValueError, OSError, EOFError, KeyError, TypeError, RuntimeError, SyntaxError, MemoryError, struct.error,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
 def read_npz(path):
     """Arrays by name; object arrays, which would unpickle, are refused by numpy and here."""
     try:
@@ -81,7 +89,7 @@ def read_npz(path):
             if not hasattr(archive, "files"):
                 raise Refused("The data is a single array", path, "an .npz with the arrays x and y")
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+    except _UNREADABLE as error:
         what = (
             "holds objects, which would run code on loading" if "pickle" in str(error) else "cannot be read"
         )

@@ -50,7 +50,7 @@ def _lightgbm(path):
 
     try:
         return lightgbm.Booster(model_file=path)
-    except lightgbm.basic.LightGBMError as error:
+    except (lightgbm.basic.LightGBMError, ValueError) as error:  # the second for its JSON parts
         raise Refused(
             "The LightGBM model cannot be read", first_line(error), "model.save_model again"
         ) from error

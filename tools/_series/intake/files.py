@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,14 +82,15 @@ def read(path: Path) -> Source:
         if kind == TEXT:
             return read_text(path)
         reader = pa_parquet.read_table if kind == PARQUET else pa_feather.read_table
-        source = Source(path, kind, reader(path))
-    except (pa.ArrowException, OSError, zipfile.BadZipFile) as error:
+        table = reader(path)
+        table.validate(full=True)  # offsets and UTF-8: what is wrong there would end the process later
+        return checked(Source(path, kind, table))
+    except (pa.ArrowException, OSError, zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise ToolError(
             f"The file is no readable {kind} file: {str(error).splitlines()[0]}",
             saw=path.name,
             try_next="writing it again, or the right ending",
         ) from error
-    return checked(source)
 
 
 def read_folder(folder: Path) -> Source:
@@ -146,7 +148,7 @@ def read_text(path: Path) -> Source:
         wrong.append(row)
         return "skip"
 
-    header = next(csv.reader(io.StringIO(content), delimiter=form.delimiter), [])
+    header = next(_rows(content, form.delimiter), [])
     _check_header(header, path)
     table = pa_csv.read_csv(
         io.BytesIO(content.encode("utf-8", "surrogatepass")),
@@ -165,6 +167,11 @@ def read_text(path: Path) -> Source:
             try_next="mending that row",
         )
     return checked(Source(path, TEXT, table, form, warnings))
+
+
+def _rows(content: str, delimiter: str) -> Iterator[list[str]]:
+    """The rows of a text; `newline` keeps the line ends as they are, of which a row may hold some in quotes."""
+    return csv.reader(io.StringIO(content, newline=""), delimiter=delimiter)
 
 
 def _unpack(path: Path) -> bytes:
@@ -188,7 +195,14 @@ def _decode(raw: bytes, path: Path, warnings: list[str]) -> tuple[str, str]:
         (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
     ):  # fmt: skip
         if raw.startswith(mark):
-            return raw.decode(name), name
+            try:
+                return raw.decode(name), name
+            except UnicodeDecodeError as error:
+                raise ToolError(
+                    f"The file is no whole {name} text, as its first bytes say it is",
+                    saw=f"{path.name}: {error.reason}",
+                    try_next="saving it as UTF-8",
+                ) from error
     if b"\0" in raw[:4096]:
         raise ToolError("This is no text file", saw=path.name, try_next="the table as CSV or Parquet")
     try:

@@ -15,7 +15,7 @@ from ..arrays.streams import Floats
 MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?", "#n/a", "<na>")
 _COMMA_DECIMAL = r"^[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?$"
 _THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$"
-_NUMBER = re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?inf(inity)?$", re.I)
+_NUMBER = re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?inf(inity)?$", re.I | re.A)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ def _cast(
     try:
         return pc.cast(text, pa.float64())
     except pa.ArrowInvalid as error:
-        row = next(i for i, t in enumerate(text.to_pylist()) if t is not None and not _NUMBER.match(t))
+        cells = enumerate(text.to_pylist())
+        row = next((i for i, cell in cells if cell is not None and not _NUMBER.match(cell)), 0)
         raise ToolError(
             f"Column {name!r} holds something that is no number",
             saw=f"{column[row].as_py()!r} at {place(row)}",

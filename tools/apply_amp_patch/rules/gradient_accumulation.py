@@ -15,6 +15,7 @@ smaller batch needs no special case. A mean over tokens is weighted by the token
 
 import ast
 
+from ..._core.syntax import parse
 from ..accumulation.helpers import GROUPS, SPLIT, TERMS
 from ..accumulation.loop import BatchLoop, enumerates, find_loop, is_distributed, zeroes
 from ..context import Context
@@ -281,7 +282,7 @@ def _grow(context: Context, found: BatchLoop, steps: int) -> Patch:
     raw = context.training.flow.defs(loop.target)
     reduction = found.reduction
     if reduction.target is not None and not {
-        n.id for n in ast.walk(ast.parse(reduction.target)) if isinstance(n, ast.Name)
+        n.id for n in ast.walk(parse(reduction.target)) if isinstance(n, ast.Name)
     } <= (raw | {"torch"}):
         raise Declined(
             loop.lineno, "batch_not_found", "the size of a group is known only while it is worked off"

@@ -7,12 +7,24 @@ aws, azure, gcp, lambda_cloud, runpod, skypilot    one module per source: `ENDPO
 store       the refreshed tables of a workspace
 """
 
+import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..._catalog.prices import Prices
-from . import aws, azure, gcp, lambda_cloud, runpod, skypilot
+from . import aws, azure, gcp, lambda_cloud, runpod, skypilot, source
 from .fresh import Fresh
+
+# What reading a field raises that is not there, or not what it was.
+_OTHER_SHAPES = (
+    LookupError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    ArithmeticError,
+    RecursionError,
+    csv.Error,
+)
 
 Fetch = Callable[[str, Sequence[str], Prices], Iterator[Fresh]]
 
@@ -25,6 +37,15 @@ class Provider:
     fetch: Fetch
     spot_method: str | None
     by_region: bool = False
+
+    def read(self, endpoint: str, regions: Sequence[str], prices: Prices) -> Iterator[Fresh]:
+        """Its prices; whatever a reply of another shape does to `fetch` is one refusal."""
+        try:
+            yield from self.fetch(endpoint, regions, prices)
+        except _OTHER_SHAPES as error:
+            raise source.bad(
+                endpoint, "sends prices in another shape", f"{type(error).__name__}: {error}"
+            ) from error
 
 
 def _catalogue(cloud: str) -> Provider:
