@@ -10,8 +10,6 @@ from optimizing_resources.tools._core.ledger import Figure, Run, append, ledger_
 from optimizing_resources.tools._core.spread import paired_ratio, ratio_of
 from optimizing_resources.tools._core.workspace import Workspace
 from optimizing_resources.tools.review_evidence import ReviewEvidenceRequest, review_evidence
-from optimizing_resources.tools.review_evidence.remedies import CHANGES_RESULTS, FOR
-from optimizing_resources.tools.triage_constraint.remedies import BY_ID, ORDER
 
 GIB = 1024**3
 TIMES = {"metric": "step_seconds_p50", "unit": "seconds"}
@@ -184,13 +182,6 @@ def test_missing_evidence_is_named_box_by_box(review):
 def test_unknown_names_are_refused_with_the_known_ones(review, request_):
     with pytest.raises(ToolError, match="try one of"):
         review(*FASTER, **request_)
-
-
-def test_the_table_of_remedies_agrees_with_the_one_of_triage():
-    planned = {(constraint, remedy) for (constraint, _), order in ORDER.items() for remedy in order}
-    assert {(c, r) for c, r in planned if r not in FOR[c]} == set()
-    assert {remedy for remedy in CHANGES_RESULTS if not BY_ID[remedy].changes_results} == set()
-    assert {remedy.id for remedy in BY_ID.values() if remedy.changes_results} == CHANGES_RESULTS
 
 
 @given(st.lists(st.floats(0.1, 10), min_size=3, max_size=9), st.floats(0.2, 5))

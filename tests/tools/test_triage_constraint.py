@@ -12,6 +12,7 @@ from optimizing_resources.tools._core.ledger import Run, append, ledger_path, ne
 from optimizing_resources.tools._core.machine import Accelerator, GpuProcess, HostMemory, Machine
 from optimizing_resources.tools._core.quantity import GIB
 from optimizing_resources.tools._core.workspace import Workspace
+from optimizing_resources.tools._remedies import BY_ID, ORDER, PREPARE
 from optimizing_resources.tools.triage_constraint import (
     TriageConstraintReport,
     TriageConstraintRequest,
@@ -19,7 +20,6 @@ from optimizing_resources.tools.triage_constraint import (
 )
 from optimizing_resources.tools.triage_constraint.messages import MESSAGES
 from optimizing_resources.tools.triage_constraint.reading import WORDS
-from optimizing_resources.tools.triage_constraint.remedies import BY_ID, ORDER, PREPARE
 from pydantic import ValidationError
 
 OOM = (

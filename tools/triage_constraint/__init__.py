@@ -4,7 +4,7 @@ reading      the text: pasted, or a log of any size
 clues        what a text says for a constraint; messages/ are the formats that programs print,
              prose what people write (rules over concepts); numbers the figures in it
 verdict      from clues to one constraint; causes: to its sub-cause, or to none where the evidence does not decide
-remedies     the one table of remedies and their order; plan fits it to the machine, the script and the numbers
+plan         the table of remedies (tools/_remedies) fitted to the machine, the script and the numbers at hand
 script       what a training script shows without being run
 measured     what a measurement of the ledger shows
 advice       the look that would decide what is open, and where other questions belong

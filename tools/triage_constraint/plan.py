@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from .._catalog.gpus import candidates
 from .._core.machine import Machine
 from .._core.quantity import Basis
+from .._remedies import BY_ID, PATCH, PREDICT, PREPARE, SCRIPT, STEP, Remedy, ordered
 from .numbers import Numbers
-from .remedies import BY_ID, PATCH, PREDICT, PREPARE, SCRIPT, STEP, Remedy, ordered
 from .script import ScriptFacts
 
 _CARD = re.compile(
