@@ -170,6 +170,33 @@ def test_a_schedule_is_judged_by_the_time_to_the_same_quality(review):
     assert report.verdict == "worse" or "quality" in report.reason
 
 
+PEAKS = {"fits the plan": (0.5, "as"), "hardly": (0.97, "less than"), "surprising": (0.1, "more than")}
+
+
+@pytest.mark.parametrize("case", PEAKS)
+def test_the_effect_is_held_against_the_range_of_the_plan(review, case):
+    ratio, agreement = PEAKS[case]  # the plan says 0.25 to 0.9 of the peak on the GPU
+    sides = [
+        {"figures": [figure("peak_gpu_bytes", *(size * GIB for size in (s, 1.01 * s, s)))]}
+        for s in (8, 8 * ratio)
+    ]
+    report = review(*sides, constraint="gpu_memory", remedies=["gradient_accumulation"])
+    (found,) = report.expected
+    assert (found.expected_low_ratio, found.expected_high_ratio) == (0.25, 0.9)
+    assert found.agreement == f"{agreement} expected" and agreement in report.brief()
+
+
+def test_an_effect_without_a_spread_or_without_a_baseline_is_not_judged_beyond_what_it_shows(review):
+    once = [{"figures": [seconds(s)]} for s in (1.0, 0.01)]
+    assert review(*once, **TIME).expected[0].agreement == "cannot tell"
+    limit = {"conditions": {"memory_limit_bytes": GIB}}
+    died = {"figures": [figure("peak_rss_bytes", GIB)], "outcome": "out_of_memory", **limit}
+    for share, agreement in ((0.2, "more than expected"), (0.6, "as expected")):
+        fits = {"figures": [figure("peak_rss_bytes", share * GIB)], **limit}
+        report = review(died, fits, constraint="host_memory", remedies=["gradient_accumulation"])
+        assert report.expected[0].agreement == agreement
+
+
 def test_missing_evidence_is_named_box_by_box(review):
     report = review(*FASTER)
     assert [box.ticked for box in report.boxes] == [False, False, False, True]

@@ -13,7 +13,7 @@ Verdict = Literal["better", "worse", "no difference", "cannot tell"]
 
 _REPEATS = 3  # from here on the spread between runs is known
 _SMALLEST = 0.01  # a change of less than one percent is none for a user
-_MEMORY_MARGIN = (
+MEMORY_MARGIN = (
     0.05  # assumed spread of a peak that was measured once; references/measuring.md has measured ones
 )
 
@@ -95,10 +95,10 @@ def in_turns(before: list[Run], after: list[Run]) -> bool:
 def _once(metric: str, ratio: float, within: float | None) -> dict[str, Any]:
     """The verdict on figures measured once or twice: only what the known spread cannot explain."""
     if metric.endswith("_bytes"):
-        verdict = "no difference" if abs(ratio - 1) <= _MEMORY_MARGIN else _direction(metric, ratio)
+        verdict = "no difference" if abs(ratio - 1) <= MEMORY_MARGIN else _direction(metric, ratio)
         return {
             "verdict": verdict,
-            "how": f"measured once, with an assumed spread of {_MEMORY_MARGIN:.0%}",
+            "how": f"measured once, with an assumed spread of {MEMORY_MARGIN:.0%}",
             "basis": "assumed",
         }
     if ratio == 1:
