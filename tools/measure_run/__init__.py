@@ -75,6 +75,10 @@ class MeasureRunReport(Report):
     gpu_utilization_percent: float | None = None
     data_wait_share: float | None = None
     peak_rss_bytes: int
+    rss_before_training_bytes: int | None = Field(
+        None, description="Of the training process at its first forward pass: interpreter, libraries, data."
+    )
+    training_device: str | None = Field(None, description="Where the first batch lay: cpu, cuda.")
     peak_gpu_bytes: int | None = None
     peak_gpu_reserved_bytes: int | None = None
     peak_gpu_device_bytes: int | None = None
@@ -130,8 +134,10 @@ class MeasureRunReport(Report):
             f"first call {call['first_seconds'] * 1e3:.4g} ms."
             for call in self.calls[:4]
         ]
+        before = self.rss_before_training_bytes
+        at_start = f", {human_bytes(before)} of it before the first forward pass" if before else ""
         lines.append(
-            f"Peak host memory {human_bytes(self.peak_rss_bytes)}; {self.wall_seconds:.1f} s in all."
+            f"Peak host memory {human_bytes(self.peak_rss_bytes)}{at_start}; {self.wall_seconds:.1f} s in all."
         )
         if self.peak_gpu_bytes is not None:
             lines.append(f"Peak GPU memory allocated by torch {human_bytes(self.peak_gpu_bytes)}.")

@@ -34,6 +34,8 @@ def outcome_of(
 ) -> tuple[Outcome, str]:
     """The outcome and the reason. `tail` is the end of what the program printed."""
     steps = f"after {series.steps} steps" if series.steps else "before any training step"
+    if not series.steps and "torch" not in trace.facts:
+        steps = f"after {usage['seconds']:.1f} s"
     ended_by = usage["ended_by"]
     if ended_by == "memory":
         seen = human_bytes(usage["peak_seen_bytes"])
@@ -74,7 +76,7 @@ def _by_itself(
                 "never_stepped",
                 "It ended by itself without an optimizer step or backward pass that the probe could see",
             )
-        return "finished", f"It ended by itself {steps}" if series.steps else "It ended by itself"
+        return "finished", f"It ended by itself {steps}"
     if any(sign in said for sign in _OOM_SIGNS) or any(sign in tail for sign in _OOM_SIGNS):
         return "out_of_memory", f"Out of memory {steps}: {said}"[:400]
     if code == -signal.SIGKILL and usage["machine_after"]["oom_kills"] > usage["machine_before"]["oom_kills"]:

@@ -106,7 +106,17 @@ def _keep_cancelled(request: MeasureRunRequest, launch: Launch, workspace: Works
 def _beside(report: MeasureRunReport) -> dict[str, Any]:
     return report.model_dump(
         mode="json",
-        include={"id", "outcome", "steps", "step_seconds", "peak_rss_bytes", "metrics", "repeats"},
+        include={
+            "id",
+            "outcome",
+            "reason",
+            "steps",
+            "step_seconds",
+            "wall_seconds",
+            "peak_rss_bytes",
+            "metrics",
+            "repeats",
+        },
     )
 
 
@@ -185,6 +195,8 @@ def _report(
         gpu_utilization_percent=_utilization(gpu),
         data_wait_share=None if wait is None else round(wait, 4),
         peak_rss_bytes=max(run.peak_rss_bytes for run in runs),
+        rss_before_training_bytes=trace.facts.get("model", {}).get("resident_bytes"),
+        training_device=trace.facts.get("model", {}).get("device"),
         peak_gpu_bytes=main.peak_gpu_bytes[0],
         peak_gpu_reserved_bytes=main.peak_gpu_bytes[1],
         peak_gpu_device_bytes=gpu.get("peak_bytes"),

@@ -10,7 +10,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from .._catalog.gpus import candidates
 from .._core.machine import Machine
 from .._core.quantity import Basis
-from .._remedies import BY_ID, PATCH, PREDICT, PREPARE, SCRIPT, STEP, Remedy, ordered
+from .._remedies import (
+    BY_ID,
+    MEASURE,
+    PATCH,
+    PREDICT,
+    PREPARE,
+    PREPARE_STEP_ON_CPU,
+    SCRIPT,
+    STEP,
+    STEP_ON_CPU,
+    Remedy,
+    ordered,
+)
+from .measured import Measured
 from .numbers import Numbers
 from .script import ScriptFacts
 
@@ -76,12 +89,19 @@ class Situation:
     machine: Machine | None
     script: ScriptFacts | None
     lowered: str
+    measured: Measured | None = None
+
+    @property
+    def step_on_cpu(self) -> bool:
+        """Whether it was measured that a training step on the CPU fills host memory."""
+        return self.constraint == "host_memory" and self.measured is not None and self.measured.step_on_cpu
 
 
 def make_plan(here: Situation) -> tuple[list[Step], list[str]]:
     """The steps to take, and the remedies to fall back to."""
     present = here.script.present if here.script else set()
-    ids = list(dict.fromkeys(ordered(here.constraint, here.sub_cause)))
+    first = STEP_ON_CPU if here.step_on_cpu else ()
+    ids = list(dict.fromkeys([*first, *ordered(here.constraint, here.sub_cause)]))
     chosen = [name for name in ids if name not in present]
     settled = [name for name in ids if name in present]
     steps = [_step(BY_ID[name], here) for name in chosen[:_STEPS]]
@@ -92,8 +112,9 @@ def make_plan(here: Situation) -> tuple[list[Step], list[str]]:
 def preparation(here: Situation) -> list[Call]:
     """The calls that give the baseline, and the prediction where one can be had."""
     calls = []
-    for tool, arguments, needs in PREPARE.get(here.constraint, ()):
-        if _is_here(tool):
+    wanted = [*PREPARE.get(here.constraint, ()), *(PREPARE_STEP_ON_CPU if here.step_on_cpu else ())]
+    for tool, arguments, needs in wanted:
+        if _is_here(tool) and not (tool == MEASURE and here.measured):  # the measurement is the baseline
             fitted, missing = _fitted(tool, dict(arguments), list(needs), here)
             calls.append(Call(tool=tool, arguments=fitted, needs=missing))
     return calls
@@ -159,7 +180,7 @@ def _fitted(
     if STEP in needs and here.script and here.script.has_make_step:
         arguments["step"] = f"{here.script.path}:make_step"
         needs.remove(STEP)
-    if tool == PREDICT and (card := _card(here.numbers, here.machine)):
+    if tool == PREDICT and "gpu" not in arguments and (card := _card(here.numbers, here.machine)):
         arguments["gpu"] = card
     return arguments, needs
 

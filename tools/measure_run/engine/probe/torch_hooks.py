@@ -130,7 +130,7 @@ class Hooks:
         if self.torch.is_grad_enabled():
             self.first_forward.remove()
             batch = first_tensor(self.torch, inputs)
-            facts = {"module": kind.__qualname__}
+            facts = {"module": kind.__qualname__, "resident_bytes": self.resident()[0]}
             if batch is not None:
                 facts.update(shape=list(batch.shape), dtype=str(batch.dtype), device=batch.device.type)
             self.record.note("model", **facts)
@@ -374,13 +374,18 @@ class Hooks:
         return None
 
     def process_figures(self):
-        anonymous = faults = None
-        if self.statm is not None:
-            _, resident, shared = os.pread(self.statm, 200, 0).split()[:3]
-            anonymous = (int(resident) - int(shared)) * _PAGE
+        faults = None
+        _, anonymous = self.resident()
         if resource is not None:
             faults = resource.getrusage(resource.RUSAGE_SELF).ru_majflt
         return anonymous, time.process_time(), faults
+
+    def resident(self):
+        """Resident memory, and the part of it that no file backs (Linux)."""
+        if self.statm is None:
+            return None, None
+        _, resident, shared = (int(pages) * _PAGE for pages in os.pread(self.statm, 200, 0).split()[:3])
+        return resident, resident - shared
 
     def gpu_peaks(self):
         cuda = self.torch.cuda
