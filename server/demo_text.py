@@ -93,9 +93,8 @@ def turns(report: Found) -> list[str]:
         runs = side["repeats"] or [side]
         took = f"{step['p50'] * 1e3:.0f} ms a step" if step else f"{_middle(runs, 'wall_seconds'):.2f} s"
         peak = human_bytes(side["peak_rss_bytes"])
-        lines.append(
-            f"{name:8}{took:>16}{peak:>14}   {len(runs)} run{'s' * (len(runs) > 1)}, {side['outcome']}   [{side['id']}]"
-        )
+        times = "once" if len(runs) == 1 else f"{len(runs)} times"
+        lines.append(f"{name:8}{took:>16}{peak:>14}   {times}, {side['outcome']}   [{side['id']}]")
     return lines
 
 

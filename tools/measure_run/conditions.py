@@ -35,7 +35,7 @@ def conditions_of(launch: Launch, trace: Trace, samples: int | None) -> dict[str
         "samples_per_step": samples,
         "versions": {"python": start.get("python"), "torch": torch.get("version")},
         "python": str(launch.python),
-        "git": _git(launch.cwd),
+        "git": _git(launch.cwd, launch.script),
         "environment": {
             name: value for name, value in sorted(os.environ.items()) if _ENVIRONMENT.fullmatch(name)
         },
@@ -127,17 +127,25 @@ def _script(path: Path | None) -> dict[str, Any] | None:
     }
 
 
-def _git(folder: Path) -> str | None:
-    """The commit of the program's folder, marked when files differ from it."""
+def _git(folder: Path, script: Path | None) -> str | None:
+    """The commit of the program's folder, marked as dirty when it does not hold what ran."""
     if not folder.is_dir():
         return None
+    commit = _asked(folder, "describe", "--always", "--dirty", "--exclude=*")
+    if (
+        commit
+        and script
+        and not commit.endswith("-dirty")
+        and not _asked(folder, "ls-files", "--", str(script))
+    ):
+        return f"{commit}-dirty"  # the script is ignored, or was never added
+    return commit
+
+
+def _asked(folder: Path, *words: str) -> str | None:
+    """What git prints, or None without git, a repository or an answer."""
     try:
-        found = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-        )
+        found = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.TimeoutExpired):  # no git, or a huge tree on a slow disk
         return None
     return found.stdout.strip() or None

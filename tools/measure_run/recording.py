@@ -12,7 +12,15 @@ from .._core.ledger import Figure, Run, append, ledger_path, new_id, now, open_l
 from .._core.workspace import Workspace
 from . import MeasureRunReport, MeasureRunRequest
 from .calling import split_target, take_calls
-from .causes import data_wait_share, find_causes, queued_share, samples_per_step
+from .causes import (
+    Cause,
+    data_wait_share,
+    find_causes,
+    queued_share,
+    read_back_share,
+    read_backs,
+    samples_per_step,
+)
 from .conditions import conditions_of, device_name, usable_cores, workload_hash
 from .launch import Launch, prepare
 from .series import percentile
@@ -177,6 +185,7 @@ def _report(
     every = -(-len(series.losses) // _LOSSES) or 1
     gpu = usage["gpu"] or {}
     wait = data_wait_share(series)
+    causes = find_causes(trace, series, usage, usable_cores())
     return MeasureRunReport(
         id=None,
         label=request.label,
@@ -205,11 +214,11 @@ def _report(
         metrics=main.metrics,
         metric_series=main.metric_series,
         calls=main.calls,
-        causes=find_causes(trace, series, usage, usable_cores()),
+        causes=causes,
         repeats=[_repeat(run) for run in runs] if len(runs) > 1 else [],
         python=str(launch.python),
         probe=_probe(main),
-        notes=_notes(main),
+        notes=_notes(main, causes),
     )
 
 
@@ -250,7 +259,7 @@ def _probe(run: Taken) -> str:
     return "figures of the process only: no torch was imported in a Python that reads PYTHONPATH"
 
 
-def _notes(run: Taken) -> list[str]:
+def _notes(run: Taken, causes: list[Cause]) -> list[str]:
     notes = []
     if run.usage["left_behind"]:
         notes.append(f"{run.usage['left_behind']} processes that the program left behind were ended")
@@ -261,6 +270,12 @@ def _notes(run: Taken) -> list[str]:
     )
     if lost:
         notes.append(f"the loss is not finite from step {lost} on")
+    reads = read_backs(run.trace, run.series)
+    if reads and not any(cause.cause == "synchronization" for cause in causes):
+        share = read_back_share(run.series)
+        notes.append(
+            f"{reads} take {share:.1%} of the step time on this CPU; on a GPU each one stalls the queue"
+        )
     if (queued := queued_share(run.usage)) and queued > _BUSY:
         notes.append(f"its threads waited {queued:.0%} of their ready time for a processor: times are noisy")
     if 0 < len(run.series.laps) < 5:
