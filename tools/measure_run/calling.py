@@ -51,7 +51,9 @@ def take_calls(
         }
         settings.write_text(json.dumps(content), encoding="utf-8")
         bare = prepare(["python", str(_SCRIPT), str(settings)], python=python, cwd=cwd, max_steps=None)
-        named = replace(bare, script=path, words=["python", str(path), function], inputs={})
+        named = replace(
+            bare, script=path, words=["python", str(path), function, f"batch_sizes={batch_sizes}"], inputs={}
+        )
         taken: list[Taken] = []
         counts: list[int | None] = [*threads] or [None]
         for count in counts:

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import statistics
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ def conditions_of(launch: Launch, trace: Trace, samples: int | None) -> dict[str
         "workload": _workload(launch, words),
         "seed": seed,
         "samples_per_step": samples,
+        "first_input": trace.facts.get("model", {}).get("shape"),
+        "backwards_per_step": _backwards(trace),
+        "parameters": sum(one["parameters"] for one in trace.optimizers) or None,
         "versions": {"python": start.get("python"), "torch": torch.get("version")},
         "python": str(launch.python),
         "git": _git(launch.cwd, launch.script),
@@ -41,6 +45,11 @@ def conditions_of(launch: Launch, trace: Trace, samples: int | None) -> dict[str
         },
         "load_per_core": round(os.getloadavg()[0] / usable_cores(), 2) if hasattr(os, "getloadavg") else None,
     }
+
+
+def _backwards(trace: Trace) -> int | None:
+    """Backward passes of an optimizer step: the micro-batches that it adds up."""
+    return round(statistics.median(step.backwards for step in trace.steps)) if trace.steps else None
 
 
 def workload_hash(workload: dict[str, Any]) -> str:

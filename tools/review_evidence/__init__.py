@@ -74,7 +74,7 @@ def review_evidence(request: ReviewEvidenceRequest) -> ReviewEvidenceReport:
     with closing(open_ledger(ledger_path(current_call().workspace))) as ledger:
         before = [read_run(ledger, run) for run in request.before]
         after = [read_run(ledger, run) for run in request.after]
-    refused = refusals(before, after)
+    refused = refusals(before, after, request.remedies)
     judged = judge(request.constraint, request.remedies, before, after, refused)
     return ReviewEvidenceReport(
         verdict=judged.verdict,
