@@ -89,7 +89,10 @@ class MeasureRunReport(Report):
         {}, description="Seconds since the start, value."
     )
     causes: list[Cause] = Field([])
-    calls: list[dict[str, Any]] = Field([], description="Of `target`: by batch size.")
+    calls: list[dict[str, Any]] = Field(
+        [],
+        description="Of `target` by batch size and threads; of a program that only infers its forward passes.",
+    )
     repeats: list[dict[str, Any]] = Field([])
     against: dict[str, Any] | None = None
     python: str
@@ -122,18 +125,12 @@ class MeasureRunReport(Report):
         return "\n".join(lines)
 
     def _figures(self) -> list[str]:
-        lines = []
-        if self.step_seconds:
+        lines = [_call_line(call) for call in self.calls[:6]]
+        if self.step_seconds and not lines:
             middle, slow = (self.step_seconds[share] * 1e3 for share in ("p50", "p95"))
             lines.append(
                 f"{self.steps} steps ({self.step_source}): p50 {middle:.4g} ms, p95 {slow:.4g} ms (measured)."
             )
-        lines += [
-            f"batch {call['batch_size'] or '-'}, threads {call['threads'] or 'default'}: "
-            f"{call['samples_per_second']:.4g} samples/s, p99 {call['p99_seconds'] * 1e3:.4g} ms, "
-            f"first call {call['first_seconds'] * 1e3:.4g} ms."
-            for call in self.calls[:4]
-        ]
         before = self.rss_before_training_bytes
         at_start = f", {human_bytes(before)} of it before the first forward pass" if before else ""
         lines.append(
@@ -144,6 +141,17 @@ class MeasureRunReport(Report):
         if self.data_wait_share is not None:
             lines.append(f"Waiting for data: {self.data_wait_share:.1%} of the step time.")
         return lines
+
+
+def _call_line(call: dict[str, Any]) -> str:
+    what = f"batch {call['batch_size']}" if call["batch_size"] else f"{call['calls']} calls"
+    threads = f", threads {call['threads']}" if call["threads"] else ""
+    middle, slow, slowest, first = (call[f"{name}_seconds"] * 1e3 for name in ("p50", "p95", "p99", "first"))
+    rate = f"{call['samples_per_second']:.4g} {'samples' if call['batch_size'] else 'calls'}/s"
+    return (
+        f"{what}{threads}: p50 {middle:.4g} ms, p95 {slow:.4g} ms, p99 {slowest:.4g} ms, {rate}; "
+        f"first call {first:.4g} ms."
+    )
 
 
 @tool(effect="trains", positional=("command",))

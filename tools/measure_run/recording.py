@@ -193,7 +193,7 @@ def _report(
         reason=main.reason,
         exit_code=usage["exit_code"],
         steps=main.steps,
-        step_source=_source(main),
+        step_source=_source(main, bool(request.target)),
         step_seconds={name: float(f"{value:.6g}") for name, value in seconds.items()} if seconds else None,
         samples_per_step=samples,
         samples_per_second=round(samples / statistics.fmean(series.seconds), 3)
@@ -227,12 +227,12 @@ def _finite(loss: float) -> float | None:
     return float(f"{loss:.6g}") if math.isfinite(loss) else None
 
 
-def _source(run: Taken) -> Any:
-    if run.calls:
-        return "calls"
+def _source(run: Taken, is_target: bool) -> Any:
     if run.trace.steps:
         return "optimizer" if any(step.optimizer >= 0 for step in run.trace.steps) else "backward"
-    return "forward" if run.trace.forwards else None
+    if run.calls:
+        return "calls" if is_target else "forward"
+    return None
 
 
 def _cores_used(run: Taken) -> float | None:
