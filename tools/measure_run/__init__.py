@@ -5,6 +5,7 @@ taking       one run and what was seen of it    trace       what the probe wrote
 series       step times                         causes      why it is slow or grows
 outcome      how it ended                       metrics     quality figures
 conditions   what must be equal to compare      recording   from runs to a row of the ledger and a Report
+row          what the ledger keeps beside it    notes       what a reader of the figures must know
 """
 
 from typing import Any, Literal

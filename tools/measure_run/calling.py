@@ -41,14 +41,14 @@ def take_calls(
     path, function = target
     with tempfile.TemporaryDirectory(prefix="optimizing-resources-calls-") as scratch:
         settings, reply = Path(scratch) / "settings", Path(scratch) / "reply"
-        content = {
+        seconds = min(max_seconds, _SECONDS * len(batch_sizes))
+        content: dict[str, Any] = {
             "path": str(path),
             "function": function,
-            "batch_sizes": batch_sizes,
-            "max_calls": max_calls or _CALLS,
-            "max_seconds": min(max_seconds, _SECONDS * len(batch_sizes)),
             "reply": str(reply),
+            "batch_sizes": batch_sizes,
         }
+        content |= {"max_calls": max_calls or _CALLS, "max_seconds": seconds}
         settings.write_text(json.dumps(content), encoding="utf-8")
         bare = prepare(["python", str(_SCRIPT), str(settings)], python=python, cwd=cwd, max_steps=None)
         named = replace(

@@ -1,6 +1,5 @@
 """From what was taken to rows of the ledger and the Report."""
 
-import json
 import math
 import statistics
 from contextlib import closing
@@ -8,28 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from .._core.errors import ToolError
-from .._core.ledger import Figure, Run, append, ledger_path, new_id, now, open_ledger
+from .._core.ledger import Run, append, ledger_path, new_id, now, open_ledger
 from .._core.workspace import Workspace
 from . import MeasureRunReport, MeasureRunRequest
 from .calling import split_target, take_calls
 from .causes import (
-    Cause,
     data_wait_share,
     find_causes,
     queued_share,
-    read_back_share,
-    read_backs,
     samples_per_step,
 )
 from .conditions import conditions_of, device_name, usable_cores, workload_hash
 from .launch import Launch, prepare
+from .notes import notes_of, probe_of
+from .row import figures_of, repeat_of, trace_of
 from .series import percentile
 from .taking import Taken, take
 from .trace import Trace
 
 _LOSSES = 100  # in the Report; the trace has all
 _AGAINST_REPEATS = 3
-_BUSY = 0.2  # share of ready time without a processor from which on the machine counts as busy
 
 
 def measure(request: MeasureRunRequest, workspace: Workspace, python: Path) -> MeasureRunReport:
@@ -147,7 +144,7 @@ def _keep(
         update={
             "id": new_id(),
             "output_path": str(workspace.store("output.log", main.printed)),
-            "trace_path": str(workspace.store("trace.json", _trace(main))),
+            "trace_path": str(workspace.store("trace.json", trace_of(main))),
         }
     )
     row = Run(
@@ -160,7 +157,7 @@ def _keep(
         workload=workload_hash(conditions["workload"]),
         conditions=conditions,
         report=report.model_dump(mode="json"),
-        figures=_figures(runs, samples),
+        figures=figures_of(runs),
     )
     with closing(open_ledger(ledger_path(workspace))) as ledger:
         append(ledger, row)
@@ -215,10 +212,10 @@ def _report(
         metric_series=main.metric_series,
         calls=main.calls,
         causes=causes,
-        repeats=[_repeat(run) for run in runs] if len(runs) > 1 else [],
+        repeats=[repeat_of(run) for run in runs] if len(runs) > 1 else [],
         python=str(launch.python),
-        probe=_probe(main),
-        notes=_notes(main, causes),
+        probe=probe_of(main),
+        notes=notes_of(main, causes),
     )
 
 
@@ -246,98 +243,3 @@ def _cores_used(run: Taken) -> float | None:
 def _utilization(gpu: dict[str, Any]) -> float | None:
     percents = [percent for _, percent in gpu.get("utilisations", [])]
     return percentile(percents, 0.5) if percents else None
-
-
-def _probe(run: Taken) -> str:
-    facts = run.trace.facts
-    if "probe_failed" in facts:
-        return f"failed in {facts['probe_failed']['where']}: {facts['probe_failed']['text']}"
-    if "unsupported" in facts:
-        return f"figures of the process only: {facts['unsupported']['why']}"
-    if "torch" in facts:
-        return f"attached (torch {facts['torch']['version']})"
-    return "figures of the process only: no torch was imported in a Python that reads PYTHONPATH"
-
-
-def _notes(run: Taken, causes: list[Cause]) -> list[str]:
-    notes = []
-    if run.usage["left_behind"]:
-        notes.append(f"{run.usage['left_behind']} processes that the program left behind were ended")
-    if run.series.evaluated:
-        notes.append(f"{run.series.evaluated} steps hold an evaluation and are left out of step times")
-    lost = next(
-        (n for n, loss in enumerate(run.series.losses, 1) if loss is not None and not math.isfinite(loss)), 0
-    )
-    if lost:
-        notes.append(f"the loss is not finite from step {lost} on")
-    reads = read_backs(run.trace, run.series)
-    if reads and not any(cause.cause == "synchronization" for cause in causes):
-        share = read_back_share(run.series)
-        notes.append(
-            f"{reads} take {share:.1%} of the step time on this CPU; on a GPU each one stalls the queue"
-        )
-    if (queued := queued_share(run.usage)) and queued > _BUSY:
-        notes.append(f"its threads waited {queued:.0%} of their ready time for a processor: times are noisy")
-    if 0 < len(run.series.laps) < 5:
-        notes.append(f"only {len(run.series.laps)} step times after warm-up; more steps make them firmer")
-    return notes
-
-
-def _repeat(run: Taken) -> dict[str, Any]:
-    return {
-        "outcome": run.outcome,
-        "steps": run.steps,
-        "step_seconds_p50": run.step_seconds["p50"] if run.step_seconds else None,
-        "wall_seconds": round(run.usage["seconds"], 3),
-        "peak_rss_bytes": run.peak_rss_bytes,
-        "metrics": run.metrics,
-        "metric_series": run.metric_series,
-    }
-
-
-def _figures(runs: list[Taken], samples: int | None) -> list[Figure]:
-    """Each figure as the median of the repeats with their range."""
-    columns: dict[str, tuple[str, list[float | None]]] = {
-        "step_seconds_p50": ("seconds", [r.step_seconds["p50"] if r.step_seconds else None for r in runs]),
-        "step_seconds_p95": ("seconds", [r.step_seconds["p95"] if r.step_seconds else None for r in runs]),
-        "wall_seconds": ("seconds", [r.usage["seconds"] for r in runs]),
-        "steps": ("steps", [r.steps for r in runs]),
-        "peak_rss_bytes": ("bytes", [r.peak_rss_bytes for r in runs]),
-        "peak_gpu_bytes": ("bytes", [r.peak_gpu_bytes[0] for r in runs]),
-        "data_wait_share": ("1", [data_wait_share(r.series) for r in runs]),
-        "final_loss": (
-            "1",
-            [next((v for v in reversed(r.series.losses) if v is not None), None) for r in runs],
-        ),
-    }
-    for name in sorted({name for run in runs for name in run.metrics}):
-        columns[f"metric:{name}"] = ("1", [run.metrics.get(name) for run in runs])
-    figures = []
-    for metric, (unit, column) in columns.items():
-        values = [float(value) for value in column if value is not None and math.isfinite(value)]
-        if values:
-            figures.append(
-                Figure(
-                    metric=metric,
-                    value=statistics.median(values),
-                    unit=unit,
-                    repeats=len(values),
-                    low=min(values),
-                    high=max(values),
-                    singles=values,
-                )
-            )
-    return figures
-
-
-def _trace(run: Taken) -> bytes:
-    usage = run.usage
-    content = {
-        "facts": run.trace.facts,
-        "optimizers": run.trace.optimizers,
-        "step_fields": list(run.trace.steps[0]._fields) if run.trace.steps else [],
-        "steps": run.trace.steps,
-        "forwards": run.trace.forwards,
-        "usage": usage,
-    }
-    return json.dumps(content).encode()
