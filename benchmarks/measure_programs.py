@@ -58,7 +58,7 @@ PLANTED = {
     "slow_loader": (_START + _MLP + _SLOW + loop(64), "data_loader_bound"),
     "item_every_step": (
         _START + _MLP + "total = 0.0\n" + loop(128, "total += loss.item()"),
-        "synchronization",
+        "synchronization",  # on an accelerator; on a CPU a note with its cost, which is nothing
     ),
     "retained_graph": (_START + _MLP + _RETAINED, "leak"),
     "tiny_batches": (_START + _MLP.replace("1024", "64") + loop(1), "tiny_batches"),

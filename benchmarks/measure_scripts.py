@@ -1,8 +1,9 @@
 """Real, unmodified training scripts under measure_run: are steps exact and step times right?
 
 Writes results/measure_scripts.json. Run: python benchmarks/measure_scripts.py CHECKOUTS [NAME ...] --python PYTHON
-CHECKOUTS holds pytorch/examples, karpathy/nanoGPT and karpathy/minGPT under their repository's name; PYTHON has torch,
-torchvision, lightning, transformers and accelerate. Data is synthetic and made here. Each script runs through
+CHECKOUTS holds pytorch/examples, karpathy/nanoGPT, karpathy/minGPT, graykode/nlp-tutorial, yunjey/pytorch-tutorial and
+MorvanZhou/PyTorch-Tutorial under their repository's name; PYTHON has torch, torchvision, lightning, transformers,
+accelerate, gymnasium and matplotlib. Data is synthetic and made here. Each script runs through
 own_timing.py, which counts and times the optimizer steps by another route in the same process.
 """
 
@@ -82,6 +83,15 @@ SCRIPTS = {
     "nanoGPT": ("nanoGPT", "train.py", f"config/train_shakespeare_char.py {NANO} --n_embd=128 --max_iters=200"),
     "minGPT_adder": ("minGPT", "projects/adder/adder.py", "--trainer.max_iters=200"),
     "minGPT_chargpt": ("minGPT/projects/chargpt", "chargpt.py", "--trainer.max_iters=200 --data.block_size=32"),
+    "reinforce": ("examples/reinforcement_learning", "reinforce.py", "--log-interval 5"),
+    "nnlm": ("nlp-tutorial/1-1.NNLM", "NNLM.py", ""),
+    "textcnn": ("nlp-tutorial/2-1.TextCNN", "TextCNN.py", ""),
+    "textlstm": ("nlp-tutorial/3-2.TextLSTM", "TextLSTM.py", ""),
+    "seq2seq": ("nlp-tutorial/4-1.Seq2Seq", "Seq2Seq.py", ""),
+    "nlp_transformer": ("nlp-tutorial/5-1.Transformer", "Transformer.py", ""),
+    "linear_regression": ("pytorch-tutorial/tutorials/01-basics/linear_regression", "main.py", ""),
+    "morvan_optimizers": ("PyTorch-Tutorial/tutorial-contents", "306_optimizer.py", ""),
+    "morvan_dropout": ("PyTorch-Tutorial/tutorial-contents", "503_dropout.py", ""),
     "lightning": ("frameworks", "lightning_script.py", ""),
     "trainer": ("frameworks", "trainer_script.py", ""),
     "accelerate": ("frameworks", "accelerate_script.py", ""),
@@ -168,7 +178,7 @@ def prepare(checkouts: Path) -> None:
 
 def measured(checkouts: Path, name: str, python: str) -> MeasureRunReport:
     folder, script, arguments = SCRIPTS[name]
-    os.environ["PYTHONPATH"] = str(checkouts / "minGPT")
+    os.environ |= {"PYTHONPATH": str(checkouts / "minGPT"), "MPLBACKEND": "Agg"}
     CALL.set(Call(Workspace.of_the_caller(checkouts / folder)))
     command = ["python", str(HERE / "own_timing.py"), script, *arguments.split()]
     pattern = {"steps": r"own steps (\d+)", "median": r"own median ([\d.]+)", **PRINTED.get(name, {})}

@@ -1,136 +1,69 @@
-"""The guided example, with tools that stand in for the real ones where the point is what the runner does."""
+"""The guided example, with the real tools: it gets to the end, and its answer says nothing that was not measured."""
 
+import re
 import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from optimizing_resources.server.demo import main_job
+from optimizing_resources.server.demo import PLAIN, TORCH, journey
 from optimizing_resources.tools import load_tools
-from optimizing_resources.tools._core.contract import (
-    CALL,
-    Call,
-    Report,
-    Request,
-    ToolError,
-    current_call,
-    tool,
-)
+from optimizing_resources.tools._core.contract import CALL, Call
+from optimizing_resources.tools._core.ledger import ledger_path, open_ledger, read_runs
+from optimizing_resources.tools._core.quantity import human_bytes
 from optimizing_resources.tools._core.workspace import Workspace
-from pydantic import Field
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
-class NothingRequest(Request):
-    python: str = Field(description="An interpreter.")
-
-
-class TriageRequest(Request):
-    log_path: Path = Field(description="A log.")
-    script_path: Path = Field(description="A script.")
-
-
-class TriageReport(Report):
-    constraint: str
-    plan: list[dict[str, Any]]
-
-
-class SizeRequest(Request):
-    path: Path = Field(description="A file.")
-    python: str = Field(description="An interpreter.")
-
-
-class SizeReport(Report):
-    size_bytes: int
-
-
-@tool(effect="reads")
-def detect_hardware(request: NothingRequest) -> SizeReport:
-    """Stand in for the real one."""
-    return SizeReport(size_bytes=1)
-
-
-def step(remedy, tool_name, needs=(), **arguments):
-    return {"remedy": remedy, "tool": tool_name, "arguments": arguments, "needs": list(needs)}
-
-
-@tool(effect="reads")
-def triage_constraint(request: TriageRequest) -> TriageReport:
-    """Read the log and plan."""
-    text = current_call().workspace.file(request.log_path).read_text(encoding="utf-8")
-    assert "CUDA out of memory" in text
-    plan = [
-        step("model_reduction", "measure_size", needs=["a smaller model"], path="other.py"),
-        step("pruning", "measure_size", path="nowhere.py"),
-        step("mixed_precision", "measure_size", path="train.py"),
-        step("gradient_accumulation", "measure_size", path="train.py"),
-        step("gradient_checkpointing", "wants_torch", path="train.py"),
-        step("lora", "measure_step", needs=["step: a file with make_step()"]),
-        step("sharding", "no_such_tool"),
-    ]
-    return TriageReport(constraint="gpu_memory", plan=plan)
-
-
-@tool(effect="reads")
-def measure_size(request: SizeRequest) -> SizeReport:
-    """Measure a file."""
-    return SizeReport(size_bytes=current_call().workspace.file(request.path).stat().st_size)
-
-
-class StepRequest(Request):
-    step: str = Field(description="file.py:make_step")
-
-
-@tool(effect="reads")
-def measure_step(request: StepRequest) -> SizeReport:
-    """Want what the example holds ready."""
-    assert request.step == "train.py:make_step"
-    return SizeReport(size_bytes=7)
-
-
-@tool(effect="reads", needs=("no_such_module",))
-def wants_torch(request: SizeRequest) -> SizeReport:
-    """Need what is not there."""
-    raise ToolError("This must not run")
-
-
-STAND_INS = {
-    f.tool.name: f.tool for f in (detect_hardware, triage_constraint, measure_size, measure_step, wants_torch)
-}
-
-
-@pytest.fixture
-def report(tmp_path):
-    token = CALL.set(Call(Workspace.of_the_caller(tmp_path)))
-    yield main_job(STAND_INS, Path(sys.executable))
+def told(example, folder):
+    """The report of a journey, and the runs that its ledger holds by id."""
+    token = CALL.set(Call(Workspace.of_the_caller(folder)))
+    report = journey(example, load_tools(), Path(sys.executable), repeats=1)
     CALL.reset(token)
+    with closing(open_ledger(ledger_path(Workspace.of_the_caller(Path(report.folder))))) as ledger:
+        return report, {run.id: run for run in read_runs(ledger)}
 
 
-def test_the_plan_is_carried_out_until_each_tool_was_seen_at_work(report):
-    assert [step.was_run for step in report.steps] == [True, True, False, False, True, False, True]
-    wanting, failing, working, missing, supplied = (step.text for step in report.steps[2:])
-    size = (ROOT / "examples/gpu_oom/train.py").stat().st_size
-    assert working == f"size_bytes: {size}" and supplied == "size_bytes: 7"
-    assert "no_such_module" in missing and "make demo TORCH=1" in missing and "190 MB" in missing
-    assert "a smaller model" in wanting and "No such file" in failing
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return told(PLAIN, tmp_path_factory.mktemp("plain"))
 
 
-def test_a_person_can_repeat_each_step_by_hand(report):
-    text = report.readable()
-    assert "$ optimizing-resources triage_constraint --log-path train.log --script-path train.py" in text
-    assert f"cd {report.folder}" in text and (Path(report.folder) / "train.py").exists()
+def check_that_it_is_traceable(report, runs):
+    """Every id is in the ledger, and every size of the answer is a figure or a reason of those runs, or simulated."""
+    text = "\n".join(line for line in report.summary if "simulated" not in line)
+    ids = set(re.findall(r"m[0-9a-f]{10}", text))
+    assert ids == set(runs) and len(ids) == 4
+    figures = {human_bytes(round(f.value)) for run in runs.values() for f in run.figures if f.unit == "bytes"}
+    reasons = " ".join(run.report["reason"] for run in runs.values())
+    sizes = re.findall(r"[\d.]+ [MG]iB", text)
+    assert sizes and all(size in figures or size in reasons for size in sizes)
 
 
-@pytest.mark.skipif("triage_constraint" not in load_tools(), reason="the tools it runs are not here yet")
-def test_the_real_tools_get_through_it(tmp_path):
-    token = CALL.set(Call(Workspace.of_the_caller(tmp_path)))
-    report = main_job(load_tools(), Path(sys.executable))
-    CALL.reset(token)
-    assert all(step.was_run for step in report.steps[:2]) and "gpu_memory" in report.steps[1].text
+def test_without_torch_a_run_dies_gets_its_remedy_and_is_shown_to_work(plain):
+    report, runs = plain
+    check_that_it_is_traceable(report, runs)
+    answer = report.readable()
+    assert "out_of_memory" in answer and "stream_data" in answer and "better" in report.steps[-2].lines[0]
+    assert "make demo TORCH=1" in answer and "190 MB" in answer
+    assert all(box.startswith("[x]") for box in report.steps[-2].lines[1:])
+    assert (Path(report.folder) / "train.py").read_bytes() != (
+        Path(report.folder) / "streaming.py"
+    ).read_bytes()
 
 
-def test_the_example_script_offers_what_the_tools_ask_for():
-    script = ROOT / "examples/gpu_oom/train.py"
-    names = compile(script.read_text(encoding="utf-8"), script.name, "exec").co_names
-    assert {"make_step", "main"} <= set(names)
+def test_each_step_can_be_repeated_by_hand(plain):
+    report, _ = plain
+    commands = [step.command for step in report.steps if step.command]
+    assert commands[1].endswith("-- python train.py") and "--memory-limit-bytes 50331648" in commands[1]
+    assert f"cd {report.folder}" in report.readable()
+
+
+@pytest.mark.slow
+def test_with_torch_the_remedy_is_predicted_and_patched_before_it_is_measured(tmp_path):
+    report, runs = told(replace(TORCH, max_steps=(1, 2)), tmp_path)
+    check_that_it_is_traceable(report, runs)
+    assert "gradient_accumulation" in report.readable() and "(simulated)" in report.readable()
+    assert "as expected" in report.readable() and "TORCH=1" not in report.readable()
+    died, fits = ([run.outcome for run in runs.values()][place] for place in (0, 1))
+    assert (died, fits) == ("out_of_memory", "stopped_at_limit")

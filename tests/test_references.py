@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
+from optimizing_resources.tools._remedies import REMEDIES
 from optimizing_resources.tools.triage_constraint.messages import MESSAGES
-from optimizing_resources.tools.triage_constraint.remedies import REMEDIES
 from optimizing_resources.tools.triage_constraint.rules import RULES
 
 ROOT = Path(__file__).resolve().parents[1]

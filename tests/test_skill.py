@@ -11,7 +11,7 @@ import pytest
 from optimizing_resources.server import serve
 from optimizing_resources.server.skill import front_matter
 from optimizing_resources.tools import load_tools
-from optimizing_resources.tools.triage_constraint.remedies import SYMPTOMS, ordered
+from optimizing_resources.tools._remedies import SYMPTOMS, ordered
 
 ROOT = Path(__file__).resolve().parents[1]
 SKILL = ROOT / "SKILL.md"

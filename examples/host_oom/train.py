@@ -65,7 +65,8 @@ def main():
     loader = DataLoader(TensorDataset(counting_text(2048)), batch_size=128, shuffle=True)
     for epoch in range(2):
         for (batch,) in loader:
-            loss = loss_of(model, batch)
+            logits = model(batch[:, :-1])
+            loss = F.cross_entropy(logits.reshape(-1, VOCABULARY), batch[:, 1:].reshape(-1))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

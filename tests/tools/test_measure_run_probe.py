@@ -156,15 +156,30 @@ def test_the_hidden_sitecustomize_still_runs_and_the_path_is_the_programs_own(tm
     )  # a process without torch and without an error says nothing
 
 
-def test_a_functions_calls_are_timed_by_batch_size(tmp_path):
+def test_each_forward_pass_of_a_program_that_only_infers_is_timed_the_first_one_by_itself(run):
+    passes = "model.eval()\nwith torch.no_grad():\n    for _ in range(12): model(data[:4][0])\n"
+    report, _ = run(START + passes)
+    (calls,) = report.calls
+    assert report.step_source == "forward" and "after 12 forward passes" in report.reason
+    assert calls["calls"] == report.steps == 10 and calls["first_seconds"] > 0
+
+
+FUNCTIONS = {
+    "plain": "def f(batch_size): time.sleep(0.001 * batch_size)",
+    "generator": "def f(batch_size):\n    yield\n    time.sleep(0.001 * batch_size)",
+    "coroutine": "import asyncio\nasync def f(batch_size): await asyncio.sleep(0.001 * batch_size)",
+    "of one processor": "import os\ndef f(batch_size):\n    assert not hasattr(os, 'sched_getaffinity')"
+    " or len(os.sched_getaffinity(0)) == 1\n    time.sleep(0.001 * batch_size)",
+}
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_a_functions_calls_are_timed_by_batch_size_with_all_they_do(tmp_path, kind):
     token = CALL.set(Call(Workspace.of_the_caller(tmp_path)))
-    (tmp_path / "infer.py").write_text(
-        "import time\ndef f(batch_size): time.sleep(0.001 * batch_size)", encoding="utf-8"
-    )
-    report = measure_run(
-        MeasureRunRequest(target="infer.py:f", batch_sizes=[1, 8], max_steps=10, python=sys.executable)
-    )
+    (tmp_path / "infer.py").write_text(f"import time\n{FUNCTIONS[kind]}\n", encoding="utf-8")
+    wanted = {"batch_sizes": [1, 8], "threads": [1], "max_steps": 10, "python": sys.executable}
+    report = measure_run(MeasureRunRequest(target="infer.py:f", **wanted))
     CALL.reset(token)
-    assert report.steps == 10 and report.step_source == "calls"
+    assert report.outcome == "finished" and report.steps == 10 and report.step_source == "calls"
     assert [call["batch_size"] for call in report.calls] == [1, 8]
     assert report.calls[0]["p50_seconds"] >= 0.001 and report.calls[1]["p50_seconds"] >= 0.008

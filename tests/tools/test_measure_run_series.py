@@ -43,8 +43,9 @@ def traced(made, **facts):
     return Trace(steps=made, optimizers=optimizers, facts=facts)
 
 
-def causes(made, usage=USAGE, cores=2.0):
+def causes(made, usage=USAGE, cores=2.0, device="cpu"):
     trace = traced(made)
+    trace.optimizers[0]["device"] = device
     return {cause.cause: cause for cause in find_causes(trace, series_of(trace), usage, cores)}
 
 
@@ -93,6 +94,14 @@ PLANTED = {
 @pytest.mark.parametrize("name", PLANTED)
 def test_each_cause_is_the_only_one_named(name):
     assert list(causes(steps(**PLANTED[name]))) == [name]
+
+
+def test_reading_the_loss_every_step_is_a_cause_only_where_it_costs_or_drains_a_queue():
+    logging = steps(user_syncs=1, sync_seconds=0.00001)
+    assert causes(logging) == {}
+    assert list(causes(logging, device="cuda")) == ["synchronization"]
+    now_and_then = steps(user_syncs=lambda number: int(number % 10 == 0))
+    assert causes(now_and_then, device="cuda") == {}
 
 
 def test_growth_is_told_in_bytes_per_step():

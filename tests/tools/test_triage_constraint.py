@@ -12,6 +12,7 @@ from optimizing_resources.tools._core.ledger import Run, append, ledger_path, ne
 from optimizing_resources.tools._core.machine import Accelerator, GpuProcess, HostMemory, Machine
 from optimizing_resources.tools._core.quantity import GIB
 from optimizing_resources.tools._core.workspace import Workspace
+from optimizing_resources.tools._remedies import BY_ID, ORDER, PREPARE
 from optimizing_resources.tools.triage_constraint import (
     TriageConstraintReport,
     TriageConstraintRequest,
@@ -19,7 +20,6 @@ from optimizing_resources.tools.triage_constraint import (
 )
 from optimizing_resources.tools.triage_constraint.messages import MESSAGES
 from optimizing_resources.tools.triage_constraint.reading import WORDS
-from optimizing_resources.tools.triage_constraint.remedies import BY_ID, ORDER, PREPARE
 from pydantic import ValidationError
 
 OOM = (
@@ -219,6 +219,16 @@ def test_what_the_machine_shows_decides_what_the_log_leaves_open():
     assert triage("MemoryError", hardware=limited.model_dump()).sub_cause == "container_limit"
 
 
+def kept(folder, outcome, report, **conditions):
+    """The id of a run in a fresh ledger."""
+    CALL.set(Call(Workspace.of_the_caller(folder)))
+    usual = {"tool": "measure_run", "device": "cpu", "workload": "w", "conditions": conditions}
+    run = Run(id=new_id(), taken_at=now(), outcome=outcome, report=report, **usual)
+    with closing(open_ledger(ledger_path(current_call().workspace))) as ledger:
+        append(ledger, run)
+    return run.id
+
+
 @pytest.mark.parametrize(
     ("outcome", "causes", "found"),
     [
@@ -230,22 +240,28 @@ def test_what_the_machine_shows_decides_what_the_log_leaves_open():
     ],
 )
 def test_a_measurement_outweighs_what_the_text_complains_of(outcome, causes, found, tmp_path):
-    CALL.set(Call(Workspace.of_the_caller(tmp_path)))
     report = {"causes": [{"cause": c, "share": share, "evidence": "seen"} for c, share in causes]}
-    run = Run(
-        id=new_id(),
-        taken_at=now(),
-        tool="measure_run",
-        outcome=outcome,
-        device="cpu",
-        workload="w",
-        report=report,
-    )
-    with closing(open_ledger(ledger_path(current_call().workspace))) as ledger:
-        append(ledger, run)
-    answer = triage("inference is too slow", measurement=run.id)
+    answer = triage("inference is too slow", measurement=kept(tmp_path, outcome, report))
     assert (answer.constraint, answer.sub_cause) == found
     assert answer.evidence[0].source == "measurement"
+
+
+@pytest.mark.parametrize(
+    ("before_mib", "steps", "first"),
+    [(300, 0, "gradient_accumulation"), (700, 0, "stream_data"), (300, 40, "stream_data")],
+    ids=["the step fills memory", "what was loaded before it does", "the step has fitted for long"],
+)
+def test_a_step_on_the_cpu_that_fills_host_memory_is_made_smaller_itself(tmp_path, before_mib, steps, first):
+    (tmp_path / "train.py").write_text("def make_step(): ...\n", encoding="utf-8")
+    report = {"reason": "too much", "training_device": "cpu", "peak_rss_bytes": 768 << 20, "steps": steps}
+    report["rss_before_training_bytes"] = before_mib << 20
+    script = {"path": str(tmp_path / "train.py")}
+    answer = triage(measurement=kept(tmp_path, "out_of_memory", report, script=script))
+    assert answer.constraint == "host_memory" and answer.plan[0].remedy == first
+    if first == "gradient_accumulation":
+        assert answer.plan[0].arguments["path"] == "train.py" and not answer.plan[0].needs
+        assert [call.tool for call in answer.baseline] == ["estimate_memory"]  # the run is the baseline
+        assert answer.baseline[0].arguments["gpu"] == "cpu" and not answer.baseline[0].needs
 
 
 _RETAINED = "total = 0\nfor x in loader:\n    loss = f(x)\n    scale(loss).backward()\n    total += loss\n"

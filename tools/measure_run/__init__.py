@@ -5,6 +5,7 @@ taking       one run and what was seen of it    trace       what the probe wrote
 series       step times                         causes      why it is slow or grows
 outcome      how it ended                       metrics     quality figures
 conditions   what must be equal to compare      recording   from runs to a row of the ledger and a Report
+row          what the ledger keeps beside it    notes       what a reader of the figures must know
 """
 
 from typing import Any, Literal
@@ -75,6 +76,10 @@ class MeasureRunReport(Report):
     gpu_utilization_percent: float | None = None
     data_wait_share: float | None = None
     peak_rss_bytes: int
+    rss_before_training_bytes: int | None = Field(
+        None, description="Of the training process at its first forward pass: interpreter, libraries, data."
+    )
+    training_device: str | None = Field(None, description="Where the first batch lay: cpu, cuda.")
     peak_gpu_bytes: int | None = None
     peak_gpu_reserved_bytes: int | None = None
     peak_gpu_device_bytes: int | None = None
@@ -85,7 +90,10 @@ class MeasureRunReport(Report):
         {}, description="Seconds since the start, value."
     )
     causes: list[Cause] = Field([])
-    calls: list[dict[str, Any]] = Field([], description="Of `target`: by batch size.")
+    calls: list[dict[str, Any]] = Field(
+        [],
+        description="Of `target` by batch size and threads; of a program that only infers its forward passes.",
+    )
     repeats: list[dict[str, Any]] = Field([])
     against: dict[str, Any] | None = None
     python: str
@@ -118,26 +126,33 @@ class MeasureRunReport(Report):
         return "\n".join(lines)
 
     def _figures(self) -> list[str]:
-        lines = []
-        if self.step_seconds:
+        lines = [_call_line(call) for call in self.calls[:6]]
+        if self.step_seconds and not lines:
             middle, slow = (self.step_seconds[share] * 1e3 for share in ("p50", "p95"))
             lines.append(
                 f"{self.steps} steps ({self.step_source}): p50 {middle:.4g} ms, p95 {slow:.4g} ms (measured)."
             )
-        lines += [
-            f"batch {call['batch_size'] or '-'}, threads {call['threads'] or 'default'}: "
-            f"{call['samples_per_second']:.4g} samples/s, p99 {call['p99_seconds'] * 1e3:.4g} ms, "
-            f"first call {call['first_seconds'] * 1e3:.4g} ms."
-            for call in self.calls[:4]
-        ]
+        before = self.rss_before_training_bytes
+        at_start = f", {human_bytes(before)} of it before the first forward pass" if before else ""
         lines.append(
-            f"Peak host memory {human_bytes(self.peak_rss_bytes)}; {self.wall_seconds:.1f} s in all."
+            f"Peak host memory {human_bytes(self.peak_rss_bytes)}{at_start}; {self.wall_seconds:.1f} s in all."
         )
         if self.peak_gpu_bytes is not None:
             lines.append(f"Peak GPU memory allocated by torch {human_bytes(self.peak_gpu_bytes)}.")
         if self.data_wait_share is not None:
             lines.append(f"Waiting for data: {self.data_wait_share:.1%} of the step time.")
         return lines
+
+
+def _call_line(call: dict[str, Any]) -> str:
+    what = f"batch {call['batch_size']}" if call["batch_size"] else f"{call['calls']} calls"
+    threads = f", threads {call['threads']}" if call["threads"] else ""
+    middle, slow, slowest, first = (call[f"{name}_seconds"] * 1e3 for name in ("p50", "p95", "p99", "first"))
+    rate = f"{call['samples_per_second']:.4g} {'samples' if call['batch_size'] else 'calls'}/s"
+    return (
+        f"{what}{threads}: p50 {middle:.4g} ms, p95 {slow:.4g} ms, p99 {slowest:.4g} ms, {rate}; "
+        f"first call {first:.4g} ms."
+    )
 
 
 @tool(effect="trains", positional=("command",))

@@ -9,13 +9,13 @@ from typing import Any
 from .._core.errors import ToolError
 from .._core.workspace import Workspace
 from .launch import Launch, prepare
-from .series import percentile
+from .series import summary_of_calls
 from .taking import Taken, take
 
 _SCRIPT = Path(__file__).with_name("engine") / "call_target.py"
 _CALLS = 200
 _SECONDS = 10.0  # per batch size, so that a slow function is not called 200 times
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPTIMIZING_RESOURCES_THREADS")
 
 
 def split_target(target: str, workspace: Workspace) -> tuple[Path, str]:
@@ -41,17 +41,19 @@ def take_calls(
     path, function = target
     with tempfile.TemporaryDirectory(prefix="optimizing-resources-calls-") as scratch:
         settings, reply = Path(scratch) / "settings", Path(scratch) / "reply"
-        content = {
+        seconds = min(max_seconds, _SECONDS * len(batch_sizes))
+        content: dict[str, Any] = {
             "path": str(path),
             "function": function,
-            "batch_sizes": batch_sizes,
-            "max_calls": max_calls or _CALLS,
-            "max_seconds": min(max_seconds, _SECONDS * len(batch_sizes)),
             "reply": str(reply),
+            "batch_sizes": batch_sizes,
         }
+        content |= {"max_calls": max_calls or _CALLS, "max_seconds": seconds}
         settings.write_text(json.dumps(content), encoding="utf-8")
         bare = prepare(["python", str(_SCRIPT), str(settings)], python=python, cwd=cwd, max_steps=None)
-        named = replace(bare, script=path, words=["python", str(path), function], inputs={})
+        named = replace(
+            bare, script=path, words=["python", str(path), function, f"batch_sizes={batch_sizes}"], inputs={}
+        )
         taken: list[Taken] = []
         counts: list[int | None] = [*threads] or [None]
         for count in counts:
@@ -64,34 +66,21 @@ def take_calls(
                 memory_limit_bytes=memory_limit_bytes,
                 metrics={},
             )
-            taken.append(replace(run, calls=_calls(reply, count, run)))
+            calls = _calls(reply, count)
+            made = f"Made {sum(call['calls'] for call in calls)} calls and ended by itself"
+            reason = made if run.outcome == "finished" else run.reason
+            taken.append(replace(run, calls=calls, reason=reason))
     return named, replace(taken[0], calls=[call for run in taken for call in run.calls])
 
 
-def _calls(reply: Path, threads: int | None, run: Taken) -> list[dict[str, Any]]:
+def _calls(reply: Path, threads: int | None) -> list[dict[str, Any]]:
     if not reply.exists():
         return []
     answer = json.loads(reply.read_text(encoding="utf-8"))
     reply.unlink()
     if "refused" in answer:
         raise ToolError(answer["refused"], try_next="a function without arguments, or with batch_size only")
-    return [_summary(call, threads) for call in answer["calls"]]
-
-
-def _summary(call: dict[str, Any], threads: int | None) -> dict[str, Any]:
-    seconds = call["seconds"]
-    per_second = len(seconds) / sum(seconds)
-    return {
-        "batch_size": call["batch_size"],
-        "threads": threads,
-        "calls": len(seconds),
-        "first_seconds": _short(call["first_seconds"]),
-        **{f"p{share}_seconds": _short(percentile(seconds, share / 100)) for share in (50, 95, 99)},
-        "calls_per_second": _short(per_second),
-        "samples_per_second": _short(per_second * (call["batch_size"] or 1)),
-    }
-
-
-def _short(value: float) -> float:
-    """Six digits: more would only claim to be known."""
-    return float(f"{value:.6g}")
+    return [
+        summary_of_calls(call["seconds"], call["first_seconds"], call["batch_size"], threads)
+        for call in answer["calls"]
+    ]

@@ -19,6 +19,9 @@ from .picture import draw
 
 _MLFLOW = Path(__file__).with_name("engine") / "to_mlflow"
 _MLFLOW_SECONDS = 300.0
+# The columns of a CSV export, a figure a row.
+_OF_RUN = ("id", "taken_at", "label", "outcome", "device", "workload")
+_OF_FIGURE = ("metric", "value", "unit", "basis", "repeats", "low", "high")
 
 
 class LedgerRequest(Request):
@@ -104,42 +107,10 @@ def _export(request: LedgerRequest, runs: list[Run], workspace: Workspace) -> st
         return str(workspace.store("ledger.json", text.encode()))
     rows = io.StringIO()
     writer = csv.writer(rows)
-    writer.writerow(
-        [
-            "id",
-            "taken_at",
-            "label",
-            "outcome",
-            "device",
-            "workload",
-            "metric",
-            "value",
-            "unit",
-            "basis",
-            "repeats",
-            "low",
-            "high",
-        ]
-    )
+    writer.writerow([*_OF_RUN, *_OF_FIGURE])
     for one in runs:
-        for f in one.figures:
-            writer.writerow(
-                [
-                    one.id,
-                    one.taken_at,
-                    one.label,
-                    one.outcome,
-                    one.device,
-                    one.workload,
-                    f.metric,
-                    f.value,
-                    f.unit,
-                    f.basis,
-                    f.repeats,
-                    f.low,
-                    f.high,
-                ]
-            )
+        for figure in one.figures:
+            writer.writerow([*(getattr(one, n) for n in _OF_RUN), *(getattr(figure, n) for n in _OF_FIGURE)])
     return str(workspace.store("ledger.csv", rows.getvalue().encode()))
 
 

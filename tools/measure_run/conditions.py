@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import statistics
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,22 @@ def conditions_of(launch: Launch, trace: Trace, samples: int | None) -> dict[str
         "workload": _workload(launch, words),
         "seed": seed,
         "samples_per_step": samples,
+        "first_input": trace.facts.get("model", {}).get("shape"),
+        "backwards_per_step": _backwards(trace),
+        "parameters": sum(one["parameters"] for one in trace.optimizers) or None,
         "versions": {"python": start.get("python"), "torch": torch.get("version")},
         "python": str(launch.python),
-        "git": _git(launch.cwd),
+        "git": _git(launch.cwd, launch.script),
         "environment": {
             name: value for name, value in sorted(os.environ.items()) if _ENVIRONMENT.fullmatch(name)
         },
         "load_per_core": round(os.getloadavg()[0] / usable_cores(), 2) if hasattr(os, "getloadavg") else None,
     }
+
+
+def _backwards(trace: Trace) -> int | None:
+    """Backward passes of an optimizer step: the micro-batches that it adds up."""
+    return round(statistics.median(step.backwards for step in trace.steps)) if trace.steps else None
 
 
 def workload_hash(workload: dict[str, Any]) -> str:
@@ -127,17 +136,25 @@ def _script(path: Path | None) -> dict[str, Any] | None:
     }
 
 
-def _git(folder: Path) -> str | None:
-    """The commit of the program's folder, marked when files differ from it."""
+def _git(folder: Path, script: Path | None) -> str | None:
+    """The commit of the program's folder, marked as dirty when it does not hold what ran."""
     if not folder.is_dir():
         return None
+    commit = _asked(folder, "describe", "--always", "--dirty", "--exclude=*")
+    if (
+        commit
+        and script
+        and not commit.endswith("-dirty")
+        and not _asked(folder, "ls-files", "--", str(script))
+    ):
+        return f"{commit}-dirty"  # the script is ignored, or was never added
+    return commit
+
+
+def _asked(folder: Path, *words: str) -> str | None:
+    """What git prints, or None without git, a repository or an answer."""
     try:
-        found = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-        )
+        found = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.TimeoutExpired):  # no git, or a huge tree on a slow disk
         return None
     return found.stdout.strip() or None

@@ -34,6 +34,10 @@ def outcome_of(
 ) -> tuple[Outcome, str]:
     """The outcome and the reason. `tail` is the end of what the program printed."""
     steps = f"after {series.steps} steps" if series.steps else "before any training step"
+    if not series.steps and trace.forwards:
+        steps = f"after {len(trace.forwards)} forward passes"
+    elif not series.steps and "torch" not in trace.facts:
+        steps = f"after {usage['seconds']:.1f} s"
     ended_by = usage["ended_by"]
     if ended_by == "memory":
         seen = human_bytes(usage["peak_seen_bytes"])
@@ -69,12 +73,12 @@ def _by_itself(
     raised = trace.facts.get("exception", {})
     said = " ".join(f"{raised.get('kind', '')}: {raised['text']}".split()) if raised else _last_line(tail)
     if code == 0:
-        if max_steps and not series.steps:
+        if max_steps and not series.steps and not trace.forwards:
             return (
                 "never_stepped",
                 "It ended by itself without an optimizer step or backward pass that the probe could see",
             )
-        return "finished", f"It ended by itself {steps}" if series.steps else "It ended by itself"
+        return "finished", f"It ended by itself {steps}"
     if any(sign in said for sign in _OOM_SIGNS) or any(sign in tail for sign in _OOM_SIGNS):
         return "out_of_memory", f"Out of memory {steps}: {said}"[:400]
     if code < 0:  # ended by a signal; never so on Windows, which has no SIGKILL

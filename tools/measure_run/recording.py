@@ -1,6 +1,5 @@
 """From what was taken to rows of the ledger and the Report."""
 
-import json
 import math
 import statistics
 from contextlib import closing
@@ -8,20 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from .._core.errors import ToolError
-from .._core.ledger import Figure, Run, append, ledger_path, new_id, now, open_ledger
+from .._core.ledger import Run, append, ledger_path, new_id, now, open_ledger
 from .._core.workspace import Workspace
 from . import MeasureRunReport, MeasureRunRequest
 from .calling import split_target, take_calls
-from .causes import data_wait_share, find_causes, queued_share, samples_per_step
+from .causes import (
+    data_wait_share,
+    find_causes,
+    queued_share,
+    samples_per_step,
+)
 from .conditions import conditions_of, device_name, usable_cores, workload_hash
 from .launch import Launch, prepare
+from .notes import notes_of, probe_of
+from .row import figures_of, repeat_of, trace_of
 from .series import percentile
 from .taking import Taken, take
 from .trace import Trace
 
 _LOSSES = 100  # in the Report; the trace has all
 _AGAINST_REPEATS = 3
-_BUSY = 0.2  # share of ready time without a processor from which on the machine counts as busy
 
 
 def measure(request: MeasureRunRequest, workspace: Workspace, python: Path) -> MeasureRunReport:
@@ -106,7 +111,17 @@ def _keep_cancelled(request: MeasureRunRequest, launch: Launch, workspace: Works
 def _beside(report: MeasureRunReport) -> dict[str, Any]:
     return report.model_dump(
         mode="json",
-        include={"id", "outcome", "steps", "step_seconds", "peak_rss_bytes", "metrics", "repeats"},
+        include={
+            "id",
+            "outcome",
+            "reason",
+            "steps",
+            "step_seconds",
+            "wall_seconds",
+            "peak_rss_bytes",
+            "metrics",
+            "repeats",
+        },
     )
 
 
@@ -129,7 +144,7 @@ def _keep(
         update={
             "id": new_id(),
             "output_path": str(workspace.store("output.log", main.printed)),
-            "trace_path": str(workspace.store("trace.json", _trace(main))),
+            "trace_path": str(workspace.store("trace.json", trace_of(main))),
         }
     )
     row = Run(
@@ -142,7 +157,7 @@ def _keep(
         workload=workload_hash(conditions["workload"]),
         conditions=conditions,
         report=report.model_dump(mode="json"),
-        figures=_figures(runs, samples),
+        figures=figures_of(runs),
     )
     with closing(open_ledger(ledger_path(workspace))) as ledger:
         append(ledger, row)
@@ -167,6 +182,7 @@ def _report(
     every = -(-len(series.losses) // _LOSSES) or 1
     gpu = usage["gpu"] or {}
     wait = data_wait_share(series)
+    causes = find_causes(trace, series, usage, usable_cores())
     return MeasureRunReport(
         id=None,
         label=request.label,
@@ -174,7 +190,7 @@ def _report(
         reason=main.reason,
         exit_code=usage["exit_code"],
         steps=main.steps,
-        step_source=_source(main),
+        step_source=_source(main, bool(request.target)),
         step_seconds={name: float(f"{value:.6g}") for name, value in seconds.items()} if seconds else None,
         samples_per_step=samples,
         samples_per_second=round(samples / statistics.fmean(series.seconds), 3)
@@ -185,6 +201,8 @@ def _report(
         gpu_utilization_percent=_utilization(gpu),
         data_wait_share=None if wait is None else round(wait, 4),
         peak_rss_bytes=max(run.peak_rss_bytes for run in runs),
+        rss_before_training_bytes=trace.facts.get("model", {}).get("resident_bytes"),
+        training_device=trace.facts.get("model", {}).get("device"),
         peak_gpu_bytes=main.peak_gpu_bytes[0],
         peak_gpu_reserved_bytes=main.peak_gpu_bytes[1],
         peak_gpu_device_bytes=gpu.get("peak_bytes"),
@@ -193,11 +211,11 @@ def _report(
         metrics=main.metrics,
         metric_series=main.metric_series,
         calls=main.calls,
-        causes=find_causes(trace, series, usage, usable_cores()),
-        repeats=[_repeat(run) for run in runs] if len(runs) > 1 else [],
+        causes=causes,
+        repeats=[repeat_of(run) for run in runs] if len(runs) > 1 else [],
         python=str(launch.python),
-        probe=_probe(main),
-        notes=_notes(main),
+        probe=probe_of(main),
+        notes=notes_of(main, causes),
     )
 
 
@@ -206,12 +224,12 @@ def _finite(loss: float) -> float | None:
     return float(f"{loss:.6g}") if math.isfinite(loss) else None
 
 
-def _source(run: Taken) -> Any:
-    if run.calls:
-        return "calls"
+def _source(run: Taken, is_target: bool) -> Any:
     if run.trace.steps:
         return "optimizer" if any(step.optimizer >= 0 for step in run.trace.steps) else "backward"
-    return "forward" if run.trace.forwards else None
+    if run.calls:
+        return "calls" if is_target else "forward"
+    return None
 
 
 def _cores_used(run: Taken) -> float | None:
@@ -225,92 +243,3 @@ def _cores_used(run: Taken) -> float | None:
 def _utilization(gpu: dict[str, Any]) -> float | None:
     percents = [percent for _, percent in gpu.get("utilisations", [])]
     return percentile(percents, 0.5) if percents else None
-
-
-def _probe(run: Taken) -> str:
-    facts = run.trace.facts
-    if "probe_failed" in facts:
-        return f"failed in {facts['probe_failed']['where']}: {facts['probe_failed']['text']}"
-    if "unsupported" in facts:
-        return f"figures of the process only: {facts['unsupported']['why']}"
-    if "torch" in facts:
-        return f"attached (torch {facts['torch']['version']})"
-    return "figures of the process only: no torch was imported in a Python that reads PYTHONPATH"
-
-
-def _notes(run: Taken) -> list[str]:
-    notes = []
-    if run.usage["left_behind"]:
-        notes.append(f"{run.usage['left_behind']} processes that the program left behind were ended")
-    if run.series.evaluated:
-        notes.append(f"{run.series.evaluated} steps hold an evaluation and are left out of step times")
-    lost = next(
-        (n for n, loss in enumerate(run.series.losses, 1) if loss is not None and not math.isfinite(loss)), 0
-    )
-    if lost:
-        notes.append(f"the loss is not finite from step {lost} on")
-    if (queued := queued_share(run.usage)) and queued > _BUSY:
-        notes.append(f"its threads waited {queued:.0%} of their ready time for a processor: times are noisy")
-    if 0 < len(run.series.laps) < 5:
-        notes.append(f"only {len(run.series.laps)} step times after warm-up; more steps make them firmer")
-    return notes
-
-
-def _repeat(run: Taken) -> dict[str, Any]:
-    return {
-        "outcome": run.outcome,
-        "steps": run.steps,
-        "step_seconds_p50": run.step_seconds["p50"] if run.step_seconds else None,
-        "wall_seconds": round(run.usage["seconds"], 3),
-        "peak_rss_bytes": run.peak_rss_bytes,
-        "metrics": run.metrics,
-        "metric_series": run.metric_series,
-    }
-
-
-def _figures(runs: list[Taken], samples: int | None) -> list[Figure]:
-    """Each figure as the median of the repeats with their range."""
-    columns: dict[str, tuple[str, list[float | None]]] = {
-        "step_seconds_p50": ("seconds", [r.step_seconds["p50"] if r.step_seconds else None for r in runs]),
-        "step_seconds_p95": ("seconds", [r.step_seconds["p95"] if r.step_seconds else None for r in runs]),
-        "wall_seconds": ("seconds", [r.usage["seconds"] for r in runs]),
-        "steps": ("steps", [r.steps for r in runs]),
-        "peak_rss_bytes": ("bytes", [r.peak_rss_bytes for r in runs]),
-        "peak_gpu_bytes": ("bytes", [r.peak_gpu_bytes[0] for r in runs]),
-        "data_wait_share": ("1", [data_wait_share(r.series) for r in runs]),
-        "final_loss": (
-            "1",
-            [next((v for v in reversed(r.series.losses) if v is not None), None) for r in runs],
-        ),
-    }
-    for name in sorted({name for run in runs for name in run.metrics}):
-        columns[f"metric:{name}"] = ("1", [run.metrics.get(name) for run in runs])
-    figures = []
-    for metric, (unit, column) in columns.items():
-        values = [float(value) for value in column if value is not None and math.isfinite(value)]
-        if values:
-            figures.append(
-                Figure(
-                    metric=metric,
-                    value=statistics.median(values),
-                    unit=unit,
-                    repeats=len(values),
-                    low=min(values),
-                    high=max(values),
-                    singles=values,
-                )
-            )
-    return figures
-
-
-def _trace(run: Taken) -> bytes:
-    usage = run.usage
-    content = {
-        "facts": run.trace.facts,
-        "optimizers": run.trace.optimizers,
-        "step_fields": list(run.trace.steps[0]._fields) if run.trace.steps else [],
-        "steps": run.trace.steps,
-        "forwards": run.trace.forwards,
-        "usage": usage,
-    }
-    return json.dumps(content).encode()

@@ -3,6 +3,7 @@
 import itertools
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 from .trace import Step, Trace
 
@@ -42,6 +43,36 @@ def percentile(values: list[float], share: float) -> float:
     low = int(place)
     high = min(low + 1, len(ordered) - 1)
     return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def summary_of_calls(
+    seconds: list[float], first_seconds: float, batch_size: int | None, threads: int | None
+) -> dict[str, Any]:
+    """Latency percentiles and throughput of calls that followed one another, and the first call by itself."""
+    per_second = len(seconds) / sum(seconds)
+    return {
+        "batch_size": batch_size,
+        "threads": threads,
+        "calls": len(seconds),
+        "first_seconds": _short(first_seconds),
+        **{f"p{share}_seconds": _short(percentile(seconds, share / 100)) for share in (50, 95, 99)},
+        "calls_per_second": _short(per_second),
+        "samples_per_second": _short(per_second * (batch_size or 1)),
+    }
+
+
+def _short(value: float) -> float:
+    """Six digits: more would only claim to be known."""
+    return float(f"{value:.6g}")
+
+
+def forward_passes(trace: Trace) -> list[dict[str, Any]]:
+    """The forward passes of a program that only infers, as calls; empty where it trains."""
+    seconds = [took for _, took in trace.forwards]
+    if trace.steps or len(seconds) < 2:
+        return []
+    warm = min(_WARM_UP, max(1, len(seconds) // 5))
+    return [summary_of_calls(seconds[warm:], seconds[0], None, None)]
 
 
 def series_of(trace: Trace) -> Series:

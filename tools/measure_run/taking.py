@@ -9,7 +9,7 @@ from .._core.worker import Limits, run
 from .launch import Launch, own_python
 from .metrics import read_files, series_found, split_metrics
 from .outcome import Outcome, outcome_of
-from .series import Series, percentile, series_of
+from .series import Series, forward_passes, percentile, series_of
 from .trace import Trace, read_trace
 
 _ENGINE = Path(__file__).with_name("engine")
@@ -99,4 +99,4 @@ def take(
     )
     found = series_found(usage.pop("values"))
     last = {**{name: values[-1][1] for name, values in found.items()}, **read_files(files)}
-    return Taken(outcome, reason, usage, trace, series, printed, last, found, [])
+    return Taken(outcome, reason, usage, trace, series, printed, last, found, forward_passes(trace))

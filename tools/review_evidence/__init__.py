@@ -2,6 +2,7 @@
 
 comparable   may the runs be compared     impact     figures with intervals   quality   time to the same quality
 verdict      from figures to one word     checklist  the four boxes           remedies  which belong to a constraint
+expected     beside what the plan promised
 """
 
 from contextlib import closing
@@ -12,6 +13,7 @@ from .._core.contract import Report, Request, ToolError, current_call, tool
 from .._core.ledger import ledger_path, open_ledger, read_run
 from .checklist import Box, constraint_box, fallback_box, impact_box, strategy_box
 from .comparable import differences, refusals
+from .expected import Expectation, expectations
 from .impact import Comparison, Verdict
 from .remedies import CONSTRAINTS, KNOWN
 from .verdict import judge
@@ -32,6 +34,9 @@ class ReviewEvidenceReport(Report):
     boxes: list[Box]
     impact: list[Comparison] = Field([])
     quality: list[Comparison] = Field([])
+    expected: list[Expectation] = Field(
+        [], description="The plan's range for the remedies beside the figures."
+    )
     differences: list[str] = Field([], description="Conditions that differ but are not part of the workload.")
     before: list[str]
     after: list[str]
@@ -42,6 +47,7 @@ class ReviewEvidenceReport(Report):
         for box in self.boxes:
             text = box.evidence if box.ticked else f"missing: {box.missing}"
             lines.append(f"[{'x' if box.ticked else ' '}] {box.box}: {text[:260]}")
+        lines += [f"Effect: {one.sentence()[:220]}." for one in self.expected[:2]]
         lines += [f"Differs as well: {one[:120]}." for one in self.differences[:2]]
         return "\n".join(lines)[:1500]
 
@@ -52,6 +58,7 @@ class ReviewEvidenceReport(Report):
             lines.append(f"  [{'x' if box.ticked else ' '}] {box.box.replace('_', ' ')}")
             lines += [f"      {box.evidence}"] if box.evidence else []
             lines += [f"      missing: {box.missing}"] if box.missing else []
+        lines += ["", *(f"  effect: {one.sentence()}" for one in self.expected)] if self.expected else []
         lines += ["", *(f"  differs as well: {one}" for one in self.differences)] if self.differences else []
         return "\n".join(lines)
 
@@ -67,7 +74,7 @@ def review_evidence(request: ReviewEvidenceRequest) -> ReviewEvidenceReport:
     with closing(open_ledger(ledger_path(current_call().workspace))) as ledger:
         before = [read_run(ledger, run) for run in request.before]
         after = [read_run(ledger, run) for run in request.after]
-    refused = refusals(before, after)
+    refused = refusals(before, after, request.remedies)
     judged = judge(request.constraint, request.remedies, before, after, refused)
     return ReviewEvidenceReport(
         verdict=judged.verdict,
@@ -82,6 +89,7 @@ def review_evidence(request: ReviewEvidenceRequest) -> ReviewEvidenceReport:
         ],
         impact=judged.impact,
         quality=judged.quality,
+        expected=expectations(request.constraint, request.remedies, judged.impact, before, after),
         differences=differences(before, after),
         before=request.before,
         after=request.after,

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from .._core.ledger import Run
 from .._core.quantity import human_bytes
+from .._remedies import ordered
 from .impact import Comparison, Verdict
 from .remedies import CHANGES_RESULTS, FOR
 
@@ -102,7 +103,7 @@ def impact_box(
 def fallback_box(constraint: str | None, remedies: list[str], before: list[Run], after: list[Run]) -> Box:
     """Ticked when the state before can be had again; names what could be tried instead."""
     ways = [way for run in before[:1] for way in _ways_back(run, after[0])]
-    untried = sorted(FOR.get(constraint or "", frozenset()) - set(remedies))
+    untried = [name for name in ordered(constraint or "", None) if name not in remedies]
     instead = f"; not tried yet for {constraint}: {', '.join(untried[:6])}" if untried else ""
     if ways:
         return Box(box="fallback", ticked=True, evidence="; ".join(ways) + instead)

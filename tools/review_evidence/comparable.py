@@ -4,15 +4,36 @@ from pathlib import Path
 from typing import Any
 
 from .._core.ledger import Run
+from .impact import BUSY
 
-_BUSY = 0.2
-_LISTED = ("versions", "environment", "git", "memory_limit_bytes", "max_steps", "python")
+_LISTED = ("versions", "environment", "git", "memory_limit_bytes", "max_steps", "python", "first_input")
+# Remedies that are a change of what is otherwise held equal.
+_OF_ENVIRONMENT = {
+    "cpu_threads",
+    "allocator_settings",
+    "runtime",
+    "interconnect",
+    "timeout_settings",
+    "fewer_workers",
+}
+_OF_MODEL = {"lora", "freezing", "model_reduction", "smaller_model", "simpler_model", "simpler_architecture"}
+_OF_MODEL |= {
+    "pruning",
+    "distillation",
+    "quantization",
+    "int8",
+    "foundation_model",
+    "transfer_learning",
+    "few_shot",
+}
 
 
-def refusals(before: list[Run], after: list[Run]) -> list[str]:
+def refusals(before: list[Run], after: list[Run], remedies: list[str]) -> list[str]:
     """Why the runs must not be compared; empty when they may."""
     runs = [*before, *after]
     found = []
+    if any(len({run.id for run in side}) < len(side) for side in (before, after)):
+        found.append("a run is named twice on a side, which is no repeat of it")
     if overlap := {run.id for run in before} & {run.id for run in after}:
         found.append(f"the same run stands on both sides: {', '.join(sorted(overlap))}")
     devices = _values(runs, lambda run: run.device)
@@ -20,11 +41,39 @@ def refusals(before: list[Run], after: list[Run]) -> list[str]:
         found.append(f"other machines: {' against '.join(devices)}")
     if len({run.workload for run in runs}) > 1:
         found.append(f"other workloads: {_workloads(runs)}")
-    for name, what in (("samples_per_step", "samples per optimizer step"), ("seed", "seeds")):
+    for name, what in _held_equal(set(remedies)):
         sides = [_known(side, name) for side in (before, after)]
         if sides[0] and sides[1] and sides[0] != sides[1]:
             found.append(f"other {what}: {_join(sides[0])} against {_join(sides[1])}")
-    return found + _other_programs(before, after)
+    return found + _smaller_batch(before, after) + _other_programs(before, after)
+
+
+def _held_equal(remedies: set[str]) -> list[tuple[str, str]]:
+    """What must be the same on both sides where both tell it, beside machine and workload."""
+    held = [("samples_per_step", "samples per optimizer step"), ("seed", "seeds")]
+    if not remedies & _OF_MODEL:
+        held.append(("parameters", "numbers of trained parameters"))
+    if not remedies & _OF_ENVIRONMENT:
+        held += [(f"versions.{name}", f"versions of {name}") for name in ("python", "torch")]
+        held.append(("environment", "environment variables"))
+    return held
+
+
+def _smaller_batch(before: list[Run], after: list[Run]) -> list[str]:
+    """A run that died before its first step tells only its first batch: the step after must hold as much."""
+    if _known(before, "samples_per_step"):
+        return []
+    sides = [
+        [
+            shape[0] * (run.conditions.get("backwards_per_step") or 1)
+            for run in side
+            if (shape := run.conditions.get("first_input"))
+        ]
+        for side in (before, after)
+    ]
+    if not sides[0] or not sides[1] or min(sides[1]) >= max(sides[0]):
+        return []
+    return [f"other samples per optimizer step: at least {max(sides[0])} against {min(sides[1])}"]
 
 
 def differences(before: list[Run], after: list[Run]) -> list[str]:
@@ -45,7 +94,7 @@ def differences(before: list[Run], after: list[Run]) -> list[str]:
         if sides[0] != sides[1]:
             found.append(f"{name}: {_join(sides[0])} against {_join(sides[1])}")
     queued = [run.conditions.get("queued_share") or 0.0 for run in [*before, *after]]
-    busy = sum(share > _BUSY for share in queued)
+    busy = sum(share > BUSY for share in queued)
     if busy:
         found.append(
             f"load: in {busy} of {len(queued)} runs threads waited for a processor, up to {max(queued):.0%}"
@@ -80,7 +129,12 @@ def _values(runs: list[Run], pick: Any) -> list[str]:
 
 
 def _known(runs: list[Run], name: str) -> list[str]:
-    return sorted({str(run.conditions[name]) for run in runs if run.conditions.get(name) is not None})
+    """The values of a condition, `of.it` where it lies deeper, over the runs that have it."""
+    outer, _, inner = name.partition(".")
+    values = [run.conditions.get(outer) for run in runs]
+    if inner:
+        values = [(value or {}).get(inner) for value in values]
+    return sorted({str(value) for value in values if value is not None})
 
 
 def _join(values: list[str]) -> str:

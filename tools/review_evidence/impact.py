@@ -12,8 +12,10 @@ from .._core.spread import paired_ratio, ratio_of
 Verdict = Literal["better", "worse", "no difference", "cannot tell"]
 
 _REPEATS = 3  # from here on the spread between runs is known
+BUSY = 0.2  # share of ready time without a processor from which on times are not to be trusted
+_DRIFT = 1.5  # assumed: how far a machine that looks idle drifts between two sets of runs
 _SMALLEST = 0.01  # a change of less than one percent is none for a user
-_MEMORY_MARGIN = (
+MEMORY_MARGIN = (
     0.05  # assumed spread of a peak that was measured once; references/measuring.md has measured ones
 )
 
@@ -50,13 +52,31 @@ def compare_figure(metric: str, before: list[Run], after: list[Run]) -> Comparis
         return None
     sides = [[value for figure in side for value in figure.singles or [figure.value]] for side in figures]
     within = _within_run([*before, *after]) if metric == "step_seconds_p50" else None
-    return compare(metric, sides[0], sides[1], figures[0][0].unit, in_turns(before, after), within)
+    paired = in_turns(before, after)
+    found = compare(metric, sides[0], sides[1], figures[0][0].unit, paired, within)
+    if (
+        found.unit == "seconds"
+        and not paired
+        and found.verdict != "no difference"
+        and is_busy([*before, *after])
+    ):
+        how = "measured apart while threads waited for a processor: run both in turns (`against`)"
+        return found.model_copy(update={"verdict": "cannot tell", "how": how})
+    return found
+
+
+def is_busy(runs: list[Run]) -> bool:
+    """Whether in one of the runs threads waited for a processor for a good part of their time."""
+    return any((run.conditions.get("queued_share") or 0.0) > BUSY for run in runs)
 
 
 def compare(
     metric: str, before: list[float], after: list[float], unit: str, paired: bool, within: float | None = None
 ) -> Comparison:
-    """Two sides of one figure. `within` is the factor by which the steps of one run differ, where it is known."""
+    """Two sides of one figure. `within` is the factor by which the steps of one run differ, where it is known.
+
+    Times that were taken apart may differ by what else the machine did: only more than `_DRIFT` counts there.
+    """
     middles = statistics.median(before), statistics.median(after)
     repeats = min(len(before), len(after))
     found: dict[str, Any] = {
@@ -74,10 +94,14 @@ def compare(
         return Comparison(**found, **_once(metric, found["ratio"], within))
     paired = paired and len(before) == len(after)
     interval = paired_ratio(before, after) if paired else ratio_of(before, after)
-    inside = interval.low <= 1 <= interval.high or abs(interval.value - 1) < _SMALLEST
     found |= {"ratio": interval.value, "low_ratio": interval.low, "high_ratio": interval.high}
-    verdict = "no difference" if inside else _direction(metric, interval.value)
-    return Comparison(**found, verdict=verdict, how="runs taken in turns" if paired else "runs taken apart")
+    how = "runs taken in turns" if paired else "runs taken apart"
+    if interval.low <= 1 <= interval.high or abs(interval.value - 1) < _SMALLEST:
+        return Comparison(**found, verdict="no difference", how=how)
+    if unit == "seconds" and not paired and interval.low < _DRIFT and interval.high > 1 / _DRIFT:
+        how = f"{how}, between which a machine may drift by a factor of {_DRIFT:g}: use `against`"
+        return Comparison(**found, verdict="cannot tell", how=how, basis="assumed")
+    return Comparison(**found, verdict=_direction(metric, interval.value), how=how)
 
 
 def is_lower_better(metric: str) -> bool | None:
@@ -95,10 +119,10 @@ def in_turns(before: list[Run], after: list[Run]) -> bool:
 def _once(metric: str, ratio: float, within: float | None) -> dict[str, Any]:
     """The verdict on figures measured once or twice: only what the known spread cannot explain."""
     if metric.endswith("_bytes"):
-        verdict = "no difference" if abs(ratio - 1) <= _MEMORY_MARGIN else _direction(metric, ratio)
+        verdict = "no difference" if abs(ratio - 1) <= MEMORY_MARGIN else _direction(metric, ratio)
         return {
             "verdict": verdict,
-            "how": f"measured once, with an assumed spread of {_MEMORY_MARGIN:.0%}",
+            "how": f"measured once, with an assumed spread of {MEMORY_MARGIN:.0%}",
             "basis": "assumed",
         }
     if ratio == 1:

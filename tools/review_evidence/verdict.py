@@ -8,6 +8,7 @@ from .quality import times_to_quality
 from .remedies import CHANGES_RESULTS
 
 _WORKED = {"finished", "stopped_at_limit"}
+_STEADY = 2  # steps from which an optimizer has its state and the peak of a step was seen
 _SHORTER = {"early_stopping", "lr_schedule", "larger_batch", "smaller_model", "fewer_experiments"}
 _FIGURES = ("peak_gpu_bytes", "peak_rss_bytes", "step_seconds_p50", "wall_seconds")
 
@@ -49,14 +50,26 @@ def judge(
     impact = _with_time_to_quality(impact, before, after)
     verdict, reason = _by_outcome(before, after) or _by_figure(constraint, remedies, impact, quality)
     if verdict in ("better", "no difference"):
-        return _held_back(verdict, reason, remedies, impact, quality)
+        lost_loss = any(None in run.report.get("loss", []) for run in after) and not any(
+            None in run.report.get("loss", []) for run in before
+        )
+        return _held_back(verdict, reason, remedies, impact, quality, lost_loss)
     return Judgement(verdict, reason, impact, quality)
 
 
 def _held_back(
-    verdict: Verdict, reason: str, remedies: list[str], impact: list[Comparison], quality: list[Comparison]
+    verdict: Verdict,
+    reason: str,
+    remedies: list[str],
+    impact: list[Comparison],
+    quality: list[Comparison],
+    lost_loss: bool,
 ) -> Judgement:
     """The verdict, unless quality fell, or may have fallen and was not (well enough) measured."""
+    if lost_loss:
+        return Judgement(
+            "cannot tell", f"{reason}, but the loss is not finite after the change", impact, quality
+        )
     changing = ", ".join(remedy for remedy in remedies if remedy in CHANGES_RESULTS)
     if changing and not quality:
         wanted = "`metrics` of measure_run, or the loss of equally many steps"
@@ -94,11 +107,27 @@ def _by_outcome(before: list[Run], after: list[Run]) -> tuple[Verdict, str] | No
         return None
     limits = {run.conditions.get("memory_limit_bytes") for run in [*before, *after]}
     if broken[0][0].outcome == "out_of_memory" and len(limits) == 1:
+        if doubt := _too_short(before, after):
+            return "cannot tell", doubt
         return (
             "better",
             f"before it ran out of memory, after it runs under the same limit ({after[0].outcome})",
         )
     return "cannot tell", f"before it ended as {broken[0][0].outcome}, so there is no baseline"
+
+
+def _too_short(before: list[Run], after: list[Run]) -> str:
+    """Why a run that was stopped does not yet show that it gets further than the one that died; else nothing."""
+    reached = max((figure.value for run in before if (figure := run.figure("steps"))), default=0)
+    wanted = max(_STEADY, 2 * reached)
+    for run in after:
+        steps = figure.value if (figure := run.figure("steps")) else 0
+        if run.outcome != "finished" and steps < wanted:
+            return (
+                f"before it ran out of memory after {reached:g} steps, after it was stopped after {steps:g}: "
+                f"let it run to its end, or for {wanted:g} steps (max_steps)"
+            )
+    return ""
 
 
 def _by_figure(
@@ -145,8 +174,7 @@ def _quality(before: list[Run], after: list[Run]) -> list[Comparison]:
         for side in (before, after)
     ]
     shared = sorted(names[0] & names[1])
-    steps = {figure.value for run in [*before, *after] if (figure := run.figure("steps"))}
-    chosen = shared or (["final_loss"] if len(steps) == 1 else [])
+    chosen = shared or (["final_loss"] if len(_steps([*before, *after])) == 1 else [])
     return [one for name in chosen if (one := compare_figure(name, before, after))]
 
 
@@ -159,8 +187,15 @@ def _with_time_to_quality(impact: list[Comparison], before: list[Run], after: li
 
 
 def _is_whole(metric: str, before: list[Run], after: list[Run]) -> bool:
-    """Wall time compares only between runs that came to their own end; a stopped one is mostly its start."""
-    return metric != "wall_seconds" or all(run.outcome == "finished" for run in [*before, *after])
+    """Wall time compares only between runs that came to their own end after equally many steps."""
+    runs = [*before, *after]
+    return metric != "wall_seconds" or (
+        all(run.outcome == "finished" for run in runs) and len(_steps(runs)) <= 1
+    )
+
+
+def _steps(runs: list[Run]) -> set[float]:
+    return {figure.value for run in runs if (figure := run.figure("steps")) and figure.value}
 
 
 def _said(one: Comparison) -> str:

@@ -4,7 +4,7 @@ reading      the text: pasted, or a log of any size
 clues        what a text says for a constraint; messages/ are the formats that programs print,
              prose what people write (rules over concepts); numbers the figures in it
 verdict      from clues to one constraint; causes: to its sub-cause, or to none where the evidence does not decide
-remedies     the one table of remedies and their order; plan fits it to the machine, the script and the numbers
+plan         the table of remedies (tools/_remedies) fitted to the machine, the script and the numbers at hand
 script       what a training script shows without being run
 measured     what a measurement of the ledger shows
 advice       the look that would decide what is open, and where other questions belong
@@ -24,7 +24,7 @@ from .advice import decisive_check, handoff
 from .causes import sub_cause
 from .clues import found_messages
 from .evidence import Evidence, by_machine, by_script, quotes
-from .measured import read_measurement
+from .measured import Measured, read_measurement
 from .messages import MESSAGES
 from .numbers import Numbers, read_numbers
 from .plan import Call, Situation, Step, make_plan, preparation
@@ -105,25 +105,30 @@ def triage_constraint(request: TriageConstraintRequest) -> TriageConstraintRepor
     """
     material = _material(request)
     machine = _machine(request.hardware)
-    script = _script(request.script_path)
-    measured = read_measurement(request.measurement) if request.measurement else []
+    measured = read_measurement(request.measurement) if request.measurement else None
+    script = _script(request.script_path or (measured.script if measured else None))
     messages = found_messages(material.text.lower(), MESSAGES)
     prose = Prose(material.text)
     if prose.is_about_another_program():
         messages = [clue.of_another_program() for clue in messages]
-    verdict = judge([*measured, *messages, *read_prose(prose, messages)])
-    return _report(verdict, material, machine, script)
+    clues = measured.clues if measured else []
+    verdict = judge([*clues, *messages, *read_prose(prose, messages)])
+    return _report(verdict, material, machine, script, measured)
 
 
 def _report(
-    verdict: Verdict, material: Material, machine: Machine | None, script: ScriptFacts | None
+    verdict: Verdict,
+    material: Material,
+    machine: Machine | None,
+    script: ScriptFacts | None,
+    measured: Measured | None,
 ) -> TriageConstraintReport:
     constraint, lowered = verdict.constraint, material.text.lower()
     numbers = read_numbers(material.text, constraint, verdict.secondary)
     from_machine, cause_of_machine = by_machine(machine, constraint, numbers)
     from_script, cause_of_script = by_script(script, constraint)
     cause = cause_of_machine or sub_cause(constraint, verdict.clues, numbers, lowered) or cause_of_script
-    here = Situation(constraint, cause, numbers, machine, script, lowered)
+    here = Situation(constraint, cause, numbers, machine, script, lowered, measured)
     plan, fallback = make_plan(here)
     return TriageConstraintReport(
         constraint=constraint,

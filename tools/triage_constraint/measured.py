@@ -1,12 +1,17 @@
 """What a measurement of the ledger says: it was seen to happen, so it outweighs any text."""
 
 from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
 
 from .._core.contract import current_call
-from .._core.ledger import ledger_path, open_ledger, read_run
+from .._core.ledger import Run, ledger_path, open_ledger, read_run
+from .._core.quantity import human_bytes
 from .clues import FINAL, Clue
 
 _SEEN = FINAL + 10
+_FIRST_STEPS = 2  # by then an optimizer has its state: later growth has another reason
+_OWN_SHARE = 0.25  # of the peak, from which on the step itself is worth making smaller
 
 # Causes that measure_run finds, as constraint and sub-cause.
 _CAUSES = {
@@ -23,27 +28,66 @@ _OUTCOMES = {
 }
 
 
-def read_measurement(ledger_id: str) -> list[Clue]:
+@dataclass(frozen=True)
+class Measured:
+    """What one run of the ledger says."""
+
+    clues: list[Clue]
+    step_on_cpu: bool  # its own training step, on the CPU, is what filled host memory
+    script: Path | None  # that it ran, where the workspace still has it
+
+
+def read_measurement(ledger_id: str) -> Measured:
     """What the run of that id speaks for. Raises ToolError when the ledger has no such run."""
     with closing(open_ledger(ledger_path(current_call().workspace))) as ledger:
         run = read_run(ledger, ledger_id)
-    on_gpu = (figure := run.figure("peak_gpu_bytes")) is not None and figure.value > 0
+    on_cpu = _step_fills_host_memory(run)
+    return Measured([*_by_causes(run), *_by_outcome(run, on_cpu)], on_cpu, _script(run))
+
+
+def _script(run: Run) -> Path | None:
+    path, root = Path((run.conditions.get("script") or {}).get("path") or ""), current_call().workspace.root
+    return path.relative_to(root) if path.is_file() and path.is_relative_to(root) else None
+
+
+def _by_causes(run: Run) -> list[Clue]:
     clues = []
     for found in run.report.get("causes", []):
         constraint, cause = _CAUSES[found["cause"]]
-        if cause == "leak" and not on_gpu:
+        if cause == "leak" and not _on_gpu(run):
             constraint = "host_memory"
         clues.append(_clue(constraint, cause, f"measured: {found['evidence']}", share=found.get("share")))
-    if run.outcome == "out_of_memory":
-        clues.append(
-            _clue("gpu_memory" if on_gpu else "host_memory", None, "measured: the run ran out of memory")
-        )
-    if run.outcome in _OUTCOMES:
-        clues.append(_clue(*_OUTCOMES[run.outcome]))
-    if not clues and run.outcome in ("finished", "stopped_at_limit"):
-        shows = "measured: the steps hold no wait, no synchronisation and no growth; they compute"
-        clues.append(_clue("compute_time", "true_capacity", shows))
     return clues
+
+
+def _by_outcome(run: Run, step_on_cpu: bool) -> list[Clue]:
+    if run.outcome == "out_of_memory":
+        shows = f"measured: {run.report.get('reason', 'the run ran out of memory')}"
+        if step_on_cpu:
+            before = human_bytes(run.report["rss_before_training_bytes"])
+            return [
+                _clue("host_memory", "ram_capacity", f"{shows}; {before} of it before its first forward pass")
+            ]
+        return [_clue("gpu_memory" if _on_gpu(run) else "host_memory", None, shows)]
+    if run.outcome in _OUTCOMES:
+        return [_clue(*_OUTCOMES[run.outcome])]
+    if not run.report.get("causes") and run.outcome in ("finished", "stopped_at_limit"):
+        shows = "measured: the steps hold no wait, no synchronisation and no growth; they compute"
+        return [_clue("compute_time", "true_capacity", shows)]
+    return []
+
+
+def _on_gpu(run: Run) -> bool:
+    figure = run.figure("peak_gpu_bytes")
+    return figure is not None and figure.value > 0
+
+
+def _step_fills_host_memory(run: Run) -> bool:
+    """Whether a run on the CPU died in its first steps of what they added, not of what was loaded before them."""
+    before, peak = run.report.get("rss_before_training_bytes"), run.report.get("peak_rss_bytes")
+    if run.outcome != "out_of_memory" or run.report.get("training_device") != "cpu" or not before or not peak:
+        return False
+    return bool(run.report["steps"] <= _FIRST_STEPS and peak - before > _OWN_SHARE * peak)
 
 
 def _clue(constraint: str, cause: str | None, shows: str, share: float | None = None) -> Clue:

@@ -11,9 +11,23 @@ from pydantic import BaseModel, ConfigDict, Field
 from .._catalog.gpus import candidates
 from .._core.machine import Machine
 from .._core.quantity import Basis
+from .._remedies import (
+    BACKTEST,
+    BY_ID,
+    MEASURE,
+    PATCH,
+    PREDICT,
+    PREPARE,
+    PREPARE_STEP_ON_CPU,
+    SCRIPT,
+    STEP,
+    STEP_ON_CPU,
+    Remedy,
+    ordered,
+)
 from .goals import goals
+from .measured import Measured
 from .numbers import Numbers
-from .remedies import BACKTEST, BY_ID, PATCH, PREDICT, PREPARE, SCRIPT, STEP, Remedy, ordered
 from .script import ScriptFacts
 
 _CARD = re.compile(
@@ -80,22 +94,18 @@ class Situation:
     machine: Machine | None
     script: ScriptFacts | None
     lowered: str
+    measured: Measured | None = None
+
+    @property
+    def step_on_cpu(self) -> bool:
+        """Whether it was measured that a training step on the CPU fills host memory."""
+        return self.constraint == "host_memory" and self.measured is not None and self.measured.step_on_cpu
 
 
 def make_plan(here: Situation) -> tuple[list[Step], list[str]]:
     """The steps to take, and the remedies to fall back to."""
     present = here.script.present if here.script else set()
-    ids = list(dict.fromkeys(ordered(here.constraint, here.sub_cause)))
-    if here.constraint == "no_gpu" and _SERIES.search(here.lowered):
-        ids.sort(key=lambda name: BY_ID[name].tool != BACKTEST)  # models that need no GPU come first
-    if (
-        here.script
-        and here.constraint in _GROWING
-        and any(cause == "leak" for *_, cause in here.script.findings)
-    ):
-        ids = list(
-            dict.fromkeys([ids[0], "release_graph", *ids])
-        )  # a defect in plain sight, whatever else binds
+    ids = _order(here)
     chosen = [name for name in ids if name not in present]
     settled = [name for name in ids if name in present]
     steps = [_step(BY_ID[name], here) for name in chosen[:_STEPS]]
@@ -103,11 +113,23 @@ def make_plan(here: Situation) -> tuple[list[Step], list[str]]:
     return _building_up(steps), [*chosen[_STEPS:], *doubtful]
 
 
+def _order(here: Situation) -> list[str]:
+    """The remedies of the constraint, in the order that fits this text, script and measurement."""
+    ids = [*(STEP_ON_CPU if here.step_on_cpu else ()), *ordered(here.constraint, here.sub_cause)]
+    if here.constraint == "no_gpu" and _SERIES.search(here.lowered):
+        ids.sort(key=lambda name: BY_ID[name].tool != BACKTEST)  # models that need no GPU come first
+    findings = here.script.findings if here.script else []
+    if here.constraint in _GROWING and any(cause == "leak" for *_, cause in findings):
+        ids.insert(1, "release_graph")  # a defect in plain sight, whatever else binds
+    return list(dict.fromkeys(ids))
+
+
 def preparation(here: Situation) -> list[Call]:
     """The calls that give the baseline, and the prediction where one can be had."""
     calls = []
-    for tool, arguments, needs in PREPARE.get(here.constraint, ()):
-        if _is_here(tool):
+    wanted = [*PREPARE.get(here.constraint, ()), *(PREPARE_STEP_ON_CPU if here.step_on_cpu else ())]
+    for tool, arguments, needs in wanted:
+        if _is_here(tool) and not (tool == MEASURE and here.measured):  # the measurement is the baseline
             fitted, missing = _fitted(tool, dict(arguments), list(needs), here)
             calls.append(Call(tool=tool, arguments=fitted, needs=missing))
     return calls
@@ -176,7 +198,7 @@ def _fitted(
     if STEP in needs and here.script and here.script.has_make_step:
         arguments["step"] = f"{here.script.path}:make_step"
         needs.remove(STEP)
-    if tool == PREDICT and (card := _card(here.numbers, here.machine)):
+    if tool == PREDICT and "gpu" not in arguments and (card := _card(here.numbers, here.machine)):
         arguments["gpu"] = card
     return arguments, needs
 

@@ -55,15 +55,17 @@ def answer(request, progress):
     output.join(5)
     with open(request["output"], "wb") as file:
         file.write(output.text())
+    found = {"ended_by": ended_by, "seconds": seconds, "started_at": started, "left_behind": left_behind}
+    figures = gpus.figures() if gpus else None
+    memory = {"machine_before": before, "machine_after": machine_memory()}
+    return {**found, **memory, **_used(run, sampler), **output.found(), "gpu": figures}
+
+
+def _used(run, sampler):
+    """What the run took, by the kernel's account and by the samples."""
     one, together = sampler.peaks()
     return {
         "exit_code": run.exit_code,
-        "ended_by": ended_by,
-        "seconds": seconds,
-        "started_at": started,
-        "output_bytes": output.bytes,
-        "values": output.values,
-        "left_behind": left_behind,
         "max_rss_bytes": run.max_rss_bytes,
         "own_rss_bytes": psutil.Process().memory_info().rss,
         "peak_process_bytes": one,
@@ -73,9 +75,6 @@ def answer(request, progress):
         "most_processes": sampler.most_processes,
         "columns": COLUMNS,
         "samples": sampler.samples,
-        "gpu": gpus.figures() if gpus else None,
-        "machine_before": before,
-        "machine_after": machine_memory(),
     }
 
 

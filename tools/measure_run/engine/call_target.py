@@ -4,6 +4,8 @@ SETTINGS is a JSON file: path, function, batch_sizes, max_calls, max_seconds, re
 only. A function with a parameter `batch_size` is called with each of the batch sizes, another one without arguments.
 """
 
+import asyncio
+import collections
 import importlib.util
 import inspect
 import json
@@ -25,9 +27,13 @@ def load(path, name):
 
 
 def timed(function, arguments):
-    """Seconds of one call, with everything it queued on a GPU."""
+    """Seconds of one call, with everything it yields or awaits and everything it queued on a GPU."""
     start = time.perf_counter()
-    function(**arguments)
+    result = function(**arguments)
+    if inspect.isgenerator(result):
+        collections.deque(result, maxlen=0)
+    elif inspect.iscoroutine(result):
+        asyncio.run(result)
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.synchronize()
@@ -35,9 +41,9 @@ def timed(function, arguments):
 
 
 def measure(function, arguments, max_calls, max_seconds):
-    """The first call, then as many as the limits allow (one at least)."""
-    began = time.perf_counter()
+    """The first call, which loads what it needs; then as many as the limits allow (one at least)."""
     first = timed(function, arguments)
+    began = time.perf_counter()
     for _ in range(_WARM_UP):
         if time.perf_counter() - began < max_seconds / 2:
             timed(function, arguments)
@@ -47,9 +53,16 @@ def measure(function, arguments, max_calls, max_seconds):
     return {"first_seconds": first, "seconds": seconds}
 
 
+def keep_to(threads):
+    """Run on that many processors: libraries that read no variable count those they may use (ONNX Runtime)."""
+    if threads and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         settings = json.load(file)
+    keep_to(int(os.environ.get("OPTIMIZING_RESOURCES_THREADS", "0")))
     function = load(settings["path"], settings["function"])
     sizes, refused = [None], None
     if not callable(function):

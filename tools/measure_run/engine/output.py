@@ -35,6 +35,10 @@ class Output(threading.Thread):
         if self._rest:
             self._search(b"\n")
 
+    def found(self):
+        """How much was printed, and the values of the metrics with their times."""
+        return {"output_bytes": self.bytes, "values": self.values}
+
     def text(self):
         """What was kept, with a line in the middle that says how much was left out."""
         left_out = self.bytes - len(self._head) - self._tail_bytes

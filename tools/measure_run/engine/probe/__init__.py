@@ -1,7 +1,8 @@
 """What rides inside the measured program: notes optimizer steps, waiting for data, losses and memory, and stops it.
 
 record        the file of events that the supervisor reads; fields of a step
-torch_hooks   what is hooked when the program imports torch
+torch_hooks   what is hooked when the program imports torch: optimizer steps; forwards, loading, reading and losses
+              are its parts, guard what keeps them harmless
 
 Python 3.9 syntax, standard library only; torch is the program's own. Nothing is imported that the program does not
 import itself, and nothing is left in objects that it might save.

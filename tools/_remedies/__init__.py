@@ -53,7 +53,8 @@ class Remedy:
 
 _PEAK, _STEP, _LATENCY, _BILL, _ERROR = "peak GPU memory", "step time", "latency", "cost", "error"
 _HOST, _DISK, _EPOCH = "peak host memory", "disk use", "time to the same quality"
-_PEAK_CHECK = "peak GPU memory before and after, loss curves together"
+_AROUND = "activations shrink; the interpreter, its libraries and the data stay"
+_PEAK_CHECK = "peak memory before and after, loss curves together"
 _TIME_CHECK = "median step time before and after, at least 3 interleaved runs"
 _BUDGET_CHECK = "the metric on held-out rows, and latency, interleaved with the original"
 
@@ -90,6 +91,7 @@ REMEDIES = (
         "a little step time; BatchNorm sees smaller batches",
         _PEAK_CHECK,
         **_patch("gradient_accumulation", accumulation_steps=4),
+        elsewhere={"host_memory": Effect(_HOST, 0.3, 1.0, _AROUND)},
     ),
     Remedy(
         "gradient_checkpointing",
@@ -98,6 +100,7 @@ REMEDIES = (
         "about one more forward pass per step",
         _PEAK_CHECK,
         **_patch("gradient_checkpointing"),
+        elsewhere={"host_memory": Effect(_HOST, 0.4, 1.0, _AROUND)},
     ),
     Remedy(
         "model_reduction",
@@ -617,6 +620,7 @@ REMEDIES = (
         "only with accumulation",
         _TIME_CHECK,
         **_patch("gradient_accumulation", accumulation_steps=4),
+        elsewhere={"host_memory": Effect(_HOST, 0.3, 1.0, _AROUND)},
     ),
 )
 BY_ID = {remedy.id: remedy for remedy in REMEDIES}
@@ -810,6 +814,11 @@ PREPARE: dict[str, tuple[tuple[str, dict[str, Any], tuple[str, ...]], ...]] = {
     "edge": ((QUANTIZE, {}, (MODEL, DATA)),),
     "network": ((MEASURE, {"max_steps": 30}, (COMMAND,)),),
 }
+
+# Where a training step on the CPU fills host memory (only a measurement shows that), the step itself is made smaller
+# first: the CPU is the device then.
+STEP_ON_CPU = ("gradient_accumulation", "gradient_checkpointing")
+PREPARE_STEP_ON_CPU = ((PREDICT, {"remedies": "search", "gpu": "cpu"}, (STEP,)),)
 
 # How people and programs say that a resource is short; the table in SKILL.md is made of this.
 SYMPTOMS = {
