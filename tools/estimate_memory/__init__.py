@@ -25,6 +25,7 @@ from .picture import page
 from .text import brief, readable
 
 MEMORY_LIMIT_BYTES = 8 * 1024**3  # of the child; a simulation of 7 billion weights takes under 1.5 GiB
+SEARCH_SHARE = 0.6  # of the time limit, after which the search for batches and remedies ends with what it has
 REMEDIES = (
     "allocator_settings", "fused_optimizer", "gradient_accumulation", "gradient_checkpointing", "optimizer_in_backward",
     "mixed_precision", "cpu_offload", "eight_bit_optimizer", "paged_optimizer", "channels_last", "pure_bf16", "lora",
@@ -152,6 +153,7 @@ def estimate_memory(request: EstimateMemoryRequest) -> EstimateMemoryReport:
             "card": card.for_engine(expandable=False),
             "limits": bounds.for_engine() if bounds else None,
             "remedies": request.remedies,
+            "search_seconds": SEARCH_SHARE * request.max_seconds,
         },
         python=python,
         limits=Limits(request.max_seconds, MEMORY_LIMIT_BYTES),

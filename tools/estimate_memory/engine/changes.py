@@ -6,7 +6,7 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils.checkpoint import checkpoint
 
-from .record import Declined
+from .fake import Declined
 
 LORA_RANK = 16
 EIGHT_BIT_BLOCK = 256  # bitsandbytes: one fp32 scale per block of this many elements

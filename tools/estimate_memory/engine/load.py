@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import torch
 
-from .record import Declined
+from .fake import Declined
 
 NEEDED = ("model", "batch", "loss", "optimizer")
 OPTIONAL = ("accumulation_steps", "step")

@@ -1,7 +1,7 @@
 """The remedies of a step: each simulated alone, then combined in order of harm until one fits."""
 
 from .changes import LORA_RANK, Change, NotApplicable
-from .record import Declined
+from .fake import Declined
 
 # Order of harm: what leaves results as they are comes before what changes them, the cheap before the slow.
 SINGLES = (
@@ -38,6 +38,10 @@ LAUNCH_SECONDS = 5e-6  # assumed: host time per operator in eager mode
 USED_SHARE = 0.5  # assumed: part of the peak throughput that matrix products reach
 
 
+class OutOfTime(Exception):
+    """The search must end so that the answer comes within the caller's time."""
+
+
 def table(study, wanted):
     """Rows {ids, figures, cost} and the recommended one; `wanted`: "search", a list of ids, or []."""
     if not wanted:
@@ -64,7 +68,7 @@ def _first_fitting(rows):
 def _combine(study, rows, skipped):
     for done, ids in enumerate(COMBINATIONS):
         ids = tuple(name for name in ids if name not in skipped)
-        if len(ids) < 2 or any(set(row["ids"]) == set(ids) for row in rows):
+        if study.out_of_time or len(ids) < 2 or any(set(row["ids"]) == set(ids) for row in rows):
             continue
         study.progress(done, len(COMBINATIONS), f"simulating {' + '.join(ids)}")
         for row in _attempt(study, ids, {}):
@@ -76,6 +80,9 @@ def _combine(study, rows, skipped):
 
 def _attempt(study, ids, skipped):
     """The row of one combination, or a note in `skipped` on why there is none."""
+    if study.out_of_time:
+        skipped["+".join(ids)] = "no time was left; `max_seconds` allows more"
+        return []
     try:
         return _rows(study, ids)
     except NotApplicable as reason:
