@@ -239,3 +239,38 @@ def test_a_search_without_time_left_still_answers(
     assert found["fits"] and found["largest_batch"] is None and not found["remedies"]["rows"]
     assert all("max_seconds" in why for why in found["remedies"]["skipped"].values())
     assert any("max_seconds" in note for note in found["notes"])
+
+
+def test_offloading_moves_what_it_names_and_zeroed_gradients_can_be_freed(
+    replies: Callable[[list[dict[str, Any]]], list[Any]], steps: Callable[[str, str], str]
+) -> None:
+    zeroing = GOOD.replace('"optimizer": torch', '"step": step, "optimizer": torch').replace(
+        "8, 8)", "256, 256)"
+    )
+    zeroing = (
+        zeroing.replace("randn(batch_size, 8)", "randn(batch_size, 256)")
+        + """
+def step(model, batch, optimizer):
+    optimizer.zero_grad(set_to_none=False)
+    model(batch).relu().square().sum().backward()
+    optimizer.step()
+"""
+    )
+    decoder, own = replies(
+        [
+            {"step": f"{FAMILIES}:decoder", "remedies": ["cpu_offload", "zero_grad_none"]},
+            {
+                "step": steps("zeroing", zeroing),
+                "arguments": {"batch_size": 512},
+                "remedies": ["zero_grad_none"],
+            },
+        ]
+    )
+    state, activations = decoder["remedies"]["rows"]
+    saved = decoder["peak_allocated_bytes"] - state["peak_allocated_bytes"]
+    assert saved == pytest.approx(decoder["breakdown"]["optimizer_bytes"], rel=0.01)
+    assert activations["peak_allocated_bytes"] < state["peak_allocated_bytes"]
+    assert activations["step_cost_ratio"] > state["step_cost_ratio"] > 1
+    assert "already" in decoder["remedies"]["skipped"]["zero_grad_none"]
+    (freed,) = own["remedies"]["rows"]
+    assert freed["peak_allocated_bytes"] < own["peak_allocated_bytes"]

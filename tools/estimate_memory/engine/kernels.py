@@ -100,7 +100,18 @@ def _ctc_backward(recorder, func, args, kwargs):
     return torch.empty_like(args[1])
 
 
+def _grouped(recorder, func, args, kwargs):
+    """Matrix products of groups (mixtures of experts): torch's fake kernel takes bfloat16 only."""
+    a, b = args[:2]
+    if a.dim() == b.dim() == 2:
+        offsets = args[2] if len(args) > 2 else kwargs["offs"]
+        return a.new_empty(offsets.numel(), a.shape[0], b.shape[1])
+    rows = a.shape[1:2] if a.dim() == 3 and b.dim() == 2 else a.shape[:-1]
+    return a.new_empty(*rows, b.shape[-1])
+
+
 REPLACED = {
+    **({aten._grouped_mm.default: _grouped} if hasattr(aten, "_grouped_mm") else {}),
     aten._ctc_loss.Tensor: _ctc,
     aten._ctc_loss_backward.Tensor: _ctc_backward,
     aten.isnan.default: _about_finiteness,
