@@ -69,6 +69,10 @@ WORKS = {
     "finite_check": GOOD.replace(
         "m(b).sum()", "m(b).sum() if not torch.isnan(b).any() and torch.isfinite(b).all() else 1 / 0"
     ),
+    "guards": GOOD.replace("m(b).sum()", "m(b).sum() if not (b.sum(1) > 9).any() else 1 / 0"),
+    "random_choice": GOOD.replace(
+        "m(b).sum()", "m(b).sum() * (3,)[int(torch.empty(1).uniform_(0, 1).item())]"
+    ),
     "packed": """
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 

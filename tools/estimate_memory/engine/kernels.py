@@ -37,11 +37,22 @@ def _value(recorder, func, args, kwargs):
         return func(*args, **kwargs)
     asked = recorder.value_asked("value of a tensor")
     if tensor.dtype == torch.bool:
-        return not getattr(tensor, "not_finite", False) and (asked <= OFTEN or asked % 2 == 0)
+        recorder.truths_asked = True
+        usual = recorder.truth if asked <= OFTEN else asked % 2 == 0
+        return usual and not getattr(tensor, "not_finite", False)
+    if hasattr(tensor, "lowest"):
+        return tensor.lowest
     return 1.0 if tensor.dtype.is_floating_point else 1
 
 
 OFTEN = 32  # a line that asks for more truth values than this in a step is taken for a loop
+
+
+def _drawn(recorder, func, args, kwargs):
+    """A random number: its value is the lower end of the range, an index that a caller may use."""
+    result = func(*args, **kwargs)
+    args[0].lowest = result.lowest = float(args[1]) if len(args) > 1 else 0.0
+    return result
 
 
 def _about_finiteness(recorder, func, args, kwargs):
@@ -114,6 +125,7 @@ REPLACED = {
     **({aten._grouped_mm.default: _grouped} if hasattr(aten, "_grouped_mm") else {}),
     aten._ctc_loss.Tensor: _ctc,
     aten._ctc_loss_backward.Tensor: _ctc_backward,
+    aten.uniform_.default: _drawn,
     aten.isnan.default: _about_finiteness,
     aten.isinf.default: _about_finiteness,
     aten.any.default: _about_finiteness,

@@ -32,6 +32,7 @@ class Recorder(TorchDispatchMode):
         self.read_values = {}  # where a value of a tensor was asked for -> how often
         self.fewest = False  # masks select one element instead of all
         self.masks_bounded = False
+        self.truth, self.truths_asked = True, False  # what bool(tensor) says, and whether anybody asked
         self.unknown = {}  # operators whose kernel memory is not known
         self.work = {}  # phase -> half and single precision FLOPs, bytes moved, operator calls
         self._live = {}  # address of a storage -> (block, weak reference)

@@ -40,11 +40,25 @@ class Trace:
 def simulate(function, arguments, kind, card, change=None, fewest=False):
     """The trace of make_step(**arguments), altered by `change` (see variants), on the target device.
 
-    `fewest`: masks select one element instead of all.
+    `fewest`: masks select one element instead of all. Truth values of tensors are True; where the step fails with
+    that (a check of its data that raises), it is tried once more with False.
     """
+    recorders = []
+    try:
+        return _simulate(function, arguments, kind, card, change, fewest, True, recorders)
+    except Declined:
+        if not recorders[0].truths_asked:
+            raise
+        with contextlib.suppress(Declined):
+            return _simulate(function, arguments, kind, card, change, fewest, False, recorders)
+        raise
+
+
+def _simulate(function, arguments, kind, card, change, fewest, truth, recorders):
     device = target_device(kind)
     recorder = Recorder(device, card)
-    recorder.fewest = fewest
+    recorder.fewest, recorder.truth = fewest, truth
+    recorders.append(recorder)
     trace = Trace(recorder)
     with fake_world(kind), recorder:
         recorder.calibrate()
