@@ -44,7 +44,7 @@ class EstimateMemoryRequest(Request):
 
     step: str = Field(
         description="file.py:make_step, returning {model, batch, loss(model, batch), optimizer}; "
-        "or a Hugging Face config.json; or transformer (dimensions as arguments)."
+        "a Hugging Face config.json; or transformer."
     )
     arguments: dict[str, Any] = Field({}, description="Arguments of make_step.")
     batch_argument: str | None = Field(None, description="Its argument for the batch; default batch_size.")
