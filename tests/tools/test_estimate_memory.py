@@ -87,7 +87,7 @@ def test_the_timeline_is_one_page_without_links_or_scripts(report: EstimateMemor
 def test_the_menu_entry_stays_within_its_budget() -> None:
     entry = estimate_memory.tool  # type: ignore[attr-defined]
     schema = json.dumps(input_schema(EstimateMemoryRequest), separators=(",", ":"))
-    assert len(entry.name) + len(entry.summary) + len(schema) <= 1250
+    assert len(entry.name) + len(entry.summary) + len(schema) <= 1300
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,8 @@ def test_the_menu_entry_stays_within_its_budget() -> None:
     [
         ({"step": "train.py"}, "file and a function"),
         ({"step": "train.py:make_step"}, "No such file"),
+        ({"step": "transformer", "arguments": {"layers": 2}}, "hidden: field required"),
+        ({"step": "folder_without/config.json"}, "No such file"),
         ({"step": f"{FAMILIES}:mlp", "gpu": "Voodoo 2"}, "No such GPU"),
         ({"step": f"{FAMILIES}:mlp", "gpu": "0GiB"}, "holds nothing"),
         ({"step": f"{FAMILIES}:mlp", "remedies": ["prayer"]}, "No such remedy"),
@@ -107,6 +109,30 @@ def test_a_request_that_cannot_be_run_is_refused_with_advice(
 ) -> None:
     with pytest.raises(ToolError, match=words):
         estimate_memory(EstimateMemoryRequest.model_validate(request_))
+
+
+GPT = {"layers": 12, "hidden": 768, "heads": 12, "vocab": 50304, "sequence_length": 1024, "batch_size": 12}
+
+
+def test_dimensions_alone_give_an_answer_marked_as_assumed(workspace: Workspace) -> None:
+    found = estimate_memory(EstimateMemoryRequest(step="transformer", arguments=GPT, gpu="24GiB"))
+    # the simulation of examples/gpt_step.py: 15,508 MiB
+    assert found.peak_allocated_bytes == pytest.approx(15508 * MIB, rel=0.05)
+    assert sum(found.breakdown.model_dump().values()) == found.peak_allocated_bytes
+    assert set(found.bases.values()) == {"assumed"}
+    assert "closed formulas" in found.brief().lower() and found.fits
+    assert found.largest_batch is not None and found.largest_batch.fits <= found.largest_batch.not_no
+    smaller = {**GPT, "mixed_precision": True, "checkpointing": True}
+    less = estimate_memory(EstimateMemoryRequest(step="transformer", arguments=smaller, gpu="24GiB"))
+    assert less.peak_allocated_bytes < found.peak_allocated_bytes
+
+
+def test_a_hugging_face_folder_needs_transformers_and_says_so(workspace: Workspace) -> None:
+    folder = workspace.root / "tiny"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "gpt2", "n_layer": 1}', encoding="utf-8")
+    with pytest.raises(ToolError, match="pip install transformers"):
+        estimate_memory(EstimateMemoryRequest(step="tiny", gpu="cpu"))
 
 
 def test_an_endless_loop_ends_at_the_time_limit(workspace: Workspace) -> None:

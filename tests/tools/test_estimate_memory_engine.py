@@ -36,6 +36,10 @@ MISTAKES = {  # source of the step -> words of the sentence that must come back
     "detached": (GOOD.replace("m(b).sum()", "m(b).sum().detach()"), ["no trainable parameter"]),
     "numpy": (GOOD.replace("m(b).sum()", "m(torch.from_numpy(b.numpy())).sum()"), ["`loss` raised"]),
     "shapes": (GOOD.replace("randn(batch_size, 8)", "randn(batch_size, 7)"), ["`loss` raised", "step.py:"]),
+    "sparse": (
+        GOOD.replace("m(b).sum()", "torch.sparse.mm(b.to_sparse(), m.weight).sum()"),
+        ["Sparse tensors cannot be simulated", "index_add"],
+    ),
     "custom_operator": (
         """
 @torch.library.custom_op("mine::twice", mutates_args=())
@@ -59,6 +63,38 @@ WORKS = {
         "    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')\n    model =",
     ).replace("8),", "8, device=device),"),
     "explicit_cpu": GOOD.replace("nn.Linear(8, 8)", "nn.Linear(8, 8, device='cpu')"),
+    "rejection_sampling": GOOD.replace(
+        "    return", "    nn.init.trunc_normal_(model.weight, std=0.02)\n    return"
+    ),
+    "finite_check": GOOD.replace(
+        "m(b).sum()", "m(b).sum() if not torch.isnan(b).any() and torch.isfinite(b).all() else 1 / 0"
+    ),
+    "guards": GOOD.replace("m(b).sum()", "m(b).sum() if not (b.sum(1) > 9).any() else 1 / 0"),
+    "random_choice": GOOD.replace(
+        "m(b).sum()", "m(b).sum() * (3,)[int(torch.empty(1).uniform_(0, 1).item())]"
+    ),
+    "packed": """
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+class Tagger(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.LSTM(8, 16, 2, batch_first=True, bidirectional=True), nn.Linear(32, 3)
+
+    def forward(self, x, lengths):
+        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        return self.head(pad_packed_sequence(self.body(packed)[0], batch_first=True, total_length=20)[0])
+
+def make_step(batch_size=4):
+    model = Tagger()
+    return {"model": model, "batch": (torch.randn(batch_size, 16, 8), torch.randint(1, 17, (batch_size,))),
+            "loss": lambda m, b: m(*b).sum(), "optimizer": torch.optim.SGD(model.parameters(), 0.1)}
+""",
+    "speech": GOOD.replace(
+        "m(b).sum()",
+        "F.ctc_loss(m(b)[:, None].log_softmax(-1), torch.ones(1, 2, "
+        "dtype=torch.long), torch.tensor([batch_size]), torch.tensor([2]))",
+    ),
     "inference": GOOD.replace("torch.optim.SGD(model.parameters(), 0.1)", "None"),
 }
 
@@ -113,6 +149,7 @@ def test_every_mistake_of_the_caller_gets_one_sentence_and_every_odd_but_valid_s
         sentence = f"{refusal['problem']} {refusal.get('saw')} {refusal.get('try_next')}"
         assert all(word in sentence for word in words), sentence
         assert "\n" not in sentence
+    assert "full, padded length" in found["packed"]["notes"][0]
     for name in WORKS:
         assert "peak_allocated_bytes" in found[name], (name, found[name])
     assert "step.py:" in found["asks_values"]["values_asked"][0]
@@ -175,3 +212,69 @@ def test_the_largest_batch_fits_and_the_next_does_not(
         ]
     )
     assert (at["fits"], above["fits"] == "fits") == ("fits", False)
+
+
+def test_a_no_that_rests_on_masks_taken_as_full_is_only_tight(
+    replies: Callable[[list[dict[str, Any]]], list[Any]], steps: Callable[[str, str], str]
+) -> None:
+    def limits(size: int) -> dict[str, Any]:
+        return {"capacity_bytes": size, "sure_capacity_bytes": size, "margin_ratio": 0.06, "margin_bytes": 0}
+
+    experts = GOOD.replace("m(b).sum()", "sum(m(b[b[:, 0] > i]).sum() for i in range(8))").replace(
+        "= 4", "=4"
+    )
+    step = {"step": steps("experts", experts), "arguments": {"batch_size": 1 << 18}, "batch_argument": None}
+    bounded, hopeless = replies([{**step, "limits": limits(96 << 20)}, {**step, "limits": limits(4 << 20)}])
+    assert (bounded["fits"], hopeless["fits"]) == ("tight", "no")
+
+
+def test_a_search_without_time_left_still_answers(
+    replies: Callable[[list[dict[str, Any]]], list[Any]],
+) -> None:
+    limits = {
+        "capacity_bytes": 90 << 20,
+        "sure_capacity_bytes": 90 << 20,
+        "margin_ratio": 0.06,
+        "margin_bytes": 0,
+    }
+    (found,) = replies(
+        [{"step": f"{FAMILIES}:mlp", "limits": limits, "remedies": "search", "search_seconds": -1.0}]
+    )
+    assert found["fits"] and found["largest_batch"] is None and not found["remedies"]["rows"]
+    assert all("max_seconds" in why for why in found["remedies"]["skipped"].values())
+    assert any("max_seconds" in note for note in found["notes"])
+
+
+def test_offloading_moves_what_it_names_and_zeroed_gradients_can_be_freed(
+    replies: Callable[[list[dict[str, Any]]], list[Any]], steps: Callable[[str, str], str]
+) -> None:
+    zeroing = GOOD.replace('"optimizer": torch', '"step": step, "optimizer": torch').replace(
+        "8, 8)", "256, 256)"
+    )
+    zeroing = (
+        zeroing.replace("randn(batch_size, 8)", "randn(batch_size, 256)")
+        + """
+def step(model, batch, optimizer):
+    optimizer.zero_grad(set_to_none=False)
+    model(batch).relu().square().sum().backward()
+    optimizer.step()
+"""
+    )
+    decoder, own = replies(
+        [
+            {"step": f"{FAMILIES}:decoder", "remedies": ["cpu_offload", "zero_grad_none"]},
+            {
+                "step": steps("zeroing", zeroing),
+                "arguments": {"batch_size": 512},
+                "remedies": ["zero_grad_none"],
+            },
+        ]
+    )
+    state, activations = decoder["remedies"]["rows"]
+    saved = decoder["peak_allocated_bytes"] - state["peak_allocated_bytes"]
+    assert saved == pytest.approx(decoder["breakdown"]["optimizer_bytes"], rel=0.01)
+    assert activations["peak_allocated_bytes"] < state["peak_allocated_bytes"]
+    assert activations["step_cost_ratio"] > state["step_cost_ratio"] > 1
+    assert "already" in decoder["remedies"]["skipped"]["zero_grad_none"]
+    (freed,) = own["remedies"]["rows"]
+    assert freed["peak_allocated_bytes"] < own["peak_allocated_bytes"]

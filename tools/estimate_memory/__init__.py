@@ -3,6 +3,7 @@
 card        the card of the question, and what only hardware knows of it
 oom_text    the figures of an out-of-memory message
 judge       limits from card and message; what the prediction leaves out
+dimensions  closed formulas for a transformer, without torch
 picture     the timeline as a self-contained page
 text        what models and people read
 engine      the simulation, run under the caller's interpreter
@@ -18,17 +19,21 @@ from .._core.errors import ToolError
 from .._core.interpreter import resolve_python
 from .._core.quantity import Basis
 from .._core.worker import Limits, run
-from .card import ENGINE, resolve_card
-from .judge import judged, left_out, limits
-from .oom_text import read_oom
+from .._core.workspace import Workspace
+from .card import ENGINE, Card, resolve_card
+from .dimensions import reply
+from .judge import Bounds, judged, left_out, limits
+from .oom_text import OutOfMemoryMessage, read_oom
 from .picture import page
 from .text import brief, readable
 
 MEMORY_LIMIT_BYTES = 8 * 1024**3  # of the child; a simulation of 7 billion weights takes under 1.5 GiB
+SEARCH_SHARE = 0.6  # of the time limit, after which the search for batches and remedies ends with what it has
+HUGGINGFACE = ENGINE / "huggingface.py"
 REMEDIES = (
     "allocator_settings", "fused_optimizer", "gradient_accumulation", "gradient_checkpointing", "optimizer_in_backward",
     "mixed_precision", "cpu_offload", "eight_bit_optimizer", "paged_optimizer", "channels_last", "pure_bf16", "lora",
-    "freezing", "model_reduction", "sharding",
+    "freezing", "model_reduction", "sharding", "zero_grad_none",
 )  # fmt: skip
 
 Fits = Literal["fits", "tight", "no"]
@@ -38,7 +43,8 @@ class EstimateMemoryRequest(Request):
     """Arguments of estimate_memory."""
 
     step: str = Field(
-        description="file.py:make_step, returning {model, batch, loss(model, batch), optimizer}."
+        description="file.py:make_step, returning {model, batch, loss(model, batch), optimizer}; "
+        "a Hugging Face config.json; or transformer."
     )
     arguments: dict[str, Any] = Field({}, description="Arguments of make_step.")
     batch_argument: str | None = Field(None, description="Its argument for the batch; default batch_size.")
@@ -130,38 +136,64 @@ def estimate_memory(request: EstimateMemoryRequest) -> EstimateMemoryReport:
     allocator. Raises ToolError for a step that cannot be run so. How far it is to be trusted: references/memory.md.
     """
     call = current_call()
-    path, separator, function = request.step.rpartition(":")
-    if not separator or not function.isidentifier():
-        raise ToolError(
-            "`step` must name a file and a function", saw=request.step, try_next="train.py:make_step"
-        )
-    script = call.workspace.file(Path(path))
     _check_remedies(request.remedies)
     message = read_oom(request.oom_text) if request.oom_text else None
     card = resolve_card(request.gpu)
     bounds = limits(card, message)
+    if request.step == "transformer":
+        return _from_dimensions(request, card, bounds, message)
+    step, arguments = _source(request, call.workspace)
     python = resolve_python(request.python, call.workspace)
-    reply = run(
+    answer = run(
         ENGINE,
         {
-            "step": f"{script}:{function}",
-            "arguments": request.arguments,
+            "step": step,
+            "arguments": arguments,
             "batch_argument": request.batch_argument,
             "model_arguments": request.model_arguments,
             "kind": card.kind,
             "card": card.for_engine(expandable=False),
             "limits": bounds.for_engine() if bounds else None,
             "remedies": request.remedies,
+            "search_seconds": SEARCH_SHARE * request.max_seconds,
         },
         python=python,
         limits=Limits(request.max_seconds, MEMORY_LIMIT_BYTES),
     )
-    timeline = call.workspace.store("memory-timeline.html", page(reply, card, bounds).encode())
+    timeline = call.workspace.store("memory-timeline.html", page(answer, card, bounds).encode())
     return EstimateMemoryReport(
-        **judged(reply, card, bounds, message),
-        left_out=left_out(reply, card, request.remedies),
+        **judged(answer, card, bounds, message),
+        left_out=left_out(answer, card, request.remedies),
         timeline_path=str(timeline),
         python=str(python),
+    )
+
+
+def _source(request: EstimateMemoryRequest, workspace: Workspace) -> tuple[str, dict[str, Any]]:
+    """The step to run, and its arguments: the caller's make_step, or ours for a Hugging Face folder or config."""
+    path, separator, function = request.step.rpartition(":")
+    if separator and function.isidentifier():
+        return f"{workspace.file(Path(path))}:{function}", request.arguments
+    if Path(request.step).name == "config.json" or (workspace.root / request.step).is_dir():
+        named = Path(request.step)
+        config = workspace.file(named if named.name == "config.json" else named / "config.json")
+        return f"{HUGGINGFACE}:make_step", {"config": str(config), **request.arguments}
+    raise ToolError(
+        "`step` must name a file and a function",
+        saw=request.step,
+        try_next='train.py:make_step, a Hugging Face config.json, or "transformer" with its dimensions as arguments',
+    )
+
+
+def _from_dimensions(request: EstimateMemoryRequest, card: Card, bounds: Bounds | None,
+                     message: OutOfMemoryMessage | None) -> EstimateMemoryReport:  # fmt: skip
+    """The answer without torch."""
+    found = judged(reply(request.arguments, card, bounds), card, bounds, message)
+    return EstimateMemoryReport(
+        **{**found, "bases": dict.fromkeys(found["bases"], "assumed")},
+        left_out=["Everything that makes the real model differ from a GPT of these dimensions"],
+        timeline_path=None,
+        python="",
     )
 
 

@@ -30,7 +30,8 @@ def brief(report: "EstimateMemoryReport") -> str:
     lines += report.assumptions[:2]
     if report.left_out:
         lines.append(f"Left out: {report.left_out[0]}.")
-    lines.append(f"Timeline: {report.timeline_path}")
+    if report.timeline_path:
+        lines.append(f"Timeline: {report.timeline_path}")
     text = "\n".join(lines)
     return text if len(text) <= 1500 else text[:1460] + "... (rest in the structured result)"
 
@@ -53,7 +54,8 @@ def readable(report: "EstimateMemoryReport") -> str:
     lines += [f"not applicable: {name}: {why}" for name, why in report.skipped.items()]
     lines += report.assumptions
     lines += [f"left out: {item}" for item in report.left_out]
-    lines.append(f"timeline: {report.timeline_path}")
+    if report.timeline_path:
+        lines.append(f"timeline: {report.timeline_path}")
     return "\n".join(lines)
 
 
@@ -71,7 +73,11 @@ def _headline(report: "EstimateMemoryReport") -> str:
     return (
         f"Predicted peak {size(report.peak_allocated_bytes)} allocated, {size(report.peak_reserved_bytes)} reserved, "
         f"{size(report.device_bytes)} on the device ({report.gpu}{capacity}): {_VERDICTS[report.fits]}. "
-        f"Simulated with torch {report.torch_version}."
+        + (
+            f"Simulated with torch {report.torch_version}."
+            if report.torch_version
+            else "From closed formulas."
+        )
     )
 
 

@@ -2,6 +2,7 @@
 
 __main__       the door: answer(request, progress)
 simulate       one estimate: scenarios, decisions of fit, largest batch, remedies
+huggingface    make_step for a Hugging Face config.json or model folder
 load           finds and calls make_step, checks what it returns
 fake           tensors that claim to be on the target device; what a script may ask of torch.cuda
 cuda_choices   what torch decides in C++ for CUDA tensors, decided again for fake ones: attention, dropout, RNN

@@ -6,7 +6,7 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils.checkpoint import checkpoint
 
-from .record import Declined
+from .fake import Declined
 
 LORA_RANK = 16
 EIGHT_BIT_BLOCK = 256  # bitsandbytes: one fp32 scale per block of this many elements
@@ -134,6 +134,29 @@ def cpu_offload(made, study, factor):
     """Optimizer state and its step on the host: gradients go there, weights come back."""
     groups = [{"params": group["params"]} for group in made["optimizer"].param_groups]
     made["optimizer"] = EightBitState(groups, 0, paged=True)
+
+
+def activations_offloaded(made, study, factor):
+    """What autograd keeps for the backward pass waits in host memory (torch.autograd.graph.save_on_cpu)."""
+    loss = made["loss"]
+
+    def offloading(model, batch):
+        with torch.autograd.graph.save_on_cpu():
+            return loss(model, batch)
+
+    made["loss"] = offloading
+
+
+def zero_grad_none(made, study, factor):
+    """Gradients are freed instead of filled with zeros."""
+    if "step" not in made:
+        raise NotApplicable("gradients are freed after each step already")
+
+    def freeing(zero_grad):
+        return lambda *args, **kwargs: zero_grad(set_to_none=True)
+
+    for owner in (made["model"], made["optimizer"]):
+        owner.zero_grad = freeing(owner.zero_grad)
 
 
 def optimizer_in_backward(made, study, factor):
@@ -274,6 +297,7 @@ CHANGES = {
     for f in (
         mixed_precision, gradient_accumulation, gradient_checkpointing, fused_optimizer, eight_bit_optimizer,
         paged_optimizer, cpu_offload, optimizer_in_backward, pure_bf16, freezing, lora, channels_last,
+        activations_offloaded, zero_grad_none,
     )
 }  # fmt: skip
 CHANGES["allocator_settings"] = CHANGES["model_reduction"] = CHANGES["sharding"] = unchanged
@@ -284,7 +308,7 @@ class Change:
 
     ORDER = ("channels_last", "pure_bf16", "freezing", "lora", "gradient_checkpointing", "mixed_precision",
              "gradient_accumulation", "fused_optimizer", "eight_bit_optimizer", "paged_optimizer", "cpu_offload",
-             "optimizer_in_backward")  # fmt: skip
+             "activations_offloaded", "optimizer_in_backward", "zero_grad_none")  # fmt: skip
 
     def __init__(self, ids, study, factor=1):
         self.ids, self.study, self.factor = ids, study, factor
@@ -292,7 +316,7 @@ class Change:
     def apply(self, made):
         if made.get("optimizer") is None and "step" not in made:
             raise Declined("Remedies for training need an optimizer", "optimizer None", "`remedies`: []")
-        if "step" in made:
+        if "step" in made and self.ids != ("zero_grad_none",):
             raise NotApplicable("make_step drives its own step")
         for name in self.ORDER:
             if name in self.ids:

@@ -7,6 +7,9 @@ inside the backward pass where function modes are gone.
 import warnings
 
 import torch
+from torch._subclasses import fake_tensor
+
+from .fake import bounded
 
 aten = torch.ops.aten
 _libraries = []  # a registration lives as long as its library object
@@ -20,6 +23,11 @@ def install(kind):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # overriding is the point
         library.impl("linear", _linear, key)
+        library.impl("_pack_padded_sequence", _pack, key)
+        library.impl("_pad_packed_sequence", _unpack, key)
+        if kind == "cpu":
+            for name in _PACKED:
+                library.impl(name, _padded_instead(name), key)
         if kind == "cuda":
             for name, choice in _ON_CUDA.items():
                 library.impl(name, choice, key)
@@ -172,6 +180,39 @@ def _recurrent(mode):
         out, h, c = _cudnn(mode, x, [], hidden, cell, params, has_biases, num_layers, dropout, train,
                            bidirectional, batch_first)  # fmt: skip
         return (out, h, c) if mode == 2 else (out, h)
+
+    return run
+
+
+def _pack(x, lengths, batch_first):
+    """Every sequence at full length, since lengths are values; the batch sizes are then known."""
+    bounded.add("Packed sequences are taken at their full, padded length (an upper bound on CUDA).")
+    time, batch = (x.shape[1], x.shape[0]) if batch_first else x.shape[:2]
+    data = (x.transpose(0, 1) if batch_first else x).reshape(batch * time, *x.shape[2:]).clone()
+    with fake_tensor.unset_fake_temporarily():
+        known = torch.full((time,), batch, dtype=torch.int64, device="cpu")
+    sizes = torch.full((time,), batch, dtype=torch.int64, device="cpu")
+    sizes.constant = known
+    return data, sizes
+
+
+def _unpack(data, sizes, batch_first, padding_value, total_length):
+    time = sizes.shape[0]
+    y = data.reshape(time, data.shape[0] // time, *data.shape[1:])
+    if total_length > time:
+        y = torch.cat([y, y.new_full((total_length - time, *y.shape[1:]), padding_value)])
+    lengths = torch.full((y.shape[1],), time, dtype=torch.int64, device="cpu")
+    return (y.transpose(0, 1) if batch_first else y).clone(), lengths
+
+
+def _padded_instead(name):
+    """An RNN over a packed sequence as one over the padded batch."""
+    packet = getattr(aten, name.partition(".")[0]).input
+
+    def run(data, sizes, hx, *rest):
+        time = sizes.shape[0]
+        out, *states = packet(data.view(time, data.shape[0] // time, data.shape[1]), hx, *rest, False)
+        return (out.reshape(data.shape[0], out.shape[-1]), *states)
 
     return run
 

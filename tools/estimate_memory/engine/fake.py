@@ -19,6 +19,14 @@ META = torch.device("meta")
 DEVICE_QUERY = torch.ops.prim.device.default
 
 
+class Declined(Exception):
+    """What the caller can mend: problem, what was seen, what to try."""
+
+    def __init__(self, problem, saw=None, try_next=""):
+        super().__init__(problem)
+        self.refusal = {"problem": problem, "saw": saw, "try_next": try_next}
+
+
 class Unsupported(Exception):
     """This torch does not let the simulation work; the text says what failed."""
 
@@ -31,6 +39,15 @@ def install(kind, card):
     """Make this process believe in the target device. Global and for good: one process, one device."""
     _move_in_place()
     torch.compile = _uncompiled
+    for name in (
+        "sparse_coo_tensor",
+        "sparse_csr_tensor",
+        "sparse_csc_tensor",
+        "sparse_bsr_tensor",
+        "sparse_bsc_tensor",
+    ):
+        setattr(torch, name, _no_sparse)
+    torch.Tensor.to_sparse = torch.Tensor.to_sparse_csr = _no_sparse
     FakeTensorMode.__deepcopy__ = lambda self, memo: self  # else a copied layer belongs to a world of its own
     if kind == "cpu":
         _send_cuda_to_cpu()
@@ -66,6 +83,15 @@ def _uncompiled(model=None, **options):
 
 
 compiled = []  # not empty once a script has asked for torch.compile
+bounded = set()  # sentences on what was taken at its largest, because it depends on values
+
+
+def _no_sparse(*args, **kwargs):
+    raise Declined(
+        "Sparse tensors cannot be simulated",
+        "a sparse layout",
+        "index_add over the list of edges, or a dense tensor",
+    )
 
 
 def _answer_meta_to_the_engine():

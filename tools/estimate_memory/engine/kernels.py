@@ -27,39 +27,67 @@ def hidden(recorder, func, args, kwargs, result):
 
 
 def _value(recorder, func, args, kwargs):
-    """`.item()`, `bool(tensor)`: the value where it is known, else a plausible constant, and a note of the line."""
+    """`.item()`, `bool(tensor)`: the value where it is known, else a plausible constant, and a note of the line.
+
+    A truth value is True, so that what it guards is run; False where it says that something is not finite, and, so
+    that loops such as that of trunc_normal_ end, every second time once a line has asked often.
+    """
     tensor = args[0]
-    if isinstance(tensor, FakeTensor) and tensor.constant is None:
-        recorder.value_asked("value of a tensor")
-        return True if tensor.dtype == torch.bool else 1.0 if tensor.dtype.is_floating_point else 1
-    return func(*args, **kwargs)
+    if not isinstance(tensor, FakeTensor) or tensor.constant is not None:
+        return func(*args, **kwargs)
+    asked = recorder.value_asked("value of a tensor")
+    if tensor.dtype == torch.bool:
+        recorder.truths_asked = True
+        usual = recorder.truth if asked <= OFTEN else asked % 2 == 0
+        return usual and not getattr(tensor, "not_finite", False)
+    if hasattr(tensor, "lowest"):
+        return tensor.lowest
+    return 1.0 if tensor.dtype.is_floating_point else 1
+
+
+OFTEN = 32  # a line that asks for more truth values than this in a step is taken for a loop
+
+
+def _drawn(recorder, func, args, kwargs):
+    """A random number: its value is the lower end of the range, an index that a caller may use."""
+    result = func(*args, **kwargs)
+    args[0].lowest = result.lowest = float(args[1]) if len(args) > 1 else 0.0
+    return result
+
+
+def _about_finiteness(recorder, func, args, kwargs):
+    """isnan, isinf, and any() of their results: marked, since a sound step has no such values."""
+    result = func(*args, **kwargs)
+    result.not_finite = func in (aten.isnan.default, aten.isinf.default) or getattr(
+        args[0], "not_finite", False
+    )
+    return result
 
 
 def _all_elements(recorder, func, args, kwargs):
-    """nonzero: as many rows as there could be."""
+    """nonzero: as many rows as there could be, or one."""
     tensor = args[0]
-    recorder.value_asked("number of non-zero elements (all are assumed)")
-    return tensor.new_empty((tensor.numel(), max(tensor.dim(), 1)), dtype=torch.int64)
+    return tensor.new_empty((recorder.selected(tensor), max(tensor.dim(), 1)), dtype=torch.int64)
 
 
 def _all_of_a_mask(recorder, func, args, kwargs):
-    """tensor[mask]: as if the mask selected every element."""
+    """tensor[mask]: as if the mask selected every element, or one."""
     masks = (torch.bool, torch.uint8)
     if not any(index is not None and index.dtype in masks for index in args[1]):
         return func(*args, **kwargs)
-    recorder.value_asked("number of elements that a mask selects (all are assumed)")
     indices = []
     for index in args[1]:
         if index is not None and index.dtype in masks:
-            indices += [index.new_empty(index.numel(), dtype=torch.int64) for _ in range(index.dim())]
+            indices += [
+                index.new_empty(recorder.selected(index), dtype=torch.int64) for _ in range(index.dim())
+            ]
         else:
             indices.append(index)
     return func(args[0], indices, **kwargs)
 
 
 def _all_selected(recorder, func, args, kwargs):
-    recorder.value_asked("number of elements that a mask selects (all are assumed)")
-    return args[0].new_empty(max(args[0].numel(), args[1].numel()))
+    return args[0].new_empty(recorder.selected(max(args, key=torch.numel)))
 
 
 def _whole_loss(recorder, func, args, kwargs):
@@ -71,7 +99,36 @@ def _whole_loss(recorder, func, args, kwargs):
     return result
 
 
+def _ctc(recorder, func, args, kwargs):
+    """ctc_loss with lengths as tensors: the longest target that the shape allows."""
+    log_probs, targets = args[:2]
+    time, batch = log_probs.shape[:2]
+    longest = targets.shape[1] if targets.dim() == 2 else -(-targets.numel() // batch)
+    return log_probs.new_empty(batch), log_probs.new_empty(batch, time, 2 * longest + 1)
+
+
+def _ctc_backward(recorder, func, args, kwargs):
+    return torch.empty_like(args[1])
+
+
+def _grouped(recorder, func, args, kwargs):
+    """Matrix products of groups (mixtures of experts): torch's fake kernel takes bfloat16 only."""
+    a, b = args[:2]
+    if a.dim() == b.dim() == 2:
+        offsets = args[2] if len(args) > 2 else kwargs["offs"]
+        return a.new_empty(offsets.numel(), a.shape[0], b.shape[1])
+    rows = a.shape[1:2] if a.dim() == 3 and b.dim() == 2 else a.shape[:-1]
+    return a.new_empty(*rows, b.shape[-1])
+
+
 REPLACED = {
+    **({aten._grouped_mm.default: _grouped} if hasattr(aten, "_grouped_mm") else {}),
+    aten._ctc_loss.Tensor: _ctc,
+    aten._ctc_loss_backward.Tensor: _ctc_backward,
+    aten.uniform_.default: _drawn,
+    aten.isnan.default: _about_finiteness,
+    aten.isinf.default: _about_finiteness,
+    aten.any.default: _about_finiteness,
     aten.mse_loss.default: _whole_loss,
     aten.smooth_l1_loss.default: _whole_loss,
     aten._local_scalar_dense.default: _value,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import torch
 
-from .record import Declined
+from .fake import Declined
 
 NEEDED = ("model", "batch", "loss", "optimizer")
 OPTIONAL = ("accumulation_steps", "step")
@@ -109,6 +109,8 @@ def _advice(error):
     name, text = type(error).__name__, str(error)
     if isinstance(error, FileNotFoundError):
         return "random tensors of the same shape instead of data files: values do not matter, shapes do"
+    if isinstance(error, ModuleNotFoundError) and "transformers" in text:
+        return "`pip install transformers` there, or `python` set to an environment that has it"
     if isinstance(error, ModuleNotFoundError):
         return "`python` set to the interpreter of your training environment"
     if name == "DynamicOutputShapeException":

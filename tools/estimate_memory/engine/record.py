@@ -20,14 +20,6 @@ from .fake import DEVICE_QUERY, META
 _ADD = torch.ops.aten.add.Tensor
 
 
-class Declined(Exception):
-    """What the caller can mend: problem, what was seen, what to try."""
-
-    def __init__(self, problem, saw=None, try_next=""):
-        super().__init__(problem)
-        self.refusal = {"problem": problem, "saw": saw, "try_next": try_next}
-
-
 class Recorder(TorchDispatchMode):
     """A dispatch mode that writes down which block is born and freed when, in which phase and module."""
 
@@ -38,6 +30,9 @@ class Recorder(TorchDispatchMode):
         self.recording = False
         self.phase = "build"
         self.read_values = {}  # where a value of a tensor was asked for -> how often
+        self.fewest = False  # masks select one element instead of all
+        self.masks_bounded = False
+        self.truth, self.truths_asked = True, False  # what bool(tensor) says, and whether anybody asked
         self.unknown = {}  # operators whose kernel memory is not known
         self.work = {}  # phase -> half and single precision FLOPs, bytes moved, operator calls
         self._live = {}  # address of a storage -> (block, weak reference)
@@ -100,9 +95,16 @@ class Recorder(TorchDispatchMode):
         return entry[0] if entry else None
 
     def value_asked(self, what):
-        """Remember the line of the caller's code that wants a value no fake tensor has."""
-        line = _callers_line()
-        self.read_values[f"{what} at {line}"] = self.read_values.get(f"{what} at {line}", 0) + 1
+        """Remember the line of the caller's code that wants a value no fake tensor has; how often it did."""
+        asked = f"{what} at {_callers_line()}"
+        self.read_values[asked] = self.read_values.get(asked, 0) + 1
+        return self.read_values[asked]
+
+    def selected(self, mask):
+        """How many elements a mask selects: all, or one where the least memory is asked for."""
+        self.value_asked("number of elements that a mask selects (all are assumed)")
+        self.masks_bounded = True
+        return min(1, mask.numel()) if self.fewest else mask.numel()
 
     def enter(self, name):
         self._modules.append(name)

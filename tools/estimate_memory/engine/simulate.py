@@ -6,8 +6,8 @@ import torch
 
 from . import autocast, cuda_choices, fake, variants
 from .allocator import replay, survives
+from .fake import Declined
 from .load import accepts, default_of, load
-from .record import Declined
 from .step import simulate
 from .timeline import series
 
@@ -53,6 +53,7 @@ class Study:
         self.kind, self.card = request["kind"], request["card"]
         self.arguments = dict(request["arguments"])
         self.batch_argument = self._batch_argument()
+        self.ends = time.monotonic() + request.get("search_seconds", float("inf"))
         progress(0, None, "simulating the step")
         self.trace = self.run()
 
@@ -64,9 +65,15 @@ class Study:
         """The value of one of make_step's arguments now."""
         return self.arguments.get(name, default_of(self.function, name))
 
-    def run(self, change=None, arguments=None):
-        """The trace of the step with a change, or with other arguments."""
-        return simulate(self.function, {**self.arguments, **(arguments or {})}, self.kind, self.card, change)
+    def run(self, change=None, arguments=None, fewest=False):
+        """The trace of the step with a change, with other arguments, or with masks that select the fewest elements."""
+        arguments = {**self.arguments, **(arguments or {})}
+        return simulate(self.function, arguments, self.kind, self.card, change, fewest)
+
+    @property
+    def out_of_time(self):
+        """Whether the answer must be given without further searching."""
+        return time.monotonic() > self.ends
 
     def figures(self, trace, expandable=None):
         """Peaks and the decision for a trace."""
@@ -79,6 +86,8 @@ class Study:
         """The step as it is."""
         trace = self.trace
         result = self.figures(trace)
+        if result["fits"] == "no" and trace.is_bound:
+            result["fits"] = self._softened()
         result["timeline"] = series(trace, kind_of)
         result["parameters"], result["trainable"] = trace.parameters, trace.trainable
         result["flops"] = sum(w["half"] + w["single"] for w in trace.work.values()) / trace.optimizer_steps
@@ -88,6 +97,16 @@ class Study:
         result["values_asked"] = sorted(trace.read_values)
         result["notes"] = trace.notes
         return result
+
+    def _softened(self):
+        """A no that rests on an upper bound is one only when the smallest sizes do not fit either."""
+        if fake.bounded:
+            return "tight"
+        try:
+            least = self.figures(self.run(fewest=True))["fits"]
+        except Declined:
+            return "tight"
+        return "no" if least == "no" else "tight"
 
     def _batch_argument(self):
         named = self.request["batch_argument"]
@@ -116,6 +135,8 @@ class Study:
 
         def figures(batch):
             if batch not in found:
+                if self.out_of_time:
+                    raise variants.OutOfTime
                 self.progress(len(found), None, f"simulating batch {batch}")
                 found[batch] = self.figures(self.run(arguments={self.batch_argument: batch}))
             return found[batch]
@@ -127,11 +148,15 @@ class Study:
                 self.batch(),
             )
 
-        return {
-            "fits": search(("fits",), lambda f: limits["sure_capacity_bytes"] - margin_of(f, limits)),
-            "not_no": search(("fits", "tight"), lambda f: limits["capacity_bytes"]),
-            "simulated": {batch: f["peak_allocated_bytes"] for batch, f in sorted(found.items())},
-        }
+        try:
+            return {
+                "fits": search(("fits",), lambda f: limits["sure_capacity_bytes"] - margin_of(f, limits)),
+                "not_no": search(("fits", "tight"), lambda f: limits["capacity_bytes"]),
+                "simulated": {batch: f["peak_allocated_bytes"] for batch, f in sorted(found.items())},
+            }
+        except variants.OutOfTime:
+            self.trace.notes.append("No time was left to find the largest batch; `max_seconds` allows more.")
+            return None
 
     def remedies(self, wanted):
         """A row per remedy, then combinations in order of harm until one fits."""

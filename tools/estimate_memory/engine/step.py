@@ -8,9 +8,9 @@ import torch
 from torch.utils import _pytree as pytree
 
 from . import changes, fake
-from .fake import fake_world, target_device
+from .fake import Declined, fake_world, target_device
 from .load import build, failed
-from .record import Declined, Recorder
+from .record import Recorder
 
 OPTIMIZER_STEPS = 2
 MICRO_STEPS = 2  # of an accumulation: the second already shows gradients beside activations
@@ -27,6 +27,7 @@ class Trace:
         self.micro_run, self.micro_asked = 0, 1
         self.batch_rows = None
         self.has_batch_norm = self.has_rnn = False
+        self.is_bound = False  # sizes that depend on values were taken at their largest
         self.kinds = {}  # block -> weights | gradients | optimizer | inputs
         self.parameters = self.trainable = 0
         self.notes = []
@@ -36,10 +37,28 @@ class Trace:
         return copy.copy(self)
 
 
-def simulate(function, arguments, kind, card, change=None):
-    """The trace of make_step(**arguments), altered by `change` (see variants), on the target device."""
+def simulate(function, arguments, kind, card, change=None, fewest=False):
+    """The trace of make_step(**arguments), altered by `change` (see variants), on the target device.
+
+    `fewest`: masks select one element instead of all. Truth values of tensors are True; where the step fails with
+    that (a check of its data that raises), it is tried once more with False.
+    """
+    recorders = []
+    try:
+        return _simulate(function, arguments, kind, card, change, fewest, True, recorders)
+    except Declined:
+        if not recorders[0].truths_asked:
+            raise
+        with contextlib.suppress(Declined):
+            return _simulate(function, arguments, kind, card, change, fewest, False, recorders)
+        raise
+
+
+def _simulate(function, arguments, kind, card, change, fewest, truth, recorders):
     device = target_device(kind)
     recorder = Recorder(device, card)
+    recorder.fewest, recorder.truth = fewest, truth
+    recorders.append(recorder)
     trace = Trace(recorder)
     with fake_world(kind), recorder:
         recorder.calibrate()
@@ -56,6 +75,8 @@ def simulate(function, arguments, kind, card, change=None):
                 hook.remove()
             recorder.recording = False
         del made
+    trace.notes += sorted(fake.bounded)
+    trace.is_bound = recorder.masks_bounded or bool(fake.bounded)
     return trace
 
 

@@ -1,14 +1,8 @@
 """The remedies of a step: each simulated alone, then combined in order of harm until one fits."""
 
 from .changes import LORA_RANK, Change, NotApplicable
-from .record import Declined
+from .fake import Declined
 
-# Order of harm: what leaves results as they are comes before what changes them, the cheap before the slow.
-SINGLES = (
-    "allocator_settings", "fused_optimizer", "gradient_accumulation", "gradient_checkpointing", "optimizer_in_backward",
-    "mixed_precision", "cpu_offload", "eight_bit_optimizer", "paged_optimizer", "channels_last", "pure_bf16", "lora",
-    "freezing", "model_reduction", "sharding",
-)  # fmt: skip
 CHANGES_RESULTS = {"mixed_precision", "eight_bit_optimizer", "paged_optimizer", "pure_bf16", "lora", "freezing",
                    "model_reduction"}  # fmt: skip
 # What a plain search looks at; the others only on request, since they fit few jobs.
@@ -38,6 +32,10 @@ LAUNCH_SECONDS = 5e-6  # assumed: host time per operator in eager mode
 USED_SHARE = 0.5  # assumed: part of the peak throughput that matrix products reach
 
 
+class OutOfTime(Exception):
+    """The search must end so that the answer comes within the caller's time."""
+
+
 def table(study, wanted):
     """Rows {ids, figures, cost} and the recommended one; `wanted`: "search", a list of ids, or []."""
     if not wanted:
@@ -64,7 +62,7 @@ def _first_fitting(rows):
 def _combine(study, rows, skipped):
     for done, ids in enumerate(COMBINATIONS):
         ids = tuple(name for name in ids if name not in skipped)
-        if len(ids) < 2 or any(set(row["ids"]) == set(ids) for row in rows):
+        if study.out_of_time or len(ids) < 2 or any(set(row["ids"]) == set(ids) for row in rows):
             continue
         study.progress(done, len(COMBINATIONS), f"simulating {' + '.join(ids)}")
         for row in _attempt(study, ids, {}):
@@ -76,6 +74,9 @@ def _combine(study, rows, skipped):
 
 def _attempt(study, ids, skipped):
     """The row of one combination, or a note in `skipped` on why there is none."""
+    if study.out_of_time:
+        skipped["+".join(ids)] = "no time was left; `max_seconds` allows more"
+        return []
     try:
         return _rows(study, ids)
     except NotApplicable as reason:
@@ -99,6 +100,13 @@ def _rows(study, ids):
         return _reduced(study, ids)
     if "gradient_accumulation" in ids:
         return [_accumulated(study, ids)]
+    if ids == ("cpu_offload",):
+        moved = study.run(Change(("activations_offloaded",), study))
+        kept = study.figures(study.trace)["breakdown"]["activations_bytes"]
+        return [
+            _row(study, ids, _run(study, ids), {"what": "optimizer state"}),
+            _row(study, ids, moved, {"what": "activations"}, crossing=2 * kept),
+        ]
     return [_row(study, ids, _run(study, ids), _details(ids))]
 
 
@@ -173,14 +181,14 @@ def _sharded(trace, gpus):
     return copy
 
 
-def _row(study, ids, trace, details, expandable=None):
+def _row(study, ids, trace, details, expandable=None, crossing=None):
     figures = study.figures(trace, expandable)
     return {
         "ids": list(ids),
         "details": details,
         "peak_allocated_bytes": figures["peak_allocated_bytes"],
         "peak_reserved_bytes": figures["peak_reserved_bytes"],
-        "step_cost_ratio": round(step_seconds(trace, study.card, ids) / study.base_seconds, 3),
+        "step_cost_ratio": round(step_seconds(trace, study.card, ids, crossing) / study.base_seconds, 3),
         "fits": figures["fits"],
         "changes_results": any(name in CHANGES_RESULTS for name in ids)
         or (
@@ -190,8 +198,11 @@ def _row(study, ids, trace, details, expandable=None):
     }
 
 
-def step_seconds(trace, card, ids=()):
-    """A step's time on the card from counted FLOPs and bytes; good for ratios between variants, not for a stopwatch."""
+def step_seconds(trace, card, ids=(), crossing=None):
+    """A step's time on the card from counted FLOPs and bytes; good for ratios between variants, not for a stopwatch.
+
+    `crossing`: bytes between host and card; with optimizer state on the host, gradients go and weights come back.
+    """
     total = 0.0
     for phase, work in trace.work.items():
         asked = trace.micro_asked * trace.optimizer_steps
@@ -199,9 +210,10 @@ def step_seconds(trace, card, ids=()):
         products = work["half"] / card["half_flops"] + work["single"] / card["single_flops"]
         device = products / USED_SHARE + work["bytes"] / card["bandwidth"]
         total += repeats * max(device, work["calls"] * LAUNCH_SECONDS)
-    if "cpu_offload" in ids or "paged_optimizer" in ids:
-        total += 2 * 4 * trace.trainable / PCIE_BYTES_PER_SECOND
-    return total / trace.optimizer_steps
+    total /= trace.optimizer_steps
+    if crossing is None:
+        crossing = 8 * trace.trainable if "cpu_offload" in ids or "paged_optimizer" in ids else 0
+    return total + crossing / PCIE_BYTES_PER_SECOND
 
 
 def largest(good, slack, start):
