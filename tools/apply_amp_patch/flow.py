@@ -3,8 +3,9 @@
 import ast
 from dataclasses import dataclass, field
 
+from .names import Function
 from .roles import Roles
-from .script import Function, Script
+from .script import Script
 
 _GROWS = {
     "append",

@@ -4,8 +4,9 @@ import ast
 from dataclasses import dataclass, field
 
 from .flow import Flow, path, uses
+from .names import Function
 from .roles import Roles
-from .script import Function, Loop, Script
+from .script import Loop, Script
 
 _NO_GRAD = {"torch.no_grad", "torch.inference_mode"}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from .context import Context
 from .flow import path
-from .script import Function
+from .names import Function
 
 
 @dataclass(frozen=True)

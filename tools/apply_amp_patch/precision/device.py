@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..context import Context
 from ..flow import path
-from ..roles import Origin
+from ..origins import Origin
 
 _DEVICES = ("torch.device", "torch.accelerator.current_accelerator")
 # Asking a GPU for bf16 when the module is imported starts CUDA. A process that hides GPUs or forks after that fails.

@@ -4,9 +4,10 @@ import ast
 from dataclasses import dataclass, field
 
 from ..context import Context
+from ..names import Function
 from ..patch import Declined
 from ..roles import Roles
-from ..script import Function, Script
+from ..script import Script
 
 _LARGEST_FP16 = 65504
 _SMALLEST_FP16 = 6e-8
