@@ -298,9 +298,13 @@ def _skorch(context: Context) -> Patch | None:
     calls = [c for c in script.calls if (script.called(c) or "").startswith(_SKORCH)]
     if not calls:
         return None
-    value = '"bf16"' if context.wishes.precision == "bf16" else '"fp16"'
     sites: list[Site] = []
     edits: list[Edit] = []
+    chosen: list[Edit] = []
+    value = {"bf16": '"bf16"', "fp16": '"fp16"'}.get(context.wishes.precision)
+    if value is None:
+        name, chosen = _bf16_name(context)
+        value = f'"bf16" if {name} else "fp16"'
     names = sorted({script.code(c.func) for c in calls})
     lines = ["from accelerate import Accelerator", "from skorch.hf import AccelerateMixin", ""]
     for name in names:
@@ -317,7 +321,7 @@ def _skorch(context: Context) -> Patch | None:
                 further_argument(context.script, call, f"accelerator=Accelerator(mixed_precision={value})")
             )
             sites.append(Site(call.lineno, _REMEDY, "edit", "framework_option", "skorch's AccelerateMixin"))
-    edits.append(header(script, lines))
+    edits += [header(script, lines), *chosen]
     return Patch("framework_option", sites, edits, ["skorch's mixed precision needs the package accelerate"])
 
 

@@ -1,9 +1,13 @@
 """How names get their values: the bindings that each node of a tree makes, and the scopes that hold them."""
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+CELL_LINE = re.compile(
+    r"^# ---- cell (\d+) ----$", re.MULTILINE
+)  # how a notebook's cells are parted in the text
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 

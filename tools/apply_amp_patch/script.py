@@ -11,12 +11,20 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 
-from .names import Binding, Function, Scope, bindings_of
+from .names import CELL_LINE, Binding, Function, Scope, bindings_of
 
 Loop = ast.For | ast.AsyncFor | ast.While
 _SCOPES = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _BUILTINS = frozenset(dir(builtins))
+# An unbound name of these spellings can only have come through a star import, and then it is the module it says.
+_THROUGH_STARS = {
+    "torch": "torch",
+    "nn": "torch.nn",
+    "F": "torch.nn.functional",
+    "optim": "torch.optim",
+    "np": "numpy",
+}
 
 
 class Script:
@@ -70,6 +78,14 @@ class Script:
             if body[0].lineno > node.lineno and inner.startswith(outer) and len(inner) > len(outer):
                 found[inner[len(outer) :]] = found.get(inner[len(outer) :], 0) + 1
         return max(found, key=lambda unit: found[unit]) if found else "    "
+
+    def cells(self, first: ast.stmt, last: ast.stmt) -> bool:
+        """Whether a notebook's cells part two statements, so that no block can hold both."""
+        return any(first.lineno < mark < last.lineno for mark in self._marks)
+
+    @cached_property
+    def _marks(self) -> list[int]:
+        return [self.text.count("\n", 0, m.start()) + 1 for m in CELL_LINE.finditer(self.text)]
 
     # structure ---------------------------------------------------------------------------------------------
 
@@ -215,6 +231,8 @@ class Script:
         if not found:
             if node.id in _BUILTINS:
                 return f"builtins.{node.id}"
+            if self.star_imports and node.id in _THROUGH_STARS:
+                return _THROUGH_STARS[node.id]
             return f"{self.star_imports[0]}.{node.id}" if len(self.star_imports) == 1 else None
         if all(b.kind == "import" for b in found):
             return found[0].target

@@ -71,7 +71,6 @@ _HOOKS = {
     "register_backward_hook",
     "register_post_accumulate_grad_hook",
 }
-_PARALLEL = {"torch.nn.DataParallel", "torch.nn.parallel.DataParallel", "torch.nn.parallel.data_parallel"}
 _ENGINES = {
     "torch.distributed.fsdp.": ("fsdp", "FSDP has its own mixed precision policy"),
     "torch.distributed.rpc": ("distributed_autograd", "RPC training has its own backward"),
@@ -255,12 +254,18 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
             verdict.no_fp16.append((call.lineno, "second_order", note))
         if method in _HOOKS:
             verdict.no_fp16.append((call.lineno, "gradient_hook", f".{method}() would see scaled gradients"))
-        if name in _PARALLEL:
+        if _threads(name):
             note = "DataParallel's threads autocast to fp16 whatever the dtype around the call"
             verdict.no_bf16.append((call.lineno, "data_parallel", note))
     for holder in script.classes:
         if any(n.startswith("torch.autograd.") and n.endswith("Function") for n in roles.base_names(holder)):
             raise Declined(holder.lineno, "custom_function", f"{holder.name} defines its own backward")
+
+
+def _threads(name: str) -> bool:
+    """DataParallel itself, or one that a package derives from it."""
+    last = name.split(".")[-1]
+    return last == "data_parallel" or ("DataParallel" in last and "Distributed" not in last)
 
 
 def _is_model(roles: Roles, node: ast.expr) -> bool:

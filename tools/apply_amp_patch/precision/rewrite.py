@@ -180,11 +180,16 @@ class Rewrite:
             self.edits.append(Line(line + 1, self.script.indentation(statement.lineno), text))
 
     def casts(self) -> None:
-        for call in self.plan.casts:
-            assert isinstance(call.func, ast.Attribute)
-            dot = self._dot(call)
-            self.edits.append(Span(dot, dot, ".float()"))
-            self.site(call.lineno, "numpy_cast", "numpy has no bf16, so the tensor becomes fp32 first")
+        for value in self.plan.casts:
+            above = self.script.parents[value]
+            if isinstance(above, ast.Attribute):
+                place = self.script.text.rindex(".", self.script.end(value), self.script.end(above))
+                code, note = "numpy_cast", "numpy has no bf16, so the tensor becomes fp32 first"
+            else:
+                place = self.script.end(value)
+                code, note = "layer_cast", "a layer outside of autocast takes fp32"
+            self.edits.append(Span(place, place, ".float()"))
+            self.site(value.lineno, code, note)
 
     def settings(self) -> None:
         """The module-level switch, dtype and scaler."""
@@ -192,6 +197,8 @@ class Rewrite:
         lines += [
             f"# Mixed precision. With {self.enabled} = False this script computes exactly what it did before."
         ]
+        if self.plan.device.unknown:
+            lines.append(f"{self.plan.device.name} = {self.plan.device.choice}")
         lines += self._settings_lines()
         self.edits.append(header(self.script, lines))
 
