@@ -110,8 +110,7 @@ def test_a_backward_in_another_file_stays_outside_of_autocast_and_rules_the_scal
     (tmp_path / "search.py").write_text(SEARCH)
     path = tmp_path / "train.py"
     result = patch(ALTERNATING, ["mixed_precision"], Wishes(), path, tmp_path)
-    lines = result.text.splitlines()
-    assert lines[next(i for i, s in enumerate(lines) if "search.step" in s)] == "    search.step(x, y)"
+    assert "    search.step(x, y)" in result.text.splitlines()
     assert "backward_elsewhere" in result.warnings[0] and "GradScaler" not in result.text
     refused = patch(ALTERNATING, ["mixed_precision"], Wishes("fp16"), path, tmp_path)
     assert refused.outcome == "declined" and refused.sites[0].reason_code == "backward_elsewhere"
