@@ -44,6 +44,11 @@ class Device:
         return free_name(self.context.script, "amp_device")
 
     @property
+    def at_import(self) -> str:
+        """The device type for what is decided when the module is imported."""
+        return '"cpu"' if self.literal == "cpu" else self.name
+
+    @property
     def choice(self) -> str:
         torch = self.context.script.torch_name() or "torch"
         return f'"cuda" if {torch}.cuda.is_available() else "cpu"'
