@@ -76,6 +76,16 @@ _DATA_PACKAGES = (
     "datetime.",
     "tqdm.",
     "logging.",
+    "torch.utils.data.",
+    "torchvision.transforms.",
+    "torchvision.datasets.",
+    "PIL.",
+    "cv2.",
+    "pandas.",
+    "sklearn.",
+    "gym.",
+    "gymnasium.",
+    "matplotlib.",
 )
 _LAYER_FUNCTIONS = {
     *(f"torch.nn.functional.{n}" for n in ("linear", "conv1d", "conv2d", "conv3d", "embedding", "bilinear")),
