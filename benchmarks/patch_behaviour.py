@@ -118,8 +118,9 @@ def compared(runs: dict[str, dict], refused: dict[str, object]) -> dict[str, obj
     if "off" in runs:
         found["off_identical"] = runs["off"]["losses"] == before
     for name in sorted(runs.keys() & {"bf16", "fp16"}):
-        pairs = list(zip(before, runs[name]["losses"], strict=False))[-quarter:]
-        found[f"{name}_close"] = sum(abs(a - b) / max(abs(a), 1e-12) for a, b in pairs) / max(1, len(pairs))
+        pairs = list(zip(before, runs[name]["losses"], strict=False))[len(before) - quarter :]
+        differences = [abs(a - b) / max(abs(a), 1e-12) for a, b in pairs]
+        found[f"{name}_close"] = sum(differences) / len(differences) if differences else None
         found[f"{name}_changes"] = runs[name]["losses"] != before
     return found
 

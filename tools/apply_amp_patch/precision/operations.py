@@ -90,13 +90,44 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
         )
     if method in ("to_sparse", "coalesce", "fft", "rfft", "irfft", "stft", "inverse", "logdet"):
         raise Declined(line, "sparse" if "spar" in method else "fft_or_complex", f".{method}(){where}")
-    constant = len(node.args) > 2 and isinstance(node.args[2], ast.Constant | ast.UnaryOp)
+    constant = len(node.args) > 2 and _is_number(script, node.args[2])
     if method in _SCATTER or (method in _SCATTER_VALUE and len(node.args) > 2 and not constant):
         raise Declined(
             line,
             "in_place_scatter",
             f".{method}(){where} needs equal dtypes, and autocast makes one of them half",
         )
+
+
+def _is_number(script: Script, node: ast.expr) -> bool:
+    """A constant, or an attribute that this file sets to sums of constants and parameters with numeric defaults."""
+    if isinstance(node, ast.Constant | ast.UnaryOp):
+        return True
+    if isinstance(node, ast.BinOp):
+        return _is_number(script, node.left) and _is_number(script, node.right)
+    if isinstance(node, ast.Attribute):
+        text = ast.unparse(node)
+        values = [
+            n.value for n in script.nodes if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == text
+        ]
+        return bool(values) and all(
+            not isinstance(v, ast.Attribute) and _is_number(script, v) for v in values
+        )
+    if isinstance(node, ast.Name):
+        bindings = script.bindings(node.id, node)
+        return bool(bindings) and all(
+            b.kind == "parameter" and _numeric_default(script, b.node) for b in bindings
+        )
+    return False
+
+
+def _numeric_default(script: Script, parameter: ast.AST) -> bool:
+    arguments = script.parents[parameter]
+    assert isinstance(arguments, ast.arguments)
+    names = [*arguments.posonlyargs, *arguments.args]
+    defaults = dict(zip(reversed(names), reversed(arguments.defaults), strict=False))
+    default = defaults.get(parameter)  # type: ignore[call-overload]
+    return isinstance(default, ast.Constant) and isinstance(default.value, int | float)
 
 
 def _takes_probabilities(script: Script, node: ast.AST) -> bool:
