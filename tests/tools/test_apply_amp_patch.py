@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError, input_schema
 from optimizing_resources.tools._core.workspace import Workspace
@@ -265,6 +265,19 @@ def test_a_notebook_is_patched_in_its_code_cells_only(workspace):
     assert call(script(workspace, patched(report), "train.ipynb")).outcome == "already"
 
 
+def test_a_block_never_spans_two_cells(workspace):
+    cells = [
+        "import torch\nnet = torch.nn.Linear(2, 1)\noptimizer = torch.optim.SGD(net.parameters(), lr=0.1)",
+        "out = net(torch.ones(4, 2))",
+        "loss = torch.nn.functional.mse_loss(out, torch.ones(4, 1))",
+        "loss.backward()\noptimizer.step()",
+    ]
+    report = call(script(workspace, notebook(*cells), "train.ipynb"))
+    new = ["".join(c["source"]) for c in json.loads(patched(report))["cells"][1:]]
+    assert [c.count("with torch.autocast") for c in new] == [0, 1, 1, 0]
+    compile("\n".join(new), "cells", "exec")
+
+
 def test_a_cell_that_is_no_python_is_left_alone(workspace):
     report = call(script(workspace, notebook("this is no python", PLAIN), "train.ipynb"))
     assert report.outcome == "patched"
@@ -329,6 +342,7 @@ def reason_codes(folder: Path) -> set[str]:
     return found
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(PLAIN.splitlines()), max_size=12), st.sampled_from(["\n", "\r\n"]))
 def test_any_mix_of_lines_parses_after_the_patch_or_is_refused(lines, newline):
     from optimizing_resources.tools.apply_amp_patch.codemod import patch

@@ -199,6 +199,95 @@ weights = torch.cat([p.detach().flatten() for p in model.parameters()])
 """
 
 
+LOADER = """
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+torch.manual_seed(0)
+torch.set_default_dtype(torch.float64)
+data = TensorDataset(torch.randn(45, 5), {labels})
+loader = DataLoader(data, batch_size={size}, shuffle=True{options})
+model = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 3, 0.5)
+losses = []
+for epoch in range(2):
+    for i, (x, y) in enumerate(loader):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y, ignore_index=0)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.3)
+        optimizer.step()
+        scheduler.step()
+        losses.append(loss.item())
+weights = [p.detach().clone() for p in model.parameters()]
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "steps", "divided"),
+    [
+        (12, "", 4, True),
+        (12, ", drop_last=True", 3, True),
+        (10, "", 4, False),
+        (12, ", collate_fn=default", 4, False),
+    ],
+)
+def test_a_loader_that_hands_out_parts_gives_the_same_steps(size, options, steps, divided, tmp_path):
+    """45 samples: the last batch is smaller, and some of the class targets are ignored."""
+    text = LOADER.format(labels="torch.randint(0, 3, (45,))", size=size, options=options)
+    text = text.replace("TensorDataset\n", "TensorDataset, default_collate as default\n")
+    result = patch(text, ["gradient_accumulation"], Wishes(accumulation_steps=steps))
+    assert ("micro_size" in result.text) == divided and ("micro_batches(" in result.text) != divided
+    before, after = run(text, tmp_path), run(result.text, tmp_path)
+    for mine, wanted in zip(after["weights"], before["weights"], strict=True):
+        torch.testing.assert_close(mine, wanted, rtol=1e-9, atol=1e-12)
+    assert after["losses"] == pytest.approx(before["losses"], rel=1e-9)
+
+
+DISTRIBUTED = """
+import torch
+import torch.distributed
+from torch.nn.parallel import DistributedDataParallel
+
+torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+exchanged = []
+
+
+def note(state, bucket):
+    exchanged.append(state)
+    future = torch.futures.Future()
+    future.set_result(bucket.buffer())
+    return future
+
+
+torch.manual_seed(0)
+model = DistributedDataParallel(torch.nn.Linear(3, 1))
+model.register_comm_hook(None, note)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+x, y = torch.randn(18, 3), torch.randn(18, 1)
+losses = []
+for inputs, targets in zip(x.split(8), y.split(8)):
+    optimizer.zero_grad()
+    loss = torch.nn.functional.mse_loss(model(inputs), targets)
+    loss.backward()
+    optimizer.step()
+    losses.append(loss.item())
+torch.distributed.destroy_process_group()
+weights = [p.detach().clone() for p in model.parameters()]
+"""
+
+
+def test_processes_exchange_gradients_once_per_step(tmp_path):
+    result = patch(DISTRIBUTED, ["gradient_accumulation"], Wishes(accumulation_steps=4))
+    assert not result.warnings
+    before, after = run(DISTRIBUTED, tmp_path), run(result.text, tmp_path)
+    assert len(after["exchanged"]) == len(before["exchanged"]) == 3
+    for mine, wanted in zip(after["weights"], before["weights"], strict=True):
+        torch.testing.assert_close(mine, wanted)
+
+
 @pytest.mark.parametrize("steps", [2, 3, 4, 6, 16])
 @pytest.mark.parametrize("text", [MEAN, TOKENS], ids=["mean", "tokens"])
 def test_micro_batches_give_the_gradient_of_the_whole_batch(text, steps, tmp_path):

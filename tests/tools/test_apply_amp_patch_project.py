@@ -78,3 +78,39 @@ def test_a_scheduler_of_the_project_is_not_taken_for_an_optimizer(tmp_path: Path
     result = patch(text, ["mixed_precision"], Wishes("fp16"), tmp_path / "train.py")
     assert result.outcome == "patched" and "amp_scaler.step(optimizer)" in result.text
     assert "    schedule.step()\n" in result.text
+
+
+ALTERNATING = """import torch
+from search import Search
+
+net = torch.nn.Linear(2, 1).cuda()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+search = Search(net)
+for x, y in data:
+    search.step(x, y)
+    optimizer.zero_grad()
+    loss = torch.nn.functional.mse_loss(net(x.cuda()), y.cuda())
+    loss.backward()
+    optimizer.step()
+"""
+SEARCH = """class Search:
+    def __init__(self, net):
+        self.net = net
+
+    def step(self, x, y):
+        self.net.zero_grad()
+        self.other(x, y)
+
+    def other(self, x, y):
+        (self.net(x) - y).pow(2).mean().backward()
+"""
+
+
+def test_a_backward_in_another_file_stays_outside_of_autocast_and_rules_the_scaler_out(tmp_path: Path):
+    (tmp_path / "search.py").write_text(SEARCH)
+    path = tmp_path / "train.py"
+    result = patch(ALTERNATING, ["mixed_precision"], Wishes(), path, tmp_path)
+    assert "    search.step(x, y)" in result.text.splitlines()
+    assert "backward_elsewhere" in result.warnings[0] and "GradScaler" not in result.text
+    refused = patch(ALTERNATING, ["mixed_precision"], Wishes("fp16"), path, tmp_path)
+    assert refused.outcome == "declined" and refused.sites[0].reason_code == "backward_elsewhere"

@@ -34,6 +34,7 @@ QUIET = {
     "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
     "NNCF_CI": "1",  # nncf/definitions.py: mocks its telemetry, which is all that it changes there
     "PYTHONUNBUFFERED": "1",
+    "PYTHONHASHSEED": "0",  # a script that iterates over a set gives the same numbers in every run
 }
 
 

@@ -1,6 +1,7 @@
 """A further keyword for a call."""
 
 import ast
+import re
 
 from .edits import Span
 from .script import Script
@@ -20,6 +21,8 @@ def further_argument(script: Script, call: ast.Call, text: str) -> Span:
     holder = next((k for k in call.keywords if k.value is last), last)
     begin = script.line_starts[holder.lineno - 1]
     alone = not script.text[begin : script.start(holder)].strip()
+    if alone and (line := _rest_of_line(script, end)):
+        return Span(end, end + len(line), f"{line}\n{script.indentation(holder.lineno)}{text},")
     separator = f",\n{script.indentation(holder.lineno)}" if alone else ", "
     while (
         script.text[end : script.end(call)].lstrip().startswith(")")
@@ -27,3 +30,11 @@ def further_argument(script: Script, call: ast.Call, text: str) -> Span:
     ):
         end = script.text.index(")", end) + 1  # parentheses around the last argument
     return Span(end, end, separator + text)
+
+
+def _rest_of_line(script: Script, end: int) -> str | None:
+    """A comma and a comment that close the line of the last argument; a new line then goes below both."""
+    match = re.compile(r"(,)?[ \t]*#[^\r\n]*").match(script.text, end)
+    if match is None:
+        return None
+    return match.group() if match.group(1) else f",{match.group()}"

@@ -1,6 +1,5 @@
 """Text in, text out: the rules of the remedies wanted, one after the other, each on a fresh parse."""
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from pathlib import Path
 from . import rules
 from .context import Context, Wishes
 from .edits import EditsCollide, apply
-from .patch import Declined, Patch, Site, strongest
+from .patch import Declined, Patch, Site, original_lines, strongest
 from .script import Script
 
 # Mixed precision and accumulation shape the loop that the others read; a stop stands behind all else in an epoch.
@@ -69,27 +68,10 @@ def patch(
         except EditsCollide as collision:
             note = "two changes meet in one place"
             proposal, new = Declined(collision.line, "edits_collide", note).as_patch(remedy), result.text
-        lines = _original_lines(text, result.text)
+        lines = original_lines(text, result.text)
         result.outcomes[remedy] = proposal.outcome
         result.sites += [replace(site, line=lines[min(site.line, len(lines)) - 1]) for site in proposal.sites]
         result.warnings += proposal.warnings
         result.text = new
     result.outcomes = {remedy: result.outcomes[remedy] for remedy in remedies}
     return result
-
-
-def _original_lines(before: str, now: str) -> list[int]:
-    """For every line of `now` the line of `before` it came from, or that its predecessor came from."""
-    if before == now:
-        return list(range(1, before.count("\n") + before.count("\r") + 2))
-    old, new = before.splitlines(), now.splitlines()
-    lines = [0] * (len(new) + 1)
-    for block in difflib.SequenceMatcher(
-        None, [s.strip() for s in old], [s.strip() for s in new], False
-    ).get_matching_blocks():
-        for step in range(block.size):
-            lines[block.b + step] = block.a + step + 1
-    known = 1
-    for place, line in enumerate(lines):
-        known = lines[place] = line or known
-    return lines

@@ -1,5 +1,6 @@
 """What a rule is given: the script, its roles, its training, and the caller's wishes."""
 
+import ast
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -46,4 +47,46 @@ class Context:
 
     @cached_property
     def training(self) -> Training:
-        return find_training(self.script, self.roles)
+        return find_training(self.script, self.roles, self.differentiates_elsewhere)
+
+    def differentiates_elsewhere(self, call: ast.Call) -> bool:
+        """Whether a call runs a function or method of another project file that calls backward."""
+        name = self.script.called(call)
+        names = [name] if name else []
+        method = ""
+        if name is None and isinstance(call.func, ast.Attribute):
+            method = call.func.attr
+            names = [o.name for o in self.roles.origins(call.func.value) if o.kind == "call"]
+        for dotted in names:
+            *module, last = dotted.split(".")
+            for path, other in self.project.items():
+                if (
+                    module
+                    and module[-1] in (path.stem, path.parent.name)
+                    and _calls_backward(other, last, method)
+                ):
+                    return True
+        return False
+
+
+def _calls_backward(script: Script, name: str, method: str) -> bool:
+    """Whether a function, or the method of a class, calls backward: itself or through functions of its file."""
+    holders = [c for c in script.classes if c.name == name]
+    queue: list[ast.AST] = [
+        f
+        for f in script.functions
+        if (f.name == method and script.method_class(f) in holders)
+        or (not method and f.name == name and script.method_class(f) is None)
+    ]
+    seen: set[ast.AST] = set()
+    while queue:
+        function = queue.pop()
+        if function in seen:
+            continue
+        seen.add(function)
+        for node in (n for n in ast.walk(function) if isinstance(n, ast.Call)):
+            last = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if last == "backward":
+                return True
+            queue += [f for f in script.functions if f.name == last]
+    return False

@@ -1,8 +1,10 @@
 """Changes of a text as values: put in, replace, wrap. `apply` carries them all out at once."""
 
 import io
+import re
 import tokenize
-from dataclasses import dataclass
+from bisect import bisect_right
+from dataclasses import dataclass, replace
 
 from .script import Script
 
@@ -20,13 +22,15 @@ class Span:
 class Line:
     """A line put before line `before`, at the indentation given.
 
-    `inside` puts it into the outermost wrap that begins there, in front of any other.
+    `inside` puts it into the outermost wrap that begins there, in front of any other. `settings` moves up to stand
+    before everything else that is edited.
     """
 
     before: int
     indent: str
     text: str
     inside: bool = False
+    settings: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,13 @@ def apply(script: Script, edits: list[Edit]) -> str:
     if not edits:
         return script.text
     newline = newline_of(script.text)
+    edits = [_moved_up(script, e, edits) if isinstance(e, Line) and e.settings else e for e in edits]
     wraps = sorted({e for e in edits if isinstance(e, Wrap)}, key=lambda w: (w.first, -w.last))
     unit = indent_unit(script)
     # start, order at that place, end, text
-    changes = [(e.start, 50, e.end, e.text) for e in edits if isinstance(e, Span)]
+    changes = [
+        (e.start, 50, e.end, re.sub(r"(?<!\r)\n", newline, e.text)) for e in edits if isinstance(e, Span)
+    ]
     count = len(script.line_starts)
     for line in (e for e in edits if isinstance(e, Line)):
         begins = any(w.first == line.before for w in wraps)
@@ -97,6 +104,28 @@ def apply(script: Script, edits: list[Edit]) -> str:
             depth = sum(w.first <= line_number <= w.last for w in wraps)
             changes.append((start, 40, start, unit * depth))
     return _carry_out(script.text, changes)
+
+
+def _moved_up(script: Script, header: Line, edits: list[Edit]) -> Line:
+    """The settings above the first statement that may use them; with an import of torch where that comes later."""
+    first = min((_first_line(script, e) for e in edits if e is not header), default=header.before)
+    for statement in script.tree.body:
+        if (statement.end_lineno or 0) < first:
+            continue
+        begin = min([statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", []))])
+        if begin >= header.before:
+            return header
+        name = script.torch_name()
+        late = name is not None and all(b.node.lineno >= begin for b in script.bindings(name, script.tree))  # type: ignore[attr-defined]
+        needed = f"import torch{'' if name == 'torch' else f' as {name}'}\n\n" if late else ""
+        return replace(header, before=begin, text=f"{needed}{header.text.lstrip()}\n")
+    return header
+
+
+def _first_line(script: Script, edit: Edit) -> int:
+    if isinstance(edit, Span):
+        return bisect_right(script.line_starts, edit.start)
+    return edit.before if isinstance(edit, Line) else edit.first
 
 
 def _begins_region(wraps: list[Wrap], line: int) -> bool:

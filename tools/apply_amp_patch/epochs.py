@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from .context import Context
 from .loops import Step
+from .names import Function
 from .patch import Declined
-from .script import Function
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 import ast
 from dataclasses import dataclass, field
 
+from .names import Function
 from .roles import Roles
-from .script import Function, Script
+from .script import Script
 
 _GROWS = {
     "append",
@@ -31,7 +32,8 @@ _DATA_WORDS = (
     "copy_ resize_as_ new new_zeros new_ones new_tensor numel nelement is_cuda set_epoch astype "
     "parameters named_parameters state_dict update set_description set_postfix write add_scalar info "
     "debug warning non_blocking shape ndimension index_select narrow chunk record_stream "
-    "is_floating_point lower upper seed sum_ tqdm "
+    "is_floating_point lower upper seed sum_ tqdm insert remove reverse index count appendleft popleft clear "
+    "replace encode decode rstrip lstrip endswith title find sort reset render close "
 )
 _DATA_METHODS = frozenset(_DATA_WORDS.split())
 _DATA_PACKAGES = (
@@ -74,6 +76,16 @@ _DATA_PACKAGES = (
     "datetime.",
     "tqdm.",
     "logging.",
+    "torch.utils.data.",
+    "torchvision.transforms.",
+    "torchvision.datasets.",
+    "PIL.",
+    "cv2.",
+    "pandas.",
+    "sklearn.",
+    "gym.",
+    "gymnasium.",
+    "matplotlib.",
 )
 _LAYER_FUNCTIONS = {
     *(f"torch.nn.functional.{n}" for n in ("linear", "conv1d", "conv2d", "conv3d", "embedding", "bilinear")),
@@ -99,15 +111,18 @@ def path(node: ast.AST) -> str | None:
     return None
 
 
-def uses(node: ast.AST) -> set[str]:
+def uses(node: ast.AST, script: Script | None = None) -> set[str]:
     """The paths whose values an expression or statement reads. `a.b` counts as `a` too, unless `a` is self.
 
-    What is called is no value: `model(x)` reads x.
+    What is called is no value: `model(x)` reads x. With `script`, only what a gradient may pass counts.
     """
     found: set[str] = set()
     called = {n.func for n in ast.walk(node) if isinstance(n, ast.Call)}
     called |= {f.value for f in called if isinstance(f, ast.Attribute) and f.attr in ("forward", "__call__")}
     skipped = {inner for f in called if path(f) and not _on_value(f) for inner in ast.walk(f)}
+    if script is not None:
+        cuts = [n for n in ast.walk(node) if _detached(script, n)]
+        skipped |= {inner for cut in cuts for inner in ast.walk(cut)}
     for inner in ast.walk(node):
         if inner in skipped:
             continue
@@ -124,6 +139,17 @@ def uses(node: ast.AST) -> set[str]:
         elif isinstance(inner, ast.AugAssign) and (text := path(inner.target)):
             found.add(text)
     return found
+
+
+def _detached(script: Script, node: ast.AST) -> bool:
+    """A call whose result no gradient passes: a new tensor of plain numbers, or numbers taken out of one."""
+    if not isinstance(node, ast.Call):
+        return False
+    method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+    return method in ("item", "tolist", "numpy") or script.called(node) in (
+        "torch.tensor",
+        "torch.from_numpy",
+    )
 
 
 def _on_value(function: ast.expr) -> bool:

@@ -1,11 +1,13 @@
 """The training loops of a script: what is differentiated, what steps, and the statements behind each loss."""
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .flow import Flow, path, uses
+from .names import Function
 from .roles import Roles
-from .script import Function, Loop, Script
+from .script import Loop, Script
 
 _NO_GRAD = {"torch.no_grad", "torch.inference_mode"}
 
@@ -62,6 +64,7 @@ class Training:
     contributors: dict[Backward, set[ast.stmt]] = field(default_factory=dict)
     unresolved: dict[Backward, set[str]] = field(default_factory=dict)
     effects: dict[ast.AST, set[str]] = field(default_factory=dict)
+    elsewhere: Callable[[ast.Call], bool] = lambda call: False  # backward in another file of the project
 
     def effect(self, node: ast.AST) -> set[str]:
         """What running a statement does to training: backward, step, yield; through calls of this file too."""
@@ -85,8 +88,11 @@ class Training:
                 elif any(s.call is inner for s in self.steps):
                     found.add("step")
                 else:
-                    for function in self.roles.callees(inner):
+                    functions = self.roles.callees(inner)
+                    for function in functions:
                         found |= self.effect(function)
+                    if not functions and self.elsewhere(inner):
+                        found.add("backward")
             stack.extend(ast.iter_child_nodes(inner))
         return found
 
@@ -94,10 +100,12 @@ class Training:
         return bool(self.effect(statement))
 
 
-def find_training(script: Script, roles: Roles) -> Training:
+def find_training(
+    script: Script, roles: Roles, elsewhere: Callable[[ast.Call], bool] = lambda call: False
+) -> Training:
     """The model of the file's training; empty lists where it trains nothing."""
     flow = Flow(script, roles)
-    training = Training(script, roles, flow)
+    training = Training(script, roles, flow, elsewhere=elsewhere)
     training.backwards = [
         b for call in script.method_calls("backward") if (b := _backward(script, roles, call))
     ]
@@ -136,9 +144,10 @@ def _step(script: Script, roles: Roles, call: ast.Call) -> Step | None:
 
 def _slice(training: Training, backward: Backward) -> None:
     """Collect the statements behind one loss, up through blocks and callers."""
+    script = training.script
     found: set[ast.stmt] = set()
     seen: set[tuple[ast.stmt, frozenset[str]]] = set()
-    work: list[tuple[ast.stmt, set[str]]] = [(backward.statement, uses(backward.loss))]
+    work: list[tuple[ast.stmt, set[str]]] = [(backward.statement, uses(backward.loss, script))]
     missing: set[str] = set()
     while work:
         statement, needed = work.pop()
@@ -209,7 +218,7 @@ def _take(training: Training, statement: ast.stmt, needed: set[str], found: set[
             if isinstance(e, ast.Name | ast.Attribute) and (p := path(e))
         }
         needed = needed - plain
-    return needed | uses(statement)
+    return needed | uses(statement, training.script)
 
 
 def _blocks(statement: ast.stmt) -> list[list[ast.stmt]]:
@@ -236,7 +245,7 @@ def _at_call(training: Training, call: ast.Call, function: Function, needed: set
             continue
         value = training.roles.argument(call, function, head)
         if value is not None:
-            handed |= uses(value)
+            handed |= uses(value, training.script)
     return handed
 
 
@@ -250,6 +259,9 @@ def _regions(training: Training) -> list[Region]:
         run: list[ast.stmt] = []
         for statement in [*block, None]:
             ends = statement is None or training.is_barrier(statement) or _is_no_grad(training, statement)
+            if run and statement is not None and script.cells(run[-1], statement):
+                regions += _trim(training, run, wanted)
+                run = []
             if not ends:
                 assert statement is not None
                 run.append(statement)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from .context import Context
 from .flow import path
-from .script import Function
+from .names import Function
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,13 @@ def is_model(context: Context, node: ast.expr) -> bool:
         if origin.kind == "instance" and isinstance(origin.node, ast.ClassDef):
             if context.roles.is_module_class(origin.node):
                 return True
-        elif origin.kind == "call" and _makes_model(origin.name):
+        elif origin.kind == "call" and makes_model(origin.name):
             return True
     return False
 
 
-def _makes_model(name: str) -> bool:
+def makes_model(name: str) -> bool:
+    """Whether calling this name builds a module, losses excepted."""
     if name.startswith("torch.nn.") and not name.startswith(
         ("torch.nn.functional.", "torch.nn.utils.", "torch.nn.init.")
     ):

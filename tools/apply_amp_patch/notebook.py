@@ -6,9 +6,9 @@ from typing import Any
 
 from .._core.errors import ToolError
 from .._core.syntax import parse
+from .names import CELL_LINE
 
 _CELL = "# ---- cell {} ----"
-_CELL_LINE = re.compile(r"^# ---- cell (\d+) ----$", re.MULTILINE)
 _MASK = "pass  # notebook-magic {}"
 _MASKED = re.compile(r"pass  # notebook-magic (\d+)")
 _MAGIC = re.compile(r"\s*([%!?]|\w[\w.]*\?{1,2}\s*$|[\w, ]+=\s*[%!])")
@@ -39,13 +39,13 @@ class Notebook:
                 self.texts[number] = text
                 parts.append(f"{_CELL.format(number)}\n{masked}\n")
         self.text = "".join(parts)
-        self._marks = [(m.start(), int(m.group(1))) for m in _CELL_LINE.finditer(self.text)]
+        self._marks = [(m.start(), int(m.group(1))) for m in CELL_LINE.finditer(self.text)]
 
     def encode(self, text: str) -> bytes:
         """The notebook's bytes with the code of `text`; unchanged bytes for unchanged code."""
         if text == self.text:
             return self.raw
-        pieces = _CELL_LINE.split(text)
+        pieces = CELL_LINE.split(text)
         for number, body in zip(pieces[1::2], pieces[2::2], strict=True):
             new = _MASKED.sub(
                 lambda m: self.magics[int(m.group(1))], body.removeprefix("\n").removesuffix("\n")
@@ -60,7 +60,7 @@ class Notebook:
         """`cell 3, line 2` for a line of the text."""
         lines = self.text.split("\n")[:line]
         for back, content in enumerate(reversed(lines)):
-            if match := _CELL_LINE.match(content):
+            if match := CELL_LINE.match(content):
                 return f"cell {match.group(1)}, line {back}"
         return f"line {line}"
 

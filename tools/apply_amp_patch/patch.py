@@ -1,5 +1,6 @@
 """What a rule gives back: edits, the sites they belong to, and an outcome."""
 
+import difflib
 from dataclasses import dataclass, field
 
 from .edits import Edit
@@ -42,3 +43,20 @@ class Declined(Exception):
 def strongest(outcomes: list[str]) -> str:
     """The top-level outcome of several."""
     return min(outcomes, key=OUTCOMES.index)
+
+
+def original_lines(before: str, now: str) -> list[int]:
+    """For every line of `now` the line of `before` it came from, or that its predecessor came from."""
+    if before == now:
+        return list(range(1, before.count("\n") + before.count("\r") + 2))
+    old, new = before.splitlines(), now.splitlines()
+    lines = [0] * (len(new) + 1)
+    for block in difflib.SequenceMatcher(
+        None, [s.strip() for s in old], [s.strip() for s in new], False
+    ).get_matching_blocks():
+        for step in range(block.size):
+            lines[block.b + step] = block.a + step + 1
+    known = 1
+    for place, line in enumerate(lines):
+        known = lines[place] = line or known
+    return lines

@@ -50,4 +50,4 @@ def free_name(script: Script, wanted: str) -> str:
 def header(script: Script, lines: list[str]) -> Line:
     """Module-level lines as one block with a blank line around it."""
     before = header_line(script)
-    return Line(before, "", "\n".join(["", *lines]), inside=False)
+    return Line(before, "", "\n".join(["", *lines]), settings=True)

@@ -9,37 +9,23 @@ import ast
 import builtins
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
 
 from .._core.syntax import parse
+from .names import CELL_LINE, Binding, Function, Scope, bindings_of
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 Loop = ast.For | ast.AsyncFor | ast.While
 _SCOPES = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _BUILTINS = frozenset(dir(builtins))
-
-
-@dataclass(frozen=True)
-class Binding:
-    """One way a name gets its value. `index` is the position in an unpacked value, None for the whole."""
-
-    kind: str  # import, star, function, class, assign, parameter, loop, with, other
-    node: ast.AST
-    value: ast.expr | None = None
-    target: str = ""  # the dotted path of an import
-    index: int | None = None
-
-
-@dataclass
-class Scope:
-    node: ast.AST
-    parent: "Scope | None"
-    names: dict[str, list[Binding]] = field(default_factory=dict)
-
-    def add(self, name: str, binding: Binding) -> None:
-        self.names.setdefault(name, []).append(binding)
+# An unbound name of these spellings can only have come through a star import, and then it is the module it says.
+_THROUGH_STARS = {
+    "torch": "torch",
+    "nn": "torch.nn",
+    "F": "torch.nn.functional",
+    "optim": "torch.optim",
+    "np": "numpy",
+}
 
 
 class Script:
@@ -93,6 +79,14 @@ class Script:
             if body[0].lineno > node.lineno and inner.startswith(outer) and len(inner) > len(outer):
                 found[inner[len(outer) :]] = found.get(inner[len(outer) :], 0) + 1
         return max(found, key=lambda unit: found[unit]) if found else "    "
+
+    def cells(self, first: ast.stmt, last: ast.stmt) -> bool:
+        """Whether a notebook's cells part two statements, so that no block can hold both."""
+        return any(first.lineno < mark < last.lineno for mark in self._marks)
+
+    @cached_property
+    def _marks(self) -> list[int]:
+        return [self.text.count("\n", 0, m.start()) + 1 for m in CELL_LINE.finditer(self.text)]
 
     # structure ---------------------------------------------------------------------------------------------
 
@@ -201,7 +195,7 @@ class Script:
                     home = self._scopes[self.tree] if isinstance(node, ast.Global) else scope.parent
                     outward[(scope.node, name)] = home or self._scopes[self.tree]
         for node in self.nodes:
-            for name, binding in _bindings(node):
+            for name, binding in bindings_of(node):
                 scope = self._scopes[node] if binding.kind == "parameter" else self.scope(node)
                 outward.get((scope.node, name), scope).add(name, binding)
 
@@ -238,6 +232,8 @@ class Script:
         if not found:
             if node.id in _BUILTINS:
                 return f"builtins.{node.id}"
+            if self.star_imports and node.id in _THROUGH_STARS:
+                return _THROUGH_STARS[node.id]
             return f"{self.star_imports[0]}.{node.id}" if len(self.star_imports) == 1 else None
         if all(b.kind == "import" for b in found):
             return found[0].target
@@ -256,67 +252,3 @@ class Script:
             if any(b.kind == "import" and b.target == "torch" for b in found):
                 return name
         return None
-
-
-def _bindings(node: ast.AST) -> Iterator[tuple[str, Binding]]:
-    """The names that one node binds."""
-    match node:
-        case ast.Import():
-            for alias in node.names:
-                target = alias.name if alias.asname else alias.name.split(".")[0]
-                yield alias.asname or target, Binding("import", node, target=target)
-        case ast.ImportFrom():
-            module = "." * node.level + (node.module or "")
-            for alias in node.names:
-                joined = f"{module}{'' if module.endswith('.') else '.'}{alias.name}"
-                if alias.name == "*":
-                    yield "*", Binding("star", node, target=module)
-                else:
-                    yield alias.asname or alias.name, Binding("import", node, target=joined)
-        case ast.FunctionDef() | ast.AsyncFunctionDef():
-            yield node.name, Binding("function", node)
-            yield from _parameters(node)
-        case ast.Lambda():
-            yield from _parameters(node)
-        case ast.ClassDef():
-            yield node.name, Binding("class", node)
-        case ast.Assign():
-            for assigned in node.targets:
-                yield from _targets(assigned, node.value, node, "assign")
-        case ast.AnnAssign() if node.value is not None:
-            yield from _targets(node.target, node.value, node, "assign")
-        case ast.NamedExpr():
-            yield from _targets(node.target, node.value, node, "assign")
-        case ast.AugAssign():
-            yield from _targets(node.target, node.value, node, "other")
-        case ast.For() | ast.AsyncFor() | ast.comprehension():
-            yield from _targets(node.target, node.iter, node, "loop")
-        case ast.withitem() if node.optional_vars is not None:
-            yield from _targets(node.optional_vars, node.context_expr, node, "with")
-        case ast.ExceptHandler() if node.name:
-            yield node.name, Binding("other", node)
-
-
-def _parameters(function: Function | ast.Lambda) -> Iterator[tuple[str, Binding]]:
-    arguments = function.args
-    for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]:
-        yield argument.arg, Binding("parameter", argument)
-    for extra in (arguments.vararg, arguments.kwarg):
-        if extra is not None:
-            yield extra.arg, Binding("other", extra)
-
-
-def _targets(
-    target: ast.expr, value: ast.expr, node: ast.AST, kind: str, index: int | None = None
-) -> Iterator[tuple[str, Binding]]:
-    if isinstance(target, ast.Name):
-        yield target.id, Binding(kind, node, value, index=index)
-    elif isinstance(target, ast.Starred):
-        yield from _targets(target.value, value, node, "other")
-    elif isinstance(target, ast.Tuple | ast.List):
-        for place, element in enumerate(target.elts):
-            whole = isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts)
-            if whole and kind == "assign" and index is None:
-                yield from _targets(element, value.elts[place], node, kind)  # type: ignore[attr-defined]
-            else:
-                yield from _targets(element, value, node, kind, place)

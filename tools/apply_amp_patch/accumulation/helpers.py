@@ -29,15 +29,15 @@ def micro_batches(steps, *batch):
 '''.strip("\n").split("\n")
 
 GROUPS = '''
-def micro_groups(steps, batches):
-    """Lists of `steps` batches each; the last one may be shorter."""
+def micro_groups(steps, batches, whole=False):
+    """Lists of `steps` batches each; the last one may be shorter, and is left out with `whole`."""
     group = []
     for batch in batches:
         group.append(batch)
         if len(group) == steps:
             yield group
             group = []
-    if group:
+    if group and not whole:
         yield group
 '''.strip("\n").split("\n")
 
@@ -47,4 +47,21 @@ def loss_terms(target, ignore_index=-100):
     if target.is_floating_point():
         return target.numel()
     return int((target != ignore_index).sum())
+'''.strip("\n").split("\n")
+
+SIZE = '''
+def micro_size(batch_size, steps):
+    """The part of a batch that is worked off at once."""
+    if batch_size % steps:
+        raise ValueError(f"a batch of {batch_size} cannot be divided into {steps} equal parts")
+    return batch_size // steps
+'''.strip("\n").split("\n")
+
+SYNC = '''
+def synced_last(model, parts):
+    """The parts of a step, all but the last under no_sync(): gradients are exchanged once per step."""
+    parts = list(parts)
+    with getattr(model, "no_sync", contextlib.nullcontext)():
+        yield from parts[:-1]
+    yield from parts[-1:]
 '''.strip("\n").split("\n")

@@ -37,6 +37,7 @@ def checkpoint_edits(context: Context, scaler: str, remedy: str) -> tuple[list[E
         sites.append(
             Site(value.lineno, remedy, "edit", "scaler_state", "the checkpoint keeps the scaler's scale")
         )
+    loaded: set[tuple[ast.AST | None, str]] = set()
     for call in script.method_calls("load_state_dict"):
         assert isinstance(call.func, ast.Attribute)
         source = call.args[0] if call.args else None
@@ -45,6 +46,9 @@ def checkpoint_edits(context: Context, scaler: str, remedy: str) -> tuple[list[E
         holder, statement = path(source.value), script.statement(call)
         if holder is None or not isinstance(statement, ast.Expr):
             continue
+        if (script.function(call), holder) in loaded:
+            continue  # one scaler serves all optimizers
+        loaded.add((script.function(call), holder))
         indent, unit = script.indentation(statement.lineno), indent_unit(script)
         text = f'if {holder}.get("{_KEY}"):\n{unit}{scaler}.load_state_dict({holder}["{_KEY}"])'
         edits.append(Line((statement.end_lineno or statement.lineno) + 1, indent, text))

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from ..context import Context
 from ..flow import path
-from ..roles import Origin
+from ..models import makes_model, trained_models
+from ..origins import Origin
+from ..prelude import free_name
+from ..script import Script
 
 _DEVICES = ("torch.device", "torch.accelerator.current_accelerator")
 # Asking a GPU for bf16 when the module is imported starts CUDA. A process that hides GPUs or forks after that fails.
@@ -28,11 +31,27 @@ class Device:
     context: Context
     literal: str
     late: int | None
+    unknown: bool = False  # the model comes from outside: the GPU where there is one
 
     def at(self, node: ast.AST) -> str:
         """Source text of the device type for code at this node."""
         name = self._variable(node)
-        return name or f'"{self.literal}"'
+        return name or (self.name if self.unknown else f'"{self.literal}"')
+
+    @property
+    def name(self) -> str:
+        """The variable of the settings that holds the device type, where the file does not show it."""
+        return free_name(self.context.script, "amp_device")
+
+    @property
+    def at_import(self) -> str:
+        """The device type for what is decided when the module is imported."""
+        return '"cpu"' if self.literal == "cpu" else self.name
+
+    @property
+    def choice(self) -> str:
+        torch = self.context.script.torch_name() or "torch"
+        return f'"cuda" if {torch}.cuda.is_available() else "cpu"'
 
     def _variable(self, node: ast.AST) -> str | None:
         script, roles = self.context.script, self.context.roles
@@ -102,7 +121,20 @@ def find_device(context: Context) -> Device:
     )
     cuda = cuda or any(isinstance(n, ast.Attribute) and n.attr == "cuda" for n in script.nodes)
     moved = any(not _to_cpu(context, call) for call in script.method_calls("to"))
-    return Device(context, "cuda" if cuda or moved else "cpu", _late(context))
+    known = cuda or moved or bool(trained_models(context)) or _makes_parameters(context)
+    return Device(context, "cpu" if known and not (cuda or moved) else "cuda", _late(context), not known)
+
+
+def _makes_parameters(context: Context) -> bool:
+    """The file itself makes what its optimizer steps: tensors that require gradients, or modules."""
+    script = context.script
+    if any(k.arg == "requires_grad" for c in script.calls for k in c.keywords):
+        return True
+    return any(makes_model(script.called(c) or "") for c in script.calls if not _inside_class(script, c))
+
+
+def _inside_class(script: Script, node: ast.AST) -> bool:
+    return any(isinstance(a, ast.ClassDef) for a in script.ancestors(node))
 
 
 def _to_cpu(context: Context, call: ast.Call) -> bool:

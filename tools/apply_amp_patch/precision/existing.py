@@ -13,7 +13,6 @@ from .proof import disprove
 
 _AUTOCAST = {"torch.autocast", "torch.amp.autocast", "torch.amp.autocast_mode.autocast"}
 _SCALER = {"torch.amp.GradScaler", "torch.amp.grad_scaler.GradScaler"}
-_APEX = ("apex.amp", "apex.fp16_utils", "apex.contrib.optimizers.FP16")
 _REMEDY = "mixed_precision"
 
 
@@ -25,13 +24,6 @@ def existing_amp(context: Context) -> Patch | None:
         for n in script.nodes
         if isinstance(n, ast.Name | ast.Attribute) and (name := script.qualified(n))
     ]
-    for node, name in uses:
-        if name.startswith(_APEX):
-            raise Declined(
-                node.lineno,
-                "apex",
-                f"{name}: apex's levels do not map to autocast one to one; take apex out first",
-            )
     old = any(name.startswith(DEPRECATED) for _, name in uses) or _imports_old(context)
     autocasts = [
         n for n, name in uses if name in _AUTOCAST or (name.startswith(DEPRECATED) and "autocast" in name)

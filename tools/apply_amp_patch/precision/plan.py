@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ..context import Context
 from ..loops import Backward
+from ..models import is_model
 from ..patch import Declined
 from .device import Device, find_device
 from .dtypes import Dtypes
@@ -25,7 +26,7 @@ class Plan:
     device: Device
     verdict: Verdict
     readings: Readings
-    casts: list[ast.Call]  # `.numpy()` calls whose tensor has to become fp32 first
+    casts: list[ast.expr]  # tensors that have to become fp32: in front of `.numpy()`, or for a layer in fp32
     bf16_because: Reason | None = None  # what rules the scaler out, under "auto"
     fp16_because: Reason | None = None
 
@@ -124,6 +125,16 @@ def _no_scaler(context: Context) -> list[Reason]:
         for node in context.script.nodes
         if isinstance(node, ast.Import | ast.ImportFrom) and "horovod" in ast.unparse(node)
     ]
+    hosts = {context.script.function(b.call) for b in training.backwards}
+    found += [
+        (
+            call.lineno,
+            "backward_elsewhere",
+            f"{ast.unparse(call.func)} runs a backward of its own in another file",
+        )
+        for call in context.script.calls
+        if context.script.function(call) in hosts and context.differentiates_elsewhere(call)
+    ]
     found += [
         (call.lineno, "optimizer_unknown", f"{ast.unparse(call.func)} may step an optimizer")
         for call in _hidden_steps(context)
@@ -152,17 +163,38 @@ def _hidden_steps(context: Context) -> list[ast.Call]:
     return found
 
 
-def _numpy(context: Context) -> tuple[list[ast.Call], list[Reason]]:
-    """`.numpy()` calls to cast, and those whose dtype is not known."""
-    dtypes, casts, unsure = Dtypes(context), [], []
+def _for_layers(context: Context, dtypes: Dtypes, function: ast.AST | None) -> list[ast.expr]:
+    """Half tensors handed to a layer that runs outside of autocast, whose weights are fp32."""
+    script = context.script
+    inside = {n for r in context.training.regions for s in r.statements for n in ast.walk(s)}
+    lifted = {n for b in context.training.backwards for n in ast.walk(b.loss)}
+    nodes = ast.walk(function) if function is not None else script.nodes
+    return [
+        argument
+        for call in nodes
+        if isinstance(call, ast.Call) and call not in inside and call not in lifted
+        if script.function(call) is function and is_model(context, call.func)
+        for argument in call.args
+        if isinstance(argument, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
+        and dtypes.of(argument) == "low"
+    ]
+
+
+def _numpy(context: Context) -> tuple[list[ast.expr], list[Reason]]:
+    """Tensors to cast, and `.numpy()` calls of which the dtype is not known."""
+    casts: list[ast.expr] = []
+    unsure: list[Reason] = []
+    dtypes = Dtypes(context)
     hosts = {context.script.function(r.first) for r in context.training.regions}
+    for function in hosts:
+        casts += _for_layers(context, dtypes, function)
     for call in context.script.method_calls("numpy"):
         assert isinstance(call.func, ast.Attribute)
         if context.script.function(call) not in hosts:
             continue
         kind = dtypes.of(call.func.value)
         if kind == "low":
-            casts.append(call)
+            casts.append(call.func.value)
         elif kind == "unknown":
             unsure.append(
                 (

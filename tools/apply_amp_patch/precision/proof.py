@@ -4,8 +4,8 @@ import ast
 from dataclasses import dataclass, replace
 
 from ..context import Context
+from ..names import Function
 from ..patch import Declined
-from ..script import Function
 from .gradients import reads
 
 _SCALERS = {"torch.amp.GradScaler", "torch.cuda.amp.GradScaler", "torch.cuda.amp.grad_scaler.GradScaler"}

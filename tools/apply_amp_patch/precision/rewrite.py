@@ -38,12 +38,25 @@ class Rewrite:
 
     def own_lines(self, statement: ast.stmt) -> None:
         """Raise where a statement shares its lines with others, so it cannot be wrapped."""
+        if self._shares_well(statement):
+            return
         first = self.script.text[self.script.line_starts[statement.lineno - 1] : self.script.start(statement)]
         end = self.script.end(statement)
         rest = self.script.text[end:].splitlines()[:1]
         after = rest[0].strip() if rest else ""
         if first.strip() or (after and not after.startswith("#")):
             raise Declined(statement.lineno, "shared_line", "the statement shares its line with another one")
+
+    def _shares_well(self, statement: ast.stmt) -> bool:
+        """`a = f(x); b = g(x)`: the whole line can be wrapped, as nothing on it differentiates or steps."""
+        line = statement.lineno
+        same = [s for s in self.script.block(statement) if s.lineno <= line <= (s.end_lineno or s.lineno)]
+        if any(s.lineno != line or s.end_lineno != line or self.training.is_barrier(s) for s in same):
+            return False
+        begin, end = self.script.start(same[0]), self.script.end(same[-1])
+        rest = (self.script.text[end:].splitlines()[:1] or [""])[0].strip(" ;\t")
+        head = self.script.text[self.script.line_starts[line - 1] : begin]
+        return len(same) > 1 and not head.strip() and (not rest or rest.startswith("#"))
 
     # the parts ---------------------------------------------------------------------------------------------
 
@@ -179,12 +192,26 @@ class Rewrite:
         else:
             self.edits.append(Line(line + 1, self.script.indentation(statement.lineno), text))
 
+    def functions(self) -> None:
+        """Functions with a backward of their own take fp32, as they did before."""
+        for number, function in enumerate(self.plan.verdict.functions):
+            options = f"device_type={self.plan.device.at_import}"
+            options += "" if number % 2 else f", cast_inputs={self.torch}.float32"
+            text = f"@{self.torch}.amp.custom_{'bwd' if number % 2 else 'fwd'}({options})"
+            self.edits.append(Line(function.lineno, self.script.indentation(function.lineno), text))
+            self.site(function.lineno, "custom_function", f"its {function.name} computes in fp32")
+
     def casts(self) -> None:
-        for call in self.plan.casts:
-            assert isinstance(call.func, ast.Attribute)
-            dot = self._dot(call)
-            self.edits.append(Span(dot, dot, ".float()"))
-            self.site(call.lineno, "numpy_cast", "numpy has no bf16, so the tensor becomes fp32 first")
+        for value in self.plan.casts:
+            above = self.script.parents[value]
+            if isinstance(above, ast.Attribute):
+                place = self.script.text.rindex(".", self.script.end(value), self.script.end(above))
+                code, note = "numpy_cast", "numpy has no bf16, so the tensor becomes fp32 first"
+            else:
+                place = self.script.end(value)
+                code, note = "layer_cast", "a layer outside of autocast takes fp32"
+            self.edits.append(Span(place, place, ".float()"))
+            self.site(value.lineno, code, note)
 
     def settings(self) -> None:
         """The module-level switch, dtype and scaler."""
@@ -192,6 +219,8 @@ class Rewrite:
         lines += [
             f"# Mixed precision. With {self.enabled} = False this script computes exactly what it did before."
         ]
+        if self.plan.device.unknown or (self.plan.verdict.functions and self.plan.device.literal != "cpu"):
+            lines.append(f"{self.plan.device.name} = {self.plan.device.choice}")
         lines += self._settings_lines()
         self.edits.append(header(self.script, lines))
 
@@ -258,6 +287,7 @@ def rewrite(context: Context, plan: Plan, remedy: str) -> Patch:
         work.edits += edits
         work.sites += sites
     work.casts()
+    work.functions()
     if plan.verdict.islands:
         lifted = {n for b in context.training.backwards for n in ast.walk(b.loss)}
         work.edits += islands(context, [c for c in plan.verdict.islands if c not in lifted], plan.device)

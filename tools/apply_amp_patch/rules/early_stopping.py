@@ -16,9 +16,9 @@ from ..context import Context
 from ..edits import Line, indent_unit
 from ..epochs import Epochs, find_epochs
 from ..flow import path
+from ..names import Function
 from ..patch import Declined, Patch, Site
 from ..prelude import free_name
-from ..script import Function
 
 REMEDY = "early_stopping"
 _PATIENCE = 5  # epochs; long enough to sit out the noise of a validation loss, and the one number to adapt

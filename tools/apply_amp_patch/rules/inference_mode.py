@@ -12,9 +12,9 @@ import ast
 from ..context import Context
 from ..edits import Edit, Line, Wrap
 from ..models import is_model
+from ..names import Function
 from ..patch import Patch, Site
 from ..prelude import header
-from ..script import Function
 
 REMEDY = "inference_mode"
 _OFF = {"torch.no_grad", "torch.inference_mode", "torch.set_grad_enabled", "torch.autograd.no_grad"}

@@ -10,14 +10,16 @@
 https://docs.pytorch.org/docs/stable/notes/amp_examples.html
 """
 
+import ast
 from dataclasses import replace
 
 from ..context import Context
-from ..edits import EditsCollide, apply
+from ..edits import EditsCollide, Span, apply
 from ..frameworks import framework_option
-from ..patch import Declined, Patch, Site
+from ..patch import Declined, Patch, Site, original_lines
+from ..precision.apex import uses_apex, without_apex
+from ..precision.engines import engines
 from ..precision.existing import existing_amp
-from ..precision.hazards import engines
 from ..precision.plan import Plan, make_plan
 from ..precision.proof import disprove
 from ..precision.rewrite import rewrite
@@ -29,6 +31,8 @@ REMEDY = "mixed_precision"
 def propose(context: Context) -> Patch:
     """Autocast and scaler for the training loops; migration where the script has them already."""
     try:
+        if apex := uses_apex(context.script):
+            return _migrated(context, apex)
         found = framework_option(context) or existing_amp(context)
         if found is not None:
             return found
@@ -40,6 +44,23 @@ def propose(context: Context) -> Patch:
         return _proven(context, make_plan(context))
     except Declined as reason:
         return reason.as_patch(REMEDY)
+
+
+def _migrated(context: Context, apex: list[ast.expr]) -> Patch:
+    """The script without apex, patched in turn; one edit that replaces the text."""
+    before = context.script.text
+    edits, sites = without_apex(context, apex, REMEDY)
+    plain = apply(context.script, edits)
+    patch = propose(Context(Script(plain), context.wishes, context.path, context.root))
+    lines = original_lines(before, plain)
+    placed = [replace(s, line=lines[min(s.line, len(lines)) - 1]) for s in patch.sites]
+    if patch.outcome == "declined":
+        return Patch("declined", placed)
+    if patch.outcome != "patched":
+        raise Declined(sites[0].line, "apex", "the loop that apex serves is in another file")
+    text = apply(Script(plain), patch.edits)
+    sites = sorted([*sites, *(s for s in placed if s.action == "edit")], key=lambda s: s.line)
+    return Patch("patched", sites, [Span(0, len(before), text)], patch.warnings)
 
 
 def _proven(context: Context, plan: Plan) -> Patch:

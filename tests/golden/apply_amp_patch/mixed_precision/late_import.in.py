@@ -1,0 +1,4 @@
+from transformers import TrainingArguments
+
+arguments = TrainingArguments("out")
+import torch

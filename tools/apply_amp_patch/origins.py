@@ -1,0 +1,274 @@
+"""Where values come from: the constructors behind a name, through assignments, attributes, returns and arguments."""
+
+import ast
+from dataclasses import dataclass
+
+from .index import Index
+from .names import Binding, Function
+from .script import Script
+
+# Methods and wrappers that give back the same object for our purpose: a model stays that model.
+_SAME_OBJECT = {"to", "cuda", "cpu", "train", "eval", "float", "requires_grad_", "share_memory", "apply"}
+_WRAPPERS = {
+    "torch.nn.DataParallel",
+    "torch.nn.parallel.DataParallel",
+    "torch.nn.parallel.DistributedDataParallel",
+    "torch.nn.parallel.distributed.DistributedDataParallel",
+    "torch.compile",
+    "torch.jit.script",
+    "torch.nn.SyncBatchNorm.convert_sync_batchnorm",
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One source of a value: a call of something imported, an instance of a class of this file, a constant..."""
+
+    kind: str  # call, instance, class, function, import, constant, parameter, unknown
+    name: str = ""
+    node: ast.AST | None = None
+
+
+UNKNOWN = Origin("unknown")
+
+
+class Origins(Index):
+    """Follows values through one script. Never guesses from how a name is spelt."""
+
+    def __init__(self, script: Script) -> None:
+        super().__init__(script)
+        self._memo: dict[ast.AST, tuple[Origin, ...]] = {}
+        self._callees: dict[ast.Call, list[Function]] = {}
+        self._busy: set[ast.AST] = set()
+
+    # where a value comes from ------------------------------------------------------------------------------
+
+    def origins(self, node: ast.expr) -> tuple[Origin, ...]:
+        """Every source the value may come from; UNKNOWN among them where one cannot be followed."""
+        if node in self._memo:
+            return self._memo[node]
+        if node in self._busy:
+            return ()
+        self._busy.add(node)
+        found = tuple(dict.fromkeys(self._origins(node)))
+        self._busy.discard(node)
+        self._memo[node] = found
+        return found
+
+    def _origins(self, node: ast.expr) -> list[Origin]:
+        match node:
+            case ast.Constant():
+                return [Origin("constant", repr(node.value), node)]
+            case ast.Name():
+                return self._of_name(node)
+            case ast.Attribute():
+                return self._of_attribute(node)
+            case ast.Call():
+                return self._of_call(node)
+            case ast.IfExp():
+                return [*self.origins(node.body), *self.origins(node.orelse)]
+            case ast.BoolOp():
+                return [o for value in node.values for o in self.origins(value)]
+            case ast.NamedExpr() | ast.Await() | ast.Starred():
+                return list(self.origins(node.value))
+            case ast.Subscript():
+                return self._elements(node.value)
+        return [Origin("unknown", type(node).__name__, node)]
+
+    def _of_name(self, node: ast.Name) -> list[Origin]:
+        found = self.script.bindings(node.id, node)
+        if not found:
+            path = self.script.qualified(node)
+            return [Origin("import", path, node)] if path else [UNKNOWN]
+        return [o for binding in found for o in self._of_binding(binding)]
+
+    def _of_binding(self, binding: Binding) -> list[Origin]:
+        match binding.kind:
+            case "import":
+                return [Origin("import", binding.target, binding.node)]
+            case "function":
+                return [Origin("function", "", binding.node)]
+            case "class":
+                return [Origin("class", "", binding.node)]
+            case "parameter":
+                return self._of_parameter(binding.node)
+            case "assign" | "with" if binding.value is not None:
+                return self._picked(binding.value, binding.index)
+            case "loop" if binding.value is not None:
+                return self._elements(binding.value) if binding.index is None else [UNKNOWN]
+        return [UNKNOWN]
+
+    def _picked(self, value: ast.expr, index: int | None) -> list[Origin]:
+        if index is None:
+            return list(self.origins(value))
+        if isinstance(value, ast.Tuple | ast.List) and index < len(value.elts):
+            return list(self.origins(value.elts[index]))
+        if isinstance(value, ast.Call):
+            found: list[Origin] = []
+            for function in self.callees(value):
+                for returned in returns(self.script, function):
+                    found += self._picked(returned, index)
+            if found:
+                return found
+            path = self.script.called(value)
+            return [Origin("call", f"{path}[{index}]", value)] if path else [UNKNOWN]
+        return [UNKNOWN]
+
+    def _elements(self, container: ast.expr) -> list[Origin]:
+        """What a list, tuple or dict of this file holds."""
+        found: list[Origin] = []
+        values = [container]
+        if isinstance(container, ast.Name):
+            values = [b.value for b in self.script.bindings(container.id, container) if b.value is not None]
+        elif isinstance(container, ast.Attribute):
+            values = [value for _, value, index in self.assigned(container) if index is None]
+        for value in values:
+            if isinstance(value, ast.List | ast.Tuple | ast.Set):
+                found += [o for element in value.elts for o in self.origins(element)]
+            elif isinstance(value, ast.Dict):
+                found += [o for element in value.values for o in self.origins(element)]
+            elif isinstance(value, ast.ListComp):
+                found += self.origins(value.elt)
+            else:
+                found.append(UNKNOWN)
+        return found or [UNKNOWN]
+
+    def _of_attribute(self, node: ast.Attribute) -> list[Origin]:
+        path = self.script.qualified(node)
+        if path:
+            return [Origin("import", path, node)]
+        assigned = self.assigned(node)
+        if assigned:
+            return [o for _, value, index in assigned for o in self._picked(value, index)]
+        return [UNKNOWN]
+
+    def assigned(self, node: ast.Attribute) -> list[tuple[ast.AST, ast.expr, int | None]]:
+        """The assignments to the same attribute of the same object, as far as this file shows."""
+        owner = ast.unparse(node.value)
+        holder = self.owner_class(node.value)
+        found = []
+        for entry in self._attributes.get(node.attr, []):
+            target = entry[0]
+            assert isinstance(target, ast.Attribute)
+            if holder is not None:
+                if self.owner_class(target.value) in self.family(holder):
+                    found.append(entry)
+            elif ast.unparse(target.value) == owner and owner != "self":
+                found.append(entry)
+        return found
+
+    def owner_class(self, node: ast.expr) -> ast.ClassDef | None:
+        """The class of this file that an expression is an instance of."""
+        if isinstance(node, ast.Name):
+            function = self.script.function(node)
+            while function is not None:
+                holder = self.script.method_class(function)
+                arguments = function.args.posonlyargs + function.args.args
+                if holder is not None and arguments and arguments[0].arg == node.id:
+                    return holder
+                function = self.script.function(function)
+        for origin in self.origins(node):
+            if origin.kind == "instance" and isinstance(origin.node, ast.ClassDef):
+                return origin.node
+        return None
+
+    def _of_call(self, node: ast.Call) -> list[Origin]:
+        path = self.script.called(node)
+        if path in _WRAPPERS and node.args:
+            return list(self.origins(node.args[0]))
+        if path:
+            return [Origin("call", path, node)]
+        if isinstance(node.func, ast.Attribute) and node.func.attr in _SAME_OBJECT:
+            return list(self.origins(node.func.value))
+        if looked_up := self._looked_up(node.func):
+            return [Origin("call", looked_up, node)]
+        found: list[Origin] = []
+        for origin in self.origins(node.func):
+            if origin.kind == "class":
+                found.append(Origin("instance", "", origin.node))
+            elif origin.kind == "import":
+                found.append(Origin("call", origin.name, node))
+            elif origin.kind == "function" and isinstance(origin.node, Function):
+                for value in returns(self.script, origin.node):
+                    found += self.origins(value)
+            else:
+                found.append(UNKNOWN)
+        if not found or UNKNOWN in found:
+            for function in self.callees(node):
+                found = [o for value in returns(self.script, function) for o in self.origins(value)]
+        return found or [UNKNOWN]
+
+    def _of_parameter(self, argument: ast.AST) -> list[Origin]:
+        function = self.script.parents[self.script.parents[argument]]
+        if not isinstance(function, Function):
+            return [Origin("parameter", "", argument)]
+        found: list[Origin] = []
+        for call in self.call_sites(function):
+            value = self.argument(call, function, argument.arg)  # type: ignore[attr-defined]
+            found += self.origins(value) if value is not None else [Origin("parameter", "", argument)]
+        return found or [Origin("parameter", "", argument)]
+
+    # who calls whom ----------------------------------------------------------------------------------------
+
+    def callees(self, call: ast.Call) -> list[Function]:
+        """The functions of this file that a call runs."""
+        if self._busy:  # an answer found while another one is open may be partial
+            return self._find_callees(call)
+        if call not in self._callees:
+            self._callees[call] = self._find_callees(call)
+        return self._callees[call]
+
+    def _find_callees(self, call: ast.Call) -> list[Function]:
+        func = call.func
+        last = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+        if isinstance(func, ast.Name):
+            nodes = [b.node for b in self.script.bindings(last, func)]
+            found = [n for n in nodes if isinstance(n, Function)]
+            for node in nodes:
+                if isinstance(node, ast.ClassDef):
+                    found += self._methods(node, "__init__")
+            if not found and len(nodes) >= 1:
+                holder = self.owner_class(func)
+                found = self._methods(holder, "forward") + self._methods(holder, "__call__") if holder else []
+            return found
+        if isinstance(func, ast.Attribute):
+            if last in self._functions:
+                if isinstance(func.value, ast.Call) and self.script.called(func.value) == "builtins.super":
+                    above = self.script.function(call)
+                    holder = self.script.method_class(above) if above else None
+                    return [
+                        f
+                        for base in (self.bases(holder) if holder else [])
+                        for f in self._methods(base, last)
+                    ]
+                holder = self.owner_class(func.value)
+                if holder is not None:
+                    return [f for c in self.family(holder) for f in self._methods(c, last)]
+            holder = self.owner_class(func)
+            if holder is not None:
+                return self._methods(holder, "forward") + self._methods(holder, "__call__")
+        return []
+
+    def call_sites(self, function: Function) -> list[ast.Call]:
+        """The calls in this file that run a function of this file."""
+        holder = self.script.method_class(function)
+        if holder is not None and function.name == "__init__":
+            names = {
+                holder.name,
+                *(c.name for c in self.script.classes if holder in self.bases(c)),
+                "__init__",
+            }
+        else:
+            names = {function.name}
+        found = [
+            c for name in sorted(names) for c in self._calls_of.get(name, []) if function in self.callees(c)
+        ]
+        if holder is not None and function.name in ("forward", "__call__"):
+            found += [c for c in self.script.calls if c not in found and function in self.callees(c)]
+        return found
+
+
+def returns(script: Script, function: Function) -> list[ast.expr]:
+    """The expressions a function may return."""
+    returns = (n for n in ast.walk(function) if isinstance(n, ast.Return) and script.function(n) is function)
+    return [n.value for n in returns if n.value is not None]

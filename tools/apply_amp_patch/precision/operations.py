@@ -1,0 +1,159 @@
+"""Operations that lower precision breaks: without a half kernel, of mixed dtypes, or with constants out of range."""
+
+import ast
+
+from ..patch import Declined
+from ..script import Script
+
+_LARGEST_FP16 = 65504
+_SMALLEST_FP16 = 6e-8
+
+_FFT = (
+    "torch.fft.",
+    "torch.stft",
+    "torch.istft",
+    "torch.rfft",
+    "torch.irfft",
+    "torch.complex",
+    "torch.polar",
+)
+_COMPLEX = ("torch.view_as_complex", "torch.view_as_real", "torch.cfloat", "torch.cdouble")
+_LINALG = (
+    "torch.linalg.",
+    "torch.inverse",
+    "torch.cholesky",
+    "torch.svd",
+    "torch.det",
+    "torch.logdet",
+    "torch.slogdet",
+    "torch.symeig",
+    "torch.qr",
+    "torch.pinverse",
+    "torch.lu",
+    "torch.triangular_solve",
+    "torch.lstsq",
+)
+_LINALG_FINE = (
+    "torch.linalg.norm",
+    "torch.linalg.vector_norm",
+    "torch.linalg.matmul",
+    "torch.linalg.multi_dot",
+)
+_SPARSE = (
+    "torch.sparse.",
+    "torch.spmm",
+    "torch.sparse_coo_tensor",
+    "torch.sparse_csr_tensor",
+    "torch_sparse.",
+)
+_DOUBLE = {"torch.float64", "torch.double", "torch.DoubleTensor", "torch.cuda.DoubleTensor"}
+_HALF = {"torch.float16", "torch.half", "torch.bfloat16", "torch.HalfTensor", "torch.cuda.HalfTensor"}
+_SCATTER = {
+    "index_add_",
+    "index_add",
+    "scatter_add_",
+    "scatter_add",
+    "index_copy_",
+    "index_put_",
+    "scatter_reduce_",
+}
+_SCATTER_VALUE = {"scatter_", "scatter"}
+_SIMPLEX = ("distributions.Categorical", "distributions.OneHotCategorical", "distributions.Multinomial")
+
+
+def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
+    """Raise for operations that have no kernel in half precision, or mix dtypes."""
+    name = script.qualified(node) if isinstance(node, ast.Attribute | ast.Name) else None
+    if name:
+        if name.startswith((*_FFT, *_COMPLEX)) or name in ("torch.complex64", "torch.complex128"):
+            raise Declined(line, "fft_or_complex", f"{name}{where} has no half-precision kernel")
+        if name.startswith(_LINALG) and not name.startswith(_LINALG_FINE):
+            raise Declined(line, "linear_algebra", f"{name}{where} has no half-precision kernel")
+        if name.startswith(_SPARSE):
+            raise Declined(line, "sparse", f"{name}{where} does not mix with half-precision operands")
+        if name in _DOUBLE:
+            raise Declined(line, "float64", f"{name}{where} is not autocast")
+        if name in _HALF:
+            raise Declined(
+                line, "own_low_precision", f"{name}{where}: the script chooses a low precision itself"
+            )
+    if _takes_probabilities(script, node):
+        raise Declined(line, "probabilities", f"a distribution{where} checks that they sum to 1 within 1e-6")
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return
+    method = node.func.attr
+    if method == "double":
+        raise Declined(line, "float64", f".double(){where}: float64 tensors are not autocast")
+    if method in ("half", "bfloat16"):
+        raise Declined(
+            line, "own_low_precision", f".{method}(){where}: the script chooses a low precision itself"
+        )
+    if method in ("to_sparse", "coalesce", "fft", "rfft", "irfft", "stft", "inverse", "logdet"):
+        raise Declined(line, "sparse" if "spar" in method else "fft_or_complex", f".{method}(){where}")
+    constant = len(node.args) > 2 and _is_number(script, node.args[2])
+    if method in _SCATTER or (method in _SCATTER_VALUE and len(node.args) > 2 and not constant):
+        raise Declined(
+            line,
+            "in_place_scatter",
+            f".{method}(){where} needs equal dtypes, and autocast makes one of them half",
+        )
+
+
+def _is_number(script: Script, node: ast.expr) -> bool:
+    """A constant, or an attribute that this file sets to sums of constants and parameters with numeric defaults."""
+    if isinstance(node, ast.Constant | ast.UnaryOp):
+        return True
+    if isinstance(node, ast.BinOp):
+        return _is_number(script, node.left) and _is_number(script, node.right)
+    if isinstance(node, ast.Attribute):
+        text = ast.unparse(node)
+        values = [
+            n.value for n in script.nodes if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == text
+        ]
+        return bool(values) and all(
+            not isinstance(v, ast.Attribute) and _is_number(script, v) for v in values
+        )
+    if isinstance(node, ast.Name):
+        bindings = script.bindings(node.id, node)
+        return bool(bindings) and all(
+            b.kind == "parameter" and _numeric_default(script, b.node) for b in bindings
+        )
+    return False
+
+
+def _numeric_default(script: Script, parameter: ast.AST) -> bool:
+    arguments = script.parents[parameter]
+    assert isinstance(arguments, ast.arguments)
+    names = [*arguments.posonlyargs, *arguments.args]
+    defaults = dict(zip(reversed(names), reversed(arguments.defaults), strict=False))
+    default = defaults.get(parameter)  # type: ignore[call-overload]
+    return isinstance(default, ast.Constant) and isinstance(default.value, int | float)
+
+
+def _takes_probabilities(script: Script, node: ast.AST) -> bool:
+    """`Categorical(probs)`, not `Categorical(logits=...)`."""
+    if not isinstance(node, ast.Call) or not (script.called(node) or "").endswith(_SIMPLEX):
+        return False
+    return bool(node.args) or any(k.arg == "probs" for k in node.keywords)
+
+
+def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
+    """Constants that overflow or vanish in fp16 but not in bf16."""
+    if not (isinstance(node, ast.Constant) and isinstance(node.value, float | int)) or isinstance(
+        node.value, bool
+    ):
+        return []
+    found: list[tuple[int, str, str]] = []
+    size = abs(node.value)
+    above = script.parents.get(node)
+    if isinstance(above, ast.UnaryOp):
+        above = script.parents.get(above)
+    if (
+        size > _LARGEST_FP16
+        and size != float("inf")
+        and isinstance(above, ast.Call | ast.BinOp | ast.keyword)
+    ):
+        found.append((node.lineno, "fp16_constant", f"{node.value!r} overflows fp16"))
+    if 0 < size < _SMALLEST_FP16 and isinstance(above, ast.BinOp | ast.Call):
+        found.append((node.lineno, "fp16_constant", f"{node.value!r} is zero in fp16"))
+    return found
