@@ -94,7 +94,7 @@ def report_fields(
     conditions = Conditions(
         isa=host_isa(host_flags()), target_isa=target.isa, threads=search.job.threads,
         load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        tie_band=round(outcome.tie_band, 4), versions=search.python.modules,
+        tie_band=round(outcome.tie_band, 4), clock=outcome.clock, versions=search.python.modules,
         seconds=round(time.monotonic() - session.started, 1),
     )  # fmt: skip
     artifacts = _artifacts(search, outcome)
@@ -169,6 +169,6 @@ def _chosen(search: Search, outcome: Outcome, baseline: Candidate, folder: Path)
 def _load_warning() -> Iterator[str]:
     if hasattr(os, "getloadavg") and (load := os.getloadavg()[0]) > BUSY * (os.cpu_count() or 1):
         yield (
-            f"The machine was busy (load {load:.1f} on {os.cpu_count()} cores): latencies are less certain, "
-            "run again when it is quiet"
+            f"The machine was busy (load {load:.1f} on {os.cpu_count()} cores): latencies include waiting for a core; "
+            "ratios hold better (conditions.clock says what they compare)"
         )

@@ -81,6 +81,9 @@ class Conditions(Noun):
     tie_band: float = Field(
         description="Speed ratios within 1 +- this are a tie: the baseline against itself."
     )
+    clock: dict[str, str] = Field(
+        description='By batch size, what speed ratios compare: "wall", or "processor" time on a busy machine.'
+    )
     versions: dict[str, str]
     seconds: float
 

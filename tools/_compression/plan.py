@@ -113,13 +113,19 @@ def _add_openvino(plan: Plan, graph: dict[str, Any], target: Target, python: Int
     if not python.has("nncf"):
         plan.skipped.update(dict.fromkeys(names[2:], "nncf is not installed in the search interpreter"))
         return
-    plan.variants.append(Variant("openvino_nncf_int8", "nncf", "openvino"))
+    builds: dict[str, tuple[str, Settings]] = {"openvino_nncf_int8": ("nncf", {})}
     if graph["attention"]:
-        plan.variants.append(
-            Variant("openvino_nncf_int8_transformer", "nncf", "openvino", {"transformer": True})
-        )
-    plan.variants.append(Variant("openvino_nncf_int8_weighted", "nncf", "openvino", {"weighted_only": True}))
-    plan.variants.append(Variant("openvino_weight_int8", "nncf_weights", "openvino"))
+        builds["openvino_nncf_int8_transformer"] = ("nncf", {"transformer": True})
+    builds["openvino_nncf_int8_weighted"] = ("nncf", {"weighted_only": True})
+    builds["openvino_weight_int8"] = ("nncf_weights", {})
+    for name, (kind, settings) in builds.items():
+        plan.variants.append(Variant(name, kind, "openvino", settings))
+        if target.has_bf16 and name in _WITH_BF16 and (graph["attention"] or graph["recurrent"]):
+            plan.variants.append(Variant(f"{name}_bf16", kind, "openvino", {**settings, "precision": "bf16"}))
+
+
+# What int8 leaves in float (attention scores, recurrent steps) then runs in bf16.
+_WITH_BF16 = ("openvino_nncf_int8", "openvino_weight_int8")
 
 
 def _add_torch(plan: Plan, python: Interpreter, has_program: bool) -> None:
@@ -140,12 +146,12 @@ _DENSE = [
     "ort_dynamic_int8_per_channel", "ort_static_int8_weighted",
 ]  # fmt: skip
 _RECURRENT = [
-    "ort_dynamic_int8", "openvino_bf16", "ort_dynamic_int8_per_channel", "openvino_weight_int8", "openvino_fp32",
-    "torch_compile_fp32",
+    "ort_dynamic_int8", "openvino_weight_int8_bf16", "openvino_bf16", "ort_dynamic_int8_per_channel",
+    "torch_compile_fp32", "openvino_fp32", "openvino_weight_int8",
 ]  # fmt: skip
 _ATTENTION = [
-    "ort_dynamic_int8", "openvino_nncf_int8", "openvino_bf16", "openvino_nncf_int8_transformer", "openvino_fp32",
-    "ort_static_int8_weighted", "ort_dynamic_int8_per_channel",
+    "ort_dynamic_int8", "openvino_nncf_int8", "openvino_nncf_int8_bf16", "openvino_bf16",
+    "openvino_nncf_int8_transformer", "openvino_fp32", "ort_static_int8_weighted", "ort_dynamic_int8_per_channel",
 ]  # fmt: skip
 
 

@@ -144,8 +144,8 @@ def _check_outputs(call, feeds, y, batch, metric):
 def _affordable(call, feeds, parts, batch):
     """Fewer rows where the baseline itself would take too long on all of them; evenly thinned."""
     some = {name: np.ascontiguousarray(array[np.arange(batch) % len(array)]) for name, array in feeds.items()}
-    taken = clock.interleave({"baseline": lambda: call(some)}, 0.1)[0]["baseline"]
-    seconds_per_row = float(np.median(taken)) / batch
+    taken = clock.interleave({"baseline": lambda: call(some)}, 0.1)["baseline"]
+    seconds_per_row = float(np.median(taken.wall)) / batch
     kept = dict(parts)
     for part, seconds in (("search", SEARCH_SECONDS), ("confirmation", CONFIRM_SECONDS)):
         kept[part] = rows._thin(parts[part], max(128, int(seconds / seconds_per_row)))
