@@ -85,8 +85,9 @@ def report_fields(
     verdict: str,
     warnings: list[str],
     extra: dict[str, Any],
+    beside: dict[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """What every compression Report holds, with its files written."""
+    """What every compression Report holds, with its files written, those `beside` the chosen ones too."""
     search = session.search
     name = "ort_fp32" if baseline["runtime"] == "onnxruntime" else baseline["runtime"]
     fp32 = table.candidates({name: baseline})[0]
@@ -97,7 +98,7 @@ def report_fields(
         tie_band=round(outcome.tie_band, 4), clock=outcome.clock, versions=search.python.modules,
         seconds=round(time.monotonic() - session.started, 1),
     )  # fmt: skip
-    artifacts = _artifacts(search, outcome)
+    artifacts = {**_artifacts(search, outcome), **(beside or {})}
     manifest = {
         **_manifest(session, fp32, rows, artifacts), "verdict": verdict, "conditions": conditions.model_dump(), **extra
     }  # fmt: skip

@@ -33,6 +33,7 @@ class Target:
 
     isa: str  # as in profiles.ISAS, with "host" resolved
     has_bf16: bool
+    is_here: bool = True
 
     @property
     def saturates(self) -> bool:
@@ -61,7 +62,7 @@ def make_plan(
         return plan
     _add_onnxruntime(plan, graph, target)
     _add_openvino(plan, graph, target, python)
-    _add_torch(plan, python, has_program)
+    _add_torch(plan, target, python, has_program)
     for variant in list(plan.variants):
         if variant.runtime not in runtimes:
             plan.variants.remove(variant)
@@ -128,8 +129,12 @@ def _add_openvino(plan: Plan, graph: dict[str, Any], target: Target, python: Int
 _WITH_BF16 = ("openvino_nncf_int8", "openvino_weight_int8")
 
 
-def _add_torch(plan: Plan, python: Interpreter, has_program: bool) -> None:
-    if not has_program:
+def _add_torch(plan: Plan, target: Target, python: Interpreter, has_program: bool) -> None:
+    if not target.is_here:
+        plan.skipped["torch_compile_fp32"] = (
+            f"it is compiled for this processor and does not run on {target.isa}"
+        )
+    elif not has_program:
         plan.skipped["torch_compile_fp32"] = "needs the torch model; the source is a finished file"
     elif not python.has("torch"):
         plan.skipped["torch_compile_fp32"] = "torch is not installed in the search interpreter"

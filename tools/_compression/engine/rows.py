@@ -76,10 +76,12 @@ def _as_arrays(found):
 
 def read_npz(path):
     """Arrays by name; object arrays, which would unpickle, are refused by numpy and here."""
+    if not zipfile.is_zipfile(path):
+        raise Refused(
+            "The data file is no whole .npz", os.path.basename(path), "np.savez(path, x=..., y=...)"
+        )
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise Refused("The data is a single array", path, "an .npz with the arrays x and y")
             return {name: archive[name] for name in archive.files}
     except (ValueError, OSError, zipfile.BadZipFile, EOFError, zlib.error) as error:
         what = (
