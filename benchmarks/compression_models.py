@@ -92,16 +92,19 @@ class Separable(nn.Module):
 
     def __init__(self, width=64, classes=10):
         super().__init__()
-        layers, last = [nn.Conv2d(1, width, 3, 2, 1), nn.ReLU()], width
+        layers, last = self.layer(1, width, 3, 2), width
         for stride in (1, 2, 1, 2):
-            layers += [
-                nn.Conv2d(last, last, 3, stride, 1, groups=last), nn.ReLU(), nn.Conv2d(last, 2 * width, 1), nn.ReLU(),
-            ]  # fmt: skip
+            layers += self.layer(last, last, 3, stride, groups=last) + self.layer(last, 2 * width, 1, 1)
             last = 2 * width
         self.body, self.head = nn.Sequential(*layers), nn.Linear(last, classes)
 
     def forward(self, x):
         return self.head(self.body(x).mean((2, 3)))
+
+    @staticmethod
+    def layer(before, after, kernel, stride, groups=1):
+        convolution = nn.Conv2d(before, after, kernel, stride, kernel // 2, groups=groups, bias=False)
+        return [convolution, nn.BatchNorm2d(after), nn.ReLU()]
 
 
 def series(seed=0, length=3000):
@@ -156,6 +159,7 @@ OWN = {
 
 def train(model, x, y, metric, steps):
     torch.manual_seed(0)
+    model.train()
     loss = nn.functional.cross_entropy if metric == "accuracy" else nn.functional.l1_loss
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     x, y = torch.from_numpy(x), torch.from_numpy(y)

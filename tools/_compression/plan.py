@@ -110,7 +110,7 @@ def _add_openvino(plan: Plan, graph: dict[str, Any], target: Target, python: Int
     if target.has_bf16:
         plan.variants.append(Variant("openvino_bf16", "openvino", "openvino", {"precision": "bf16"}))
     else:
-        plan.skipped["openvino_bf16"] = "the processor has no bf16 instructions"
+        plan.skipped["openvino_bf16"] = "no bf16 instructions are known of the target processor"
     if not python.has("nncf"):
         plan.skipped.update(dict.fromkeys(names[2:], "nncf is not installed in the search interpreter"))
         return

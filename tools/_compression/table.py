@@ -37,6 +37,7 @@ def _candidate(name: str, row: Row, assumed: bool) -> Candidate:
         speed_ratio={b: float(f"{v:.3g}") for b, v in row["ratio"].items()} if "ratio" in row else None,
         size_bytes=row.get("size_bytes"),
         peak_rss_bytes=row.get("peak_rss_bytes"),
+        replaced=row.get("replaced"),
         drift=Drift(**{k: rounded(v, 3) for k, v in row["drift"].items()}) if row.get("drift") else None,
         basis="assumed" if assumed else "measured",
         path=artifact["path"] if artifact and row["status"] in ("confirmed", "not_confirmed") else None,
