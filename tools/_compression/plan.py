@@ -57,7 +57,7 @@ def make_plan(
     """The variants in the order in which they are tried."""
     plan = Plan([], {})
     if graph.get("trees"):
-        names = ["ort_trees", *(TREE_PARTS if graph["boosted"] else [])]
+        names = ["ort_trees", *TREE_PARTS] if graph["boosted"] else ["ort_sklearn"]
         plan.variants += [Variant(name, "trees") for name in names]
         return plan
     _add_onnxruntime(plan, graph, target)

@@ -125,7 +125,7 @@ def _why_not(search: Search, outcome: Outcome) -> str:
     }
     told = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in lost.items() if n)
     lost_by = told or "slower at another batch size"
-    return f"of {len(tried)} candidates {len(fast)} were faster somewhere, but {lost_by}{_nearest(search)}"
+    return f"faster somewhere: {len(fast)} of {len(tried)} candidates, but {lost_by}{_nearest(search)}{more}"
 
 
 def _nearest(search: Search) -> str:

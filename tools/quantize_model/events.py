@@ -36,7 +36,8 @@ def quantize(request: Any) -> dict[str, Any]:
         )
         run_search(search, plan)
         outcome, baseline = decide(session, limits)
-        verdict = summarise(search, outcome, baseline["metric"])
+        keep = "fp32" if baseline["runtime"] == "onnxruntime" else "the model as it is"
+        verdict = summarise(search, outcome, baseline["metric"], keep=keep)
         edge = make_edge_files(session, outcome) if profile and elsewhere else EdgeFiles()
         fields = report_fields(
             session, outcome, baseline, target, kind="quantize", assumed=elsewhere, verdict=verdict,

@@ -39,7 +39,7 @@ def _check_labels(predictions, y):
         raise Refused(
             "Labels lie outside the model's classes",
             f"{labels.min():g} to {labels.max():g} for {classes} classes",
-            f"whole class numbers from 0 to {classes - 1}",
+            f"whole class numbers from 0 to {classes - 1}; of several outputs the first one is judged",
         )
     return labels.astype(np.int64)
 

@@ -136,8 +136,9 @@ def _fit(array, spec):
                 list(array.shape),
                 f"rows of shape {rows}",
             )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int((~np.isfinite(array.reshape(len(array), -1)).all(1)).sum())
+    fine = array.dtype.kind != "f" or np.isfinite(array) | (np.isnan(array) & spec.get("missing", False))
+    if not np.all(fine):
+        bad = int((~fine.reshape(len(array), -1).all(1)).sum())
         raise Refused(
             "Input {} holds NaN or infinity".format(spec["name"]),
             f"{bad} of {len(array)} rows",

@@ -31,11 +31,11 @@ def ort_session(path, threads, settings=None):
         return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises pybind types that share no base below Exception
         raise Refused(
-            "ONNX Runtime cannot load the model", _reason(error), "onnx.checker.check_model on the file"
+            "ONNX Runtime cannot load the model", reason(error), "onnx.checker.check_model on the file"
         ) from error
 
 
-def _reason(error):
+def reason(error):
     """What ONNX Runtime says beside the file's path and its own code."""
     return re.sub(
         r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from \S+ failed:\s*", "", first_line(error)
