@@ -1,57 +1,114 @@
 """quantize_model against the presets of the libraries, every row timed in one window.
 
-    python benchmarks/compression.py --out benchmarks/results/compression.csv [MODEL ...]
+    python benchmarks/compression.py --work /tmp/models --only-train     # once: trains and exports
+    python benchmarks/compression.py --work /tmp/models --search-seconds 40 [--compile] [MODEL ...]
 
 Per model: the tool searches with 60 % of the evaluation rows; then its choice, every peer preset, fp32 and a second
 copy of fp32 are timed in alternating blocks at batch 1 and 64, and the budget is checked on the other 40 %.
 Peers: ORT dynamic int8 (per tensor, per channel), ORT static QDQ (all operations; MatMul, Gemm, Conv only), NNCF
-defaults, and with --compile torch.compile. A peer counts where it keeps the budget on the unseen rows.
+defaults, for trees LightGBM itself; with --compile also torch.compile and torchao int8 (dynamic activations, compiled).
+A peer counts where it keeps the budget on the unseen rows. `clock` says whether wall or processor time compares.
 """
 
 import argparse
 import contextlib
+import copy
 import csv
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import compression_models as models
 import numpy as np
 import torch
-from optimizing_resources.tools._compression.engine import clock, judge, runners, variants
+from optimizing_resources.tools._compression.engine import clock, judge, program, runners, variants
 from optimizing_resources.tools._core.contract import CALL, Call
 from optimizing_resources.tools._core.workspace import Workspace
 from optimizing_resources.tools.quantize_model import QuantizeModelRequest, quantize_model
 
 SHARE = 0.01
+SECONDS = 4.0  # of interleaved timing per batch size
+_DYNAMIC = {"kind": "dynamic", "ops": ["MatMul", "Gemm", "LSTM", "Attention"]}
 PEERS = {
-    "ort_dynamic": {"kind": "dynamic", "ops": ["MatMul", "Gemm", "LSTM", "Attention"]},
-    "ort_dynamic_per_channel": {
-        "kind": "dynamic",
-        "ops": ["MatMul", "Gemm", "LSTM", "Attention"],
-        "per_channel": True,
-    },
+    "ort_dynamic": _DYNAMIC,
+    "ort_dynamic_per_channel": {**_DYNAMIC, "per_channel": True},
     "ort_static_all": {"kind": "static"},
     "ort_static_weighted": {"kind": "static", "ops": ["Conv", "MatMul", "Gemm"]},
     "nncf_default": {"kind": "nncf"},
 }
 
 
-def peers(folder, model, rows):
+@dataclass
+class World:
+    """One trained model: what quantize_model is given, the fp32 artifact, and rows that nobody chose by."""
+
+    name: str
+    folder: Path
+    arguments: dict[str, Any]
+    baseline: dict[str, Any]
+    seen: tuple[Any, Any]
+    unseen: tuple[Any, Any]
+    torch_model: Any = None
+
+
+def make(name: str, folder: Path) -> World:
+    """The model's files in the folder; what is there already is taken as it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if name == "boosted":
+        seen, unseen = models.boosted(folder)
+        arguments = {"model": "boosted.txt", "metric": "accuracy"}
+        baseline = {"runtime": "lightgbm", "path": str(folder / "boosted.txt")}
+        world = World(name, folder, arguments, baseline, seen, unseen)
+    else:
+        world = _network(name, folder)
+    np.savez(folder / "rows.npz", x=world.seen[0], y=world.seen[1])
+    return world
+
+
+def _network(name: str, folder: Path) -> World:
+    model, metric, seen, unseen = models.make(name, folder)
+    source = models.ZOO if name not in models.OWN else Path(models.__file__)
+    (folder / "net.py").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    examples = [torch.from_numpy(np.ascontiguousarray(seen[0][:2]))]
+    path = folder / "fp32.onnx"
+    if not path.exists():
+        exported, _ = program.to_program(model, examples)
+        program.to_onnx(exported or model, examples, ["x"], str(path))
+    arguments = {"model": f"net.py:{type(model).__name__}", "weights": f"{name}.pt", "metric": metric}
+    return World(name, folder, arguments, {"runtime": "onnxruntime", "path": str(path)}, seen, unseen, model)
+
+
+def peers(world: World, use_compile: bool) -> dict[str, Any]:
     """The presets as callables; one that cannot be built is left out."""
-    np.save(folder / "input0.calibration.npy", rows[0][: len(rows[0]) // 5])
-    request = {"folder": str(folder), "model": str(model), "names": ["x"], "fixed_batch": None, "threads": 1}
     found = {}
-    for name, settings in PEERS.items():
-        with contextlib.suppress(Exception):  # a preset that fails is no peer
-            built = variants.build({**request, "variant": {"name": name, **settings}}, None)
-            found[name] = runners.load(built["artifact"], 1)
+    if world.torch_model is None:
+        return {"lightgbm": runners.load(world.baseline, 1)}
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "input0.calibration.npy", world.seen[0][: len(world.seen[0]) // 5])
+        about = {
+            "folder": folder,
+            "model": world.baseline["path"],
+            "names": ["x"],
+            "fixed_batch": None,
+            "threads": 1,
+        }
+        for name, settings in PEERS.items():
+            with contextlib.suppress(Exception):  # a preset that fails is no peer
+                built = variants.build({**about, "variant": {"name": name, **settings}}, None)
+                found[name] = runners.load(built["artifact"], 1)
+        os.chdir("/")
+    if use_compile:
+        found["torch_compile"] = _compiled(world.torch_model)
+        with contextlib.suppress(Exception):
+            found["torchao_int8"] = _torchao(world.torch_model)
     return found
 
 
-def compiled(model):
+def _compiled(model):
     fast = torch.compile(model, dynamic=False)
 
     def call(feeds):
@@ -61,9 +118,18 @@ def compiled(model):
     return call
 
 
-def within(metric, call, reference, unseen):
-    """Whether the drop on rows that nobody chose by stays within one point or one percent."""
-    x, y = unseen
+def _torchao(model):
+    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
+
+    quantized = copy.deepcopy(model)
+    quantize_(quantized, Int8DynamicActivationInt8WeightConfig())
+    return _compiled(quantized)
+
+
+def within(world: World, call, reference) -> tuple[bool, float]:
+    """Whether the drop on rows that nobody chose by stays within one point or one percent, and the drop."""
+    x, y = world.unseen
+    metric = world.arguments["metric"]
     mine = runners.predict(call, {"x": x}, 64).reshape(reference.shape)
     if not np.isfinite(mine).all():
         return False, float("nan")
@@ -72,49 +138,37 @@ def within(metric, call, reference, unseen):
     return drop <= SHARE * (1 if metric == "accuracy" else before) + 1e-12, drop
 
 
-def measure(name, folder, use_compile):
-    model, metric, seen, unseen = models.make(name, folder)
-    np.savez(folder / f"{name}.npz", x=seen[0], y=seen[1])
-    source = models.ZOO if name not in models.OWN else Path(models.__file__)
-    (folder / "net.py").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
-    factory = type(model).__name__
-    request = QuantizeModelRequest(
-        model=f"net.py:{factory}",
-        weights=f"{name}.pt",
-        data=f"{name}.npz",
-        metric=metric,
-        max_metric_drop="1%",
+def measure(world: World, search_seconds: float, use_compile: bool):
+    """One row per batch size."""
+    CALL.set(Call(Workspace.of_the_caller(world.folder)))
+    report = quantize_model(
+        QuantizeModelRequest(
+            **world.arguments, data="rows.npz", max_metric_drop="1%", max_search_seconds=search_seconds
+        )
     )
-    CALL.set(Call(Workspace.of_the_caller(folder)))
-    report = quantize_model(request)
-    exported = next((folder / ".optimizing-resources/compression").glob("*/model.onnx"))
-    calls = {
-        key: runners.load({"runtime": "onnxruntime", "path": str(exported)}, 1) for key in ("fp32", "control")
-    }
-    reference = runners.predict(calls["fp32"], {"x": unseen[0]}, 64)
-    presets = peers(folder, exported, seen)
-    if use_compile:
-        presets["torch_compile"] = compiled(model)
-    kept = {n: c for n, c in presets.items() if within(metric, c, reference, unseen)[0]}
+    references = {key: runners.load(world.baseline, 1) for key in ("baseline", "control")}
+    reference = runners.predict(references["baseline"], {"x": world.unseen[0]}, 64)
+    kept = {n: c for n, c in peers(world, use_compile).items() if within(world, c, reference)[0]}
     for batch, pick in report.chosen.by_batch_size.items():
-        artifact = {"runtime": pick.runtime, "path": pick.path, "inputs": ["x"]}
-        if pick.variant.endswith("bf16"):
-            artifact["precision"] = "bf16"
+        artifact = {
+            "runtime": pick.runtime,
+            "path": pick.path,
+            "inputs": ["x"],
+            "precision": pick.precision or "f32",
+        }
         chosen = runners.load(artifact, 1)
-        x = {"x": np.ascontiguousarray(unseen[0][np.arange(int(batch)) % len(unseen[0])])}
-        bound = {n: (lambda c=c, x=x: c(x)) for n, c in {**calls, **kept, "chosen": chosen}.items()}
-        p10 = {n: float(np.percentile(t, 10)) for n, t in clock.interleave(bound, 4.0)[0].items()}
-        fine, drop = within(metric, chosen, reference, unseen)
-        best = min(kept, key=lambda n: p10[n], default="fp32")
-        best = best if p10[best] < p10["fp32"] else "fp32"
+        rows = {"x": np.ascontiguousarray(world.unseen[0][np.arange(int(batch)) % len(world.unseen[0])])}
+        calls = {**references, **kept, "chosen": chosen}
+        times = clock.interleave({n: (lambda c=c, r=rows: c(r)) for n, c in calls.items()}, SECONDS)
+        speed, used = clock.ratios(times, 1)
+        best = max([*kept, "baseline"], key=lambda n: speed[n])
+        fine, drop = within(world, chosen, reference)
         yield {
-            "model": name, "batch": batch, "chosen": pick.variant,
-            "chosen_speedup": round(p10["fp32"] / p10["chosen"], 3),
-            "best_peer": best,
-            "best_peer_speedup": round(p10["fp32"] / p10[best], 3),
-            "peer_over_chosen": round(p10[best] / p10["chosen"], 3), "control": round(p10["fp32"] / p10["control"], 3),
-            "unseen_drop": round(drop, 6), "in_budget": fine, "search_seconds": report.conditions.seconds,
-            "load": round(os.getloadavg()[0], 1),
+            "model": world.name, "batch": batch, "chosen": pick.variant, "chosen_speedup": round(speed["chosen"], 3),
+            "best_peer": best, "best_peer_speedup": round(speed[best], 3),
+            "peer_over_chosen": round(speed["chosen"] / speed[best], 3), "control": round(speed["control"], 3),
+            "clock": used, "unseen_drop": round(drop, 6), "in_budget": fine,
+            "search_seconds": report.conditions.seconds, "load": round(os.getloadavg()[0], 1),
         }  # fmt: skip
 
 
@@ -122,23 +176,29 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("models", nargs="*")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results") / "compression.csv")
+    parser.add_argument("--work", type=Path, help="keeps trained models for the next run")
+    parser.add_argument("--search-seconds", type=float, default=120)
+    parser.add_argument("--only-train", action="store_true")
     parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
-    arguments.out = arguments.out.resolve()  # building a candidate changes the current folder
-    names = arguments.models or [*models.OWN, *(["mlp", "resnet", "lstm"] if models.ZOO.exists() else [])]
+    out = arguments.out.resolve()  # building a candidate changes the current folder
+    work = (arguments.work or Path(tempfile.mkdtemp())).resolve()
+    zoo = ["mlp", "resnet", "lstm"] if models.ZOO.exists() else []
     rows = []
-    arguments.out.parent.mkdir(exist_ok=True)
-    for name in names:
-        with tempfile.TemporaryDirectory() as folder:
-            for row in measure(name, Path(folder).resolve(), arguments.compile):
-                print(row, flush=True)
-                rows.append(row)
-        with arguments.out.open("w", newline="", encoding="utf-8") as file:
+    for name in arguments.models or [*zoo, *models.OWN, "boosted"]:
+        world = make(name, work / name)
+        if arguments.only_train:
+            continue
+        for row in measure(world, arguments.search_seconds, arguments.compile):
+            print(row, flush=True)
+            rows.append(row)
+        with out.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)
-    ratios = [row["peer_over_chosen"] for row in rows]
-    print("worst", min(ratios), "geometric mean", round(float(np.exp(np.mean(np.log(ratios)))), 3))
+    if rows:
+        ratios = [row["peer_over_chosen"] for row in rows]
+        print("worst", min(ratios), "geometric mean", round(float(np.exp(np.mean(np.log(ratios)))), 3))
 
 
 if __name__ == "__main__":

@@ -82,10 +82,23 @@ def test_the_whole_search_and_a_second_one_from_its_cache(world):
     assert strict.conditions.seconds < report.conditions.seconds
 
 
-def test_a_size_limit_that_only_int8_keeps_decides_against_fp32(world):
-    report = quantize_model(request(max_metric_drop="50%", max_size_bytes=500_000, batch_sizes=[1]))
+def test_a_size_limit_that_only_int8_keeps_decides_against_fp32_and_a_device_gets_a_file_of_its_own(world):
+    import onnxruntime
+
+    limits = {"max_size_bytes": 500_000, "device_profile": "raspberry_pi_5"}
+    report = quantize_model(request(max_metric_drop="50%", batch_sizes=[1], **limits))
     assert report.baseline.size_bytes > 500_000
     assert report.outcome == "quantized" and report.chosen.variant.startswith("ort_")
+    assert {c.basis for c in report.candidates} == {
+        "assumed"
+    } and "latency there is unknown" in report.warnings[-1]
+    rows = {"x": np.load(world[0] / "rows.npz")["x"][:8]}
+    outputs = [
+        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, rows)[0]
+        for path in (report.chosen.path, report.edge_files["ort"])
+    ]
+    assert np.allclose(*outputs, rtol=1e-3, atol=1e-3)
+    assert "source is a finished file" in report.edge_missing["pte"]
 
 
 def test_a_model_outside_the_workspace_is_refused(world, tmp_path_factory):

@@ -6,6 +6,7 @@ interpreters which Python exports the model and which one searches
 job          one folder of work per model and data, its cache, and the engine's tasks as child processes
 profiles     device limits; plan: which variants to try, in which order, and why others are not
 search       builds, measures and races the variants; choose: which of them wins
+edge         files for small devices beside the chosen one
 report       the nouns of the Reports; text, picture, bundle: Markdown, SVG, and the files that are handed over
 engine       what the child processes run
 """

@@ -40,6 +40,16 @@ model = torch._inductor.aoti_load_package("{name}")
 inputs = {{{feeds}}}
 print(model(*[torch.from_numpy(a) for a in inputs.values()]))
 '''
+_EXECUTORCH = '''"""Runs {name} on ExecuTorch."""
+import numpy as np
+import torch
+from executorch.runtime import Runtime
+
+torch.set_num_threads({threads})
+method = Runtime.get().load_program("{name}").load_method("forward")
+inputs = {{{feeds}}}
+print(method.execute([torch.from_numpy(a) for a in inputs.values()])[0])
+'''
 _LIGHTGBM = '''"""Runs {name} on LightGBM."""
 import lightgbm
 import numpy as np
@@ -58,6 +68,7 @@ print(model.inplace_predict(inputs["x"]))
 '''
 SNIPPETS = {
     "onnxruntime": _ONNXRUNTIME, "openvino": _OPENVINO, "torch": _TORCH, "lightgbm": _LIGHTGBM, "xgboost": _XGBOOST,
+    "executorch": _EXECUTORCH,
 }  # fmt: skip
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from .limits import Limits
 from .search import Row, Search, overall_ratio
 
-NARROWEST_TIE_BAND = (
-    0.03  # fp32 against itself on an idle machine stayed within this; references/compression.md
-)
+# fp32 against itself on an idle machine stayed within this; references/compression.md
+NARROWEST_TIE_BAND = 0.03
+CLEARLY_FASTER = 1.02  # below, one file for all batch sizes is worth more than the gain at one of them
 
 
 @dataclass
@@ -17,6 +17,7 @@ class Outcome:
     overall: str | None
     by_batch: dict[str, str | None]
     tie_band: float
+    clock: dict[str, str]  # by batch size: what the ratios compare
 
 
 def tie_band(raced: Row) -> float:
@@ -45,7 +46,7 @@ def choose(search: Search, raced: Row, limits: Limits, baseline: Row, barred: di
             row["reason"] = barred[name]
         elif row["status"] == "confirmed":
             eligible.append(name)
-    outcome = Outcome(_best(search, eligible, band, needed), {}, band)
+    outcome = Outcome(_best(search, eligible, band, needed), {}, band, raced["control"]["clock"])
     for batch in map(str, search.batch_sizes):
         outcome.by_batch[batch] = _best_at(search, eligible, batch, outcome, needed)
     for winner in {outcome.overall, *outcome.by_batch.values()}:
@@ -103,6 +104,6 @@ def _best_at(search: Search, names: list[str], batch: str, outcome: Outcome, nee
     speed = {n: search.rows[n]["ratio"][batch] for n in names}
     best = max(speed, key=lambda n: speed[n], default=None)
     own = speed.get(outcome.overall or "", 1.0)
-    if best is None or (speed[best] <= own * (1 + NARROWEST_TIE_BAND) and (outcome.overall or not needed)):
+    if best is None or (speed[best] <= own * CLEARLY_FASTER and (outcome.overall or not needed)):
         return outcome.overall
     return best

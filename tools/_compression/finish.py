@@ -85,8 +85,9 @@ def report_fields(
     verdict: str,
     warnings: list[str],
     extra: dict[str, Any],
+    beside: dict[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """What every compression Report holds, with its files written."""
+    """What every compression Report holds, with its files written, those `beside` the chosen ones too."""
     search = session.search
     name = "ort_fp32" if baseline["runtime"] == "onnxruntime" else baseline["runtime"]
     fp32 = table.candidates({name: baseline})[0]
@@ -94,10 +95,10 @@ def report_fields(
     conditions = Conditions(
         isa=host_isa(host_flags()), target_isa=target.isa, threads=search.job.threads,
         load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        tie_band=round(outcome.tie_band, 4), versions=search.python.modules,
+        tie_band=round(outcome.tie_band, 4), clock=outcome.clock, versions=search.python.modules,
         seconds=round(time.monotonic() - session.started, 1),
     )  # fmt: skip
-    artifacts = _artifacts(search, outcome)
+    artifacts = {**_artifacts(search, outcome), **(beside or {})}
     manifest = {
         **_manifest(session, fp32, rows, artifacts), "verdict": verdict, "conditions": conditions.model_dump(), **extra
     }  # fmt: skip
@@ -169,6 +170,6 @@ def _chosen(search: Search, outcome: Outcome, baseline: Candidate, folder: Path)
 def _load_warning() -> Iterator[str]:
     if hasattr(os, "getloadavg") and (load := os.getloadavg()[0]) > BUSY * (os.cpu_count() or 1):
         yield (
-            f"The machine was busy (load {load:.1f} on {os.cpu_count()} cores): latencies are less certain, "
-            "run again when it is quiet"
+            f"The machine was busy (load {load:.1f} on {os.cpu_count()} cores): latencies include waiting for a core; "
+            "ratios hold better (conditions.clock says what they compare)"
         )

@@ -82,8 +82,13 @@ def work_folder() -> Path:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for the time of the call."""
-    folder = Path(tempfile.mkdtemp(prefix="export-", dir=work_folder()))
+    """A folder for the time of the call; what a killed process left behind is removed."""
+    root = work_folder()
+    for left in root.glob("export-*-*"):
+        owner = left.name.split("-")[1]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"export-{os.getpid()}-", dir=root))
     try:
         yield folder
     finally:

@@ -49,6 +49,7 @@ class Candidate(Noun):
     speed_ratio: ByBatch | None = Field(None, description="p10 of the baseline over this one's, same window.")
     size_bytes: int | None = None
     peak_rss_bytes: int | None = None
+    replaced: int | None = Field(None, description="Operations of the graph that are quantized now.")
     drift: Drift | None = None
     basis: Basis = "measured"
     path: str | None = None
@@ -80,6 +81,9 @@ class Conditions(Noun):
     load_average: float | None
     tie_band: float = Field(
         description="Speed ratios within 1 +- this are a tie: the baseline against itself."
+    )
+    clock: dict[str, str] = Field(
+        description='By batch size, what speed ratios compare: "wall", or "processor" time on a busy machine.'
     )
     versions: dict[str, str]
     seconds: float

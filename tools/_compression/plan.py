@@ -33,6 +33,7 @@ class Target:
 
     isa: str  # as in profiles.ISAS, with "host" resolved
     has_bf16: bool
+    is_here: bool = True
 
     @property
     def saturates(self) -> bool:
@@ -56,12 +57,12 @@ def make_plan(
     """The variants in the order in which they are tried."""
     plan = Plan([], {})
     if graph.get("trees"):
-        names = ["ort_trees", *(TREE_PARTS if graph["boosted"] else [])]
+        names = ["ort_trees", *TREE_PARTS] if graph["boosted"] else ["ort_sklearn"]
         plan.variants += [Variant(name, "trees") for name in names]
         return plan
     _add_onnxruntime(plan, graph, target)
     _add_openvino(plan, graph, target, python)
-    _add_torch(plan, python, has_program)
+    _add_torch(plan, target, python, has_program)
     for variant in list(plan.variants):
         if variant.runtime not in runtimes:
             plan.variants.remove(variant)
@@ -109,21 +110,31 @@ def _add_openvino(plan: Plan, graph: dict[str, Any], target: Target, python: Int
     if target.has_bf16:
         plan.variants.append(Variant("openvino_bf16", "openvino", "openvino", {"precision": "bf16"}))
     else:
-        plan.skipped["openvino_bf16"] = "the processor has no bf16 instructions"
+        plan.skipped["openvino_bf16"] = "no bf16 instructions are known of the target processor"
     if not python.has("nncf"):
         plan.skipped.update(dict.fromkeys(names[2:], "nncf is not installed in the search interpreter"))
         return
-    plan.variants.append(Variant("openvino_nncf_int8", "nncf", "openvino"))
+    builds: dict[str, tuple[str, Settings]] = {"openvino_nncf_int8": ("nncf", {})}
     if graph["attention"]:
-        plan.variants.append(
-            Variant("openvino_nncf_int8_transformer", "nncf", "openvino", {"transformer": True})
+        builds["openvino_nncf_int8_transformer"] = ("nncf", {"transformer": True})
+    builds["openvino_nncf_int8_weighted"] = ("nncf", {"weighted_only": True})
+    builds["openvino_weight_int8"] = ("nncf_weights", {})
+    for name, (kind, settings) in builds.items():
+        plan.variants.append(Variant(name, kind, "openvino", settings))
+        if target.has_bf16 and name in _WITH_BF16 and (graph["attention"] or graph["recurrent"]):
+            plan.variants.append(Variant(f"{name}_bf16", kind, "openvino", {**settings, "precision": "bf16"}))
+
+
+# What int8 leaves in float (attention scores, recurrent steps) then runs in bf16.
+_WITH_BF16 = ("openvino_nncf_int8", "openvino_weight_int8")
+
+
+def _add_torch(plan: Plan, target: Target, python: Interpreter, has_program: bool) -> None:
+    if not target.is_here:
+        plan.skipped["torch_compile_fp32"] = (
+            f"it is compiled for this processor and does not run on {target.isa}"
         )
-    plan.variants.append(Variant("openvino_nncf_int8_weighted", "nncf", "openvino", {"weighted_only": True}))
-    plan.variants.append(Variant("openvino_weight_int8", "nncf_weights", "openvino"))
-
-
-def _add_torch(plan: Plan, python: Interpreter, has_program: bool) -> None:
-    if not has_program:
+    elif not has_program:
         plan.skipped["torch_compile_fp32"] = "needs the torch model; the source is a finished file"
     elif not python.has("torch"):
         plan.skipped["torch_compile_fp32"] = "torch is not installed in the search interpreter"
@@ -140,12 +151,12 @@ _DENSE = [
     "ort_dynamic_int8_per_channel", "ort_static_int8_weighted",
 ]  # fmt: skip
 _RECURRENT = [
-    "ort_dynamic_int8", "openvino_bf16", "ort_dynamic_int8_per_channel", "openvino_weight_int8", "openvino_fp32",
-    "torch_compile_fp32",
+    "ort_dynamic_int8", "openvino_weight_int8_bf16", "openvino_bf16", "ort_dynamic_int8_per_channel",
+    "torch_compile_fp32", "openvino_fp32", "openvino_weight_int8",
 ]  # fmt: skip
 _ATTENTION = [
-    "ort_dynamic_int8", "openvino_nncf_int8", "openvino_bf16", "openvino_nncf_int8_transformer", "openvino_fp32",
-    "ort_static_int8_weighted", "ort_dynamic_int8_per_channel",
+    "ort_dynamic_int8", "openvino_nncf_int8", "openvino_nncf_int8_bf16", "openvino_bf16",
+    "openvino_nncf_int8_transformer", "openvino_fp32", "ort_static_int8_weighted", "ort_dynamic_int8_per_channel",
 ]  # fmt: skip
 
 

@@ -36,4 +36,4 @@ def find_target(named: str | None, profile: Profile | None) -> tuple[Target, boo
         raise ToolError("Unknown target_isa", saw=wanted, try_next=", ".join(ISAS))
     isa = here if wanted == "host" else wanted
     has_bf16 = isa == here and bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
-    return Target(isa, has_bf16), isa != here
+    return Target(isa, has_bf16, isa == here), isa != here

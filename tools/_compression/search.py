@@ -19,6 +19,7 @@ RACE_WINDOW_SECONDS = 2.0  # per batch size, all finalists together
 RACE_RESERVE_SECONDS = 15.0  # kept of the search time for the race and the bundle
 FINALISTS = 4
 WORTH_SAVING = 1.1  # the speed at which a file that lost too much is worth another try
+WEIGHTED_STATIC = "ort_static_int8_weighted"
 SENSITIVE_SHARE = 0.25  # of the layers stay in float then
 NEAR = 0.80  # a finalist's first-look ratio, as a share of the best one's
 
@@ -78,8 +79,8 @@ def run_search(search: Search, plan: Plan) -> None:
         count += 1
         current_call().progress(count, None, f"{variant.name} ({len(queue)} more)")
         row = search.rows[variant.name] = try_variant(search, variant)
-        known = {v.name for v in queue} | set(search.rows)
-        queue = [extra for extra in _follow_up(search, variant, row) if extra.name not in known] + queue
+        first = [extra for extra in _follow_up(search, plan, variant, row) if extra.name not in search.rows]
+        queue = first + [other for other in queue if other not in first]
 
 
 def try_variant(search: Search, variant: Variant) -> Row:
@@ -169,24 +170,23 @@ def _failure(error: ToolError) -> Row:
     return {"status": "crashed" if crashed else "failed", "reason": text[:240]}
 
 
-def _follow_up(search: Search, variant: Variant, row: Row) -> list[Variant]:
-    """What a static file that is fast but lost too much suggests: another calibration, sensitive layers in float."""
+def _follow_up(search: Search, plan: Plan, variant: Variant, row: Row) -> list[Variant]:
+    """What a static file that is fast but lost too much suggests, before anything else is tried.
+
+    First the same with only the weighted layers quantized; where that loses too much as well, sensitive layers in
+    float, and another calibration.
+    """
     allowed = search.metric.allowed(search.facts["metric"]["search"])
-    if (
-        variant.kind != "static"
-        or "drop" not in row
-        or worst_drop(row) <= allowed
-        or overall_ratio(row) < WORTH_SAVING
-    ):
+    lost = "drop" in row and worst_drop(row) > allowed and overall_ratio(row) >= WORTH_SAVING
+    if not lost or variant.kind != "static":
         return []
-    settings = {k: v for k, v in variant.settings.items() if k in ("reduce_range", "signed")}
+    if variant.name != WEIGHTED_STATIC:
+        return [v for v in plan.variants if v.name == WEIGHTED_STATIC]
+    kept = {k: v for k, v in variant.settings.items() if k in ("reduce_range", "signed")}
+    percentile = {**variant.settings, "calibration": "Percentile"}
     return [
-        Variant(
-            "ort_static_int8_sensitive_float", "sensitive", settings={**settings, "share": SENSITIVE_SHARE}
-        ),
-        Variant(
-            "ort_static_int8_percentile", "static", settings={**variant.settings, "calibration": "Percentile"}
-        ),
+        Variant("ort_static_int8_sensitive_float", "sensitive", settings={**kept, "share": SENSITIVE_SHARE}),
+        Variant("ort_static_int8_percentile", "static", settings=percentile),
     ]
 
 

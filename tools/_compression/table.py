@@ -37,6 +37,7 @@ def _candidate(name: str, row: Row, assumed: bool) -> Candidate:
         speed_ratio={b: float(f"{v:.3g}") for b, v in row["ratio"].items()} if "ratio" in row else None,
         size_bytes=row.get("size_bytes"),
         peak_rss_bytes=row.get("peak_rss_bytes"),
+        replaced=row.get("replaced"),
         drift=Drift(**{k: rounded(v, 3) for k, v in row["drift"].items()}) if row.get("drift") else None,
         basis="assumed" if assumed else "measured",
         path=artifact["path"] if artifact and row["status"] in ("confirmed", "not_confirmed") else None,
@@ -124,7 +125,7 @@ def _why_not(search: Search, outcome: Outcome) -> str:
     }
     told = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in lost.items() if n)
     lost_by = told or "slower at another batch size"
-    return f"of {len(tried)} candidates {len(fast)} were faster somewhere, but {lost_by}{_nearest(search)}"
+    return f"faster somewhere: {len(fast)} of {len(tried)} candidates, but {lost_by}{_nearest(search)}{more}"
 
 
 def _nearest(search: Search) -> str:

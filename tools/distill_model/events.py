@@ -39,7 +39,8 @@ def distill(request: Any) -> dict[str, Any]:
             session, outcome, baseline, target, kind="distill", assumed=False, verdict=verdict, warnings=[],
             extra={"trained": {n: r["about"] for n, r in search.rows.items()}, "students": students},
         )  # fmt: skip
-        next_step = then_quantize(request, search, outcome, fields)
+        # trees hold no weights to quantize
+        next_step = None if request.student == "lightgbm" else then_quantize(request, search, outcome, fields)
     kind = "keep_teacher"
     if outcome.overall:
         kind = "distilled" if outcome.overall in trained.candidates else "labels_only"

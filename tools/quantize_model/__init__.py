@@ -37,6 +37,10 @@ class QuantizeModelReport(Report):
     rows: dict[str, int] = Field(description="Rows used for calibration, search and confirmation.")
     python: dict[str, str] = Field(description="Interpreters: export (your code) and search.")
     warnings: list[str]
+    edge_files: dict[str, str] = Field(
+        description="For a device profile: the model in ORT format (ort) and the float one for ExecuTorch (pte)."
+    )
+    edge_missing: dict[str, str] = Field(description="Formats that could not be made, with the reason.")
     folder: str = Field(description="Artifacts, report.md, picture.svg, manifest.json.")
 
     def brief(self) -> str:

@@ -1,7 +1,9 @@
 """The order of events of one call."""
 
+from pathlib import Path
 from typing import Any
 
+from .._compression.edge import EdgeFiles, make_edge_files
 from .._compression.finish import decide, report_fields
 from .._compression.limits import Limits
 from .._compression.plan import make_plan
@@ -34,12 +36,19 @@ def quantize(request: Any) -> dict[str, Any]:
         )
         run_search(search, plan)
         outcome, baseline = decide(session, limits)
-        verdict = summarise(search, outcome, baseline["metric"])
+        keep = "fp32" if baseline["runtime"] == "onnxruntime" else "the model as it is"
+        verdict = summarise(search, outcome, baseline["metric"], keep=keep)
+        edge = make_edge_files(session, outcome) if profile and elsewhere else EdgeFiles()
         fields = report_fields(
             session, outcome, baseline, target, kind="quantize", assumed=elsewhere, verdict=verdict,
-            warnings=_warnings(elsewhere, target.isa, profile), extra={},
+            warnings=_warnings(elsewhere, target.isa, profile), extra={}, beside=edge.artifacts,
         )  # fmt: skip
-    return {**fields, "outcome": "quantized" if outcome.overall else "keep_fp32"}
+    paths = {
+        name.removeprefix("edge_"): str(Path(fields["folder"]) / name / Path(artifact["path"]).name)
+        for name, artifact in edge.artifacts.items()
+    }
+    outcome_name = "quantized" if outcome.overall else "keep_fp32"
+    return {**fields, "outcome": outcome_name, "edge_files": paths, "edge_missing": edge.missing}
 
 
 def _limits(request: Any, profile: Profile | None) -> Limits:

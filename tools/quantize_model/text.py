@@ -19,6 +19,8 @@ def brief(report: Any) -> str:
         f"Measured on {report.conditions.isa}, {report.conditions.threads} thread(s), tie band "
         f"{report.conditions.tie_band:.1%}, rows {report.rows}. Report and manifest: {report.folder}"
     )
+    lines += [f"Also as .{form}: {path}" for form, path in report.edge_files.items()]
+    lines += [f"No .{form} file: {why}" for form, why in report.edge_missing.items()]
     lines += [f"Warning: {w}" for w in report.warnings]
     return "\n".join(lines)[:1500]
 

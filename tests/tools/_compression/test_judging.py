@@ -113,3 +113,22 @@ def test_the_picture_is_an_svg_that_names_every_measured_candidate():
     root = ElementTree.fromstring(text)
     labels = "".join(root.itertext())
     assert all(name in labels for name in ("int8", "fp16", "fp32")) and "http" not in text.split(">", 1)[1]
+
+
+def test_on_a_busy_machine_processor_time_compares_and_on_a_quiet_one_the_wall_clock():
+    clock = engine("clock")
+
+    def times(seconds, waited):
+        found = clock.Times()
+        found.wall, found.processor, found.waited = [seconds * waited] * 5, [seconds] * 5, [waited] * 5
+        return found
+
+    held_up = {"baseline": times(0.04, waited=6.0), "int8": times(0.02, waited=13.0)}
+    assert clock.ratios(held_up, threads=1) == ({"baseline": 1.0, "int8": 2.0}, "processor")
+    assert clock.ratios(held_up, threads=2)[1] == "wall"  # threads add up, latency does not
+    quiet = {
+        "baseline": times(0.04, waited=1.01),
+        "int8": times(0.02, waited=1.5),
+    }  # hands its calls to a thread
+    assert clock.ratios(quiet, threads=1)[1] == "wall"
+    assert clock.ratios(quiet, threads=1)[0]["int8"] == pytest.approx(0.04 * 1.01 / 0.03)

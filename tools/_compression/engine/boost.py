@@ -1,10 +1,11 @@
 """A LightGBM student: on labels alone (the control), and on the teacher's outputs."""
 
 import os
+import time
 
 import numpy as np
 
-from . import judge, prepare, program, rows, trees
+from . import clock, judge, prepare, program, rows, trees
 from .refusal import Refused
 
 ROUNDS, LEAVES, RATE = 300, 31, 0.05
@@ -55,6 +56,11 @@ class Task:
         self.request, self.lightgbm, self.x, self.y, self.search = request, lightgbm, x, y, search
         self.labels = np.load(os.path.join(request["folder"], "y.search.npy"))
         self.classes = int(y.max()) + 1 if request["metric"] == "accuracy" else 0
+        self.seconds = request["train_seconds"] / (2 * request["seeds"])
+        busy = (clock.load_average() or 0) > request[
+            "threads"
+        ]  # threads that wait for each other's core are slower
+        self.threads = 1 if busy else request["threads"]
 
     def taught(self, outputs):
         """The teacher's probability of the second class, or its forecast, mixed with the labels half and half."""
@@ -89,13 +95,26 @@ class Task:
         lightgbm = self.lightgbm
         settings = {
             "objective": objective, "num_leaves": LEAVES, "learning_rate": RATE, "seed": seed, "bagging_fraction": 0.8,
-            "bagging_freq": 1, "feature_fraction": 0.9, "verbose": -1, "num_threads": self.request["threads"],
+            "bagging_freq": 1, "feature_fraction": 0.9, "verbose": -1, "num_threads": self.threads,
         }  # fmt: skip
         held = lightgbm.Dataset(self.x[cut:], targets[cut:])
+        ends = [
+            lightgbm.early_stopping(PATIENCE, verbose=False),
+            self._until(time.perf_counter() + self.seconds),
+        ]
         return lightgbm.train(
             settings, lightgbm.Dataset(self.x[:cut], targets[:cut]), ROUNDS, valid_sets=[held],
-            callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
+            callbacks=ends,
         )  # fmt: skip
+
+    def _until(self, deadline):
+        """A callback that ends the training at the deadline, with the rounds that it has by then."""
+
+        def stop(state):
+            if time.perf_counter() > deadline:
+                raise self.lightgbm.callback.EarlyStopException(state.iteration, state.evaluation_result_list)
+
+        return stop
 
     def _export(self, booster, label):
         import onnx

@@ -1,7 +1,9 @@
 """Latency of several runners, timed in alternating blocks of one window.
 
 Other work on the machine hits all of them alike; p10 is compared, because the upper percentiles mostly show the
-scheduler. The order of the blocks is turned round each round.
+scheduler. The order of the blocks is turned round each round. Where the baseline had to wait for a core, the wall clock
+measures the other work, and most of all for a runtime that hands each call to a thread of its own; processor time does
+not (references/compression.md).
 """
 
 import os
@@ -11,17 +13,31 @@ import numpy as np
 
 BLOCK_SECONDS = 0.025
 FEWEST_ROUNDS = 4
+WAITED = 1.15  # wall over processor time of the baseline's blocks, above which it waited for a core
+FINEST_SECONDS = 1e-4  # a coarser processor clock (Windows: 16 ms) cannot time a block
 
 
-def interleave(calls, seconds):
-    """Seconds per call by name; `calls` maps a name to a function without arguments."""
-    per_block = {}
-    for name, call in calls.items():
-        call()
-        once = _time(call)
-        once = min(once, _time(call)) if once < 1 else once
-        per_block[name] = max(1, int(BLOCK_SECONDS / max(once, 1e-7)))
-    times = {name: [] for name in calls}
+class Times:
+    """What one runner took: `wall` seconds per call, `processor` seconds per call of each block, and their ratio."""
+
+    def __init__(self):
+        self.wall, self.processor, self.waited = [], [], []
+
+    def add(self, call, calls):
+        began, processor = time.perf_counter(), time.process_time()
+        self.wall += [_time(call) for _ in range(calls)]
+        used = time.process_time() - processor
+        self.processor.append(used / calls)
+        self.waited.append((time.perf_counter() - began) / used if used else 1.0)
+
+    def p10(self, kind):
+        return float(np.percentile(getattr(self, kind), 10))
+
+
+def interleave(calls, seconds, times=None):
+    """Times by name, added to `times` where given; `calls` maps a name to a function without arguments."""
+    times = {} if times is None else times
+    per_block = {name: _calls_per_block(call) for name, call in calls.items()}
     deadline = time.perf_counter() + seconds
     names = list(calls)
     rounds = 0
@@ -29,13 +45,18 @@ def interleave(calls, seconds):
         if rounds >= 1 and time.perf_counter() > deadline + 3 * seconds:
             break  # a call takes seconds: one round has to do
         for name in names:
-            call, sink = calls[name], times[name]
-            call()  # caches belong to the other runner after its block
-            for _ in range(per_block[name]):
-                sink.append(_time(call))
+            calls[name]()  # caches belong to the other runner after its block
+            times.setdefault(name, Times()).add(calls[name], per_block[name])
         names.reverse()
         rounds += 1
-    return {name: np.asarray(taken) for name, taken in times.items()}, rounds
+    return times
+
+
+def _calls_per_block(call):
+    call()
+    once = _time(call)
+    once = min(once, _time(call)) if once < 1 else once
+    return max(1, int(BLOCK_SECONDS / max(once, 1e-7)))
 
 
 def _time(call):
@@ -44,15 +65,32 @@ def _time(call):
     return time.perf_counter() - begin
 
 
-def summary(times, batch):
+def kind(baseline, threads):
+    """Which times compare: "processor" where the baseline waited for its core, else "wall".
+
+    Processor time is latency on one thread only: more threads add theirs up.
+    """
+    fine = time.get_clock_info("process_time").resolution <= FINEST_SECONDS
+    waited = fine and threads == 1 and float(np.mean(baseline.waited)) > WAITED
+    return "processor" if waited else "wall"
+
+
+def ratios(times, threads, baseline="baseline"):
+    """Speed ratio against the baseline by name, and the kind of times that they come from."""
+    used = kind(times[baseline], threads)
+    base = times[baseline].p10(used)
+    return {name: base / taken.p10(used) for name, taken in times.items()}, used
+
+
+def summary(taken, batch):
     """Percentiles in seconds, and rows per second at the median."""
-    p10, p50, p95 = np.percentile(times, (10, 50, 95))
+    p10, p50, p95 = np.percentile(taken.wall, (10, 50, 95))
     return {
         "p10_seconds": float(p10),
         "p50_seconds": float(p50),
         "p95_seconds": float(p95),
         "rows_per_second": float(batch / p50),
-        "calls": len(times),
+        "calls": len(taken.wall),
     }
 
 

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import torch
 
-from . import judge, prepare, program, rows, train
+from . import agree, judge, prepare, program, rows, train
 from .refusal import Refused
 
 WIDTH_LEFT = 0.25  # of the teacher's channels, for the student of the same family
@@ -88,7 +88,7 @@ def _students(request, teacher, data):
         return {"student": lambda seed: train.reset(build(), seed)}, {}
     x, left_out, found = data.x[0], {}, {}
     with torch.no_grad():
-        out = program.first_output(teacher(*[a[:2] for a in data.x]))
+        out = agree.first_output(teacher(*[a[:2] for a in data.x]))
     shape = tuple(out.shape[1:])
     if len(data.x) == 1 and x.is_floating_point():
         numbers = int(np.prod(x.shape[1:]))

@@ -6,7 +6,7 @@ import platform
 
 MODULES = (
     "numpy", "onnx", "onnxruntime", "openvino", "nncf", "torch", "torchao", "torch_pruning",
-    "lightgbm", "xgboost", "sklearn", "skops", "skl2onnx", "safetensors", "onnxscript",
+    "lightgbm", "xgboost", "sklearn", "skops", "skl2onnx", "safetensors", "onnxscript", "executorch",
 )  # fmt: skip
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "torch_pruning": "torch-pruning"}
 

@@ -14,7 +14,8 @@ def check_targets(metric, predictions, y):
     if y.dtype.kind not in "fiub":
         raise Refused("The targets are no numbers", y.dtype, "class numbers from 0, or float targets")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise Refused("The targets hold NaN or infinity", f"{~np.isfinite(y)} entries".sum(), "clean targets")
+        bad = int((~np.isfinite(y)).sum())
+        raise Refused("The targets hold NaN or infinity", f"{bad} of {y.size} numbers", "clean targets")
     if metric == "accuracy":
         return _check_labels(predictions, y)
     if metric in HIGHER and np.squeeze(y).shape != np.squeeze(predictions).shape:
@@ -30,14 +31,15 @@ def _check_labels(predictions, y):
     classes = class_count(predictions)
     if labels.shape != predicted_classes(predictions).shape:
         raise Refused(
-            "Labels and predictions differ in shape", f"{list(y.shape)} and {list(predictions.shape)}",
-            "one class number per row; for a regression the metric mae or rmse",
+            "Labels and predicted classes differ in shape",
+            f"{list(y.shape)} and {list(predicted_classes(predictions).shape)}",
+            "one class number per row (argmax of one-hot rows); for a regression the metric mae or rmse",
         )  # fmt: skip
     if (labels != np.floor(labels)).any() or labels.min() < 0 or labels.max() >= classes:
         raise Refused(
             "Labels lie outside the model's classes",
             f"{labels.min():g} to {labels.max():g} for {classes} classes",
-            f"whole class numbers from 0 to {classes - 1}",
+            f"whole class numbers from 0 to {classes - 1}; of several outputs the first one is judged",
         )
     return labels.astype(np.int64)
 

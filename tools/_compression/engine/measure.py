@@ -7,7 +7,8 @@ import numpy as np
 from . import clock, judge, prepare, runners, stress
 from .refusal import Refused
 
-MOST_WINDOWS, QUIET_GAP = 3, 0.03
+REFERENCES = ("baseline", "control")
+MOST_WINDOWS, QUIET_GAP, CLOSE = 3, 0.03, 0.1
 SLOWEST_RATIO = 0.55  # at a first look: such a candidate is not evaluated further at that batch size
 
 
@@ -27,11 +28,9 @@ def measure(request, progress):
     reply["latency_seconds"], reply["ratio"], reply["load"] = {}, {}, clock.load_average()
     for batch, rows in batches.items():
         pair = {"baseline": _bound(baseline, rows), "candidate": _bound(call, rows)}
-        times, _ = clock.interleave(pair, request["seconds_per_batch"])
+        times = clock.interleave(pair, request["seconds_per_batch"])
         reply["latency_seconds"][str(batch)] = clock.summary(times["candidate"], batch)
-        reply["ratio"][str(batch)] = float(
-            np.percentile(times["baseline"], 10) / np.percentile(times["candidate"], 10)
-        )
+        reply["ratio"][str(batch)] = clock.ratios(times, request["threads"])[0]["candidate"]
     if max(reply["ratio"].values()) < SLOWEST_RATIO:
         return {**reply, "hopeless": True}
     predictions = runners.predict(call, feeds, request["evaluation_batch"])
@@ -47,14 +46,16 @@ def race(request, progress):
     artifacts = {"baseline": request["baseline"], "control": request["baseline"], **request["finalists"]}
     calls = {name: runners.load(artifact, request["threads"]) for name, artifact in artifacts.items()}
     reply = {name: {"latency_seconds": {}, "ratio": {}} for name in artifacts}
+    reply["control"]["clock"] = {}
     for batch in request["batch_sizes"]:
         rows = prepare.load_rows(folder, names, f"batch{batch}")
         bound = {name: _bound(call, rows) for name, call in calls.items()}
-        times = _quiet_times(bound, request["seconds_per_batch"])
-        base = np.percentile(times["baseline"], 10)
+        times = _settled_times(bound, request["seconds_per_batch"], request["threads"])
+        found, used = clock.ratios(times, request["threads"])
         for name, taken in times.items():
             reply[name]["latency_seconds"][str(batch)] = clock.summary(taken, batch)
-            reply[name]["ratio"][str(batch)] = float(base / np.percentile(taken, 10))
+            reply[name]["ratio"][str(batch)] = found[name]
+        reply["control"]["clock"][str(batch)] = used
     feeds = prepare.load_rows(folder, names, "confirmation")
     for name in request["finalists"]:
         predictions = runners.predict(calls[name], feeds, request["evaluation_batch"])
@@ -63,15 +64,18 @@ def race(request, progress):
     return reply
 
 
-def _quiet_times(calls, seconds):
-    """Times from windows that are added until the baseline agrees with its own copy, three at most."""
-    times = {}
-    for _ in range(MOST_WINDOWS):
-        more, _ = clock.interleave(calls, seconds)
-        times = {name: np.concatenate([times.get(name, taken[:0]), taken]) for name, taken in more.items()}
-        gap = np.percentile(times["baseline"], 10) / np.percentile(times["control"], 10)
-        if abs(1 - gap) < QUIET_GAP:
+def _settled_times(calls, seconds, threads):
+    """One window of all, then windows of the front runners only, until the baseline agrees with its own copy and the
+    first is ahead of the second beyond that; three windows at most."""
+    times = clock.interleave(calls, seconds)
+    for _ in range(MOST_WINDOWS - 1):
+        found, _ = clock.ratios(times, threads)
+        finalists = {name: ratio for name, ratio in found.items() if name not in REFERENCES}
+        best = max(finalists.values(), default=0.0)
+        close = [name for name, ratio in finalists.items() if ratio > best * (1 - CLOSE)]
+        if abs(1 - found["control"]) < QUIET_GAP and len(close) < 2:
             break
+        clock.interleave({name: calls[name] for name in (*REFERENCES, *close)}, seconds, times)
     return times
 
 

@@ -29,7 +29,7 @@ def prepare(request, progress):
     _save_timing_rows(request["folder"], feeds, request["batch_sizes"])
     reply["metric"] = {}
     for part in ("search", "confirmation"):
-        predictions = runners.predict(call, _take(feeds, parts[part]), batch)
+        predictions = _predict(call, _take(feeds, parts[part]), batch)
         np.save(os.path.join(request["folder"], f"baseline.{part}.npy"), predictions)
         if request["metric"] in judge.HIGHER:
             reply["metric"][part] = judge.metric_value(request["metric"], predictions, targets[parts[part]])
@@ -48,6 +48,9 @@ def _model_facts(request):
     inputs = graph.inputs_of(model)
     facts = {"inputs": inputs, "graph": graph.describe(model), "warnings": [], "fixed_batch": None}
     facts["path"] = os.path.join(request["folder"], "model.onnx")
+    outputs = [value.name for value in model.graph.output]
+    if len(outputs) > 1:
+        facts["warnings"].append(f"Of the outputs {', '.join(outputs)} only the first is judged")
     fixed = inputs[0]["shape"][0] if inputs[0]["shape"] else None
     onnx.save(model, facts["path"])
     wanted = set(request["batch_sizes"]) | {EVALUATION_BATCH}
@@ -105,9 +108,10 @@ def _tree_facts(request):
     from . import trees
 
     features = trees.feature_count(request["artifact"])
+    dtype = request["artifact"].get("dtype", "float32")
     inputs = [
-        {"name": "x", "dtype": request["artifact"].get("dtype", "float32"), "shape": ["batch", features]}
-    ]
+        {"name": "x", "dtype": dtype, "shape": ["batch", features], "missing": True}
+    ]  # NaN is a value to trees
     return {
         "inputs": inputs,
         "graph": {"ops": {}, "trees": True, "boosted": request["artifact"]["runtime"] != "sklearn"},
@@ -119,16 +123,7 @@ def _tree_facts(request):
 def _check_outputs(call, feeds, y, batch, metric):
     """The model runs on these rows, at two batch sizes, and gives finite numbers that fit the targets."""
     few = {name: array[: min(len(array), 2 * batch)] for name, array in feeds.items()}
-    try:
-        predictions = runners.predict(call, few, batch)
-    except Refused:
-        raise
-    except Exception as error:  # each runtime raises its own
-        raise Refused(
-            "The model does not run on the data",
-            str(error).split("\n")[0][:200],
-            "inputs like those it was exported with",
-        ) from error
+    predictions = _predict(call, few, batch)
     if not np.isfinite(predictions).all():
         raise Refused(
             "The model's outputs hold NaN or infinity",
@@ -141,11 +136,24 @@ def _check_outputs(call, feeds, y, batch, metric):
     return judge.check_targets(metric, whole, y)
 
 
+def _predict(call, feeds, batch):
+    try:
+        return runners.predict(call, feeds, batch)
+    except Refused:
+        raise
+    except Exception as error:  # each runtime raises its own
+        raise Refused(
+            "The model does not run on the data",
+            runners.reason(error),
+            "inputs like those it was exported with",
+        ) from error
+
+
 def _affordable(call, feeds, parts, batch):
     """Fewer rows where the baseline itself would take too long on all of them; evenly thinned."""
     some = {name: np.ascontiguousarray(array[np.arange(batch) % len(array)]) for name, array in feeds.items()}
-    taken = clock.interleave({"baseline": lambda: call(some)}, 0.1)[0]["baseline"]
-    seconds_per_row = float(np.median(taken)) / batch
+    taken = clock.interleave({"baseline": lambda: call(some)}, 0.1)["baseline"]
+    seconds_per_row = float(np.median(taken.wall)) / batch
     kept = dict(parts)
     for part, seconds in (("search", SEARCH_SECONDS), ("confirmation", CONFIRM_SECONDS)):
         kept[part] = rows._thin(parts[part], max(128, int(seconds / seconds_per_row)))

@@ -13,11 +13,12 @@ import warnings
 import numpy as np
 
 from . import rows
+from .agree import as_fed, compare
 from .refusal import Refused, first_line
 
 OLDEST_TORCH = (2, 10)  # CVE-2026-24747: weights_only before 2.10 could be made to run code
 EXPORT_BATCH = 2  # a batch of one may be specialised away
-EAGER_TOLERANCE = 1e-3
+SEQUENCE = "sequence"  # the second axis of token inputs is left free
 OPSET = 20
 
 
@@ -28,19 +29,38 @@ def export(request, progress):
     model = load_model(request)
     arrays = rows.read_npz(request["data"])
     names = _input_names(model, arrays)
-    examples = [
-        torch.from_numpy(np.ascontiguousarray(_as_fed(arrays[name][:EXPORT_BATCH]))) for name in names
-    ]
+    examples = [torch.from_numpy(np.ascontiguousarray(as_fed(arrays[name][:EXPORT_BATCH]))) for name in names]
     path = os.path.join(request["folder"], "exported.onnx")
-    program, problem = to_program(model, examples)
-    reply = to_onnx(program or model, examples, names, path)
-    reply["problems"] = problem + reply["problems"]
-    reply["eager_gap"] = _compare(model, path, names, arrays)
+    program, reply = _export_checked(model, examples, names, arrays, path)
     reply["program"] = os.path.join(request["folder"], "program.pt2") if program else None
     if program:
         torch.export.save(program, reply["program"])
     reply["torch"] = torch.__version__
     return reply
+
+
+def _export_checked(model, examples, names, arrays, path):
+    """Program and reply; token sequences of any length where the file keeps agreeing with eager torch there."""
+    lengths = [SEQUENCE, None] if any(_is_tokens(example) for example in examples) else [None]
+    problems = []
+    for length in lengths:
+        program, problem = to_program(model, examples, length)
+        reply = to_onnx(program or model, examples, names, path)
+        problems += problem + reply["problems"]
+        try:
+            reply["eager_gap"] = compare(model, path, names, arrays)
+        except Refused as refused:
+            if length is None:
+                raise
+            problems.append("sequence length fixed: " + refused.reply["problem"])
+            continue
+        return program, {**reply, "problems": problems}
+    raise AssertionError("the last length raises or returns")
+
+
+def _is_tokens(example):
+    """Rows of token numbers or of their mask: integers or booleans along one axis."""
+    return example.ndim == 2 and not example.is_floating_point()
 
 
 def import_torch():
@@ -184,27 +204,24 @@ def _input_names(model, arrays):
     return wanted
 
 
-def _as_fed(array):
-    return array.astype(np.float32) if array.dtype == np.float64 else array
-
-
-def to_program(model, examples):
-    """The model as a torch.export program with a dynamic batch, or None and why."""
+def to_program(model, examples, length=None):
+    """The model as a torch.export program with a dynamic batch (and token axis with SEQUENCE), or None and why."""
     import torch
 
     if isinstance(model, torch.jit.ScriptModule):
         return None, []
-    program, problem = _try_export(model, examples, torch.export.Dim("batch", min=1, max=65536))
+    program, problem = _try_export(model, examples, torch.export.Dim("batch", min=1, max=65536), length)
     if program is not None:
         return program, []
-    program, second = _try_export(model, examples, torch.export.Dim.AUTO)
+    program, second = _try_export(model, examples, torch.export.Dim.AUTO, length)
     return program, [found for found in (problem, second) if found]
 
 
-def _try_export(model, examples, dimension):
+def _try_export(model, examples, dimension, length):
     import torch
 
-    shapes = tuple({0: dimension} for _ in examples)
+    free = {1: torch.export.Dim.AUTO} if length else {}
+    shapes = tuple({0: dimension, **(free if _is_tokens(example) else {})} for example in examples)
     try:
         return torch.export.export(model, tuple(examples), dynamic_shapes=shapes), None
     except Exception as error:  # torch.export raises from a dozen places
@@ -247,36 +264,3 @@ def _cause(error):
     while error.__cause__ is not None:
         error = error.__cause__
     return first_line(error)
-
-
-def _compare(model, path, names, arrays):
-    """The largest gap between eager torch and the file, at a batch size that the export did not see."""
-    import torch
-
-    try:
-        import onnxruntime
-    except ImportError:
-        return None  # the search runs in another interpreter; it checks finiteness and shapes there
-    rows_here = {name: _as_fed(arrays[name][:3]) for name in names}
-    if len(next(iter(rows_here.values()))) < 3:
-        return None
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    ours = session.run(None, dict(zip([i.name for i in session.get_inputs()], rows_here.values())))[0]
-    with torch.no_grad():
-        theirs = model(*[torch.from_numpy(np.ascontiguousarray(a)) for a in rows_here.values()])
-    theirs = first_output(theirs).detach().float().numpy()
-    if ours.shape != theirs.shape or not np.allclose(
-        ours, theirs, rtol=EAGER_TOLERANCE, atol=EAGER_TOLERANCE, equal_nan=True
-    ):
-        raise Refused(
-            "The exported file differs from the model at another batch size",
-            "largest gap %g" % (np.abs(ours - theirs).max() if ours.shape == theirs.shape else float("nan")),
-            "a forward without Python branches on shapes, or an ONNX file exported by you",
-        )
-    return float(np.abs(ours - theirs).max())
-
-
-def first_output(found):
-    while isinstance(found, (tuple, list, dict)):
-        found = next(iter(found.values())) if isinstance(found, dict) else found[0]
-    return found

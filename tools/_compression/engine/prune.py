@@ -8,7 +8,7 @@ import copy
 
 import torch
 
-from . import program, train
+from . import agree, program, train
 from .refusal import Refused, first_line
 
 NARROW, WIDE = 8, 16  # channels are rounded to these multiples: below and from 64 channels
@@ -78,7 +78,7 @@ def shrink(model, example, sparsity):
         )  # fmt: skip
         pruner.step()
         with torch.no_grad():
-            program.first_output(small.eval()(*example))
+            agree.first_output(small.eval()(*example))
     except Refused:
         raise
     except Exception as error:  # torch-pruning raises from tracing, indexing and assertions

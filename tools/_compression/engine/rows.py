@@ -84,10 +84,12 @@ _UNREADABLE = (
 
 def read_npz(path):
     """Arrays by name; object arrays, which would unpickle, are refused by numpy and here."""
+    if not zipfile.is_zipfile(path):
+        raise Refused(
+            "The data file is no whole .npz", os.path.basename(path), "np.savez(path, x=..., y=...)"
+        )
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise Refused("The data is a single array", path, "an .npz with the arrays x and y")
             return {name: archive[name] for name in archive.files}
     except _UNREADABLE as error:
         what = (
@@ -142,8 +144,9 @@ def _fit(array, spec):
                 list(array.shape),
                 f"rows of shape {rows}",
             )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int((~np.isfinite(array.reshape(len(array), -1)).all(1)).sum())
+    fine = array.dtype.kind != "f" or np.isfinite(array) | (np.isnan(array) & spec.get("missing", False))
+    if not np.all(fine):
+        bad = int((~fine.reshape(len(array), -1).all(1)).sum())
         raise Refused(
             "Input {} holds NaN or infinity".format(spec["name"]),
             f"{bad} of {len(array)} rows",

@@ -4,6 +4,7 @@ An artifact is {"runtime", "path", ...}: what `build` hands out and the manifest
 """
 
 import os
+import re
 
 import numpy as np
 
@@ -30,8 +31,15 @@ def ort_session(path, threads, settings=None):
         return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises pybind types that share no base below Exception
         raise Refused(
-            "ONNX Runtime cannot load the model", first_line(error), "onnx.checker.check_model on the file"
+            "ONNX Runtime cannot load the model", reason(error), "onnx.checker.check_model on the file"
         ) from error
+
+
+def reason(error):
+    """What ONNX Runtime says beside the file's path and its own code."""
+    return re.sub(
+        r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from \S+ failed:\s*", "", first_line(error)
+    )
 
 
 def _onnxruntime(artifact, threads):
@@ -80,6 +88,16 @@ def _torch_package(artifact, threads):
     return call
 
 
+def _executorch(artifact, threads):
+    import torch
+    from executorch.runtime import Runtime
+
+    torch.set_num_threads(threads)
+    method = Runtime.get().load_program(artifact["path"]).load_method("forward")
+    order = artifact["inputs"]
+    return lambda feeds: method.execute([torch.from_numpy(feeds[name]) for name in order])[0].numpy()
+
+
 def _lightgbm(artifact, threads):
     import lightgbm
 
@@ -107,6 +125,7 @@ _LOADERS = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
     "torch": _torch_package,
+    "executorch": _executorch,
     "lightgbm": _lightgbm,
     "xgboost": _xgboost,
     "sklearn": _sklearn,

@@ -38,7 +38,7 @@ def _some(rows):
 
 def _move(array, parts):
     """The confirmation rows of one input, moved on per channel; None where nothing moved so far."""
-    if array.dtype.kind != "f":
+    if array.dtype.kind != "f" or not np.isfinite(array).all():
         return None
     before, after = array[parts["calibration"]], array[parts["confirmation"]]
     axes = tuple(range(array.ndim - 1)) if array.ndim > 2 else None

@@ -14,6 +14,7 @@ TASKS = {
     "build": ("variants", "build"),
     "measure": ("measure", "measure"),
     "race": ("measure", "race"),
+    "edge": ("edge", "edge"),
     "score": ("judge", "score"),
     "prune": ("prune", "prune"),
     "distill": ("distill", "distill"),

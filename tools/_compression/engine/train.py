@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from . import program, rows
+from . import agree, program, rows
 from .refusal import Refused, first_line
 
 BATCH = 64
@@ -26,7 +26,7 @@ class Rows:
     def __init__(self, request, names):
         arrays = rows.read_npz(request["train_data"])
         specs = [
-            {"name": n, "dtype": str(program._as_fed(arrays[n]).dtype), "shape": None}
+            {"name": n, "dtype": str(agree.as_fed(arrays[n]).dtype), "shape": None}
             for n in names
             if n in arrays
         ]
@@ -57,7 +57,7 @@ def predict(model, inputs, batch=256):
     model.eval()
     with torch.no_grad():
         parts = [
-            program.first_output(model(*[x[i : i + batch] for x in inputs]))
+            agree.first_output(model(*[x[i : i + batch] for x in inputs]))
             for i in range(0, len(inputs[0]), batch)
         ]
     return torch.cat(parts)
@@ -133,7 +133,7 @@ def _rate(done):
 
 def _objective(model, data, index, loss, soft_share, kind):
     inputs, y, soft = data.batch(index)
-    out = program.first_output(model(*inputs))
+    out = agree.first_output(model(*inputs))
     try:
         hard = loss(
             out, y if y.dtype == torch.int64 else y.reshape(out.shape) if y.numel() == out.numel() else y

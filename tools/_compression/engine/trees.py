@@ -8,6 +8,7 @@ import os
 
 import numpy as np
 
+from . import histogram
 from .refusal import Refused, first_line
 
 SHARES = {
@@ -109,10 +110,14 @@ def build(request, variant, target):
 
 
 def _convert_sklearn(artifact):
+    model = load_sklearn(artifact["path"], artifact["trust"])
+    if histogram.is_histogram(model):
+        trees, groups, features, link, base = histogram.read(model, _floor_float32)
+        converted = _ensemble(trees, groups, features, link, base)
+        return with_two_columns(converted) if link == "Sigmoid" else converted
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType
 
-    model = load_sklearn(artifact["path"], artifact["trust"])
     options = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None
     try:
         converted = convert_sklearn(

@@ -1,0 +1,39 @@
+"""Trees as ONNX give what their own library gives, missing values included."""
+
+import importlib
+
+import pytest
+
+np = pytest.importorskip("numpy")
+ensemble = pytest.importorskip("sklearn.ensemble")
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnx")
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_histogram_gradient_boosting_survives_the_conversion(classes, monkeypatch):
+    trees = importlib.import_module("optimizing_resources.tools._compression.engine.trees")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400, 6)).astype("float32")
+    y = x[:, 0] + 0.1 * rng.standard_normal(400)
+    x[rng.random(x.shape) < 0.05] = np.nan
+    if classes:
+        y = np.digitize(y, np.quantile(y, np.linspace(0, 1, classes + 1)[1:-1]))
+    make = ensemble.HistGradientBoostingClassifier if classes else ensemble.HistGradientBoostingRegressor
+    model = make(max_iter=8).fit(x, y)
+    monkeypatch.setattr(trees, "load_sklearn", lambda path, trust: model)
+    content = trees._convert_sklearn({"path": "", "trust": True}).SerializeToString()
+    found = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+    wanted = model.predict_proba(x) if classes else model.predict(x)[:, None]
+    assert np.allclose(found, wanted, atol=1e-5)
+
+
+def test_a_missing_value_is_a_value_to_trees_and_a_fault_to_networks():
+    rows = importlib.import_module("optimizing_resources.tools._compression.engine.rows")
+    refusal = importlib.import_module("optimizing_resources.tools._compression.engine.refusal")
+    x = np.where(np.eye(30, 4) > 0, np.nan, 1.0).astype("float32")
+    spec = {"name": "x", "dtype": "float32", "shape": ["batch", 4]}
+    assert np.isnan(rows.match_inputs({"x": x, "y": x[:, 0]}, [{**spec, "missing": True}])[0]["x"]).any()
+    for bad, settings in ((x, spec), (np.where(np.isnan(x), np.inf, x), {**spec, "missing": True})):
+        with pytest.raises(refusal.Refused, match="NaN or infinity"):
+            rows.match_inputs({"x": bad, "y": np.zeros(30)}, [settings])
