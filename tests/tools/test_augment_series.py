@@ -1,6 +1,8 @@
 """augment_series: no leakage, repeatable files, originals unchanged, and hard input handled by a rule or refused."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optimizing_resources.tools._core import leftovers
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError
 from optimizing_resources.tools._core.workspace import Workspace
 from optimizing_resources.tools._series.methods import METHODS
@@ -26,7 +29,7 @@ def augment(tmp_path: Path) -> Augment:
     def work(path: Path, output: str = "", **asked: Any) -> tuple[dict[str, Any], Any]:
         target = tmp_path / (output or f"out-{len(list(tmp_path.iterdir()))}{path.suffix}")
         request = AugmentSeriesRequest(path=path, output=target, **asked).model_dump(mode="json")
-        reply = augment_file(request, lambda *_: None)
+        reply = augment_file({**request, "root": str(tmp_path)}, lambda *_: None)
         if asked.get("recipe_only") or output == "text.csv":
             return reply, None
         return reply, pd.read_csv(target) if target.suffix == ".csv" else pd.read_parquet(target)
@@ -427,8 +430,9 @@ def test_one_series_a_row_is_augmented_too(channels: int, augment: Augment, tmp_
     assert list(made["label"]) == ["x", "x", "y", "y", "x", "x"] and len(made["values"].iloc[5][0]) == 25
     x = rng.normal(size=(4, 20, channels))
     np.savez(tmp_path / "in.npz", x=x, y=np.array(list("xyxy")))
-    request = AugmentSeriesRequest(path=tmp_path / "in.npz", output=tmp_path / "out.npz", methods=["jitter"])
-    augment_file(request.model_dump(mode="json"), lambda *_: None)
+    asked = AugmentSeriesRequest(path=tmp_path / "in.npz", output=tmp_path / "out.npz", methods=["jitter"])
+    request = {**asked.model_dump(mode="json"), "root": str(tmp_path)}
+    augment_file(request, lambda *_: None)
     with np.load(tmp_path / "out.npz") as out:
         np.testing.assert_array_equal(out["x"][:4], x)
         assert (
@@ -438,9 +442,7 @@ def test_one_series_a_row_is_augmented_too(channels: int, augment: Augment, tmp_
         )
     np.savez(tmp_path / "objects.npz", x=np.array([1, None], dtype=object))
     with pytest.raises(ToolError, match="could run code"):
-        augment_file(
-            {**request.model_dump(mode="json"), "path": str(tmp_path / "objects.npz")}, lambda *_: None
-        )
+        augment_file({**request, "path": str(tmp_path / "objects.npz")}, lambda *_: None)
 
 
 def test_a_folder_of_files_is_one_table_with_a_series_a_file(augment: Augment, tmp_path: Path) -> None:
@@ -454,6 +456,26 @@ def test_a_folder_of_files_is_one_table_with_a_series_a_file(augment: Augment, t
 def test_a_file_of_validation_data_is_refused(augment: Augment, tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="validation or test data"):
         augment(stored(long_table(), tmp_path / "sales_test.parquet"), methods=["jitter"])
+
+
+def test_what_a_killed_augmentation_leaves_beside_its_output_is_swept_by_the_next_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = stored(long_table(), tmp_path / "in.csv")
+    asked = AugmentSeriesRequest(path=path, output=tmp_path / "out.csv").model_dump(mode="json")
+    dies = (  # as kill -9 would have it, once the file is written and not yet in its place
+        "import json, os, sys\n"
+        "from optimizing_resources.tools._series.intake import writing\n"
+        "from optimizing_resources.tools.augment_series.augment_file import augment_file\n"
+        "writing.place = lambda fresh, target: os._exit(9)\n"
+        "augment_file(json.loads(sys.argv[1]), lambda *_: None)\n"
+    )
+    request = json.dumps({**asked, "root": str(tmp_path)})
+    assert subprocess.run([sys.executable, "-c", dies, request], check=False).returncode == 9
+    assert list(tmp_path.glob(".out.csv.*.fresh"))
+    monkeypatch.setattr(leftovers, "_YOUNG_SECONDS", 0.0)
+    leftovers.sweep(Workspace.of_a_server(tmp_path))
+    assert not list(tmp_path.glob(".out.csv.*.fresh")) and not (tmp_path / "out.csv").exists()
 
 
 def test_the_tool_stays_in_its_workspace_and_says_what_comes_next(tmp_path: Path) -> None:

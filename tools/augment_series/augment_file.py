@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .._core.errors import ToolError
+from .._core.workspace import Workspace
 from .._series.block import Copies, augment, original_table, setting_for, synthetic_table
 from .._series.fidelity import fidelity
 from .._series.intake.cases import from_npz, from_table, nested_column
@@ -49,7 +50,7 @@ def _augment_rows(
     request: dict[str, Any], source: Source, asked: Asked, wishes: list[Wish], progress: Any
 ) -> dict[str, Any]:
     """Augment a table with one time step a row."""
-    output = Path(request["output"])
+    output, workspace = Path(request["output"]), Workspace.of_the_caller(Path(request["root"]))
     _refuse_validation_file(source, request["train_until"])
     series = load(source, asked, request["train_until"])
     progress(1, 3, f"{len(series.ids)} series, {len(wishes)} methods, {request['copies']} copies each")
@@ -68,10 +69,13 @@ def _augment_rows(
     if not request["recipe_only"]:
         whole = all(w.round for w in wishes)
         write_tables(
-            [original_table(series, whole), synthetic_table(series, copies, whole)], output, source.text
+            [original_table(series, whole), synthetic_table(series, copies, whole)],
+            output,
+            source.text,
+            workspace,
         )
         manifest["output_sha256"] = digest(output)
-    write_json(manifest, manifest_path(output))
+    write_json(manifest, manifest_path(output), workspace)
     return result
 
 

@@ -1,7 +1,8 @@
 """Which baseline forecasts these series best, and whether augmentation helps it: measured and paired.
 
 compare_file   from a file to the table (in a child process, started through engine/)
-panel, folds, metrics, backtest, estimate, verdict   the steps of the backtest
+inputs, panel, folds, cells, estimate, backtest, run_cells, metrics, verdict, recommend   its steps, in their order
+classify       the same for labelled series
 models/        the models behind one interface
 """
 

@@ -14,7 +14,7 @@ from .._series.intake.cases import Cases
 from .._series.methods import Wish
 from .backtest import COPIES
 from .models.classifiers import CLASSIFIERS
-from .verdict import LEVEL
+from .verdict import ERROR_RATE
 
 _DRAWS = 3  # seeds a cell: networks and copies differ from draw to draw
 
@@ -170,7 +170,7 @@ def _verdicts(hits: dict[tuple[str, str], Any], folds: list[Any]) -> list[dict[s
             hits[model, augmentation][:, tested].mean(axis=1) - hits[model, "none"][:, tested].mean(axis=1)
         )
         variance = change.var(ddof=1) / len(change) + draws.var(ddof=1) / len(draws)
-        reach = stats.t.ppf(1 - (1 - LEVEL) / (2 * len(augmented)), len(change) - 1) * np.sqrt(variance)
+        reach = stats.t.ppf(1 - ERROR_RATE / (2 * len(augmented)), len(change) - 1) * np.sqrt(variance)
         low, high = change.mean() - reach, change.mean() + reach
         rows.append(
             {

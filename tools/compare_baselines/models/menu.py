@@ -21,10 +21,21 @@ MENU = {
         Model("auto_theta", auto_theta, needs=_STATS),
         Model("croston", croston, needs=_STATS),
         Model("tsb", tsb, needs=_STATS),
-        Model("lightgbm", lightgbm, learns=True, needs=("mlforecast", "lightgbm"), settings=boosted_settings),
+        Model(
+            "lightgbm",
+            lightgbm,
+            learns=True,
+            needs=("mlforecast", "lightgbm"),
+            settings=boosted_settings,
+        ),
         Model("dlinear", dlinear, learns=True, settings=dlinear_settings),
         Model(
-            "nhits", nhits, learns=True, needs=("neuralforecast",), extra="nhits", settings=neural_settings
+            "nhits",
+            nhits,
+            learns=True,
+            needs=("neuralforecast",),
+            extra="nhits",
+            settings=neural_settings,
         ),
         Model("chronos", chronos, needs=_CHRONOS, extra="chronos", checkpoint="a Chronos (T5) checkpoint"),
         Model(
