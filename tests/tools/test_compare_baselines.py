@@ -245,7 +245,7 @@ def test_what_does_not_fit_the_time_or_is_missing_is_listed_with_the_way_to_run_
         as_table(seasonal(100)),
         horizon=6,
         models=["seasonal_naive", "auto_ets", "chronos_bolt"],
-        max_seconds=3.0,
+        max_seconds=1.0,
     )
     why = {n["model"]: n["why"] for n in reply["not_run"]}
     assert "max_seconds" in why["auto_ets"] and (

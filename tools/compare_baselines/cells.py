@@ -13,6 +13,7 @@ from .models.forecast import Model
 from .models.menu import DEFAULT, INTERMITTENT, MENU
 from .panel import Panel
 
+CHEAP_SECONDS = 60.0
 _ZERO_SHARE = 0.4  # of values, for a panel to count as intermittent demand
 
 
@@ -45,7 +46,12 @@ def choose_cells(
 def affordable(
     cells: list[Cell], estimates: dict[int, float], left: float
 ) -> tuple[list[Cell], list[dict[str, str]]]:
-    """Cells in their order as long as time is left; the others with what they would take."""
+    """Cells in their order as long as time is left; the others with what they would take.
+
+    The cheapest is run in any case if it is cheap at all: a tight budget is no reason for no answer.
+    """
+    cheapest = min(estimates.values())
+    left = max(left, cheapest) if cheapest < CHEAP_SECONDS else left
     chosen, too_long = [], []
     for cell in cells:
         needed = estimates[id(cell)]
