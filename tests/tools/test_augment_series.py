@@ -1,5 +1,6 @@
 """augment_series: no leakage, repeatable files, originals unchanged, and hard input handled by a rule or refused."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from optimizing_resources.tools._core import leftovers
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError
 from optimizing_resources.tools._core.workspace import Workspace
-from optimizing_resources.tools._series.methods import METHODS
+from optimizing_resources.tools._series.intake.roles import Asked
+from optimizing_resources.tools._series.methods import METHODS, wish
+from optimizing_resources.tools._series.stream import augment_block, plan_for
 from optimizing_resources.tools.augment_series import AugmentSeriesRequest, augment_series
 from optimizing_resources.tools.augment_series.augment_file import augment_file
 
@@ -382,9 +385,6 @@ def test_a_file_streamed_by_row_group_gives_the_same_rows(
 
 def test_blocks_of_whole_series_give_the_same_copies() -> None:
     import pyarrow as pa
-    from optimizing_resources.tools._series.intake.roles import Asked
-    from optimizing_resources.tools._series.methods import wish
-    from optimizing_resources.tools._series.stream import augment_block, plan_for
 
     table = pa.Table.from_pandas(long_table(), preserve_index=False)
     plan = plan_for(table, Asked(), None, [wish("time_warp"), wish("jitter")], 2, seed=1)
@@ -453,6 +453,15 @@ def test_a_folder_of_files_is_one_table_with_a_series_a_file(augment: Augment, t
     assert reply["series"] == 2 and {"north", "south__jitter_1"} <= set(result["unique_id"])
 
 
+def test_gaps_are_told_and_a_row_without_id_is_refused(augment: Augment, tmp_path: Path) -> None:
+    table = long_table().drop(index=[5, 6])
+    reply, _ = augment(stored(table, tmp_path / "in.csv"), methods=["jitter"])
+    assert any(w.startswith("2 steps of one month have no row") for w in reply["warnings"])
+    table.loc[7, "unique_id"] = ""
+    with pytest.raises(ToolError, match=r"row without id.*line 7"):
+        augment(stored(table, tmp_path / "empty.csv"), methods=["jitter"])
+
+
 def test_a_file_of_validation_data_is_refused(augment: Augment, tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="validation or test data"):
         augment(stored(long_table(), tmp_path / "sales_test.parquet"), methods=["jitter"])
@@ -490,3 +499,26 @@ def test_the_tool_stays_in_its_workspace_and_says_what_comes_next(tmp_path: Path
     assert report.output_path and report.output_path.is_relative_to(tmp_path / ".optimizing-resources")
     assert len(report.brief()) <= 1500 and "compare_baselines" in report.brief()
     assert report.picture_path and report.picture_path.read_text(encoding="utf-8").startswith("<svg")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of ray itself
+def test_blocks_on_a_local_ray_cluster_give_the_bytes_of_one_table() -> None:
+    ray = pytest.importorskip("ray")
+    pa = pytest.importorskip("pyarrow")
+    table = pa.Table.from_pandas(long_table(12).sort_values("unique_id"), preserve_index=False)
+    plan = plan_for(table, Asked(), None, [wish("jitter"), wish("moving_block_bootstrap")], 2, 7)
+    whole = augment_block(table, plan)
+    ids = table["unique_id"].to_pylist()
+    first = [i for i, name in enumerate(ids) if not i or name != ids[i - 1]]
+    cuts = [0, first[3], first[8], len(ids)]
+    parts = [table.slice(a, b - a) for a, b in itertools.pairwise(cuts)]
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        data = ray.data.from_arrow(parts)
+        made = data.map_batches(lambda t: augment_block(t, plan), batch_format="pyarrow", batch_size=None)
+        found = pa.concat_tables(ray.get(made.to_arrow_refs()))
+    finally:
+        ray.shutdown()
+    order = [("unique_id", "ascending"), ("ds", "ascending")]
+    assert found.select(whole.column_names).sort_by(order).equals(whole.sort_by(order))

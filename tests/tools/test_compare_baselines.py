@@ -275,6 +275,23 @@ def test_values_whose_squares_overflow_are_left_out_and_listed(compare: Compare)
     assert reply["series"] == 3 and {f["series"] for f in reply["failures"]} == {"s3", "s4"}
 
 
+def test_series_with_another_step_are_left_out_and_listed(compare: Compare) -> None:
+    months, days = as_table(seasonal(2)), as_table([np.arange(300.0) + np.arange(300) % 7] * 3)
+    days["unique_id"] = "d" + days["unique_id"]
+    days["ds"] = [d for _ in range(3) for d in pd.date_range("2020-01-01", periods=300)]
+    reply = compare(pd.concat([months, days]), horizon=6, models=["seasonal_naive"])
+    assert reply["season"] == 7 and reply["series"] == 3
+    assert {f["series"] for f in reply["failures"]} == {"s0", "s1"}
+    assert "another step" in reply["failures"][0]["why"]
+
+
+def test_stamps_with_an_offset_are_continued_with_theirs(compare: Compare) -> None:
+    table = as_table([np.arange(60.0) + np.arange(60) % 24])
+    table["ds"] = pd.date_range("2024-10-26", periods=60, freq="h", tz="Europe/Paris")
+    reply = compare(table, horizon=2, models=["drift"], folds=1)
+    assert reply["forecast"].splitlines()[1].startswith("s0,2024-10-28T10:00:00Z,")
+
+
 def test_intermittent_demand_gets_its_models(compare: Compare) -> None:
     lines = [np.random.default_rng(i).poisson(0.4, 50).astype(float) for i in range(4)]
     reply = compare(as_table(lines), horizon=4, max_seconds=60)

@@ -11,6 +11,7 @@ from .._series.block import Copies, augment, original_table, setting_for, synthe
 from .._series.fidelity import fidelity
 from .._series.intake.cases import from_npz, from_table, nested_column
 from .._series.intake.files import ARRAYS, PARQUET, Source, kind_of, read, read_folder
+from .._series.intake.grid import find_grid, missing_steps
 from .._series.intake.roles import Asked, find_split
 from .._series.intake.series import Series, load
 from .._series.intake.writing import digest, manifest_path, write_json, write_tables
@@ -159,6 +160,9 @@ def _warnings(request: dict[str, Any], series: Series, copies: Copies, wishes: l
     notes += [
         f"{count} copies by {method} left out: {why}" for (method, why), count in copies.dropped.items()
     ]
+    grid = find_grid(series.ticks, series.start, series.is_date)
+    if gaps := missing_steps(series.ticks, series.start, grid):
+        notes.append(f"{gaps} steps of one {grid.name} have no row; copies have the same gaps")
     if any(w.name == "scaling" for w in wishes):
         notes.append("Scaling adds nothing for a model that normalises each window")
     if not series.roles.ids:
