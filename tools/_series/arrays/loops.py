@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numba import intp, njit, uint64, uintp
 
+from . import alignment
 from .streams import ATTEMPT, BASE, DENSITY, GOLDEN, SURE, TAIL, WIDTH
 
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -15,6 +16,7 @@ _UNIT = 2.0**-53
 
 compiled = njit(nogil=True, cache=True, error_model="numpy")
 inlined = njit(nogil=True, cache=True, inline="always")
+align = compiled(alignment.align)
 
 
 @inlined
