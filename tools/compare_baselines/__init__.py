@@ -58,7 +58,7 @@ class CompareBaselinesReport(Report):
     failures: list[dict[str, str]] = Field(
         description="Series left out, or given the seasonal naive instead."
     )
-    estimated_seconds: float | None = Field(description="As told before the run; null for classification.")
+    estimated_seconds: float | None = Field(description="As told before the run.")
     run_seconds: float
     warnings: list[str]
 
