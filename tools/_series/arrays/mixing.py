@@ -76,9 +76,11 @@ def dtw_barycenter(
 ) -> Any:
     """As mixup, but each donor is first warped onto the series: one step of a weighted DTW barycentre (Forestier 2017).
 
-    The warp moves no step by more than a tenth of the length, and by 50 steps at most.
+    The warp moves no step by more than a tenth of the length, and by 50 steps at most. Holes are refused.
     """
     pool = pool_of(x, donors, donor_ids, run.get("ids"))
+    if np.isnan(as_series(x)).any() or np.isnan(pool.values).any():
+        raise ValueError("dtw_barycenter needs series without holes: bridge them first")
 
     def work(code: ModuleType, x: Any, keys: Keys, out: Any) -> None:
         weights = dirichlet(keys, others + 1, alpha)
