@@ -43,7 +43,7 @@ def augment(path: str, output: str) -> None:
     from optimizing_resources.tools.augment_series.augment_file import augment_file
 
     request = AugmentSeriesRequest(path=Path(path), output=Path(output), methods=["jitter"], train_until=449)
-    augment_file(request.model_dump(mode="json"), lambda *_: None)
+    augment_file({**request.model_dump(mode="json"), "root": str(Path(output).parent)}, lambda *_: None)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 

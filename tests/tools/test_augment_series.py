@@ -1,6 +1,9 @@
 """augment_series: no leakage, repeatable files, originals unchanged, and hard input handled by a rule or refused."""
 
+import itertools
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optimizing_resources.tools._core import leftovers
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError
 from optimizing_resources.tools._core.workspace import Workspace
-from optimizing_resources.tools._series.methods import METHODS
+from optimizing_resources.tools._series.intake.roles import Asked
+from optimizing_resources.tools._series.methods import METHODS, wish
+from optimizing_resources.tools._series.stream import augment_block, plan_for
 from optimizing_resources.tools.augment_series import AugmentSeriesRequest, augment_series
 from optimizing_resources.tools.augment_series.augment_file import augment_file
 
@@ -26,7 +32,7 @@ def augment(tmp_path: Path) -> Augment:
     def work(path: Path, output: str = "", **asked: Any) -> tuple[dict[str, Any], Any]:
         target = tmp_path / (output or f"out-{len(list(tmp_path.iterdir()))}{path.suffix}")
         request = AugmentSeriesRequest(path=path, output=target, **asked).model_dump(mode="json")
-        reply = augment_file(request, lambda *_: None)
+        reply = augment_file({**request, "root": str(tmp_path)}, lambda *_: None)
         if asked.get("recipe_only") or output == "text.csv":
             return reply, None
         return reply, pd.read_csv(target) if target.suffix == ".csv" else pd.read_parquet(target)
@@ -379,9 +385,6 @@ def test_a_file_streamed_by_row_group_gives_the_same_rows(
 
 def test_blocks_of_whole_series_give_the_same_copies() -> None:
     import pyarrow as pa
-    from optimizing_resources.tools._series.intake.roles import Asked
-    from optimizing_resources.tools._series.methods import wish
-    from optimizing_resources.tools._series.stream import augment_block, plan_for
 
     table = pa.Table.from_pandas(long_table(), preserve_index=False)
     plan = plan_for(table, Asked(), None, [wish("time_warp"), wish("jitter")], 2, seed=1)
@@ -427,8 +430,9 @@ def test_one_series_a_row_is_augmented_too(channels: int, augment: Augment, tmp_
     assert list(made["label"]) == ["x", "x", "y", "y", "x", "x"] and len(made["values"].iloc[5][0]) == 25
     x = rng.normal(size=(4, 20, channels))
     np.savez(tmp_path / "in.npz", x=x, y=np.array(list("xyxy")))
-    request = AugmentSeriesRequest(path=tmp_path / "in.npz", output=tmp_path / "out.npz", methods=["jitter"])
-    augment_file(request.model_dump(mode="json"), lambda *_: None)
+    asked = AugmentSeriesRequest(path=tmp_path / "in.npz", output=tmp_path / "out.npz", methods=["jitter"])
+    request = {**asked.model_dump(mode="json"), "root": str(tmp_path)}
+    augment_file(request, lambda *_: None)
     with np.load(tmp_path / "out.npz") as out:
         np.testing.assert_array_equal(out["x"][:4], x)
         assert (
@@ -438,9 +442,7 @@ def test_one_series_a_row_is_augmented_too(channels: int, augment: Augment, tmp_
         )
     np.savez(tmp_path / "objects.npz", x=np.array([1, None], dtype=object))
     with pytest.raises(ToolError, match="could run code"):
-        augment_file(
-            {**request.model_dump(mode="json"), "path": str(tmp_path / "objects.npz")}, lambda *_: None
-        )
+        augment_file({**request, "path": str(tmp_path / "objects.npz")}, lambda *_: None)
 
 
 def test_a_folder_of_files_is_one_table_with_a_series_a_file(augment: Augment, tmp_path: Path) -> None:
@@ -451,9 +453,38 @@ def test_a_folder_of_files_is_one_table_with_a_series_a_file(augment: Augment, t
     assert reply["series"] == 2 and {"north", "south__jitter_1"} <= set(result["unique_id"])
 
 
+def test_gaps_are_told_and_a_row_without_id_is_refused(augment: Augment, tmp_path: Path) -> None:
+    table = long_table().drop(index=[5, 6])
+    reply, _ = augment(stored(table, tmp_path / "in.csv"), methods=["jitter"])
+    assert any(w.startswith("2 steps of one month have no row") for w in reply["warnings"])
+    table.loc[7, "unique_id"] = ""
+    with pytest.raises(ToolError, match=r"row without id.*line 7"):
+        augment(stored(table, tmp_path / "empty.csv"), methods=["jitter"])
+
+
 def test_a_file_of_validation_data_is_refused(augment: Augment, tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="validation or test data"):
         augment(stored(long_table(), tmp_path / "sales_test.parquet"), methods=["jitter"])
+
+
+def test_what_a_killed_augmentation_leaves_beside_its_output_is_swept_by_the_next_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = stored(long_table(), tmp_path / "in.csv")
+    asked = AugmentSeriesRequest(path=path, output=tmp_path / "out.csv").model_dump(mode="json")
+    dies = (  # as kill -9 would have it, once the file is written and not yet in its place
+        "import json, os, sys\n"
+        "from optimizing_resources.tools._series.intake import writing\n"
+        "from optimizing_resources.tools.augment_series.augment_file import augment_file\n"
+        "writing.place = lambda fresh, target: os._exit(9)\n"
+        "augment_file(json.loads(sys.argv[1]), lambda *_: None)\n"
+    )
+    request = json.dumps({**asked, "root": str(tmp_path)})
+    assert subprocess.run([sys.executable, "-c", dies, request], check=False).returncode == 9
+    assert list(tmp_path.glob(".out.csv.*.fresh"))
+    monkeypatch.setattr(leftovers, "_YOUNG_SECONDS", 0.0)
+    leftovers.sweep(Workspace.of_a_server(tmp_path))
+    assert not list(tmp_path.glob(".out.csv.*.fresh")) and not (tmp_path / "out.csv").exists()
 
 
 def test_the_tool_stays_in_its_workspace_and_says_what_comes_next(tmp_path: Path) -> None:
@@ -468,3 +499,26 @@ def test_the_tool_stays_in_its_workspace_and_says_what_comes_next(tmp_path: Path
     assert report.output_path and report.output_path.is_relative_to(tmp_path / ".optimizing-resources")
     assert len(report.brief()) <= 1500 and "compare_baselines" in report.brief()
     assert report.picture_path and report.picture_path.read_text(encoding="utf-8").startswith("<svg")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of ray itself
+def test_blocks_on_a_local_ray_cluster_give_the_bytes_of_one_table() -> None:
+    ray = pytest.importorskip("ray")
+    pa = pytest.importorskip("pyarrow")
+    table = pa.Table.from_pandas(long_table(12).sort_values("unique_id"), preserve_index=False)
+    plan = plan_for(table, Asked(), None, [wish("jitter"), wish("moving_block_bootstrap")], 2, 7)
+    whole = augment_block(table, plan)
+    ids = table["unique_id"].to_pylist()
+    first = [i for i, name in enumerate(ids) if not i or name != ids[i - 1]]
+    cuts = [0, first[3], first[8], len(ids)]
+    parts = [table.slice(a, b - a) for a, b in itertools.pairwise(cuts)]
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        data = ray.data.from_arrow(parts)
+        made = data.map_batches(lambda t: augment_block(t, plan), batch_format="pyarrow", batch_size=None)
+        found = pa.concat_tables(ray.get(made.to_arrow_refs()))
+    finally:
+        ray.shutdown()
+    order = [("unique_id", "ascending"), ("ds", "ascending")]
+    assert found.select(whole.column_names).sort_by(order).equals(whole.sort_by(order))

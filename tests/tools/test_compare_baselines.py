@@ -12,13 +12,13 @@ from optimizing_resources.tools._series.methods import wish
 from optimizing_resources.tools.compare_baselines import CompareBaselinesRequest, compare_baselines
 from optimizing_resources.tools.compare_baselines.backtest import Cell, run_cell
 from optimizing_resources.tools.compare_baselines.compare_file import compare_file
-from optimizing_resources.tools.compare_baselines.folds import Fold, roll
+from optimizing_resources.tools.compare_baselines.folds import MOST_ORIGINS, Fold, roll, roll_more
 from optimizing_resources.tools.compare_baselines.metrics import score
 from optimizing_resources.tools.compare_baselines.models.boosted import settings as boosted_settings
 from optimizing_resources.tools.compare_baselines.models.forecast import LEVELS, Forecast, Task
 from optimizing_resources.tools.compare_baselines.models.menu import MENU
 from optimizing_resources.tools.compare_baselines.panel import Line
-from optimizing_resources.tools.compare_baselines.verdict import change
+from optimizing_resources.tools.compare_baselines.verdict import ERROR_RATE, change, error_rate_left
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("statsforecast")
@@ -144,27 +144,51 @@ def test_a_hole_is_bridged_from_before_the_cut_only_and_never_scored() -> None:
 @pytest.mark.parametrize("model", ["dlinear", "lightgbm"])
 def test_exact_copies_help_nobody(model: str) -> None:
     folds = roll([Line(str(i), y, None) for i, y in enumerate(seasonal())], 6, 12, 2)
-    plain = run_cell(Cell(MENU[model]), folds, 6, 12, 0, lambda: None).by_line(folds, 12, "mase")
-    copied = run_cell(Cell(MENU[model], wish("identity")), folds, 6, 12, 0, lambda: None)
-    found = change(plain, copied.by_line(folds, 12, "mase"), 1)
-    assert found is not None and found.verdict == "cannot tell" and abs(found.percent) < 1e-9
+    plain = run_cell(Cell(MENU[model]), folds, 6, 12, 0).by_line(folds, 12, "mase")
+    copied = run_cell(Cell(MENU[model], wish("identity")), folds, 6, 12, 0)
+    found = change(plain, copied.by_line(folds, 12, "mase"))
+    assert found is not None and found.verdict(ERROR_RATE) == "cannot tell" and abs(found.percent) < 1e-9
 
 
 def test_a_no_op_is_called_a_help_in_at_most_five_per_cent_of_trials() -> None:
     rng, helps = np.random.default_rng(0), 0
-    for trial in range(400):
+    for _ in range(400):
         plain = rng.lognormal(0, 0.5, (1, 3, 40))
-        helps += change(plain, plain + rng.normal(0, 0.05, (3, 3, 40)), 1, trial).verdict == "helps"  # type: ignore[union-attr]
+        found = change(plain, plain + rng.standard_t(3, (2, 3, 40)) * 0.05)
+        helps += found.verdict(ERROR_RATE) == "helps"  # type: ignore[union-attr]
     assert helps <= 20
 
 
 def test_a_clear_change_is_seen_and_its_sign_is_right() -> None:
     rng = np.random.default_rng(0)
     plain = rng.lognormal(0, 0.5, (1, 3, 40))
-    noise = rng.normal(0, 0.02, (3, 3, 40))
-    assert change(plain, plain * 0.97 + noise, 6).verdict == "helps"  # type: ignore[union-attr]
-    assert change(plain, plain * 1.03 + noise, 6).verdict == "hurts"  # type: ignore[union-attr]
-    assert change(plain[:, :, :4], plain[:, :, :4] * 0.9, 1).verdict == "cannot tell"  # type: ignore[union-attr]
+    noise = rng.normal(0, 0.02, (2, 3, 40))
+    level = ERROR_RATE / 6
+    assert change(plain, plain * 0.97 + noise).verdict(level) == "helps"  # type: ignore[union-attr]
+    assert change(plain, plain * 1.03 + noise).verdict(level) == "hurts"  # type: ignore[union-attr]
+    assert change(plain[:, :, :4], plain[:, :, :4] * 0.9).verdict(ERROR_RATE) == "cannot tell"  # type: ignore[union-attr]
+
+
+def test_many_verdicts_share_one_error_rate_and_clear_ones_spare_the_rest() -> None:
+    assert error_rate_left([0.2, 0.5, 0.9, 0.03]) == ERROR_RATE / 4
+    assert error_rate_left([0.001, 0.001, 0.03, 0.9]) == ERROR_RATE * 3 / 4
+    assert error_rate_left([]) == ERROR_RATE
+
+
+def test_a_change_that_turns_with_the_origin_is_no_verdict_however_alike_the_series_are() -> None:
+    rng = np.random.default_rng(0)
+    plain = rng.lognormal(0, 0.5, (1, 6, 60))
+    by_origin = np.array([0.9, 1.1, 0.92, 1.06, 0.88, 1.08])[None, :, None]
+    assert change(plain, plain * by_origin).verdict(ERROR_RATE) == "cannot tell"  # type: ignore[union-attr]
+    assert change(plain, plain * 0.9 + 0 * by_origin).verdict(ERROR_RATE) == "helps"  # type: ignore[union-attr]
+
+
+def test_further_origins_lie_beside_the_asked_ones_and_leave_enough_to_learn_from() -> None:
+    lines = [Line("a", np.arange(400.0), None)]
+    asked, more = roll(lines, 24, 24, 3), roll_more(lines, 24, 24, 3)
+    assert len(asked) + len(more) == MOST_ORIGINS and not {f.back for f in asked} & {f.back for f in more}
+    assert min(len(f.train[0]) for f in more) >= 72
+    assert not roll_more([Line("a", np.arange(30.0), None)], 18, 12, 3)
 
 
 def test_table_verdict_and_forecast_of_a_whole_comparison(compare: Compare) -> None:
@@ -218,7 +242,7 @@ def test_bad_series_are_listed_and_never_end_the_panel(compare: Compare) -> None
 
 def test_what_does_not_fit_the_time_or_is_missing_is_listed_with_the_way_to_run_it(compare: Compare) -> None:
     reply = compare(
-        as_table(seasonal(30)),
+        as_table(seasonal(100)),
         horizon=6,
         models=["seasonal_naive", "auto_ets", "chronos_bolt"],
         max_seconds=1.0,
@@ -251,6 +275,23 @@ def test_values_whose_squares_overflow_are_left_out_and_listed(compare: Compare)
     assert reply["series"] == 3 and {f["series"] for f in reply["failures"]} == {"s3", "s4"}
 
 
+def test_series_with_another_step_are_left_out_and_listed(compare: Compare) -> None:
+    months, days = as_table(seasonal(2)), as_table([np.arange(300.0) + np.arange(300) % 7] * 3)
+    days["unique_id"] = "d" + days["unique_id"]
+    days["ds"] = [d for _ in range(3) for d in pd.date_range("2020-01-01", periods=300)]
+    reply = compare(pd.concat([months, days]), horizon=6, models=["seasonal_naive"])
+    assert reply["season"] == 7 and reply["series"] == 3
+    assert {f["series"] for f in reply["failures"]} == {"s0", "s1"}
+    assert "another step" in reply["failures"][0]["why"]
+
+
+def test_stamps_with_an_offset_are_continued_with_theirs(compare: Compare) -> None:
+    table = as_table([np.arange(60.0) + np.arange(60) % 24])
+    table["ds"] = pd.date_range("2024-10-26", periods=60, freq="h", tz="Europe/Paris")
+    reply = compare(table, horizon=2, models=["drift"], folds=1)
+    assert reply["forecast"].splitlines()[1].startswith("s0,2024-10-28T10:00:00Z,")
+
+
 def test_intermittent_demand_gets_its_models(compare: Compare) -> None:
     lines = [np.random.default_rng(i).poisson(0.4, 50).astype(float) for i in range(4)]
     reply = compare(as_table(lines), horizon=4, max_seconds=60)
@@ -263,6 +304,7 @@ def test_intermittent_demand_gets_its_models(compare: Compare) -> None:
     ("asked", "says"),
     [
         ({"models": ["prophet"]}, "No such model"),
+        ({"models": ["timesfm"]}, "None of the models can run here"),
         ({"augment": ["rotation"]}, "No such method"),
         ({"horizon": 200}, "horizon"),
         ({"target_column": "x"}, "No such column"),

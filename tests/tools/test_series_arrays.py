@@ -12,7 +12,9 @@ from optimizing_resources.tools._series.methods import METHODS
 from optimizing_resources.tools.augment_series import transforms
 
 NAMES = sorted(METHODS)
-FUSED = ("jitter", "scaling", "magnitude_warp", "window_slice", "time_warp", "window_warp", "upsampling")
+FUSED = (
+    "dtw_barycenter", "jitter", "scaling", "magnitude_warp", "window_slice", "time_warp", "window_warp", "upsampling",
+)  # fmt: skip
 
 
 def walk(series: int = 12, steps: int = 60, channels: int = 2, seed: int = 0) -> Any:
@@ -54,7 +56,8 @@ def test_the_copy_of_a_series_follows_its_id_not_its_row(name: str) -> None:
 def test_numba_and_numpy_give_the_same_bytes(name: str, kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
     x = walk(channels=3).astype(kind)
-    x[2, 10, 1] = np.nan
+    if METHODS[name].kind != "whole":
+        x[2, 10, 1] = np.nan
     fused = call(name, x)
     monkeypatch.setattr(blocks, "loops", lambda: plain)
     assert call(name, x).tobytes() == fused.tobytes()
@@ -88,7 +91,9 @@ def test_normal_draws_are_normal() -> None:
 def test_a_hole_stays_and_spreads_one_step_at_most() -> None:
     x = walk(channels=1)
     x[0, 30] = np.nan
-    for name in FUSED:
+    with pytest.raises(ValueError, match="without holes"):
+        call("dtw_barycenter", x)
+    for name in (n for n in FUSED if METHODS[n].kind != "whole"):
         assert np.isnan(call(name, x)[0]).sum() <= 4 and not np.isnan(call(name, x)[1:]).any()
 
 
@@ -109,6 +114,24 @@ def test_a_time_warp_moves_forward_only_and_keeps_both_ends() -> None:
     made = transforms.time_warp(ramp, seed=1)
     assert (np.diff(made, axis=1) > 0).all()
     np.testing.assert_allclose(made[:, [0, -1], 0], [[0.0, 49.0]] * 200, atol=1e-9)
+
+
+def test_the_warp_of_a_barycentre_is_the_one_that_brute_force_finds() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 20)).cumsum(axis=1)
+    cost = np.full((21, 21), np.inf)
+    cost[0, 0] = 0.0
+    for i in range(20):
+        for j in range(20):
+            cost[i + 1, j + 1] = (x[i] - y[j]) ** 2 + min(cost[i, j], cost[i, j + 1], cost[i + 1, j])
+    found: list[list[float]] = [[] for _ in x]
+    i = j = 20
+    while i and j:
+        found[i - 1].append(y[j - 1])
+        i, j = min((i - 1, j - 1), (i - 1, j), (i, j - 1), key=lambda at: cost[at])
+    warped = np.empty((20, 1))
+    plain.align(x[:, None], y[:, None], 19, warped)
+    np.testing.assert_allclose(warped[:, 0], [np.mean(ys) for ys in found])
 
 
 def test_integers_are_not_truncated_and_objects_are_refused() -> None:

@@ -58,6 +58,7 @@ METHODS: dict[str, Method] = {
     "frequency_mix": Method(spectral.frequency_mix, "whole", 8, donors=True, label_preserving=False),
     "dominant_shuffle": Method(spectral.dominant_shuffle, "whole", 8),
     "mixup": Method(mixing.mixup, "whole", 1, donors=True, label_preserving=False),
+    "dtw_barycenter": Method(mixing.dtw_barycenter, "whole", 8, donors=True, label_preserving=False),
     "recombination": Method(bootstrap.recombination, "whole", 8, 2, donors=True, label_preserving=False),
     "kernel_synth": Method(generators.kernel_synth, "whole", 8, label_preserving=False),
     "sarima_series": Method(generators.sarima_series, "whole", 8, label_preserving=False),

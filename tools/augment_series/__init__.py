@@ -71,7 +71,12 @@ def augment_series(request: AugmentSeriesRequest) -> AugmentSeriesReport:
     output = _output(request, path)
     reply = run(
         _ENGINE,
-        {**request.model_dump(mode="json"), "path": str(path), "output": str(output)},
+        {
+            **request.model_dump(mode="json"),
+            "path": str(path),
+            "output": str(output),
+            "root": str(current_call().workspace.root),
+        },
         python=Path(sys.executable),
         limits=_LIMITS,
     )

@@ -1,12 +1,13 @@
 """Augment a file with one series a row (npz, or Parquet with lists): for classification, mostly."""
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .._core.errors import ToolError
+from .._core.leftovers import announced
+from .._core.workspace import Workspace
 from .._series.case_copies import Copy, arrays_of_cases, copies_of_cases, tables_of_cases
 from .._series.fidelity import describe
 from .._series.intake.cases import Cases
@@ -17,7 +18,7 @@ from .._series.picture import Curve, chart
 
 def augment_cases(request: dict[str, Any], cases: Cases, wishes: list[Wish]) -> dict[str, Any]:
     """The reply of the engine. `train_until` is the number of the last row that is training data."""
-    output = Path(request["output"])
+    output, workspace = Path(request["output"]), Workspace.of_the_caller(Path(request["root"]))
     if request["train_until"] is not None:
         cases.train[np.arange(len(cases.ids)) > float(request["train_until"])] = False
     if not cases.train.any():
@@ -28,8 +29,8 @@ def augment_cases(request: dict[str, Any], cases: Cases, wishes: list[Wish]) -> 
         )
     made, dropped = copies_of_cases(cases, wishes, request["copies"], request["seed"])
     if not request["recipe_only"]:
-        _write(cases, made, request["id_column"] or "unique_id", output)
-    write_json(_manifest(request, cases, wishes, made), manifest_path(output))
+        _write(cases, made, request["id_column"] or "unique_id", output, workspace)
+    write_json(_manifest(request, cases, wishes, made), manifest_path(output), workspace)
     return {
         "rows": len(cases.ids) + len(made),
         "synthetic_rows": len(made),
@@ -43,15 +44,16 @@ def augment_cases(request: dict[str, Any], cases: Cases, wishes: list[Wish]) -> 
     }
 
 
-def _write(cases: Cases, made: list[Copy], id_column: str, output: Path) -> None:
+def _write(cases: Cases, made: list[Copy], id_column: str, output: Path, workspace: Workspace) -> None:
     if cases.table is not None:
-        write_tables(tables_of_cases(cases, made, id_column), output, None)
+        write_tables(tables_of_cases(cases, made, id_column), output, None, workspace)
         return
     if output.suffix != ".npz":
         raise ToolError("Arrays are written as npz", saw=output.name, try_next="an output that ends in .npz")
-    with tempfile.NamedTemporaryFile(dir=output.parent, suffix=".npz", delete=False) as file:
-        np.savez(file, **arrays_of_cases(cases, made))
-    place(Path(file.name), output)
+    with announced(output, workspace) as fresh:
+        with fresh.open("xb") as file:
+            np.savez(file, **arrays_of_cases(cases, made))
+        place(fresh, output)
 
 
 def _manifest(request: dict[str, Any], cases: Cases, wishes: list[Wish], made: list[Copy]) -> dict[str, Any]:

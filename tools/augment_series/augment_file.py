@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from .._core.errors import ToolError
+from .._core.workspace import Workspace
 from .._series.block import Copies, augment, original_table, setting_for, synthetic_table
 from .._series.fidelity import fidelity
 from .._series.intake.cases import from_npz, from_table, nested_column
 from .._series.intake.files import ARRAYS, PARQUET, Source, kind_of, read, read_folder
+from .._series.intake.grid import find_grid, missing_steps
 from .._series.intake.roles import Asked, find_split
 from .._series.intake.series import Series, load
 from .._series.intake.writing import digest, manifest_path, write_json, write_tables
@@ -49,7 +51,7 @@ def _augment_rows(
     request: dict[str, Any], source: Source, asked: Asked, wishes: list[Wish], progress: Any
 ) -> dict[str, Any]:
     """Augment a table with one time step a row."""
-    output = Path(request["output"])
+    output, workspace = Path(request["output"]), Workspace.of_the_caller(Path(request["root"]))
     _refuse_validation_file(source, request["train_until"])
     series = load(source, asked, request["train_until"])
     progress(1, 3, f"{len(series.ids)} series, {len(wishes)} methods, {request['copies']} copies each")
@@ -68,10 +70,13 @@ def _augment_rows(
     if not request["recipe_only"]:
         whole = all(w.round for w in wishes)
         write_tables(
-            [original_table(series, whole), synthetic_table(series, copies, whole)], output, source.text
+            [original_table(series, whole), synthetic_table(series, copies, whole)],
+            output,
+            source.text,
+            workspace,
         )
         manifest["output_sha256"] = digest(output)
-    write_json(manifest, manifest_path(output))
+    write_json(manifest, manifest_path(output), workspace)
     return result
 
 
@@ -155,6 +160,9 @@ def _warnings(request: dict[str, Any], series: Series, copies: Copies, wishes: l
     notes += [
         f"{count} copies by {method} left out: {why}" for (method, why), count in copies.dropped.items()
     ]
+    grid = find_grid(series.ticks, series.start, series.is_date)
+    if gaps := missing_steps(series.ticks, series.start, grid):
+        notes.append(f"{gaps} steps of one {grid.name} have no row; copies have the same gaps")
     if any(w.name == "scaling" for w in wishes):
         notes.append("Scaling adds nothing for a model that normalises each window")
     if not series.roles.ids:

@@ -1,13 +1,13 @@
 """Augment a Parquet file that is larger than memory."""
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pa_parquet
 
 from .._core.errors import ToolError
+from .._core.leftovers import announced
+from .._core.workspace import Workspace
 from .._series.fidelity import fidelity
 from .._series.intake.files import PARQUET, kind_of
 from .._series.intake.roles import Asked
@@ -31,16 +31,13 @@ def augment_stream(
     )
     if len(plan.asked.ids or ()) != 1:
         raise ToolError("A file this large needs one id column", saw=plan.asked.ids, try_next="id_column")
-    handle, fresh = tempfile.mkstemp(dir=output.parent, suffix=".parquet")
-    os.close(handle)
-    try:
+    workspace = Workspace.of_the_caller(Path(request["root"]))
+    with announced(output, workspace) as fresh:
         total = 2 * file.num_row_groups
         rows, made, count, series, copies = write_stream(
-            path, Path(fresh), plan, lambda number: progress(number, total, "row groups")
+            path, fresh, plan, lambda number: progress(number, total, "row groups")
         )
-        place(Path(fresh), output)
-    finally:
-        Path(fresh).unlink(missing_ok=True)
+        place(fresh, output)
     manifest = {
         "format": 1,
         "source": path.name,
@@ -52,7 +49,7 @@ def augment_stream(
         "order": "series as in the source, for each its methods as listed, for each its copies; rows in order of time",
         "output_sha256": digest(output),
     }
-    write_json(manifest, manifest_path(output))
+    write_json(manifest, manifest_path(output), workspace)
     return {
         "rows": rows,
         "synthetic_rows": made,

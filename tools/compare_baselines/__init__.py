@@ -1,7 +1,8 @@
 """Which baseline forecasts these series best, and whether augmentation helps it: measured and paired.
 
 compare_file   from a file to the table (in a child process, started through engine/)
-panel, folds, metrics, backtest, estimate, verdict   the steps of the backtest
+inputs, panel, folds, cells, estimate, backtest, run_cells, metrics, verdict, recommend   its steps, in their order
+classify       the same for labelled series
 models/        the models behind one interface
 """
 
@@ -57,7 +58,7 @@ class CompareBaselinesReport(Report):
     failures: list[dict[str, str]] = Field(
         description="Series left out, or given the seasonal naive instead."
     )
-    estimated_seconds: float | None = Field(description="As told before the run; null for classification.")
+    estimated_seconds: float | None = Field(description="As told before the run.")
     run_seconds: float
     warnings: list[str]
 

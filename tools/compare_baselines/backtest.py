@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +16,7 @@ from .metrics import NAMES, score
 from .models.forecast import Forecast, Model, Task
 
 COPIES = 3  # a series, in the cells with augmentation
-DRAWS = 3  # of the copies: the luck of one draw is no verdict
+DRAWS = 2  # of the copies at each origin: the luck of one draw is no verdict
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,11 @@ class Cell:
     def augmentation(self) -> str:
         """Its name in the table."""
         return self.wished.name if self.wished else "none"
+
+    @property
+    def label(self) -> str:
+        """Its name in a list."""
+        return self.model.name + (f"+{self.augmentation}" if self.wished else "")
 
     @property
     def draws(self) -> int:
@@ -59,24 +63,27 @@ class Outcome:
         return table
 
 
-def run_cell(
-    cell: Cell, folds: list[Fold], horizon: int, season: int, seed: int, tick: Callable[[], None]
-) -> Outcome:
+def run_cell(cell: Cell, folds: list[Fold], horizon: int, season: int, seed: int) -> Outcome:
     """The cell over all folds."""
     outcome = Outcome(cell)
     started = time.perf_counter()
     with peak_memory(outcome):
         for fold in folds:
-            found = []
-            for draw in range(cell.draws):
-                forecast = fit(cell, fold.train, fold.ids, horizon, season, seed + draw)
-                found.append(score(fold, forecast, season))
-            outcome.scores.append(found)
-            outcome.errors.append(fold.test - forecast.mean)
-            outcome.failed.update({fold.ids[i]: why for i, why in forecast.failed.items()})
-            tick()
+            run_fold(outcome, fold, horizon, season, seed)
     outcome.seconds = time.perf_counter() - started
     return outcome
+
+
+def run_fold(outcome: Outcome, fold: Fold, horizon: int, season: int, seed: int) -> None:
+    """One fold more; each fold has draws of its own, so that their luck is independent."""
+    found, cell = [], outcome.cell
+    for draw in range(cell.draws):
+        own = seed + draw + DRAWS * fold.back if cell.wished else seed
+        forecast = fit(cell, fold.train, fold.ids, horizon, season, own)
+        found.append(score(fold, forecast, season))
+    outcome.scores.append(found)
+    outcome.errors.append(fold.test - forecast.mean)
+    outcome.failed.update({fold.ids[i]: why for i, why in forecast.failed.items()})
 
 
 def fit(cell: Cell, train: list[Floats], ids: list[str], horizon: int, season: int, seed: int) -> Forecast:

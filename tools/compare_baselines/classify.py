@@ -14,7 +14,7 @@ from .._series.intake.cases import Cases
 from .._series.methods import Wish
 from .backtest import COPIES
 from .models.classifiers import CLASSIFIERS
-from .verdict import LEVEL
+from .verdict import ERROR_RATE
 
 _DRAWS = 3  # seeds a cell: networks and copies differ from draw to draw
 
@@ -27,7 +27,12 @@ def classify(cases: Cases, request: dict[str, Any], wishes: list[Wish], progress
     names, not_run = _menu(request["models"])
     hits: dict[tuple[str, str], Any] = {}
     table: list[dict[str, Any]] = []
-    cells = [(n, None) for n in names] + [(n, w) for n in names for w in wishes]
+    cells: list[tuple[str, Wish | None]] = [(n, None) for n in names]
+    cells += [(n, w) for n in names for w in wishes]
+    progress(0, len(cells), f"{len(labels)} series, {len(folds)} folds: timing {len(names)} classifiers")
+    expected = _expected(cells, cases, labels, folds)
+    progress(0, len(cells), f"expect {expected:.0f} s")
+    run_started = time.perf_counter()
     for number, (name, wished) in enumerate(cells):
         label = f"{name}+{wished.name}" if wished else name
         progress(number, len(cells), label)
@@ -62,10 +67,31 @@ def classify(cases: Cases, request: dict[str, Any], wishes: list[Wish], progress
         "picture": None,
         "not_run": not_run,
         "failures": [],
-        "estimated_seconds": None,
-        "run_seconds": round(time.perf_counter() - started, 1),
+        "estimated_seconds": round(expected, 1),
+        "run_seconds": round(time.perf_counter() - run_started, 1),
         "warnings": notes,
     }
+
+
+def _expected(cells: list[tuple[str, Wish | None]], cases: Cases, labels: Any, folds: list[Any]) -> float:
+    """Seconds of all cells, from one fit of each classifier after one on a few series to warm up."""
+    values = [bridge(v[None])[0] for v in cases.values]
+    train = np.setdiff1d(np.arange(len(labels)), folds[0])
+    few = np.concatenate([np.nonzero(labels == kind)[0][:2] for kind in np.unique(labels)])
+    seconds: dict[str, float] = {}
+    for name in dict.fromkeys(n for n, _ in cells):
+        for rows in (few, train):
+            began = time.perf_counter()
+            CLASSIFIERS[name][0]([values[i] for i in rows], labels[rows], [values[i] for i in folds[0]], 0)
+            seconds[name] = time.perf_counter() - began
+    return sum(
+        seconds[name] * len(folds) * _draws(name, wished) * (1 + COPIES if wished and name != "fcn" else 1)
+        for name, wished in cells  # the network is trained for a set number of batches, however many the copies
+    )
+
+
+def _draws(name: str, wished: Wish | None) -> int:
+    return _DRAWS if wished or name == "fcn" else 1
 
 
 def _labels(cases: Cases) -> Any:
@@ -124,7 +150,7 @@ def _predict(name: str, wished: Wish | None, cases: Cases, labels: Any, folds: l
     function = CLASSIFIERS[name][0]
     values = [bridge(v[None])[0] for v in cases.values]
     found = np.full((_DRAWS, len(labels)), "", dtype=object)
-    draws = _DRAWS if wished or name == "fcn" else 1
+    draws = _draws(name, wished)
     for rows in folds:
         train = np.setdiff1d(np.arange(len(labels)), rows)
         for draw in range(draws):
@@ -170,7 +196,7 @@ def _verdicts(hits: dict[tuple[str, str], Any], folds: list[Any]) -> list[dict[s
             hits[model, augmentation][:, tested].mean(axis=1) - hits[model, "none"][:, tested].mean(axis=1)
         )
         variance = change.var(ddof=1) / len(change) + draws.var(ddof=1) / len(draws)
-        reach = stats.t.ppf(1 - (1 - LEVEL) / (2 * len(augmented)), len(change) - 1) * np.sqrt(variance)
+        reach = stats.t.ppf(1 - ERROR_RATE / (2 * len(augmented)), len(change) - 1) * np.sqrt(variance)
         low, high = change.mean() - reach, change.mean() + reach
         rows.append(
             {

@@ -7,14 +7,18 @@ import numpy as np
 from .._series.arrays.streams import Floats
 from .panel import MIN_POINTS, Line
 
+MOST_ORIGINS = 12  # for a verdict
 _TYPICAL = 0.1  # the quantile of lengths for which every fold keeps enough history
 
 
 @dataclass(frozen=True)
 class Fold:
-    """`members` index the lines of the panel; `train` is `seen` with its holes bridged, test may have holes."""
+    """`members` index the lines of the panel; `train` is `seen` with its holes bridged, test may have holes.
 
-    number: int
+    `back` is how many steps before the end of each series its test part begins.
+    """
+
+    back: int
     members: list[int]
     ids: list[str]
     train: list[Floats]
@@ -22,21 +26,41 @@ class Fold:
     test: Floats  # (series, horizon)
 
 
-def step_between(lengths: list[int], horizon: int, season: int, folds: int) -> int:
-    """Steps between origins: the horizon where histories allow it, less where they are short."""
-    if folds < 2:
-        return horizon
-    short = int(np.quantile(lengths, _TYPICAL))
-    room = short - horizon - (2 * season + horizon)
-    return max(1, min(horizon, room // (folds - 1)))
-
-
 def roll(lines: list[Line], horizon: int, season: int, folds: int) -> list[Fold]:
     """The folds, earliest origin first; a series too short for an origin sits that one out."""
-    step = step_between([len(line.y) for line in lines], horizon, season, folds)
+    return _at(lines, horizon, _asked(lines, horizon, season, folds))
+
+
+def roll_more(lines: list[Line], horizon: int, season: int, folds: int) -> list[Fold]:
+    """Origins beside those of `roll`, up to MOST_ORIGINS in all: a verdict on three is a verdict on their weather.
+
+    They are spread over the steps that leave two seasons and a horizon to learn from, in an order in which any
+    beginning of the list is spread too.
+    """
+    asked = _asked(lines, horizon, season, folds)
+    room = min(_room(lines, horizon, season), (MOST_ORIGINS - 1) * horizon)
+    even = (
+        {horizon + round(k * room / (MOST_ORIGINS - 1)) for k in range(MOST_ORIGINS)} if room > 0 else set()
+    )
+    left = sorted(even - set(asked))
+    left = left[1::2] + left[0::2]
+    return _at(lines, horizon, left[: max(0, MOST_ORIGINS - len(asked))])
+
+
+def _asked(lines: list[Line], horizon: int, season: int, folds: int) -> list[int]:
+    """Steps back of each origin: a horizon apart where histories allow it, less where they are short."""
+    step = horizon if folds < 2 else max(1, min(horizon, _room(lines, horizon, season) // (folds - 1)))
+    return [horizon + (folds - 1 - number) * step for number in range(folds)]
+
+
+def _room(lines: list[Line], horizon: int, season: int) -> int:
+    """How far the first origin may lie before the last one."""
+    return int(np.quantile([len(line.y) for line in lines], _TYPICAL)) - horizon - (2 * season + horizon)
+
+
+def _at(lines: list[Line], horizon: int, backs: list[int]) -> list[Fold]:
     made = []
-    for number in range(folds):
-        back = horizon + (folds - 1 - number) * step
+    for back in backs:
         members = [
             i
             for i, line in enumerate(lines)
@@ -47,7 +71,7 @@ def roll(lines: list[Line], horizon: int, season: int, folds: int) -> list[Fold]
         train = [_history(lines[i], len(lines[i].y) - back) for i in members]
         test = np.array([lines[i].y[len(lines[i].y) - back :][:horizon] for i in members])
         seen = [lines[i].y[: len(lines[i].y) - back] for i in members]
-        made.append(Fold(number, members, [lines[i].id for i in members], train, seen, test))
+        made.append(Fold(back, members, [lines[i].id for i in members], train, seen, test))
     return made
 
 

@@ -1,4 +1,4 @@
-"""Transforms that mix a series with others: mixup. The others are donors; by default, the rest of the array."""
+"""Transforms that mix a series with others, its donors (by default, the rest of the array): mixup, dtw_barycenter."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from .blocks import as_series, transform
 from .streams import Floats, Keys, keys_of, uniforms
 
 _TINY = 1e-300
+_MOST_BAND = 50
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,42 @@ def mixup(
         out[:] = mixed
 
     return transform(x, "mixup", work, seed=seed, **run)
+
+
+def dtw_barycenter(
+    x: Any,
+    *,
+    seed: int,
+    others: int = 2,
+    alpha: float = 1.5,
+    donors: Any = None,
+    donor_ids: Any = None,
+    **run: Any,
+) -> Any:
+    """As mixup, but each donor is first warped onto the series: one step of a weighted DTW barycentre (Forestier 2017).
+
+    The warp moves no step by more than a tenth of the length, and by 50 steps at most. Holes are refused.
+    """
+    pool = pool_of(x, donors, donor_ids, run.get("ids"))
+    if np.isnan(as_series(x)).any() or np.isnan(pool.values).any():
+        raise ValueError("dtw_barycenter needs series without holes: bridge them first")
+
+    def work(code: ModuleType, x: Any, keys: Keys, out: Any) -> None:
+        weights = dirichlet(keys, others + 1, alpha)
+        partners = pool.pick(keys, others)
+        size = _size(x)
+        mixed = weights[:, :1, None] * x
+        band = max(1, min(x.shape[1] // 10, _MOST_BAND))
+        warped = np.empty(x.shape[1:])
+        for i in range(len(x)):
+            for k in range(others):
+                donor = pool.values[partners[i, k]]
+                donor = donor / _size(donor[None])[0] * size[i]
+                code.align(np.asarray(x[i], np.float64), np.asarray(donor, np.float64), band, warped)
+                mixed[i] += weights[i, k + 1] * warped
+        out[:] = mixed
+
+    return transform(x, "dtw_barycenter", work, seed=seed, **run)
 
 
 def _size(x: Floats) -> Floats:

@@ -36,7 +36,7 @@ def scaling(x: Any, *, seed: int, low: float = 0.8, high: float = 1.2, **run: An
     return transform(x, "scaling", work, seed=seed, **run)
 
 
-def magnitude_warp(x: Any, *, seed: int, sigma: float = 0.2, knots: int = 4, **run: Any) -> Any:
+def magnitude_warp(x: Any, *, seed: int, sigma: float = 0.1, knots: int = 4, **run: Any) -> Any:
     """x times a smooth curve around 1: a natural cubic spline through `knots` inner and 2 outer normal values."""
 
     def work(code: ModuleType, x: Any, keys: Keys, out: Any) -> None:

@@ -4,7 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from .alignment import align
 from .streams import Floats, Keys, normals
+
+__all__ = ["add_noise", "align", "deviations", "fill_normals", "multiply_cubic", "positions", "resample"]
 
 _STRETCH = 1 << 16  # time steps summed at once, which bounds the memory beside one very long series
 

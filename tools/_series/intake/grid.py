@@ -1,5 +1,6 @@
 """The even grid behind time stamps: how often a series is observed, its season, and where it has gaps."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ class Grid:
     months: int = 0
     is_date: bool = False
     is_business: bool = False  # days without weekends
+    is_aware: bool = False  # the stamps have a UTC offset
 
     @property
     def season(self) -> int:
@@ -77,6 +79,8 @@ class Grid:
         else:
             return [str(k) for k in (int(last) + np.arange(1, count + 1) * (self.step or 1)).tolist()]
         whole = np.datetime_as_string(stamps, unit="s")
+        if self.is_aware:
+            return [f"{t}Z" for t in whole.tolist()]
         return [t.removesuffix("T00:00:00") for t in whole.tolist()]
 
 
@@ -98,6 +102,17 @@ def find_grid(ticks: Any, start: Any, is_date: bool) -> Grid:
     skips = step == _DAY and bool((sizes > _DAY).any())
     is_business = is_date and skips and bool(np.is_busday(_days(ticks)).all())
     return Grid(step, 0, is_date, is_business)
+
+
+def missing_steps(ticks: Any, start: Any, grid: Grid) -> int:
+    """How many steps of the grid inside the series have no row."""
+    if not grid.step and not grid.months:
+        return 0
+    count = 0
+    for a, b in itertools.pairwise(np.asarray(start).tolist()):
+        number = grid.number(ticks[a:b])
+        count += int(number[-1] - number[0]) + 1 - len(np.unique(number))
+    return count
 
 
 def _days(ticks: Any) -> Any:

@@ -82,8 +82,12 @@ def find_targets(table: pa.Table, roles: Roles, wide: bool, file: str) -> tuple[
     free = [n for n in table.column_names if n not in taken and is_numeric(table[n])]
     plain = [n for n in free if not _CALENDAR.search(n)] or free
     if not plain:
+        left = [n for n in table.column_names if n not in taken]
+        seen = f"{file}: {left[0]!r} holds {table[left[0]][0].as_py()!r}" if left else file
         raise ToolError(
-            "No column of numbers is left for the series", saw=file, try_next="naming target columns"
+            "No column of numbers is left for the series",
+            saw=seen,
+            try_next="numbers without signs such as %, or naming target columns",
         )
     if wide or len(plain) == 1:
         return tuple(plain)

@@ -12,7 +12,7 @@ from ..._core.errors import ToolError
 from ..arrays.streams import Floats
 from .files import Source
 from .numbers import numbers
-from .roles import Asked, Roles, find_targets, resolve, training_rows
+from .roles import Asked, Roles, find_targets, is_text, resolve, training_rows
 from .stamps import Stamps, cut_ticks, stamps
 
 
@@ -32,6 +32,7 @@ class Series:
     decimals: list[str | None]
     ticks: Any
     is_date: bool
+    is_aware: bool
     warnings: list[str]
 
     @cached_property
@@ -83,6 +84,7 @@ def load(
         decimals=[c.decimal for c in columns],
         ticks=stamped.ticks[order],
         is_date=stamped.is_date,
+        is_aware=stamped.is_aware,
         warnings=warnings,
     )
 
@@ -96,8 +98,11 @@ def _codes(source: Source, roles: Roles) -> tuple[Any, list[str]]:
         column = source.table[name]
         if pa.types.is_dictionary(column.type):
             column = pc.cast(column, column.type.value_type)
-        if column.null_count:
-            row = pc.index(pc.is_null(column), True).as_py()
+        absent = pc.is_null(column)
+        if is_text(column.type):
+            absent = pc.or_kleene(absent, pc.equal(pc.utf8_trim_whitespace(column), ""))
+        if pc.any(absent).as_py():
+            row = pc.index(absent, True).as_py()
             raise ToolError(
                 f"Column {name!r} has a row without id", saw=source.place(row), try_next="an id there"
             )

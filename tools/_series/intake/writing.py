@@ -1,10 +1,12 @@
-"""Tables out again, in the format they came in, in one atomic step that never replaces a different file."""
+"""Tables out again, in the format they came in, in one atomic step that never replaces a different file.
+
+What a killed process leaves half-written beside the target is removed by the next server (`leftovers.announced`).
+"""
 
 import csv
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,28 +16,28 @@ import pyarrow.feather as pa_feather
 import pyarrow.parquet as pa_parquet
 
 from ..._core.errors import ToolError
+from ..._core.leftovers import announced
+from ..._core.workspace import Workspace
 from .files import FEATHER, PARQUET, TEXT, TextForm, kind_of
 
 
-def write_tables(tables: Iterable[pa.Table], target: Path, form: TextForm | None) -> None:
+def write_tables(
+    tables: Iterable[pa.Table], target: Path, form: TextForm | None, workspace: Workspace
+) -> None:
     """Write the tables one after the other into `target`; their schemas agree."""
     kind = kind_of(target)
-    handle, fresh = tempfile.mkstemp(dir=target.parent, suffix=target.suffix)
-    os.close(handle)
-    try:
+    with announced(target, workspace) as fresh:
         if kind == TEXT:
-            _write_text(tables, Path(fresh), form or TextForm())
+            _write_text(tables, fresh, form or TextForm())
         elif kind == PARQUET:
-            _write_parquet(tables, Path(fresh))
+            _write_parquet(tables, fresh)
         elif kind == FEATHER:
             pa_feather.write_feather(pa.concat_tables(tables), fresh)
         else:
             raise ToolError(
                 "A table is not written as npz", saw=target.name, try_next="a .parquet or .csv output"
             )
-        place(Path(fresh), target)
-    finally:
-        Path(fresh).unlink(missing_ok=True)
+        place(fresh, target)
 
 
 def manifest_path(output: Path) -> Path:
@@ -43,11 +45,11 @@ def manifest_path(output: Path) -> Path:
     return output.with_name(output.name + ".manifest.json")
 
 
-def write_json(content: dict[str, Any], target: Path) -> None:
+def write_json(content: dict[str, Any], target: Path, workspace: Workspace) -> None:
     """Write a manifest in one step."""
-    with tempfile.NamedTemporaryFile("w", dir=target.parent, delete=False, encoding="utf-8") as file:
-        json.dump(content, file, separators=(",", ":"))
-    place(Path(file.name), target)
+    with announced(target, workspace) as fresh:
+        fresh.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+        place(fresh, target)
 
 
 def place(fresh: Path, target: Path) -> None:

@@ -1,5 +1,7 @@
 """The models by name."""
 
+from functools import partial
+
 from .boosted import lightgbm
 from .boosted import settings as boosted_settings
 from .dlinear import dlinear
@@ -11,7 +13,13 @@ from .neural import settings as neural_settings
 from .zero_shot import chronos, timesfm
 
 _STATS = ("statsforecast",)
-_CHRONOS = ("chronos", "torch")
+
+
+def _chronos(name: str, pipeline_class: str, checkpoint: str) -> Model:
+    run = partial(chronos, pipeline_class=pipeline_class)
+    return Model(name, run, needs=("chronos", "torch"), extra="chronos", checkpoint=checkpoint)
+
+
 MENU = {
     m.name: m
     for m in (
@@ -21,16 +29,25 @@ MENU = {
         Model("auto_theta", auto_theta, needs=_STATS),
         Model("croston", croston, needs=_STATS),
         Model("tsb", tsb, needs=_STATS),
-        Model("lightgbm", lightgbm, learns=True, needs=("mlforecast", "lightgbm"), settings=boosted_settings),
+        Model(
+            "lightgbm",
+            lightgbm,
+            learns=True,
+            needs=("mlforecast", "lightgbm"),
+            settings=boosted_settings,
+        ),
         Model("dlinear", dlinear, learns=True, settings=dlinear_settings),
         Model(
-            "nhits", nhits, learns=True, needs=("neuralforecast",), extra="nhits", settings=neural_settings
+            "nhits",
+            nhits,
+            learns=True,
+            needs=("neuralforecast",),
+            extra="nhits",
+            settings=neural_settings,
         ),
-        Model("chronos", chronos, needs=_CHRONOS, extra="chronos", checkpoint="a Chronos (T5) checkpoint"),
-        Model(
-            "chronos_bolt", chronos, needs=_CHRONOS, extra="chronos", checkpoint="a Chronos-Bolt checkpoint"
-        ),
-        Model("chronos_2", chronos, needs=_CHRONOS, extra="chronos", checkpoint="a Chronos-2 checkpoint"),
+        _chronos("chronos", "ChronosPipeline", "a Chronos (T5) checkpoint"),
+        _chronos("chronos_bolt", "ChronosBoltPipeline", "a Chronos-Bolt checkpoint"),
+        _chronos("chronos_2", "Chronos2Pipeline", "a Chronos-2 checkpoint"),
         Model(
             "timesfm",
             timesfm,

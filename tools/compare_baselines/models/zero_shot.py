@@ -11,16 +11,27 @@ from ..._series.arrays.streams import Floats
 from .forecast import LEVELS, Forecast, Task
 from .local import repeat_season
 
+_NAMES = {
+    "ChronosPipeline": "chronos",
+    "ChronosBoltPipeline": "chronos_bolt",
+    "Chronos2Pipeline": "chronos_2",
+}
 _BATCH = 64
 _MOST_CONTEXT = 2048
 _MEDIAN = LEVELS.index(0.5)
 
 
-def chronos(task: Task) -> Forecast:
-    """Chronos, Chronos-Bolt or Chronos-2: the checkpoint's own configuration says which."""
+def chronos(task: Task, pipeline_class: str) -> Forecast:
+    """Chronos, Chronos-Bolt or Chronos-2; `pipeline_class` is what the library loads its checkpoint as."""
     import torch
 
     pipeline = _load_chronos(str(task.checkpoint))
+    if (loaded := type(pipeline).__name__) != pipeline_class:
+        raise ToolError(
+            f"The checkpoint is of another kind ({loaded}, not {pipeline_class})",
+            saw=task.checkpoint,
+            try_next=f"the model's own name: {_NAMES.get(loaded, 'none here')}",
+        )
     torch.manual_seed(task.seed)
     blocks: list[Floats] = []
     for first in range(0, len(task.train), _BATCH):
@@ -59,7 +70,7 @@ def _checked(quantiles: Floats, task: Task) -> Forecast:
 
 @lru_cache(maxsize=2)
 def _load_chronos(folder: str) -> Any:
-    _stay_offline(folder)
+    _stay_offline(folder, "config.json")
     from chronos import BaseChronosPipeline
 
     try:
@@ -70,7 +81,7 @@ def _load_chronos(folder: str) -> Any:
 
 @lru_cache(maxsize=2)
 def _load_timesfm(folder: str, horizon: int) -> Any:
-    _stay_offline(folder)
+    _stay_offline(folder, "model.safetensors")
     import timesfm as library
 
     try:
@@ -83,12 +94,12 @@ def _load_timesfm(folder: str, horizon: int) -> Any:
     return model
 
 
-def _stay_offline(folder: str) -> None:
+def _stay_offline(folder: str, needed: str) -> None:
     """The loaders try the hub first even for a local folder, and hide why that failed."""
     os.environ["HF_HUB_OFFLINE"] = "1"
-    if not os.path.isfile(os.path.join(folder, "config.json")):
+    if not os.path.isfile(os.path.join(folder, needed)):
         raise ToolError(
-            "No checkpoint there", saw=folder, try_next="a folder with config.json and the weights"
+            "No checkpoint there", saw=folder, try_next=f"a folder with {needed} as its publisher has it"
         )
 
 
