@@ -21,7 +21,7 @@ class Trace:
 
     def __init__(self, recorder):
         self.sizes, self.labels, self.events = recorder.sizes, recorder.labels, recorder.events
-        self.read_values, self.unknown = recorder.read_values, recorder.unknown
+        self.read_values, self.unsized = recorder.read_values, recorder.unsized
         self.work = recorder.work
         self.optimizer_steps = OPTIMIZER_STEPS
         self.micro_run, self.micro_asked = 0, 1
@@ -98,7 +98,9 @@ def _place(made, device):
 
     def own(tensor):
         whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
-        return tensor if whole and tensor.device == device else tensor.detach().to(device).clone()
+        if whole and tensor.device == device:
+            return tensor
+        return tensor.detach().to(device).clone().requires_grad_(tensor.requires_grad)
 
     made["batch"] = pytree.tree_map_only(torch.Tensor, own, made.get("batch"))
 
