@@ -7,7 +7,7 @@ import importlib
 import torch
 from torch.utils import _pytree as pytree
 
-from . import changes, fake
+from . import fake, optimizers
 from .fake import Declined, fake_world, target_device
 from .load import build, failed
 from .record import Recorder
@@ -85,7 +85,7 @@ def _stand_ins(made):
     notes = ["torch.compile is taken as changing nothing."] if fake.compiled else []
     optimizer = made.get("optimizer")
     if type(optimizer).__module__.startswith("bitsandbytes"):
-        changes.eight_bit_optimizer(made, None, 1, paged="Paged" in type(optimizer).__name__)
+        optimizers.eight_bit_optimizer(made, None, 1, paged="Paged" in type(optimizer).__name__)
         notes.append("The bitsandbytes optimizer is taken as two bytes of state per weight and its scales.")
     return notes
 
