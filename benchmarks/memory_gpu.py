@@ -2,7 +2,8 @@
 
     python benchmarks/memory_gpu.py --gpu H100                        on that machine: everything (about ten minutes)
     python benchmarks/memory_gpu.py --gpu H100 --measured OUT.jsonl   peaks only, against a file of gpu_validate.py
-    python benchmarks/memory_gpu.py --gpu H100 --dry                  no GPU: a faked truth three percent above ours
+    python benchmarks/memory_gpu.py --gpu H100 --dry                  no GPU: a faked truth three percent above ours,
+                                                                      one small model (two minutes on two idle cores)
 
 Peaks: the 29 cases of gpu_validate.py, each measured in a process of its own. Verdicts: six models under seven limits
 set with set_per_process_memory_fraction, from a tenth below what they reserve to half as much again. Largest batches:
@@ -39,6 +40,7 @@ MODELS = {  # name -> kind and options of gpu_validate.py, batch
     "gpt124": ("gpt", {}, 12),
     "gpt124_bf16": ("gpt", {"amp": "bf16"}, 24),
 }
+DRY_MODELS = ["mlp"]
 
 STEP = """
 import contextlib, importlib.util, sys
@@ -53,11 +55,22 @@ def make_step(case):
     return made(kind, k)
 
 def sized(model, batch_size):
+    "A plain step: one batch made beforehand, one backward pass, one step of the optimizer."
     kind, k, _ = MODELS[model]
-    return made(kind, dict(k, B=batch_size))
+    k = dict(k, B=batch_size)
+    net, loss_fn, batch, optimizer, amp = parts(kind, k)
 
-def made(kind, k):
-    from torch.nn.attention import SDPBackend, sdpa_kernel
+    def loss(net, xs):
+        with torch.autocast("cuda", amp) if amp else contextlib.nullcontext():
+            return loss_fn(net, *xs)
+
+    return {{"model": net, "batch": tuple(batch()), "loss": loss, "optimizer": optimizer}}
+
+def usual(model, rows):
+    "The same under names that ask for no search of the largest batch."
+    return sized(model, rows)
+
+def parts(kind, k):
     if kind.startswith("llama"):
         torch.set_default_dtype(torch.bfloat16)
     model, loss_fn, batch = validate.setup(kind, k, validate.define_models())
@@ -68,7 +81,12 @@ def made(kind, k):
     else:
         options = {{"fused": dict(fused=True), "loop": dict(foreach=False)}}.get(k.get("opt"), {{}})
         optimizer = torch.optim.AdamW(params, **options)
-    amp = {{None: None, "bf16": torch.bfloat16, "fp16": torch.float16}}[k.get("amp")]
+    return model, loss_fn, batch, optimizer, {{None: None, "bf16": torch.bfloat16, "fp16": torch.float16}}[k.get("amp")]
+
+def made(kind, k):
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    model, loss_fn, batch, optimizer, amp = parts(kind, k)
+    params = [p for p in model.parameters() if p.requires_grad]
     backend = {{"math": SDPBackend.MATH, "efficient": SDPBackend.EFFICIENT_ATTENTION}}.get(k.get("sdpa"))
 
     def step(model, _batch, optimizer):
@@ -98,17 +116,20 @@ def reserved(model, batch, limit=None):
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1.0, (limit or total) / total))
     torch.cuda.reset_peak_memory_stats()
-    made = None
+    made = loss = None
     try:
         made = validate_step.sized(model, batch)
         for _ in range(3):
-            made["step"](made["model"], None, made["optimizer"])
+            loss = made["loss"](made["model"], made["batch"])
+            loss.backward()
+            made["optimizer"].step()
+            made["optimizer"].zero_grad()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_reserved()
     except torch.cuda.OutOfMemoryError:
         return None
     finally:
-        made = None
+        made = loss = None
         gc.collect()
         torch._C._cuda_clearCublasWorkspaces()
         torch.cuda.empty_cache()
@@ -175,7 +196,7 @@ def verdicts(step: Path, gpu: str, truth: Truth, models: list[str]) -> list[dict
         for ratio in RATIOS if whole else ():
             assert whole is not None
             limit = int(whole * ratio)
-            found = predict(step, "sized", {"model": model, "batch_size": batch}, gpu, limit).fits
+            found = predict(step, "usual", {"model": model, "rows": batch}, gpu, limit).fits
             used = truth(model, batch, limit)
             row = {
                 "fits": found,
@@ -245,8 +266,8 @@ def dry_truth(step: Path, gpu: str, low: float = 0.03) -> Truth:
 
     def ask(model: str, batch: int, limit: int | None) -> int | None:
         if (model, batch) not in known:
-            arguments = {"model": model, "batch_size": batch}
-            known[model, batch] = predict(step, "sized", arguments, gpu).peak_reserved_bytes
+            arguments = {"model": model, "rows": batch}
+            known[model, batch] = predict(step, "usual", arguments, gpu).peak_reserved_bytes
         used = int(known[model, batch] * (1 + low))
         return None if limit is not None and used > limit else used
 
@@ -276,12 +297,15 @@ def main() -> int:
     )
     parser.add_argument("--gpu", required=True, help="its name in the catalog")
     parser.add_argument("--only", default="", help="cases of gpu_validate.py whose id contains this")
-    parser.add_argument("--models", nargs="*", default=list(MODELS), help="of the verdicts and batches")
+    parser.add_argument(
+        "--models", nargs="*", help="of the verdicts and batches; default all, one with --dry"
+    )
     parser.add_argument(
         "--measured", type=Path, help="an output of gpu_validate.py: compares peaks and stops"
     )
     parser.add_argument("--dry", action="store_true", help="without a GPU, against a faked truth")
     options = parser.parse_args()
+    models = options.models or (DRY_MODELS if options.dry else list(MODELS))
     with tempfile.TemporaryDirectory() as scratch:
         step = Path(scratch) / "validate_step.py"
         step.write_text(STEP.format(path=str(VALIDATE), models=MODELS), encoding="utf-8")
@@ -291,8 +315,8 @@ def main() -> int:
         found = [] if options.dry else [peaks(step, options.gpu, measured, options.only)]
         if options.measured is None:
             truth = dry_truth(step, options.gpu) if options.dry else card_truth(Path(scratch))
-            found.append(memory_gates.verdict_gates(verdicts(step, options.gpu, truth, options.models)))
-            found.append(memory_gates.batch_gates(batches(step, options.gpu, truth, options.models)))
+            found.append(memory_gates.verdict_gates(verdicts(step, options.gpu, truth, models)))
+            found.append(memory_gates.batch_gates(batches(step, options.gpu, truth, models)))
     for text, failed in found:
         print(text, *(f"  FAILED: {reason}" for reason in failed), sep="\n")
     return int(any(failed for _, failed in found))

@@ -305,5 +305,13 @@ def gnn(nodes=2000):
     return made(Graph(), batch, lambda model, batch: F.cross_entropy(model(batch[0], batch[1]), batch[2]))
 
 
+def volume():
+    """A single 3-D sample, which torch unfolds itself."""
+    model = nn.Sequential(
+        nn.Conv3d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv3d(16, 16, 3, padding=1), nn.ReLU()
+    )
+    return made(model, torch.randn(1, 1, 12, 20, 20), lambda model, batch: model(batch).square().mean())
+
+
 FAMILIES = (mlp, cnn, resnet, unet, gru, encoder, decoder, decoder_checkpointed, decoder_accumulating,
-            decoder_autocast, vit, dlinear, patchtst, nhits, gnn)  # fmt: skip
+            decoder_autocast, vit, dlinear, patchtst, nhits, gnn, volume)  # fmt: skip

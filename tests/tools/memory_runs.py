@@ -15,7 +15,10 @@ families = importlib.import_module("memory_families")
 
 
 def one_step(made, kept):
-    """One optimizer step; as a loop's variable does, the last loss lives until the next one is there."""
+    """One step; as a loop's variable does, the last loss lives until the next one is there."""
+    if "step" in made:
+        made["step"](made["model"], made["batch"], made["optimizer"])
+        return
     for _ in range(min(made.get("accumulation_steps", 1), 2)):
         loss = made["loss"](made["model"], made["batch"])
         kept[:] = [loss]

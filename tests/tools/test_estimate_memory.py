@@ -94,6 +94,7 @@ def test_the_menu_entry_stays_within_its_budget() -> None:
     ("request_", "words"),
     [
         ({"step": "train.py"}, "file and a function"),
+        ({"step": ""}, "file and a function"),
         ({"step": "train.py:make_step"}, "No such file"),
         ({"step": "transformer", "arguments": {"layers": 2}}, "hidden: field required"),
         ({"step": "folder_without/config.json"}, "No such file"),

@@ -26,6 +26,8 @@ MISTAKES = {  # source of the step -> words of the sentence that must come back
         "def make_step():\n    raise ValueError('no corpus')",
         ["make_step raised", "ValueError: no corpus"],
     ),
+    "exits": ("def make_step():\n    raise SystemExit('usage')", ["make_step raised", "SystemExit: usage"]),
+    "argument": ("def make_step(path):\n    pass", ["missing", "`arguments`"]),
     "data_file": (
         "def make_step():\n    return open('/no/such/data.bin')",
         ["FileNotFoundError", "random tensors"],

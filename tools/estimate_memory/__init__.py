@@ -174,7 +174,9 @@ def _source(request: EstimateMemoryRequest, workspace: Workspace) -> tuple[str, 
     path, separator, function = request.step.rpartition(":")
     if separator and function.isidentifier():
         return f"{workspace.file(Path(path))}:{function}", request.arguments
-    if Path(request.step).name == "config.json" or (workspace.root / request.step).is_dir():
+    if request.step and (
+        Path(request.step).name == "config.json" or (workspace.root / request.step).is_dir()
+    ):
         named = Path(request.step)
         config = workspace.file(named if named.name == "config.json" else named / "config.json")
         return f"{HUGGINGFACE}:make_step", {"config": str(config), **request.arguments}

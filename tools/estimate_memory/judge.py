@@ -118,10 +118,14 @@ def _assumptions(reply: dict[str, Any], card: Card, bounds: Bounds | None) -> li
 def left_out(reply: dict[str, Any], card: Card, remedies: Any) -> list[str]:
     """What the prediction does not contain."""
     if card.kind == "cpu":
-        return [
-            "The interpreter and its libraries (some hundred MB resident)",
-            "Internals of oneDNN's RNN kernels",
-        ]
+        found = ["The interpreter and its libraries (some hundred MB resident)"]
+        if reply["unsized"]:
+            found.append(
+                f"Scratch space inside CPU kernels, here of: {', '.join(reply['unsized'])} (up to a fifth of the peak)"
+            )
+        if reply["has_rnn"]:
+            found.append("The workspace of CPU kernels for RNNs, which can be several times what is counted")
+        return found
     found = ["Workspaces inside kernels (cuDNN convolutions: tens to hundreds of MiB; sorting, indexing)"]
     if reply["has_rnn"]:
         found.append("cuDNN's RNN buffers follow a formula that no GPU has confirmed")

@@ -55,7 +55,12 @@ def _model(settings):
     for name in settings.architectures or []:
         if hasattr(transformers, name):
             return getattr(transformers, name)(settings)
-    return transformers.AutoModelForCausalLM.from_config(settings)
+    kind = (
+        transformers.AutoModelForSeq2SeqLM
+        if settings.is_encoder_decoder
+        else transformers.AutoModelForCausalLM
+    )
+    return kind.from_config(settings)
 
 
 def _batch(settings, model, batch_size, length, training):

@@ -4,6 +4,8 @@ REPLACED: operators that are answered here instead of by torch's fake kernels.
 hidden(): sizes of blocks that a kernel allocates beside its outputs; (bytes, lasting?).
 """
 
+import math
+
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
@@ -148,7 +150,10 @@ def _padded(tensor, channels, axis, block):
 
 
 def _uses_onednn(x, weight, stride, dilation, groups):
-    """The condition of use_mkldnn in aten/src/ATen/native/Convolution.cpp, for float32 and bfloat16."""
+    """The condition of use_mkldnn in aten/src/ATen/native/Convolution.cpp, for float32 and bfloat16.
+
+    It multiplies the first four sizes only, so a single 3-D sample is often left to the kernel that unfolds it.
+    """
     if not torch.backends.mkldnn.is_available() or x.dtype not in (torch.float32, torch.bfloat16):
         return False
     if x.dtype == torch.bfloat16:
@@ -166,7 +171,7 @@ def _uses_onednn(x, weight, stride, dilation, groups):
         groups > 1
         or (len(kernel) > 1 and kernel[-1] > 3 and kernel[-2] > 3)
         or x.shape[0] > 1
-        or x.numel() > 20480
+        or math.prod(x.shape[:4]) > 20480
     )
 
 
@@ -182,20 +187,39 @@ def _onednn_sizes(x, weight, y, groups):
     return inner, kernel, _padded(y, y.shape[1], 1, block)
 
 
-def _onednn_forward(recorder, args, kwargs, result):
-    x, weight, _bias, stride, _padding, dilation, _transposed, _output_padding, groups = args[:9]
+def _unfolded(x, weight, y, stride, padding, dilation):
+    """Bytes of the columns that torch's own convolutions make: of the whole batch, if dilated of a sample at a time."""
+    kernel = weight.shape[2:]
+    if all(k == 1 for k in kernel) and all(s == 1 for s in stride) and not any(padding):
+        return 0
+    samples = 1 if any(d > 1 for d in dilation) else y.shape[0]
+    return samples * weight[0].numel() * math.prod(y.shape[2:]) * x.element_size()
+
+
+def _note_unsized(recorder, x, dilation, transposed, groups):
+    """For these oneDNN picks among kernels by shape and machine; their scratch space follows no formula of ours."""
+    kinds = (("grouped", groups > 1), ("dilated", any(d > 1 for d in dilation)), ("transposed", transposed),
+             ("3-D", x.dim() == 5))  # fmt: skip
+    recorder.unsized.update(f"{name} convolution" for name, present in kinds if present)
+
+
+def _convolution(recorder, args, kwargs, result):
+    x, weight, _bias, stride, padding, dilation, transposed, _output_padding, groups = args[:9]
     if not _uses_onednn(x, weight, stride, dilation, groups):
-        return ()
+        size = 0 if transposed else _unfolded(x, weight, result, stride, padding, dilation)
+        return [(size, False)] if size else ()
+    _note_unsized(recorder, x, dilation, transposed, groups)
     inner, kernel, outer = _onednn_sizes(x, weight, result, groups)
     inner = inner if x.shape[1] >= _channel_block() else 0
     y = result.numel() * result.element_size()
     return [(max(inner + kernel + outer, y + outer) - y, False)]
 
 
-def _onednn_backward(recorder, args, kwargs, result):
-    gradient, x, weight, _bias, stride, _padding, dilation, _transposed, _output_padding, groups = args[:10]
+def _convolution_backward(recorder, args, kwargs, result):
+    gradient, x, weight, _bias, stride, padding, dilation, transposed, _output_padding, groups = args[:10]
     if not _uses_onednn(x, weight, stride, dilation, groups):
-        return ()
+        size = 0 if transposed else _unfolded(x, weight, gradient, stride, padding, dilation)
+        return [(size, False)] if size else ()
     inner, kernel, outer = _onednn_sizes(x, weight, gradient, groups)
     out = sum(t.numel() * t.element_size() for t in result[:2] if t is not None)
     first = max(outer + kernel + inner, inner + x.numel() * x.element_size()) if result[0] is not None else 0
@@ -212,7 +236,14 @@ def _elementwise_loss(recorder, args, kwargs, result):
     return [(max(args[0].numel(), args[1].numel()) * args[0].element_size(), False)]
 
 
+def _ctc_beta(recorder, args, kwargs, result):
+    """The backward pass of the alignments, as large as the forward one that was kept (LossCTC.cpp)."""
+    return [(args[6].numel() * args[6].element_size(), False)]
+
+
 _ON_BOTH = {
+    aten._ctc_loss_backward.default: _ctc_beta,
+    aten._ctc_loss_backward.Tensor: _ctc_beta,
     aten.mse_loss.default: _elementwise_loss,
     aten.smooth_l1_loss.default: _elementwise_loss,
     aten.huber_loss.default: _elementwise_loss,
@@ -220,8 +251,8 @@ _ON_BOTH = {
 }
 _ON_CPU = {
     **_ON_BOTH,
-    aten.convolution.default: _onednn_forward,
-    aten.convolution_backward.default: _onednn_backward,
+    aten.convolution.default: _convolution,
+    aten.convolution_backward.default: _convolution_backward,
 }
 
 

@@ -20,14 +20,15 @@ def load(step):
     path, _, name = step.rpartition(":")
     sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
     spec = importlib.util.spec_from_file_location(_MODULE, path)
+    if spec is None:
+        raise Declined("The step's file must be a Python file", os.path.basename(path), "train.py:make_step")
     module = importlib.util.module_from_spec(spec)
     sys.modules[_MODULE] = module
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise Declined(
-            "The step's file is no valid Python", f"line {error.lineno}: {error.msg}", "mending it"
-        ) from error
+        place = f"line {error.lineno}: " if error.lineno else ""
+        raise Declined("The step's file is no valid Python", place + error.msg, "mending it") from error
     except BaseException as error:
         raise failed("The step's file fails on import", error, path) from error
     function = getattr(module, name, None)
@@ -57,7 +58,7 @@ def build(function, arguments):
             raise Declined("make_step has no such argument", name, f"one of {known}")
     try:
         made = function(**arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise failed("make_step raised", error) from error
     return _checked(made)
 
@@ -107,6 +108,8 @@ def _line_in_callers_file(error):
 
 def _advice(error):
     name, text = type(error).__name__, str(error)
+    if isinstance(error, TypeError) and "missing" in text and "required positional argument" in text:
+        return "defaults for them, or `arguments` where make_step takes them"
     if isinstance(error, FileNotFoundError):
         return "random tensors of the same shape instead of data files: values do not matter, shapes do"
     if isinstance(error, ModuleNotFoundError) and "transformers" in text:

@@ -33,7 +33,7 @@ class Recorder(TorchDispatchMode):
         self.fewest = False  # masks select one element instead of all
         self.masks_bounded = False
         self.truth, self.truths_asked = True, False  # what bool(tensor) says, and whether anybody asked
-        self.unknown = {}  # operators whose kernel memory is not known
+        self.unsized = set()  # kinds of operators whose kernels take memory that is not modelled
         self.work = {}  # phase -> half and single precision FLOPs, bytes moved, operator calls
         self._live = {}  # address of a storage -> (block, weak reference)
         self._owners = {}  # block -> how many storages stand for it (see _accumulated)

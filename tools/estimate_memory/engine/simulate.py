@@ -94,6 +94,8 @@ class Study:
         result["batch"], result["batch_argument"] = self.batch(), self.batch_argument
         result["has_batch_norm"] = trace.has_batch_norm
         result["has_rnn"] = trace.has_rnn
+        result["unsized"] = sorted(trace.unsized)
+        result["is_bound"] = trace.is_bound
         result["values_asked"] = sorted(trace.read_values)
         result["notes"] = trace.notes
         return result

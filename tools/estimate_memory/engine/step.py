@@ -7,7 +7,7 @@ import importlib
 import torch
 from torch.utils import _pytree as pytree
 
-from . import changes, fake
+from . import fake, optimizers
 from .fake import Declined, fake_world, target_device
 from .load import build, failed
 from .record import Recorder
@@ -21,7 +21,7 @@ class Trace:
 
     def __init__(self, recorder):
         self.sizes, self.labels, self.events = recorder.sizes, recorder.labels, recorder.events
-        self.read_values, self.unknown = recorder.read_values, recorder.unknown
+        self.read_values, self.unsized = recorder.read_values, recorder.unsized
         self.work = recorder.work
         self.optimizer_steps = OPTIMIZER_STEPS
         self.micro_run, self.micro_asked = 0, 1
@@ -85,7 +85,7 @@ def _stand_ins(made):
     notes = ["torch.compile is taken as changing nothing."] if fake.compiled else []
     optimizer = made.get("optimizer")
     if type(optimizer).__module__.startswith("bitsandbytes"):
-        changes.eight_bit_optimizer(made, None, 1, paged="Paged" in type(optimizer).__name__)
+        optimizers.eight_bit_optimizer(made, None, 1, paged="Paged" in type(optimizer).__name__)
         notes.append("The bitsandbytes optimizer is taken as two bytes of state per weight and its scales.")
     return notes
 
@@ -98,7 +98,9 @@ def _place(made, device):
 
     def own(tensor):
         whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
-        return tensor if whole and tensor.device == device else tensor.detach().to(device).clone()
+        if whole and tensor.device == device:
+            return tensor
+        return tensor.detach().to(device).clone().requires_grad_(tensor.requires_grad)
 
     made["batch"] = pytree.tree_map_only(torch.Tensor, own, made.get("batch"))
 

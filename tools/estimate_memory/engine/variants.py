@@ -1,7 +1,8 @@
 """The remedies of a step: each simulated alone, then combined in order of harm until one fits."""
 
-from .changes import LORA_RANK, Change, NotApplicable
+from .changes import LORA_RANK, Change
 from .fake import Declined
+from .optimizers import NotApplicable
 
 CHANGES_RESULTS = {"mixed_precision", "eight_bit_optimizer", "paged_optimizer", "pure_bf16", "lora", "freezing",
                    "model_reduction"}  # fmt: skip
