@@ -1,6 +1,6 @@
 """Run real scripts before and after the patch, on the CPU: what apply_amp_patch claims of behaviour, tried out.
 
-    python benchmarks/patch_behaviour.py FOLDER PYTHON [PATTERN]   # FOLDER/owner+name/path as in patch_scripts.csv
+    python benchmarks/patch_behaviour.py FOLDER PYTHON [PATTERN]   # FOLDER/owner+name/path
 
 PYTHON needs torch and matplotlib; torchvision is stood in for, with made-up digits. Per script the losses of 20
 optimizer steps: original, patched and switched off (identical), bf16, fp16 with a scaler of scale 1 (the wiring). A
@@ -37,7 +37,11 @@ SCRIPTS = [
     ("yunjey/pytorch-tutorial", "tutorials/01-basics/logistic_regression/main.py"),
     ("yunjey/pytorch-tutorial", "tutorials/02-intermediate/recurrent_neural_network/main.py"),
     ("L1aoXingyu/pytorch-beginner", "06-Natural Language Process/N-Gram.py"),
-    ("MorvanZhou/PyTorch-Tutorial", "tutorial-contents/306_optimizer.py"),
+    *(
+        ("MorvanZhou/PyTorch-Tutorial", f"tutorial-contents/{n}.py")
+        for n in ("301_regression", "302_classification", "306_optimizer", "403_RNN_regressor", "406_GAN")
+    ),
+    ("locuslab/TCN", "TCN/adding_problem/add_test.py"),
     ("pytorch/examples", "regression/main.py"),
     ("pytorch/examples", "mnist/main.py"),
     ("pytorch/examples", "mnist_rnn/main.py"),
@@ -116,7 +120,7 @@ def compared(runs: dict[str, dict], refused: dict[str, object]) -> dict[str, obj
     before = runs["original"]["losses"]
     quarter = max(1, len(before) // 4)
     if "off" in runs:
-        found["off_identical"] = runs["off"]["losses"] == before
+        found["off_identical"] = bool(before) and runs["off"]["losses"] == before
     for name in sorted(runs.keys() & {"bf16", "fp16"}):
         pairs = list(zip(before, runs[name]["losses"], strict=False))[len(before) - quarter :]
         differences = [abs(a - b) / max(abs(a), 1e-12) for a, b in pairs]
@@ -146,6 +150,13 @@ def serve(requests: list[dict]) -> None:
         os.waitpid(child, 0)
         reply = json.loads(text) if text else {"losses": [], "error": "killed after 120 s"}
         print(json.dumps([request["key"], request["version"], reply]), flush=True)
+
+
+def keep(found: dict[str, object], alone: bool) -> None:
+    """Write what has been found so far, beside the results of other scripts unless this is a run of them all."""
+    target = HERE / "results" / "patch_behaviour.json"
+    before = {} if alone or not target.exists() else json.loads(target.read_text(encoding="utf-8"))
+    target.write_text(json.dumps({**before, **found}, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -181,10 +192,8 @@ def main() -> None:
             runs.setdefault(key, {})[version] = reply
             if len(runs[key]) == count[key]:
                 found[key] = compared(runs[key], refused[key])
+                keep(found, wanted.pattern == ".")
                 print(key, json.dumps(found[key]), flush=True)
-    if wanted.pattern == ".":
-        target = HERE / "results" / "patch_behaviour.json"
-        target.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -652,6 +652,7 @@ class Judge:
                     and not self.evaluates(call, node)
                     and not self.casts_around(call)
                     and function not in hot
+                    and not self.only_shown(call)
                 ):
                     self.add(call, "model_outside_autocast", ast.unparse(call.func))
             self.loss_inside(node, scope, function, hot)
@@ -691,6 +692,35 @@ class Judge:
         loops = [a for a in self.within_function(call) if isinstance(a, LOOPS)]
         mine = [a for a in self.within_function(backward) if isinstance(a, LOOPS)]
         return bool(loops) and loops[0] not in mine
+
+    def only_shown(self, call: ast.Call) -> bool:
+        """What comes of a call is read back as a number and nothing else: no gradient passes it."""
+        nodes = list(ast.walk(self.function(call)))
+        assigns = {
+            node: {t.id for t in node.targets if isinstance(t, ast.Name)}
+            for node in nodes
+            if isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) for t in node.targets)
+        }
+        first = next((a for a in self.above(call) if isinstance(a, ast.stmt)), None)
+        names: set[str] = set(assigns.get(first, ()))
+        carried: set[ast.AST] = set()
+        size = -1
+        while len(names) > size:
+            size = len(names)
+            for node, targets in assigns.items():
+                read = [n for n in ast.walk(node.value) if isinstance(n, ast.Name) and n.id in names]
+                if read:
+                    names |= targets
+                    carried.update(read)
+        uses = [
+            n
+            for n in nodes
+            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load) and n.id in names and n not in carried
+        ]
+        return bool(names) and all(
+            isinstance(above := next(iter(self.above(n)), None), ast.Attribute) and above.attr == "item"
+            for n in uses
+        )
 
     def loss_inside(self, node: ast.Call, scope: ast.AST, function: ast.AST, hot: set[ast.AST]) -> None:
         names = {n.id for n in ast.walk(node.func) if isinstance(n, ast.Name)} - self.scalers

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError, input_schema
 from optimizing_resources.tools._core.workspace import Workspace
 from optimizing_resources.tools.apply_amp_patch import ApplyAmpPatchRequest, apply_amp_patch
-from optimizing_resources.tools.apply_amp_patch.codemod import ORDER, load_rules
+from optimizing_resources.tools.apply_amp_patch.codemod import ORDER, load_rules, patch
 from optimizing_resources.tools.apply_amp_patch.command import undo
+from optimizing_resources.tools.apply_amp_patch.context import Wishes
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "apply_amp_patch"
 CASES = sorted(GOLDEN.rglob("*.in.py"))
@@ -345,9 +346,6 @@ def reason_codes(folder: Path) -> set[str]:
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(PLAIN.splitlines()), max_size=12), st.sampled_from(["\n", "\r\n"]))
 def test_any_mix_of_lines_parses_after_the_patch_or_is_refused(lines, newline):
-    from optimizing_resources.tools.apply_amp_patch.codemod import patch
-    from optimizing_resources.tools.apply_amp_patch.context import Wishes
-
     text = newline.join(lines)
     try:
         compile(text, "t", "exec")
@@ -356,3 +354,28 @@ def test_any_mix_of_lines_parses_after_the_patch_or_is_refused(lines, newline):
     once = patch(text, list(ORDER), Wishes())
     compile(once.text, "t", "exec")
     assert patch(once.text, list(ORDER), Wishes()).text == once.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN.replace("import torch\n", "from layers import *\n"),
+        PLAIN.replace("import torch\n", "") + "with torch.cuda.amp.autocast(enabled=False):\n    net(x)\n",
+    ],
+)
+def test_torch_that_comes_from_elsewhere_is_the_same_in_a_second_patch(text):
+    once = patch(text, list(ORDER), Wishes(precision="bf16"))
+    assert patch(once.text, list(ORDER), Wishes(precision="bf16")).text == once.text
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (PLAIN + "torch = torch.cuda.amp.GradScaler()\n", "torch_rebound"),
+        ("def step(x):\n    return x\n" * 30 + PLAIN, "bound_too_often"),
+        (PLAIN * 85, "bound_too_often"),
+    ],
+)
+def test_a_name_of_several_meanings_is_declined_before_anything_changes(text, code):
+    result = patch(text, list(ORDER), Wishes())
+    assert result.text == text and {site.reason_code for site in result.sites} == {code}

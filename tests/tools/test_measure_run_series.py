@@ -39,7 +39,7 @@ def steps(count=40, seconds=0.1, optimizer=0, start=0.0, **fields):
 
 
 def traced(made, **facts):
-    optimizers = [{"number": 0, "tensors": 6, "device": "cpu"}]
+    optimizers = [{"number": 0, "tensors": 6, "parameters": 60, "device": "cpu"}]
     return Trace(steps=made, optimizers=optimizers, facts=facts)
 
 
@@ -146,6 +146,35 @@ def test_swap_needs_memory_that_is_swapped_out_and_read_back():
 def test_without_a_loader_the_models_first_input_tells_the_samples():
     trace = traced(steps(20, samples=0, backwards=4), model={"shape": [12, 64]})
     assert samples_per_step(trace, series_of(trace)) == 48
+
+
+def micro_batched(groups):
+    """A trace as the probe writes it: a line for each backward pass, the batches with the first, then the step."""
+    made = []
+    for group in groups:
+        made += steps(1, optimizer=-1, samples=sum(group), start=len(made))
+        made += steps(len(group) - 1, optimizer=-1, samples=0, start=len(made))
+        made += steps(1, samples=0, backwards=0, start=len(made))
+    return traced(made, model={"shape": [groups[0][0], 64]})
+
+
+@pytest.mark.parametrize(
+    ("groups", "backwards"),
+    [
+        ([[32] * 4], 4),
+        ([[32] * 4, [32, 16]], 4),
+        ([[32] * 4] * 5 + [[8]], 4),
+        ([[128]], 1),
+        ([[128], [64]], 1),
+    ],
+)
+def test_samples_of_all_micro_batches_count_and_a_short_last_batch_decides_nothing(
+    groups, backwards, tmp_path
+):
+    trace = micro_batched(groups)
+    assert samples_per_step(trace, series_of(trace)) == 128
+    launch = prepare(["python", "-V"], python=Path(sys.executable), cwd=tmp_path, max_steps=None)
+    assert conditions_of(launch, trace, 128)["backwards_per_step"] == backwards
 
 
 def test_a_line_that_was_cut_off_by_a_kill_ends_the_trace_quietly(tmp_path):

@@ -308,6 +308,17 @@ def test_correct_patches_are_found_correct(sample):
     assert faults(SAMPLES[sample], SAMPLES[sample]) == []
 
 
+@pytest.mark.parametrize(
+    ("use", "wrong"), [("print(other.item())", False), ("total = other\n        total.backward()", True)]
+)
+def test_a_model_whose_result_is_only_shown_needs_no_autocast(use, wrong):
+    line = next(n for n in SIMPLE.split("\n") if ".backward()" in n)
+    indent = line[: len(line) - len(line.lstrip())]
+    text = SIMPLE.replace(line, f"{indent}other = model(x).sum()\n{line}\n{indent}{use}")
+    text = text.replace("\n        total", f"\n{indent}total")
+    assert any(fault.code == "model_outside_autocast" for fault in faults(text)) == wrong
+
+
 def test_at_least_a_hundred_faults_are_planted():
     assert len(CASES) >= 100
 

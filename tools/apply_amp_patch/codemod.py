@@ -8,8 +8,8 @@ from pathlib import Path
 
 from . import rules
 from .context import Context, Wishes
-from .edits import EditsCollide, apply
-from .patch import Declined, Patch, Site, original_lines, strongest
+from .edits import EditsCollide, apply, compose, lines_before
+from .patch import Declined, Patch, Site, strongest
 from .script import Script
 
 # Mixed precision and accumulation shape the loop that the others read; a stop stands behind all else in an epoch.
@@ -60,18 +60,36 @@ def patch(
     """
     result = Result(text)
     known = load_rules()
+    context = Context(Script(text), wishes, path, root)
+    lines = list(range(1, len(context.script.line_starts) + 1))
     for remedy in sorted(remedies, key=lambda r: ORDER.index(r)):
-        context = Context(Script(result.text), wishes, path, root)
-        proposal = known[remedy](context)
+        script = context.script
+        proposal = refused(script, remedy) or known[remedy](context)
         try:
-            new = apply(context.script, proposal.edits)
+            result.text = apply(script, proposal.edits)
         except EditsCollide as collision:
             note = "two changes meet in one place"
-            proposal, new = Declined(collision.line, "edits_collide", note).as_patch(remedy), result.text
-        lines = original_lines(text, result.text)
+            proposal = Declined(collision.line, "edits_collide", note).as_patch(remedy)
         result.outcomes[remedy] = proposal.outcome
         result.sites += [replace(site, line=lines[min(site.line, len(lines)) - 1]) for site in proposal.sites]
         result.warnings += proposal.warnings
-        result.text = new
+        if result.text != script.text:  # what is known of a text holds until it changes
+            lines = compose(proposal.lines or lines_before(script, proposal.edits), lines)
+            context = Context(Script(result.text), wishes, path, root)
     result.outcomes = {remedy: result.outcomes[remedy] for remedy in remedies}
     return result
+
+
+def refused(script: Script, remedy: str) -> Patch | None:
+    """Declined where what a name means is not known, or would take too long to find out."""
+    if found := script.rebound(("torch", "torch.amp", "torch.cuda.amp", "torch.cpu.amp")):
+        name, line = found
+        note = f"{name} is imported and then gets another value, so what it names is not known; rename one of the two"
+        return Declined(line, "torch_rebound", note).as_patch(remedy)
+    if found := script.bound_often():
+        name, line = found
+        note = (
+            f"{name} is defined anew so often that its uses cannot be told apart; split the file into scripts"
+        )
+        return Declined(line, "bound_too_often", note).as_patch(remedy)
+    return None

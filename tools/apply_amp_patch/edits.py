@@ -4,6 +4,7 @@ import io
 import re
 import tokenize
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from .script import Script
@@ -63,13 +64,39 @@ Edit = Span | Line | Wrap | Drop
 
 def apply(script: Script, edits: list[Edit]) -> str:
     """The text after every edit; lines inside multi-line strings keep their indentation."""
+    return _carry_out(script.text, _changes(script, edits))
+
+
+def lines_before(script: Script, edits: list[Edit]) -> list[int]:
+    """For every line after the edits (and one past the end) the line it was, or a new one's predecessor was."""
+    text, found, known = script.text, [], 1
+    here: int | None = None  # the line before of the first character kept in this line
+    for kept, piece, start in _pieces(text, _changes(script, edits)):
+        at = 0
+        for end in [*(m.end() for m in re.finditer(r"\r\n|\n|\r", piece)), len(piece)]:
+            if kept and here is None and at < len(piece):
+                here = bisect_right(script.line_starts, start + at)
+            if end > at and piece[end - 1] in "\r\n":
+                known = here or known
+                found.append(known)
+                here = None
+            at = end
+    return [*found, here or known]
+
+
+def compose(later: list[int], earlier: list[int]) -> list[int]:
+    """The lines before two changes, one after the other."""
+    return [earlier[min(line, len(earlier)) - 1] for line in later]
+
+
+def _changes(script: Script, edits: list[Edit]) -> list[tuple[int, int, int, str]]:
+    """Start, order at that place, end and new text of each change."""
     if not edits:
-        return script.text
+        return []
     newline = newline_of(script.text)
     edits = [_moved_up(script, e, edits) if isinstance(e, Line) and e.settings else e for e in edits]
     wraps = sorted({e for e in edits if isinstance(e, Wrap)}, key=lambda w: (w.first, -w.last))
     unit = indent_unit(script)
-    # start, order at that place, end, text
     changes = [
         (e.start, 50, e.end, re.sub(r"(?<!\r)\n", newline, e.text)) for e in edits if isinstance(e, Span)
     ]
@@ -103,7 +130,7 @@ def apply(script: Script, edits: list[Edit]) -> str:
                 continue
             depth = sum(w.first <= line_number <= w.last for w in wraps)
             changes.append((start, 40, start, unit * depth))
-    return _carry_out(script.text, changes)
+    return changes
 
 
 def _moved_up(script: Script, header: Line, edits: list[Edit]) -> Line:
@@ -139,14 +166,19 @@ def _holds(outer: Wrap, inner: Wrap) -> bool:
 
 
 def _carry_out(text: str, changes: list[tuple[int, int, int, str]]) -> str:
-    pieces: list[str] = []
+    return "".join(piece for _, piece, _ in _pieces(text, changes))
+
+
+def _pieces(text: str, changes: list[tuple[int, int, int, str]]) -> Iterator[tuple[bool, str, int]]:
+    """What the new text is made of: whether it is kept, the characters, and where they were or are put."""
     done = 0
     for start, _, end, new in sorted(changes, key=lambda c: (c[0], c[1])):
         if start < done:
             raise EditsCollide(text.count("\n", 0, start) + 1)
-        pieces += [text[done:start], new]
+        yield True, text[done:start], done
+        yield False, new, start
         done = end
-    return "".join([*pieces, text[done:]])
+    yield True, text[done:], done
 
 
 def newline_of(text: str) -> str:

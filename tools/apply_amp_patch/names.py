@@ -21,6 +21,11 @@ class Binding:
     target: str = ""  # the dotted path of an import
     index: int | None = None
 
+    @property
+    def is_none(self) -> bool:
+        """Whether it only says that there is no such thing."""
+        return self.kind == "assign" and isinstance(self.value, ast.Constant) and self.value.value is None
+
 
 @dataclass
 class Scope:

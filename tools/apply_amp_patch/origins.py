@@ -39,6 +39,7 @@ class Origins(Index):
         super().__init__(script)
         self._memo: dict[ast.AST, tuple[Origin, ...]] = {}
         self._callees: dict[ast.Call, list[Function]] = {}
+        self._by_name: dict[ast.Name, list[Function]] = {}
         self._busy: set[ast.AST] = set()
 
     # where a value comes from ------------------------------------------------------------------------------
@@ -222,12 +223,8 @@ class Origins(Index):
         func = call.func
         last = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
         if isinstance(func, ast.Name):
-            nodes = [b.node for b in self.script.bindings(last, func)]
-            found = [n for n in nodes if isinstance(n, Function)]
-            for node in nodes:
-                if isinstance(node, ast.ClassDef):
-                    found += self._methods(node, "__init__")
-            if not found and len(nodes) >= 1:
+            found = self._named(func)
+            if not found and self.script.bindings(last, func):
                 holder = self.owner_class(func)
                 found = self._methods(holder, "forward") + self._methods(holder, "__call__") if holder else []
             return found
@@ -248,6 +245,15 @@ class Origins(Index):
             if holder is not None:
                 return self._methods(holder, "forward") + self._methods(holder, "__call__")
         return []
+
+    def _named(self, func: ast.Name) -> list[Function]:
+        """The functions and constructors of this file that a name is bound to."""
+        if func not in self._by_name:
+            nodes = [b.node for b in self.script.bindings(func.id, func)]
+            found = [n for n in nodes if isinstance(n, Function)]
+            found += [f for n in nodes if isinstance(n, ast.ClassDef) for f in self._methods(n, "__init__")]
+            self._by_name[func] = found
+        return self._by_name[func]
 
     def call_sites(self, function: Function) -> list[ast.Call]:
         """The calls in this file that run a function of this file."""

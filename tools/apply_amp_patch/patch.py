@@ -1,6 +1,5 @@
 """What a rule gives back: edits, the sites they belong to, and an outcome."""
 
-import difflib
 from dataclasses import dataclass, field
 
 from .edits import Edit
@@ -27,6 +26,7 @@ class Patch:
     sites: list[Site] = field(default_factory=list)
     edits: list[Edit] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    lines: list[int] | None = None  # where each new line was, if the edits replace the whole text
 
 
 class Declined(Exception):
@@ -43,20 +43,3 @@ class Declined(Exception):
 def strongest(outcomes: list[str]) -> str:
     """The top-level outcome of several."""
     return min(outcomes, key=OUTCOMES.index)
-
-
-def original_lines(before: str, now: str) -> list[int]:
-    """For every line of `now` the line of `before` it came from, or that its predecessor came from."""
-    if before == now:
-        return list(range(1, before.count("\n") + before.count("\r") + 2))
-    old, new = before.splitlines(), now.splitlines()
-    lines = [0] * (len(new) + 1)
-    for block in difflib.SequenceMatcher(
-        None, [s.strip() for s in old], [s.strip() for s in new], False
-    ).get_matching_blocks():
-        for step in range(block.size):
-            lines[block.b + step] = block.a + step + 1
-    known = 1
-    for place, line in enumerate(lines):
-        known = lines[place] = line or known
-    return lines

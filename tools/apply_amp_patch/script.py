@@ -17,9 +17,10 @@ from .names import CELL_LINE, Binding, Function, Scope, bindings_of
 Loop = ast.For | ast.AsyncFor | ast.While
 _SCOPES = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_DEFINITIONS, _BINDINGS = 20, 60  # of one name at module level: following more takes the square of the time
 _BUILTINS = frozenset(dir(builtins))
-# An unbound name of these spellings can only have come through a star import, and then it is the module it says.
-_THROUGH_STARS = {
+# An unbound name of these spellings can only come from outside, as through a star import: then it is what it says.
+_UNBOUND = {
     "torch": "torch",
     "nn": "torch.nn",
     "F": "torch.nn.functional",
@@ -229,11 +230,12 @@ class Script:
         if not isinstance(node, ast.Name) or depth > 4:
             return None
         found = self.bindings(node.id, node)
+        found = [b for b in found if not b.is_none] or found  # `amp = None` where its import failed
         if not found:
             if node.id in _BUILTINS:
                 return f"builtins.{node.id}"
-            if self.star_imports and node.id in _THROUGH_STARS:
-                return _THROUGH_STARS[node.id]
+            if node.id in _UNBOUND:
+                return _UNBOUND[node.id]
             return f"{self.star_imports[0]}.{node.id}" if len(self.star_imports) == 1 else None
         if all(b.kind == "import" for b in found):
             return found[0].target
@@ -251,4 +253,25 @@ class Script:
         for name, found in self._scopes[self.tree].names.items():
             if any(b.kind == "import" and b.target == "torch" for b in found):
                 return name
+        return None
+
+    def rebound(self, modules: tuple[str, ...]) -> tuple[str, int] | None:
+        """The first name both imported from one of the modules and bound otherwise in its scope, and the line."""
+        for scope in self._scopes.values():
+            for name, found in scope.names.items():
+                others = [b for b in found if b.kind != "import" and not b.is_none]
+                imported = any(
+                    b.target in modules or b.target.rpartition(".")[0] in modules[1:] for b in found
+                )
+                if others and imported:
+                    return name, self.statement(others[0].node).lineno
+        return None
+
+    def bound_often(self) -> tuple[str, int] | None:
+        """A name with more definitions at module level than can be followed, and the line of the first one too many."""
+        for name, found in self._scopes[self.tree].names.items():
+            defined = [b for b in found if b.kind in ("function", "class")]
+            for bindings, most in ((defined, _DEFINITIONS), (found, _BINDINGS)):
+                if len(bindings) > most:
+                    return name, self.statement(bindings[most].node).lineno
         return None

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from .._core.quantity import human_bytes
-from .series import Series, percentile
+from .series import Series, percentile, usual
 from .trace import Trace
 
 _WAITING = 1 / 3  # share of the step time from which waiting for data binds
@@ -172,13 +172,13 @@ def queued_share(usage: dict[str, Any]) -> float | None:
 
 def samples_per_step(trace: Trace, series: Series) -> int | None:
     """Samples that one optimizer step learns from: what its DataLoader batches held, else the model's first input."""
-    counts = [lap.step.samples for lap in series.laps] or [step.samples for step in trace.steps]
-    if counts and percentile([float(count) for count in counts], 0.5) > 0:
-        return round(percentile([float(count) for count in counts], 0.5))
-    shape = trace.facts.get("model", {}).get("shape")
-    if not shape or not series.laps:
+    if not series.leading:
         return None
-    return int(shape[0]) * round(percentile([float(lap.step.backwards) for lap in series.laps], 0.5))
+    steps = [step for step in series.leading if not step.evaluations] or series.leading
+    if counted := usual([step.samples for step in steps]):
+        return counted
+    shape = trace.facts.get("model", {}).get("shape")
+    return int(shape[0]) * usual([step.backwards for step in steps]) if shape else None
 
 
 def _tiny_batches(trace: Trace, series: Series, usage: dict[str, Any]) -> Cause | None:

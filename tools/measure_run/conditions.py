@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import re
-import statistics
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import psutil
 
 from .launch import Launch
+from .series import series_of, usual
 from .trace import Trace
 
 _ENVIRONMENT = re.compile(
@@ -49,7 +49,8 @@ def conditions_of(launch: Launch, trace: Trace, samples: int | None) -> dict[str
 
 def _backwards(trace: Trace) -> int | None:
     """Backward passes of an optimizer step: the micro-batches that it adds up."""
-    return round(statistics.median(step.backwards for step in trace.steps)) if trace.steps else None
+    steps = series_of(trace).leading
+    return usual([step.backwards for step in steps]) if steps else None
 
 
 def workload_hash(workload: dict[str, Any]) -> str:

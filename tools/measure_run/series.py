@@ -1,7 +1,7 @@
 """Step times from a trace: which steps count, what is warm-up, and their percentiles."""
 
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,11 @@ class Series:
     evaluated: int  # laps left out because they hold an evaluation
     longest_seconds: float  # of all laps
     last_at: float  # when the last step ended, on the monotonic clock
-    losses: list[float | None]
+    leading: list[Step]  # every one, warm-up included
+
+    @property
+    def losses(self) -> list[float | None]:
+        return [step.loss for step in self.leading]
 
     @property
     def seconds(self) -> list[float]:
@@ -43,6 +47,12 @@ def percentile(values: list[float], share: float) -> float:
     low = int(place)
     high = min(low + 1, len(ordered) - 1)
     return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def usual(counts: list[int]) -> int:
+    """What at least half of the steps have, the first of two (a short last batch decides nothing), or the median."""
+    value, often = Counter(counts).most_common(1)[0]
+    return value if 2 * often >= len(counts) else round(percentile([float(count) for count in counts], 0.5))
 
 
 def summary_of_calls(
@@ -92,7 +102,7 @@ def series_of(trace: Trace) -> Series:
         evaluated=len(warm) - len(plain),
         longest_seconds=max((lap.seconds for lap in laps), default=0.0),
         last_at=leading[-1].at if leading else 0.0,
-        losses=[step.loss for step in leading],
+        leading=leading,
     )
 
 

@@ -12,6 +12,7 @@ import ast
 from ..context import Context
 from ..edits import Line
 from ..patch import Patch, Site
+from ..prelude import header_line
 
 REMEDY = "allocator_settings"
 _NAMES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
@@ -28,11 +29,13 @@ def propose(context: Context) -> Patch:
     imports = [s for s in script.tree.body if isinstance(s, ast.Import | ast.ImportFrom | ast.Try | ast.If)]
     imports = [s for s in imports if not (isinstance(s, ast.ImportFrom) and s.module == "__future__")]
     uses_torch = script.torch_name() or any(
-        isinstance(n, ast.ImportFrom) and (n.module or "").split(".")[0] == "torch" for n in script.nodes
+        (isinstance(n, ast.ImportFrom) and (n.module or "").split(".")[0] == "torch")
+        or (isinstance(n, ast.Name) and script.qualified(n) == "torch")  # through a star import
+        for n in script.nodes
     )
-    if not imports or not uses_torch:
+    if not uses_torch:
         return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_torch", "the file imports no torch")])
-    first = imports[0]
+    line = imports[0].lineno if imports else header_line(script)
     lines = [
         "import os",
         "",
@@ -43,6 +46,6 @@ def propose(context: Context) -> Patch:
     note = "has effect on CUDA under Linux; a value that is set outside of the script wins"
     return Patch(
         "patched",
-        [Site(first.lineno, REMEDY, "edit", "expandable_segments", note)],
-        [Line(first.lineno, script.indentation(first.lineno), "\n".join(lines))],
+        [Site(line, REMEDY, "edit", "expandable_segments", note)],
+        [Line(line, script.indentation(line), "\n".join(lines))],
     )

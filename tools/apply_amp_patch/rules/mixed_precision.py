@@ -14,9 +14,9 @@ import ast
 from dataclasses import replace
 
 from ..context import Context
-from ..edits import EditsCollide, Span, apply
+from ..edits import EditsCollide, Span, apply, compose, lines_before
 from ..frameworks import framework_option
-from ..patch import Declined, Patch, Site, original_lines
+from ..patch import Declined, Patch, Site
 from ..precision.apex import uses_apex, without_apex
 from ..precision.engines import engines
 from ..precision.existing import existing_amp
@@ -51,16 +51,18 @@ def _migrated(context: Context, apex: list[ast.expr]) -> Patch:
     before = context.script.text
     edits, sites = without_apex(context, apex, REMEDY)
     plain = apply(context.script, edits)
-    patch = propose(Context(Script(plain), context.wishes, context.path, context.root))
-    lines = original_lines(before, plain)
+    inner = Context(Script(plain), context.wishes, context.path, context.root)
+    patch = propose(inner)
+    lines = lines_before(context.script, edits)
     placed = [replace(s, line=lines[min(s.line, len(lines)) - 1]) for s in patch.sites]
     if patch.outcome == "declined":
         return Patch("declined", placed)
     if patch.outcome != "patched":
         raise Declined(sites[0].line, "apex", "the loop that apex serves is in another file")
-    text = apply(Script(plain), patch.edits)
+    text = apply(inner.script, patch.edits)
+    moved = compose(lines_before(inner.script, patch.edits), lines)
     sites = sorted([*sites, *(s for s in placed if s.action == "edit")], key=lambda s: s.line)
-    return Patch("patched", sites, [Span(0, len(before), text)], patch.warnings)
+    return Patch("patched", sites, [Span(0, len(before), text)], patch.warnings, moved)
 
 
 def _proven(context: Context, plan: Plan) -> Patch:
