@@ -31,9 +31,12 @@ _MEMBERS = re.compile(
     r"|models/\w+\.json|data/sample_inputs/\w+\.pt|archive_format|archive_version|byteorder|\.data/\w+|version"
     r"|\.format_version|\.storage_alignment)"
 )
+# Sizes are written as sympy.srepr writes them, with torch's own functions (torch/utils/_sympy/functions.py).
 _EXPRESSION_NAMES = re.compile(
-    r"[su]\d+|Symbol|Integer|Max|Min|FloorDiv|CleanDiv|CeilDiv|Mod|PythonMod|ModularIndexing|Where|Eq|Ne|Le|Lt|Ge|Gt"
-    r"|And|Or|Not|TruncToInt|FloatTrueDiv|IntTrueDiv|PowByNatural|ToFloat|oo|int_oo|True|False|integer|positive"
+    r"[su]\d+|Symbol|Integer|Rational|Half|One|Zero|NegativeOne|Float|precision|Add|Mul|Pow|Abs|floor|ceiling|Max|Min"
+    r"|FloorDiv|CleanDiv|CeilDiv|Mod|PythonMod|ModularIndexing|Where|Piecewise|ExprCondPair|Eq|Ne|Le|Lt|Ge|Gt|Equality"
+    r"|Unequality|(Strict)?(Greater|Less)Than|And|Or|Not|(Floor|Ceil|Trunc|Round)ToInt|TruncToFloat|FloatTrueDiv"
+    r"|IntTrueDiv|PowByNatural|FloatPow|ToFloat|LShift|RShift|Identity|oo|int_oo|[Tt]rue|[Ff]alse|integer|positive"
     r"|nonnegative|None"
 )
 _DAMAGE = (

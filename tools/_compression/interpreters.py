@@ -10,6 +10,7 @@ from .._core.worker import Limits, run
 
 ENGINE = Path(__file__).with_name("engine")
 SEARCH_NEEDS = ("numpy", "onnx", "onnxruntime")
+SEARCH_MAY_USE = ("openvino", "nncf", "torch", "lightgbm", "xgboost", "sklearn", "skops", "skl2onnx")
 PROBE_SECONDS = 30
 
 
@@ -32,7 +33,7 @@ class Interpreter:
             )
             raise ToolError(
                 f"{what} needs {packages} in its interpreter",
-                saw=self.path,
+                saw=str(self.path),
                 try_next=f"pip install {packages} there",
             )
         return self
@@ -50,11 +51,11 @@ def callers(named: str | None, folder: Path) -> Interpreter:
 
 
 def searcher(caller: Interpreter, folder: Path) -> Interpreter:
-    """Ours where it has ONNX Runtime, else the caller's; the versions it uses are in the report."""
+    """Ours or the caller's, whichever has more of the libraries; the versions it uses are in the report."""
     own = caller if caller.path == Path(sys.executable) else probe(Path(sys.executable), folder)
-    for candidate in (own, caller):
-        if candidate.has(*SEARCH_NEEDS):
-            return candidate
+    able = [candidate for candidate in (own, caller) if candidate.has(*SEARCH_NEEDS)]
+    if able:
+        return max(able, key=lambda candidate: sum(map(candidate.has, SEARCH_MAY_USE)))
     raise ToolError(
         "The search needs onnx and onnxruntime", saw=own.path,
         try_next="pip install 'optimizing-resources[compression]'",

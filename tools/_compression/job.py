@@ -107,8 +107,23 @@ def cached(key: str) -> Iterator[Path]:
         return
     try:
         yield folder
+    except BaseException:
+        _drop_unfinished(folder)
+        raise
     finally:
+        for rows in folder.glob("*.npy"):  # copies of the caller's data; each search makes them again
+            rows.unlink(missing_ok=True)
         lock.unlink(missing_ok=True)
+
+
+def _drop_unfinished(folder: Path) -> None:
+    """What was refused or cancelled leaves its finished rows and their artifacts, nothing else."""
+    kept = {path.name.removeprefix("row.").removesuffix(".json") for path in folder.glob("row.*.json")}
+    if not kept:
+        shutil.rmtree(folder, ignore_errors=True)
+    for path in folder.glob("*/"):
+        if path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _take(lock: Path) -> bool:

@@ -59,6 +59,7 @@ def open_session(
         python = searcher(caller, folder)
         data = load_data(job, request.data, caller)
         current_call().progress(0, None, "reading the model")
+        python.require(source.needs, "Reading this model")
         found = take_in(job, source, data, caller)
         metric = replace(metric, python=caller)
         with cached(_key(found, source, request, batches, python, salt)) as kept:

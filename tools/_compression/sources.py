@@ -8,6 +8,7 @@ from .._core.contract import ToolError
 from .._core.workspace import Workspace
 from .archives import pickle_globals, read_member, read_zip, scan_program
 
+_PICKLES = (".pkl", ".pickle", ".joblib")
 CONVERT = "torch.save(model.state_dict(), path) and file.py:factory, or an ONNX file"
 _ELSEWHERE = {
     ".h5": "Keras", ".keras": "Keras", ".tflite": "LiteRT", ".gguf": "GGUF", ".pb": "TensorFlow",
@@ -29,6 +30,13 @@ class Source:
     def files(self) -> list[Path]:
         """What decides the model: its file and the weights."""
         return [self.file, *([self.weights] if self.weights else [])]
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The libraries without which the search cannot read the file."""
+        if self.kind == "sklearn":
+            return ("sklearn",) if self.file.suffix in _PICKLES else ("sklearn", "skops")
+        return (self.kind,) if self.kind in ("lightgbm", "xgboost") else ()
 
 
 def find_source(model: str, weights: str | None, trust: bool, workspace: Workspace) -> Source:
@@ -77,7 +85,7 @@ def _recognise(path: Path, trust: bool) -> Source:
         return Source("lightgbm", path)
     if head[:1] == b"{" and (b'"learner"' in head or b"learner" in head):
         return Source("xgboost", path)
-    if head[0] == 0x80 or path.suffix in (".pkl", ".pickle", ".joblib"):
+    if head[0] == 0x80 or path.suffix in _PICKLES:
         return _pickled(path, trust)
     if path.suffix == ".safetensors":
         raise ToolError(
@@ -137,7 +145,7 @@ def _refuse_whole_module(path: Path) -> None:
 
 
 def _pickled(path: Path, trust: bool) -> Source:
-    if trust and path.suffix in (".pkl", ".pickle", ".joblib"):
+    if trust and path.suffix in _PICKLES:
         return Source("sklearn", path, trusted=True)
     raise ToolError(
         "A pickle runs code when it is loaded, so it is refused", saw=path.name,

@@ -60,7 +60,8 @@ def markdown(baseline: Candidate, rows: list[Candidate], batch_sizes: list[int])
 
 
 def _line(c: Candidate, batch_sizes: list[int]) -> str:
-    cells = [c.variant, c.status, _number(c.metric), _drop(c)]
+    rows = " (search rows)" if c.metric_rows == "search" else ""
+    cells = [c.variant, c.status, _number(c.metric) + rows, _drop(c)]
     cells += [_latency(c, str(b)) for b in batch_sizes]
     cells += [
         human_bytes(c.size_bytes) if c.size_bytes else "",
@@ -95,7 +96,7 @@ def summarise(search: Search, outcome: Outcome, baseline_metric: float, keep: st
     parts = []
     if name:
         row = search.rows[name]
-        gain = ", ".join(f"{v:.2f}x at batch {b}" for b, v in row["ratio"].items())
+        gain = ", ".join(_gain(b, v, outcome.tie_band) for b, v in row["ratio"].items())
         parts.append(
             f"Use {name}: {gain} against the baseline; {search.metric.name} drop {row['drop']:+.4g} on confirmation "
             f"rows (95 % bound {row['drop_bound']:+.4g}, budget {budget:.4g})"
@@ -108,6 +109,10 @@ def summarise(search: Search, outcome: Outcome, baseline_metric: float, keep: st
     return "; ".join(parts) + "."
 
 
+def _gain(batch: str, ratio: float, tie_band: float) -> str:
+    return f"{ratio:.2f}x at batch {batch}" + (" (a tie)" if abs(ratio - 1) <= tie_band else "")
+
+
 def _why_not(search: Search, outcome: Outcome) -> str:
     tried = [row for row in search.rows.values() if "ratio" in row]
     fast = [r for r in tried if max(r["ratio"].values()) > 1 + outcome.tie_band]
@@ -116,9 +121,7 @@ def _why_not(search: Search, outcome: Outcome) -> str:
     if not tried:
         return "no candidate could be measured" + more
     if not fast:
-        return (
-            f"none of {len(tried)} candidates was faster beyond the tie band of {outcome.tie_band:.0%}{more}"
-        )
+        return f"of the {len(tried)} measured, none was faster beyond the tie band of {outcome.tie_band:.0%}{more}"
     lost = {
         s: sum(r["status"] == s for r in fast)
         for s in ("over_budget", "not_confirmed", "over_limit", "non_finite")

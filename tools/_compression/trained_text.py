@@ -36,8 +36,7 @@ def then_quantize(
         "batch_sizes": search.batch_sizes,
         "threads": request.threads,
     }
-    if request.metric_direction:
-        arguments["metric_direction"] = request.metric_direction
+    arguments |= {k: v for k in ("metric_direction", "python") if (v := getattr(request, k))}
     return NextStep(
         tool="quantize_model", arguments=arguments, why="int8 on top, with what is left of the budget"
     )
@@ -48,7 +47,7 @@ def brief(report: Any) -> str:
     lines = [report.verdict, f"File: {report.chosen.path} ({report.chosen.runtime})"]
     for c in [*report.candidates, *report.control][:6]:
         ratio = ", ".join(f"{v:g}x b{b}" for b, v in (c.speed_ratio or {}).items())
-        lines.append(f"- {c.variant}: {c.status}, {ratio}, metric {c.metric}")
+        lines.append(f"- {c.variant}: {c.status}, {ratio}, metric {c.metric} on {c.metric_rows} rows")
     if report.next_step:
         lines.append(f"Next: {report.next_step.tool} on that file ({report.next_step.why}).")
     lines += [f"Warning: {w}" for w in report.warnings]

@@ -30,6 +30,7 @@ def prune(request: Any) -> dict[str, Any]:
         )
         outcome, baseline = decide(session, Limits(), _weaker_twins(session.search.rows, trained))
         verdict = summarise(session.search, outcome, baseline["metric"], keep="the dense network")
+        verdict += _against_scratch(session.search.rows, trained, outcome.overall)
         fields = report_fields(
             session, outcome, baseline, target, kind="prune", assumed=False, verdict=verdict, warnings=[],
             extra={"trained": {n: r["about"] for n, r in session.search.rows.items()}},
@@ -43,6 +44,15 @@ def prune(request: Any) -> dict[str, Any]:
         else "from_scratch"
     )
     return {**split_control(fields, trained), "outcome": kind, "next_step": next_step}
+
+
+def _against_scratch(rows: dict[str, Any], trained: Trained, chosen: str | None) -> str:
+    """What the trained weights were worth: the chosen network's metric beside its twin's."""
+    for pruned, scratch in trained.pairs():
+        if chosen in (pruned, scratch) and all(rows[name].get("raced") for name in (pruned, scratch)):
+            a, b = rows[pruned]["metric"], rows[scratch]["metric"]
+            return f" That network gave {a:.4g} pruned and tuned, {b:.4g} from scratch (confirmation rows, one seed)."
+    return ""
 
 
 def _weaker_twins(rows: dict[str, Any], trained: Trained) -> dict[str, str]:

@@ -43,3 +43,20 @@ def test_the_length_of_token_rows_stays_free_where_the_model_takes_any(factory, 
     dims = onnx.load(reply["path"]).graph.input[0].type.tensor_type.shape.dim
     assert dims[0].dim_param and bool(dims[1].dim_param) == free
     assert reply["eager_gap"] < 1e-4
+
+
+@pytest.mark.parametrize(("prefix", "fits"), [("", True), ("module._orig_mod.", True), ("net.", False)])
+def test_the_names_that_wrappers_lengthen_still_fit_and_no_others(prefix, fits, tmp_path):
+    torch = pytest.importorskip("torch")
+    program = importlib.import_module("optimizing_resources.tools._compression.engine.program")
+    state = {
+        prefix + name: torch.ones_like(value) for name, value in torch.nn.Linear(2, 2).state_dict().items()
+    }
+    torch.save(state, tmp_path / "w.pt")
+    model = torch.nn.Linear(2, 2)
+    if fits:
+        program.load_weights(model, str(tmp_path / "w.pt"))
+        assert model.weight.eq(1).all()
+    else:
+        with pytest.raises(Exception, match="do not fit"):
+            program.load_weights(model, str(tmp_path / "w.pt"))

@@ -36,7 +36,8 @@ def prepare(request, progress):
     reply["moves_on"] = stress.save(request["folder"], feeds, parts, call, batch, request["metric"])
     reply["size_bytes"] = runners.size_bytes(artifact["path"])
     reply["output_shape"] = list(predictions.shape[1:])
-    reply["warnings"] = _range_warning(feeds, parts) + facts["warnings"]
+    clipped = _range_warning(feeds, parts) if request.get("calibrate", True) else []  # no int8 is tried then
+    reply["warnings"] = clipped + facts["warnings"]
     return reply
 
 

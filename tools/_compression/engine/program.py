@@ -20,6 +20,7 @@ OLDEST_TORCH = (2, 10)  # CVE-2026-24747: weights_only before 2.10 could be made
 EXPORT_BATCH = 2  # a batch of one may be specialised away
 SEQUENCE = "sequence"  # the second axis of token inputs is left free
 OPSET = 20
+WRAPPERS = ("module.", "_orig_mod.")
 
 
 def export(request, progress):
@@ -133,12 +134,21 @@ def load_weights(model, path):
             "The weights hold NaN or infinity", bad[0], "a checkpoint from before training diverged"
         )
     try:
-        model.load_state_dict(state, strict=True)
+        model.load_state_dict(_unwrapped(state, model.state_dict()), strict=True)
     except RuntimeError as error:
         told = [line.strip() for line in str(error).splitlines()[1:3]]
         raise Refused(
             "The weights do not fit the factory's model", " ".join(told), "the factory they were trained with"
         ) from error
+
+
+def _unwrapped(state, wanted):
+    """Without what DistributedDataParallel and torch.compile put before every name, unless the model has it too."""
+    for _ in WRAPPERS:
+        for prefix in WRAPPERS:
+            if state.keys() != wanted.keys() and all(name.startswith(prefix) for name in state):
+                state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
 
 
 def _blocked(error):
