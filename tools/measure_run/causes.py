@@ -16,7 +16,6 @@ from .trace import Trace
 _WAITING = 1 / 3  # share of the step time from which waiting for data binds
 _GAP = 0.4  # the same for input that comes by another way than a DataLoader
 _EVERY_STEP = 0.8  # share of the steps that must show a thing before "every step" is said
-_READ_BACK = 0.05  # share of the step time from which reading tensors back counts on a CPU
 _LEAST_LAPS = 8
 _LEAK_BYTES = 8 * 1024**2  # growth over the run below which caches and allocators explain it
 _SMALL_BATCH = 8
@@ -100,32 +99,24 @@ def _gap(series: Series) -> Cause | None:
     )
 
 
-def read_backs(trace: Trace, series: Series) -> str | None:
-    """How often and where the program's own code reads tensors back in nearly every step; None where it does not."""
+def _synchronization(trace: Trace, series: Series) -> Cause | None:
+    """Tensors read back in nearly every step by the program's own code. An accelerator drains its queue for each.
+
+    On a CPU nothing is queued: the share says what they cost there, which may be next to nothing.
+    """
     hit = [lap.step.user_syncs for lap in series.laps if lap.step.user_syncs]
     if not hit or len(hit) < _EVERY_STEP * len(series.laps):
         return None
+    share = total(series, "sync_seconds") / sum(series.seconds)
     sites = ", ".join(site for site, _ in trace.facts.get("end", {}).get("sites", []))
     at = f" ({sites})" if sites else ""
-    return f".item() and its like {sum(hit) / len(series.laps):.1f} times a step{at}"
-
-
-def read_back_share(series: Series) -> float:
-    """The share of the step time spent in them."""
-    return total(series, "sync_seconds") / sum(series.seconds)
-
-
-def _synchronization(trace: Trace, series: Series) -> Cause | None:
-    """On an accelerator each one drains the queue; on a CPU there is none, so only what they take counts."""
-    reads, share = read_backs(trace, series), read_back_share(series)
     accelerated = any(one["device"] != "cpu" for one in trace.optimizers)
-    if reads is None or (not accelerated and share < _READ_BACK):
-        return None
-    waits = "; each one waits until everything queued has run" if accelerated else " on this CPU"
+    where = "" if accelerated else " on this CPU; on a GPU"
     return Cause(
         cause="synchronization",
         share=round(share, 4),
-        evidence=f"{reads}: they take {share:.1%} of the step time{waits}",
+        evidence=f".item() and its like {sum(hit) / len(series.laps):.1f} times a step{at}: they take {share:.1%} of "
+        f"the step time{where or ';'} each one waits until everything queued has run",
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-from .causes import Cause, queued_share, read_back_share, read_backs
+from .causes import queued_share
 from .taking import Taken
 
 _BUSY = 0.2  # share of ready time without a processor from which on the machine counts as busy
@@ -19,7 +19,7 @@ def probe_of(run: Taken) -> str:
     return "figures of the process only: no torch was imported in a Python that reads PYTHONPATH"
 
 
-def notes_of(run: Taken, causes: list[Cause]) -> list[str]:
+def notes_of(run: Taken) -> list[str]:
     notes = []
     if run.usage["left_behind"]:
         notes.append(f"{run.usage['left_behind']} processes that the program left behind were ended")
@@ -30,12 +30,6 @@ def notes_of(run: Taken, causes: list[Cause]) -> list[str]:
     )
     if lost:
         notes.append(f"the loss is not finite from step {lost} on")
-    reads = read_backs(run.trace, run.series)
-    if reads and not any(cause.cause == "synchronization" for cause in causes):
-        share = read_back_share(run.series)
-        notes.append(
-            f"{reads} take {share:.1%} of the step time on this CPU; on a GPU each one stalls the queue"
-        )
     if (queued := queued_share(run.usage)) and queued > _BUSY:
         notes.append(f"its threads waited {queued:.0%} of their ready time for a processor: times are noisy")
     if 0 < len(run.series.laps) < 5:

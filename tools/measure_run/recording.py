@@ -215,7 +215,7 @@ def _report(
         repeats=[repeat_of(run) for run in runs] if len(runs) > 1 else [],
         python=str(launch.python),
         probe=probe_of(main),
-        notes=notes_of(main, causes),
+        notes=notes_of(main),
     )
 
 

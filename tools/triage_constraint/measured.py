@@ -9,6 +9,7 @@ from .._core.ledger import Run, ledger_path, open_ledger, read_run
 from .._core.quantity import human_bytes
 from .clues import FINAL, Clue
 
+_READ_BACK = 0.05  # share of the step time from which reading tensors back counts on a CPU
 _SEEN = FINAL + 10
 _FIRST_STEPS = 2  # by then an optimizer has its state: later growth has another reason
 _OWN_SHARE = 0.25  # of the peak, from which on the step itself is worth making smaller
@@ -53,6 +54,12 @@ def _script(run: Run) -> Path | None:
 def _by_causes(run: Run) -> list[Clue]:
     clues = []
     for found in run.report.get("causes", []):
+        if (
+            found["cause"] == "synchronization"
+            and not _on_gpu(run)
+            and (found.get("share") or 0) < _READ_BACK
+        ):
+            continue
         constraint, cause = _CAUSES[found["cause"]]
         if cause == "leak" and not _on_gpu(run):
             constraint = "host_memory"
@@ -71,7 +78,7 @@ def _by_outcome(run: Run, step_on_cpu: bool) -> list[Clue]:
         return [_clue("gpu_memory" if _on_gpu(run) else "host_memory", None, shows)]
     if run.outcome in _OUTCOMES:
         return [_clue(*_OUTCOMES[run.outcome])]
-    if not run.report.get("causes") and run.outcome in ("finished", "stopped_at_limit"):
+    if not _by_causes(run) and run.outcome in ("finished", "stopped_at_limit"):
         shows = "measured: the steps hold no wait, no synchronisation and no growth; they compute"
         return [_clue("compute_time", "true_capacity", shows)]
     return []
