@@ -234,6 +234,7 @@ def kept(folder, outcome, report, **conditions):
     [
         ("stopped_at_limit", [], ("compute_time", "true_capacity")),
         ("stopped_at_limit", [("data_loader_bound", 0.6)], ("compute_time", "data_loader_bound")),
+        ("stopped_at_limit", [("synchronization", 0.001)], ("compute_time", "true_capacity")),
         ("stopped_at_limit", [("leak", None)], ("host_memory", "leak")),
         ("out_of_memory", [], ("host_memory", None)),
         ("crashed", [], ("not_a_resource_problem", "bug_other")),
