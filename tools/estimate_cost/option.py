@@ -202,7 +202,7 @@ def measured_on(option: Option) -> tuple[tuple[str, float], ...]:
     return tuple((name, getattr(option, name)) for name in names if getattr(option, name) is not None)
 
 
-def catalog_choice(offer: Offer, constraints: Constraints) -> Choice:
+def catalog_choice(offer: Offer, constraints: Constraints, *, searched: bool = False) -> Choice:
     """A catalog row, after the discount."""
     rest = 1 - (constraints.discount or 0.0)
     machine = offer.machine
@@ -228,6 +228,7 @@ def catalog_choice(offer: Offer, constraints: Constraints) -> Choice:
         spot_as_of=offer.source.spot_as_of,
         spot_method=offer.source.spot_method,
         source=offer.source.name,
+        searched=searched,
     )
 
 

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 
 from .._catalog.gpus import candidates
@@ -49,7 +49,7 @@ def fitting(
     if not _wants_gpu(workload):
         offers.sort(key=lambda o: o.spot_usd_per_hour or o.on_demand_usd_per_hour)
         offers = offers[:_CHEAPEST_CPU]
-    yield from (replace(catalog_choice(offer, constraints), searched=True) for offer in offers)
+    yield from (catalog_choice(offer, constraints, searched=True) for offer in offers)
 
 
 def _wants_gpu(workload: AnyWorkload) -> bool:
