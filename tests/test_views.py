@@ -48,7 +48,8 @@ def page_of(sample: Path) -> str:
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda p: p.stem)
 def test_the_samples_are_reports_of_the_tools_of_today(sample):
     found = json.loads(sample.read_text(encoding="utf-8"))
-    {**load_tools(), **load_commands()}[found["tool"]].report.model_validate(found["report"])
+    report = {**load_tools(), **load_commands()}[found["tool"]].report
+    assert report.model_validate(found["report"])
 
 
 def test_there_is_a_sample_and_a_view_for_each_tool_that_hosts_are_shown():

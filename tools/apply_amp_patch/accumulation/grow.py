@@ -17,25 +17,12 @@ REMEDY = "gradient_accumulation"
 
 def grow(context: Context, found: BatchLoop, steps: int, drop_last: bool | None = None) -> Patch:
     """N of the loader's batches make one group; with `drop_last` given, they are parts of today's batches."""
-    script, loop = context.script, found.loop
-    _check_schedule(context, loop)
-    raw = context.training.flow.defs(loop.target)
-    reduction = found.reduction
-    if reduction.target is not None and not {
-        n.id for n in ast.walk(parse(reduction.target)) if isinstance(n, ast.Name)
-    } <= (raw | {"torch"}):
-        raise Declined(
-            loop.lineno, "batch_not_found", "the size of a group is known only while it is worked off"
-        )
+    script, loop, reduction = context.script, found.loop, found.reduction
     before_step = loop.body[: loop.body.index(found.backward.statement) + 1]
     after = loop.body[len(before_step) :]
-    if any(isinstance(n, ast.Continue | ast.Break) for s in before_step for n in ast.walk(s)):
-        raise Declined(loop.lineno, "state_across_batches", "the loop skips batches by continue or break")
     loss = path(inside_scale(context, found.backward.loss))
     read = {p for s in after for p in uses(s)} | after_loop(context, loop)
-    per_batch = {d for s in [loop_target(context, loop), *before_step] for d in context.training.flow.defs(s)}
-    if later := read & per_batch - {loss}:
-        raise Declined(loop.lineno, "output_read_later", f"{sorted(later)[0]} is read after the group")
+    _check(context, found, before_step, read - {loss})
     group = free_name(script, "micro_group")
     target = script.code(loop_target(context, loop))
     loader = loader_of(context, loop)
@@ -51,7 +38,7 @@ def grow(context: Context, found: BatchLoop, steps: int, drop_last: bool | None 
         )
     inside: list[str] = []
     closing: list[str] = []
-    if loss and loss in {p for s in after for p in uses(s)} | after_loop(context, loop):
+    if loss and loss in read:
         kept = free_name(script, f"micro_{loss}")
         opening.append(f"{kept} = 0.0")
         inside.append(f"{kept} = {kept} + {loss}.detach()" + (f" * {share}" if share else ""))
@@ -85,6 +72,23 @@ def grow(context: Context, found: BatchLoop, steps: int, drop_last: bool | None 
 def loop_target(context: Context, loop: ast.For) -> ast.expr:
     """What the loop calls its batch."""
     return loop.target.elts[1] if enumerates(context, loop) else loop.target  # type: ignore[attr-defined]
+
+
+def _check(context: Context, found: BatchLoop, before_step: list[ast.stmt], read: set[str]) -> None:
+    """Decline what a group would change: `read` is what is read behind the step, without the loss."""
+    loop, reduction, flow = found.loop, found.reduction, context.training.flow
+    _check_schedule(context, loop)
+    if reduction.target is not None and not {
+        n.id for n in ast.walk(parse(reduction.target)) if isinstance(n, ast.Name)
+    } <= (flow.defs(loop.target) | {"torch"}):
+        raise Declined(
+            loop.lineno, "batch_not_found", "the size of a group is known only while it is worked off"
+        )
+    if any(isinstance(n, ast.Continue | ast.Break) for s in before_step for n in ast.walk(s)):
+        raise Declined(loop.lineno, "state_across_batches", "the loop skips batches by continue or break")
+    per_batch = {d for s in [loop_target(context, loop), *before_step] for d in flow.defs(s)}
+    if later := read & per_batch:
+        raise Declined(loop.lineno, "output_read_later", f"{sorted(later)[0]} is read after the group")
 
 
 def _check_schedule(context: Context, loop: ast.For) -> None:

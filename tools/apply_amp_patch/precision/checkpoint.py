@@ -13,10 +13,16 @@ _KEY = "amp_scaler"
 
 def checkpoint_edits(context: Context, scaler: str, remedy: str) -> tuple[list[Edit], list[Site]]:
     """Edits for every dictionary that saves an optimizer of this script and every load of one."""
+    optimizers = {s.path for s in context.training.steps}
+    saved, saves = _saved(context.script, optimizers, scaler, remedy)
+    loaded, loads = _loaded(context.script, optimizers, scaler, remedy)
+    return [*saved, *loaded], [*saves, *loads]
+
+
+def _saved(script: Script, optimizers: set[str], scaler: str, remedy: str) -> tuple[list[Edit], list[Site]]:
+    """An entry for the scaler beside each optimizer's."""
     edits: list[Edit] = []
     sites: list[Site] = []
-    script = context.script
-    optimizers = {s.path for s in context.training.steps}
     for node in script.nodes:
         if not isinstance(node, ast.Dict):
             continue
@@ -37,6 +43,13 @@ def checkpoint_edits(context: Context, scaler: str, remedy: str) -> tuple[list[E
         sites.append(
             Site(value.lineno, remedy, "edit", "scaler_state", "the checkpoint keeps the scaler's scale")
         )
+    return edits, sites
+
+
+def _loaded(script: Script, optimizers: set[str], scaler: str, remedy: str) -> tuple[list[Edit], list[Site]]:
+    """The scaler's state behind each load of an optimizer, once for each checkpoint of a function."""
+    edits: list[Edit] = []
+    sites: list[Site] = []
     loaded: set[tuple[ast.AST | None, str]] = set()
     for call in script.method_calls("load_state_dict"):
         assert isinstance(call.func, ast.Attribute)
