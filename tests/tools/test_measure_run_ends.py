@@ -24,7 +24,7 @@ time.sleep(0.3)
 """
 PROGRAMS = {
     "ends": ("print('done')", {}, "finished", 0),
-    "fails": ("raise KeyError('no such column')", {}, "crashed", 1),
+    "fails": ("raise ValueError('no \\x1b[1msuch\\x1b[0m column')", {}, "crashed", 1),
     "never steps": ("print('nothing to train')", {"max_steps": 5}, "never_stepped", 0),
     "hangs": ("import time\nwhile True: time.sleep(1)", {"max_seconds": 1}, "timed_out", -15),
     "ignores being asked to end": (
@@ -78,6 +78,8 @@ def test_each_way_to_end_has_its_outcome(workspace, nothing_left, name):
     script.write_text(program, encoding="utf-8")
     report = measure_run(MeasureRunRequest(command=["python", str(script)], python=sys.executable, **limits))
     assert (report.outcome, report.exit_code) == (outcome, exit_code), report.reason
+    assert "builtins." not in report.reason and "\x1b" not in report.reason
+    assert name != "never steps" or "never imported torch" in report.reason
     assert len(report.brief()) <= 1500
     if workspace.exists():
         row = read_run(open_ledger(ledger_path(Workspace.of_the_caller(workspace))), report.id)

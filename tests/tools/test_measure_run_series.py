@@ -126,6 +126,8 @@ def test_input_that_comes_by_no_data_loader_is_seen_before_the_forward_pass():
     found = causes(steps(gap_seconds=0.06, gap_cpu_seconds=0.001))
     assert "outside a DataLoader" in found["data_loader_bound"].evidence
     assert "waiting without computing" in found["data_loader_bound"].evidence
+    by_hand = steps(optimizer=-1, gap_seconds=0.06, gap_cpu_seconds=0.05)
+    assert causes(by_hand) == {}  # no optimizer was seen, so the gap holds the update of the parameters
 
 
 def test_only_threads_of_the_run_itself_oversubscribe_the_processor():

@@ -83,6 +83,8 @@ def _data(series: Series, usage: dict[str, Any]) -> Cause | None:
 
 
 def _gap(series: Series) -> Cause | None:
+    if series.laps[0].step.optimizer < 0:
+        return None  # the step ends with its backward pass: what follows is the parameters' update, not input
     gaps = [
         max(0.0, (lap.step.gap_seconds or 0.0) - lap.step.sync_seconds) / lap.seconds for lap in series.laps
     ]

@@ -1,5 +1,6 @@
 """How a run ended, in one word and one sentence."""
 
+import re
 import signal
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ _OOM_SIGNS = (
     "std::bad_alloc",
     "RESOURCE_EXHAUSTED: Out of memory",
 )
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # Keras and others paint their messages
 _STALLED = 5  # times its longest step: then the program hangs
 
 
@@ -71,13 +73,11 @@ def _by_itself(
 ) -> tuple[Outcome, str]:
     code = usage["exit_code"]
     raised = trace.facts.get("exception", {})
-    said = " ".join(f"{raised.get('kind', '')}: {raised['text']}".split()) if raised else _last_line(tail)
+    said = f"{raised.get('kind', '')}: {raised['text']}" if raised else _last_line(tail)
+    said = " ".join(_COLOURS.sub("", said).split())
     if code == 0:
         if max_steps and not series.steps and not trace.forwards:
-            return (
-                "never_stepped",
-                "It ended by itself without an optimizer step or backward pass that the probe could see",
-            )
+            return "never_stepped", f"It ended by itself {steps}{_why_no_steps(trace)}"
         return "finished", f"It ended by itself {steps}"
     if any(sign in said for sign in _OOM_SIGNS) or any(sign in tail for sign in _OOM_SIGNS):
         return "out_of_memory", f"Out of memory {steps}: {said}"[:400]
@@ -87,6 +87,12 @@ def _by_itself(
             return "out_of_memory", f"The kernel ended it {steps} for want of memory"
         return "crashed", f"Ended {steps} by {name}"
     return "crashed", f"Exit code {code} {steps}: {said}"[:400]
+
+
+def _why_no_steps(trace: Trace) -> str:
+    if "torch" in trace.facts:
+        return ": the probe saw no optimizer step and no backward pass"
+    return " and never imported torch, in whose programs alone steps are counted: the figures are the process's"
 
 
 def _last_line(tail: str) -> str:

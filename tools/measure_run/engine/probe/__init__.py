@@ -55,7 +55,8 @@ def start():
     seen = sys.excepthook
 
     def note_exception(kind, error, trace):
-        record.note("exception", kind=f"{kind.__module__}.{kind.__qualname__}", text=str(error)[:500])
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        record.note("exception", kind=name, text=str(error)[:500])
         seen(kind, error, trace)
 
     def hook(torch):
