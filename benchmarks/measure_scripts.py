@@ -1,10 +1,11 @@
 """Real, unmodified training scripts under measure_run: are steps exact and step times right?
 
 Writes results/measure_scripts.json. Run: python benchmarks/measure_scripts.py CHECKOUTS [NAME ...] --python PYTHON
-CHECKOUTS holds pytorch/examples, karpathy/nanoGPT, karpathy/minGPT, graykode/nlp-tutorial, yunjey/pytorch-tutorial and
-MorvanZhou/PyTorch-Tutorial under their repository's name; PYTHON has torch, torchvision, lightning, transformers,
-accelerate, gymnasium and matplotlib. Data is synthetic and made here. Each script runs through
-own_timing.py, which counts and times the optimizer steps by another route in the same process.
+CHECKOUTS holds pytorch/examples, karpathy/nanoGPT, karpathy/minGPT, karpathy/makemore, karpathy/ng-video-lecture,
+graykode/nlp-tutorial, yunjey/pytorch-tutorial, MorvanZhou/PyTorch-Tutorial, Lightning-AI/pytorch-lightning,
+pytorch/ignite and keras-team/keras under their repository's name; PYTHON has torch, torchvision, lightning,
+jsonargparse, transformers, accelerate, pytorch-ignite, keras, gymnasium and matplotlib. Data is synthetic and made here.
+Each script runs through own_timing.py, which counts and times the optimizer steps by another route in the same process.
 """
 
 import argparse
@@ -92,6 +93,24 @@ SCRIPTS = {
     "linear_regression": ("pytorch-tutorial/tutorials/01-basics/linear_regression", "main.py", ""),
     "morvan_optimizers": ("PyTorch-Tutorial/tutorial-contents", "306_optimizer.py", ""),
     "morvan_dropout": ("PyTorch-Tutorial/tutorial-contents", "503_dropout.py", ""),
+    "makemore": ("makemore", "makemore.py", "--max-steps 200 --n-layer 2"),
+    "makemore_bow": ("makemore", "makemore.py", "--type bow --max-steps 200"),
+    "bigram": ("ng-video-lecture", "bigram.py", ""),
+    "fabric_image": ("pytorch-lightning/examples/fabric/image_classifier", "train_fabric.py", "--epochs 1"),
+    "fabric_ppo": (
+        "pytorch-lightning/examples/fabric/reinforcement_learning", "train_fabric.py", "--total-timesteps 4000",
+    ),
+    "lightning_autoencoder": (
+        "pytorch-lightning/examples/pytorch/basics", "autoencoder.py",
+        "--trainer.max_epochs 1 --trainer.accelerator cpu",
+    ),
+    "lightning_classifier": (
+        "pytorch-lightning/examples/pytorch/basics", "backbone_image_classifier.py",
+        "--trainer.max_epochs 1 --trainer.accelerator cpu",
+    ),
+    "ignite_mnist": ("ignite/examples/mnist", "mnist.py", "--epochs 1"),
+    "ignite_reinforce": ("ignite/examples/reinforcement_learning", "reinforce.py", "--max-episodes 30"),
+    "keras": ("keras/examples", "demo_functional.py", ""),
     "lightning": ("frameworks", "lightning_script.py", ""),
     "trainer": ("frameworks", "trainer_script.py", ""),
     "accelerate": ("frameworks", "accelerate_script.py", ""),
@@ -166,6 +185,11 @@ for x, y in loader:
 def prepare(checkouts: Path) -> None:
     """The data the scripts look for."""
     mnist(checkouts / "examples" / "data")
+    mnist(checkouts / "ignite" / "examples" / "mnist")
+    for folder in ("Datasets", "examples/Datasets", "examples/pytorch/basics/data"):
+        mnist(
+            checkouts / "pytorch-lightning" / folder, rows=60_000
+        )  # split into 55,000 and 5,000 by the scripts
     characters(checkouts / "nanoGPT" / "data" / "shakespeare_char")
     data = checkouts / "examples" / "word_language_model" / "data" / "wikitext-2"
     data.mkdir(parents=True, exist_ok=True)
@@ -178,7 +202,7 @@ def prepare(checkouts: Path) -> None:
 
 def measured(checkouts: Path, name: str, python: str) -> MeasureRunReport:
     folder, script, arguments = SCRIPTS[name]
-    os.environ |= {"PYTHONPATH": str(checkouts / "minGPT"), "MPLBACKEND": "Agg"}
+    os.environ |= {"PYTHONPATH": str(checkouts / "minGPT"), "MPLBACKEND": "Agg", "KERAS_BACKEND": "torch"}
     CALL.set(Call(Workspace.of_the_caller(checkouts / folder)))
     command = ["python", str(HERE / "own_timing.py"), script, *arguments.split()]
     pattern = {"steps": r"own steps (\d+)", "median": r"own median ([\d.]+)", **PRINTED.get(name, {})}
