@@ -4,8 +4,9 @@ Writes results/measure_scripts.json. Run: python benchmarks/measure_scripts.py C
 CHECKOUTS holds pytorch/examples, karpathy/nanoGPT, karpathy/minGPT, karpathy/makemore, karpathy/ng-video-lecture,
 graykode/nlp-tutorial, yunjey/pytorch-tutorial, MorvanZhou/PyTorch-Tutorial, Lightning-AI/pytorch-lightning,
 pytorch/ignite and keras-team/keras under their repository's name; PYTHON has torch, torchvision, lightning,
-jsonargparse, transformers, accelerate, pytorch-ignite, keras, gymnasium and matplotlib. Data is synthetic and made here.
-Each script runs through own_timing.py, which counts and times the optimizer steps by another route in the same process.
+jsonargparse, transformers, accelerate, pytorch-ignite, keras, gymnasium and matplotlib. Data is synthetic, made
+here. Each script runs through own_timing.py, which counts and times the optimizer steps by another route in the
+same process.
 """
 
 import argparse
