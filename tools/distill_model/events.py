@@ -86,11 +86,12 @@ def _why(student: Row) -> str:
 
 
 def _sentence(student: Row) -> str:
-    name = student["student"]
+    name = str(student["student"])
+    plain = "student" if name == "student" else f"student ({name})"
     told: dict[str, str] = {
         "helped": f"The teacher helped {name}: every distilled seed beat every plain one.",
         "hurt": f"The teacher hurt {name}: every plain seed beat every distilled one; train it on labels.",
-        "no_difference": f"No gain over the plain {name}: the difference lies within the spread of seeds.",
+        "no_difference": f"No gain over the plain {plain}: the difference lies within the spread of seeds.",
         "too_few_seeds": f"Too few seeds to say whether the teacher helped {name}.",
     }
     return told[str(student["finding"])]

@@ -90,7 +90,7 @@ def read_npz(path):
         )
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
     except _UNREADABLE as error:
         what = (
             "holds objects, which would run code on loading" if "pickle" in str(error) else "cannot be read"
@@ -98,6 +98,10 @@ def read_npz(path):
         raise Refused(
             f"The data file {what}", first_line(error), "np.savez(path, x=float32 rows, y=targets)"
         ) from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # numpy hands out the bytes of a member that it does not know
+            raise Refused("The data file holds more than arrays", name, "np.savez(path, x=..., y=...)")
+    return arrays
 
 
 def match_inputs(arrays, inputs):

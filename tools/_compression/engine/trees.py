@@ -75,9 +75,7 @@ def load_sklearn(path, trust):
     if not zipfile.is_zipfile(path):
         if not trust:
             raise Refused("A pickle runs code when it is loaded", path, "skops.io.dump")
-        import joblib
-
-        return joblib.load(path)
+        return _unpickled(path)
     import skops.io
 
     try:
@@ -94,6 +92,21 @@ def load_sklearn(path, trust):
         raise
     except Exception as error:  # skops raises KeyError, TypeError, ValueError... on broken files
         raise Refused("The skops file cannot be read", first_line(error), "skops.io.dump again") from error
+
+
+def _unpickled(path):
+    """A pickle that the caller trusts: its code runs here, and may raise anything."""
+    import joblib
+
+    try:
+        model = joblib.load(path)
+    except Exception as error:
+        raise Refused(
+            "The pickle does not load", first_line(error), "joblib.dump again, with this scikit-learn"
+        ) from error
+    if not hasattr(model, "predict"):
+        raise Refused("The pickle holds no model", type(model).__name__, "an estimator with predict")
+    return model
 
 
 def build(request, variant, target):
