@@ -74,10 +74,10 @@ OWN = {
     "separable": (networks.Separable, digits, "accuracy", 200),
     "hierarchical": (networks.Hierarchical, series, "mae", 300),
     "decomposed": (networks.Decomposed, series, "mae", 400),
-    "vision": (networks.Vision, digits, "accuracy", 300),
-    "text": (networks.Text, words, "accuracy", 150),
-    "patched": (networks.Patched, series, "mae", 200),
-    "tagger": (networks.Tagger, words, "accuracy", 250),
+    "vision": (networks.Vision, digits, "accuracy", 150),
+    "text": (networks.Text, words, "accuracy", 100),
+    "patched": (networks.Patched, series, "mae", 120),
+    "tagger": (networks.Tagger, words, "accuracy", 100),
 }
 
 

@@ -138,13 +138,13 @@ class Decomposed(nn.Module):
 class Vision(nn.Module):
     """Vision transformer on 32 x 32 digits in patches of 4."""
 
-    def __init__(self, width=192, layers=4, classes=10):
+    def __init__(self, width=128, layers=3, classes=10):
         super().__init__()
         self.patches = nn.Conv2d(1, width, 4, 4)
         self.first = nn.Parameter(torch.zeros(1, 1, width))
         self.places = nn.Parameter(torch.randn(1, 65, width) * 0.02)
         layer = nn.TransformerEncoderLayer(
-            width, 3, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True
+            width, 4, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True
         )
         self.body = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, classes))
@@ -158,7 +158,7 @@ class Vision(nn.Module):
 class Text(nn.Module):
     """BERT-like classifier of 128 tokens."""
 
-    def __init__(self, words=2000, width=192, layers=3, classes=4):
+    def __init__(self, words=2000, width=128, layers=2, classes=4):
         super().__init__()
         self.words, self.places = nn.Embedding(words, width), nn.Parameter(torch.randn(1, 128, width) * 0.02)
         layer = nn.TransformerEncoderLayer(width, 4, 4 * width, 0.0, "gelu", batch_first=True)

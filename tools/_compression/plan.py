@@ -12,6 +12,7 @@ from .interpreters import Interpreter
 Settings = dict[str, Any]
 TREE_PARTS = [f"ort_trees_first_{share}_percent" for share in (75, 50, 25)]
 WEIGHTED = ["Conv", "MatMul", "Gemm"]
+PLAIN_NNCF, CONTROLLED_NNCF = "openvino_nncf_int8", "openvino_nncf_int8_accuracy_control"
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ def _add_openvino(plan: Plan, graph: dict[str, Any], target: Target, python: Int
         builds["openvino_nncf_int8_transformer"] = ("nncf", {"transformer": True})
     builds["openvino_nncf_int8_weighted"] = ("nncf", {"weighted_only": True})
     builds["openvino_weight_int8"] = ("nncf_weights", {})
+    builds[CONTROLLED_NNCF] = ("nncf_control", {})
     for name, (kind, settings) in builds.items():
         plan.variants.append(Variant(name, kind, "openvino", settings))
         if target.has_bf16 and name in _WITH_BF16 and (graph["attention"] or graph["recurrent"]):

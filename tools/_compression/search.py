@@ -9,7 +9,7 @@ from .._core.contract import ToolError, current_call
 from .interpreters import Interpreter
 from .job import Job
 from .limits import Limits
-from .plan import Plan, Variant
+from .plan import CONTROLLED_NNCF, PLAIN_NNCF, Plan, Variant
 
 Row = dict[str, Any]
 
@@ -77,6 +77,9 @@ def run_search(search: Search, plan: Plan) -> None:
     while queue:
         variant = queue.pop(0)
         count += 1
+        if variant.name == CONTROLLED_NNCF and (why := _control_is_idle(search)):
+            search.rows[variant.name] = {"status": "skipped", "reason": why}
+            continue
         current_call().progress(count, None, f"{variant.name} ({len(queue)} more)")
         row = search.rows[variant.name] = try_variant(search, variant)
         first = [extra for extra in _follow_up(search, plan, variant, row) if extra.name not in search.rows]
@@ -108,7 +111,7 @@ def try_variant(search: Search, variant: Variant) -> Row:
 
 def _expected_seconds(variant: Variant) -> float:
     """A floor for build and measurement: imports, and for torch a compiler run."""
-    return {"torch": 25.0, "nncf": 8.0, "nncf_weights": 8.0}.get(variant.kind, 4.0)
+    return {"torch": 25.0, "nncf": 8.0, "nncf_weights": 8.0, "nncf_control": 15.0}.get(variant.kind, 4.0)
 
 
 def _build_and_measure(search: Search, variant: Variant, left: float) -> Row:
@@ -117,6 +120,7 @@ def _build_and_measure(search: Search, variant: Variant, left: float) -> Row:
         search.python,
         seconds=min(BUILD_SECONDS, left),
         variant=variant.request(),
+        allowed=search.metric.allowed(search.facts["metric"]["search"]),
         **search.request(),
     )
     return {**measure(search, variant.name, built["artifact"]), **built}
@@ -176,9 +180,7 @@ def _follow_up(search: Search, plan: Plan, variant: Variant, row: Row) -> list[V
     First the same with only the weighted layers quantized; where that loses too much as well, sensitive layers in
     float, and another calibration.
     """
-    allowed = search.metric.allowed(search.facts["metric"]["search"])
-    lost = "drop" in row and worst_drop(row) > allowed and overall_ratio(row) >= WORTH_SAVING
-    if not lost or variant.kind != "static":
+    if variant.kind != "static" or not _is_fast_but_lost(search, row):
         return []
     if variant.name != WEIGHTED_STATIC:
         return [v for v in plan.variants if v.name == WEIGHTED_STATIC]
@@ -188,6 +190,23 @@ def _follow_up(search: Search, plan: Plan, variant: Variant, row: Row) -> list[V
         Variant("ort_static_int8_sensitive_float", "sensitive", settings={**kept, "share": SENSITIVE_SHARE}),
         Variant("ort_static_int8_percentile", "static", settings=percentile),
     ]
+
+
+def _is_fast_but_lost(search: Search, row: Row) -> bool:
+    allowed = search.metric.allowed(search.facts["metric"]["search"])
+    return "drop" in row and worst_drop(row) > allowed and overall_ratio(row) >= WORTH_SAVING
+
+
+def _control_is_idle(search: Search) -> str:
+    """Why NNCF's accuracy control, which costs a measurement per layer, has nothing to do; empty if it has."""
+    if search.metric.function:
+        return "accuracy control takes the built-in metrics only"
+    row = search.rows.get(PLAIN_NNCF, {})
+    if not _is_fast_but_lost(search, row):
+        return "plain int8 keeps the budget, or is too slow to be worth saving"
+    if row["drop"] <= search.metric.allowed(search.facts["metric"]["search"]):
+        return "plain int8 fails only once the rows move on, and accuracy control looks at today's rows"
+    return ""
 
 
 def finalists(search: Search, allowed: float, limits: Limits, tried: set[str]) -> list[str]:
