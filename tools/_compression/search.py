@@ -21,6 +21,10 @@ FINALISTS = 4
 WORTH_SAVING = 1.1  # the speed at which a file that lost too much is worth another try
 WEIGHTED_STATIC = "ort_static_int8_weighted"
 SENSITIVE_SHARE = 0.25  # of the layers stay in float then
+SESSION_SETTINGS: dict[str, Row] = {
+    "one_thread": {"threads": 1},
+    "no_spinning": {"settings": {"session.intra_op.allow_spinning": "0"}},
+}
 NEAR = 0.80  # a finalist's first-look ratio, as a share of the best one's
 
 
@@ -84,6 +88,26 @@ def run_search(search: Search, plan: Plan) -> None:
         row = search.rows[variant.name] = try_variant(search, variant)
         first = [extra for extra in _follow_up(search, plan, variant, row) if extra.name not in search.rows]
         queue = first + [other for other in queue if other not in first]
+    if search.job.threads > 1 and any(variant.runtime == "onnxruntime" for variant in plan.variants):
+        _try_session_settings(search)
+
+
+def _try_session_settings(search: Search) -> None:
+    """The ONNX Runtime file that is fastest at the smallest batch, with other settings of its session.
+
+    Sharing a short call between threads can cost more than it gains, and waiting in a loop takes the core from others.
+    """
+    smallest, allowed = str(search.batch_sizes[0]), search.metric.allowed(search.facts["metric"]["search"])
+    fit = {n: r for n, r in search.rows.items() if r.get("runtime") == "onnxruntime" and _is_fit(r, allowed)}
+    best = max(fit, key=lambda n: fit[n]["ratio"][smallest], default=None)
+    if best is None or fit[best]["ratio"][smallest] < 1:
+        name, artifact = "ort_fp32", search.facts["artifact"]
+    else:
+        name, artifact = best, fit[best]["artifact"]
+    for suffix, settings in SESSION_SETTINGS.items():
+        current_call().progress(len(search.rows) + 1, None, f"{name}_{suffix}")
+        twin = Variant(f"{name}_{suffix}", "session", settings={"artifact": {**artifact, **settings}})
+        search.rows[twin.name] = try_variant(search, twin)
 
 
 def try_variant(search: Search, variant: Variant) -> Row:
@@ -115,6 +139,8 @@ def _expected_seconds(variant: Variant) -> float:
 
 
 def _build_and_measure(search: Search, variant: Variant, left: float) -> Row:
+    if variant.kind == "session":
+        return measure(search, variant.name, variant.settings["artifact"])
     built = search.job.do(
         "build",
         search.python,
@@ -171,7 +197,7 @@ def _failure(error: ToolError) -> Row:
     if "did not finish in time" in text:
         return {"status": "not_tried", "reason": "it took longer than the search time left"}
     crashed = "was ended by SIG" in text or "memory limit" in text
-    return {"status": "crashed" if crashed else "failed", "reason": text[:240]}
+    return {"status": "crashed" if crashed else "failed", "reason": text.partition("; try ")[0][:240]}
 
 
 def _follow_up(search: Search, plan: Plan, variant: Variant, row: Row) -> list[Variant]:
@@ -202,6 +228,8 @@ def _control_is_idle(search: Search) -> str:
     if search.metric.function:
         return "accuracy control takes the built-in metrics only"
     row = search.rows.get(PLAIN_NNCF, {})
+    if "drop" not in row:
+        return f"it starts from {PLAIN_NNCF}, which gave no figures"
     if not _is_fast_but_lost(search, row):
         return "plain int8 keeps the budget, or is too slow to be worth saving"
     if row["drop"] <= search.metric.allowed(search.facts["metric"]["search"]):

@@ -56,6 +56,24 @@ def test_the_bound_of_a_drop_is_never_below_the_drop_and_covers_the_true_one():
     assert missed / 60 <= 0.2  # 95 % nominal; the bootstrap of few flips is a little optimistic
 
 
+def test_scores_are_judged_where_a_classifier_gives_labels_first(tmp_path):
+    onnx, helper = pytest.importorskip("onnx"), pytest.importorskip("onnx").helper
+    pytest.importorskip("onnxruntime")
+    graph = helper.make_graph(
+        [helper.make_node("ArgMax", ["x"], ["y"], axis=1, keepdims=0), helper.make_node("Relu", ["x"], ["scores"])],
+        "net", [helper.make_tensor_value_info("x", 1, ["batch", 4])],
+        [helper.make_tensor_value_info("y", 7, ["batch"]), helper.make_tensor_value_info("scores", 1, ["batch", 4])],
+    )  # fmt: skip
+    x, models = np.eye(4, dtype="float32"), []
+    for kept in (2, 1):  # both outputs, then the label alone
+        del graph.output[kept:]
+        path = str(tmp_path / f"{kept}.onnx")
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+        models.append(engine("runners").load({"runtime": "onnxruntime", "path": path}, 1)({"x": x}))
+    assert np.array_equal(models[0], x)
+    assert [engine("judge").metric_value("accuracy", found, np.arange(4)) for found in models] == [1.0, 1.0]
+
+
 def test_equal_predictions_have_a_drop_of_exactly_nothing():
     assert engine("judge").drop_bound("mae", np.ones(50), np.ones(50), 7) == (0.0, 0.0)
 

@@ -39,13 +39,20 @@ def _check_labels(predictions, y):
         raise Refused(
             "Labels lie outside the model's classes",
             f"{labels.min():g} to {labels.max():g} for {classes} classes",
-            f"whole class numbers from 0 to {classes - 1}; of several outputs the first one is judged",
+            f"whole class numbers from 0 to {classes - 1}; of several outputs the first of floats is judged",
         )
     return labels.astype(np.int64)
 
 
 def class_count(predictions):
+    if _are_labels(predictions):
+        return np.iinfo(np.int64).max
     return predictions.shape[-1] if predictions.ndim > 1 and predictions.shape[-1] > 1 else 2
+
+
+def _are_labels(predictions):
+    """Whether the model hands out class numbers instead of scores."""
+    return predictions.dtype.kind in "iu"
 
 
 def predicted_classes(predictions):
@@ -53,6 +60,8 @@ def predicted_classes(predictions):
     if predictions.ndim > 1 and predictions.shape[-1] > 1:
         return predictions.argmax(-1)
     column = np.squeeze(predictions, -1) if predictions.ndim > 1 else predictions
+    if _are_labels(predictions):
+        return column
     is_probability = column.min() >= 0 and column.max() <= 1
     return (column > (0.5 if is_probability else 0)).astype(np.int64)
 

@@ -51,7 +51,9 @@ def _model_facts(request):
     facts["path"] = os.path.join(request["folder"], "model.onnx")
     outputs = [value.name for value in model.graph.output]
     if len(outputs) > 1:
-        facts["warnings"].append(f"Of the outputs {', '.join(outputs)} only the first is judged")
+        facts["warnings"].append(
+            f"Of the outputs {', '.join(outputs)} only {graph.judged_output(model)} is judged"
+        )
     fixed = inputs[0]["shape"][0] if inputs[0]["shape"] else None
     onnx.save(model, facts["path"])
     wanted = set(request["batch_sizes"]) | {EVALUATION_BATCH}

@@ -24,9 +24,20 @@ def build(request, progress):
     target = os.path.join(request["folder"], variant["name"])
     shutil.rmtree(target, ignore_errors=True)
     os.makedirs(target)
-    reply = _BUILDERS[variant["kind"]](request, variant, target)
+    try:
+        reply = _BUILDERS[variant["kind"]](request, variant, target)
+    except Refused:
+        raise
+    except Exception as error:  # each library raises its own
+        raise Refused("The library cannot make it from this model", _last_line(error)) from error
     os.chdir(request["folder"])
     return reply
+
+
+def _last_line(error):
+    """What a library says in the end; its first lines tell where in its own code that was."""
+    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip(" -")]
+    return lines[-1] if lines else type(error).__name__
 
 
 def preprocessed(request):
