@@ -165,7 +165,9 @@ _ATTENTION = [
 def _rank(variant: Variant, graph: dict[str, Any]) -> int:
     if graph["recurrent"]:
         order = _RECURRENT
-    elif graph["convolutions"] > graph["weighted_matmuls"]:  # one that cuts an image into patches decides nothing
+    elif (
+        graph["convolutions"] > graph["weighted_matmuls"]
+    ):  # one that cuts an image into patches decides nothing
         order = _CONV
     else:
         order = _ATTENTION if graph["attention"] else _DENSE
