@@ -131,10 +131,9 @@ def _why_not(search: Search, outcome: Outcome) -> str:
     if not fast:
         return f"none of the {len(tried)} measured was faster beyond the tie band of {outcome.tie_band:.0%}{more}"
     lost = {text: sum(row["status"] == status for row in fast) for status, text in _LOST.items()}
+    lost["were slower at another batch size"] = len(fast) - sum(lost.values())
     told = ", ".join(f"{count} {text}" for text, count in lost.items() if count)
-    lost_by = told or "each was slower at another batch size"
-    gained = f"{len(fast)} of {len(tried)} measured candidates gained speed"
-    return f"{gained}, but {lost_by}{_nearest(search)}{more}"
+    return f"{len(fast)} of {len(tried)} measured candidates gained speed, but {told}{_nearest(search)}{more}"
 
 
 def _nearest(search: Search) -> str:
