@@ -142,7 +142,9 @@ def _add_torch(plan: Plan, target: Target, python: Interpreter, has_program: boo
         plan.skipped["torch_compile_fp32"] = "torch is not installed in the search interpreter"
     else:
         plan.variants.append(Variant("torch_compile_fp32", "torch", "torch"))
-        plan.skipped["torchao_int8"] = "never the fastest where it was measured; figures in references/compression.md"
+        plan.skipped["torchao_int8"] = (
+            "never the fastest where it was measured; figures in references/compression.md"
+        )
 
 
 _CONV = [

@@ -238,11 +238,14 @@ def _control_is_idle(search: Search) -> str:
 
 
 def finalists(search: Search, allowed: float, limits: Limits, tried: set[str]) -> list[str]:
-    """The fastest rows within the budget on the search rows that were not raced yet: overall, and per batch size."""
+    """The fastest rows that were not raced yet, overall and per batch size; those within the budget come first.
+
+    The few search rows only screen: one of them can be a point of accuracy, so a row whose drop may be noise is raced.
+    """
     fit = {
         name: row
         for name, row in search.rows.items()
-        if name not in tried and _is_fit(row, allowed) and not limits.broken_by(row, search.batch_sizes[0])
+        if name not in tried and _may_fit(row, allowed) and not limits.broken_by(row, search.batch_sizes[0])
     }
     picks: dict[str, float] = {}
     for key in [*map(str, search.batch_sizes), "overall"]:
@@ -251,7 +254,13 @@ def finalists(search: Search, allowed: float, limits: Limits, tried: set[str]) -
         for name, value in speed.items():
             if value >= NEAR * best:
                 picks[name] = max(picks.get(name, 0.0), value / best)
-    return sorted(picks, key=lambda n: -picks[n])[:FINALISTS]
+    return sorted(picks, key=lambda n: (not _is_fit(fit[n], allowed), -picks[n]))[:FINALISTS]
+
+
+def _may_fit(row: Row, allowed: float) -> bool:
+    """Whether the budget lies above the lower bound of the drop on the search rows."""
+    screened = {**row, "drop": row["drop_least"]} if "drop_least" in row else row
+    return _is_fit(screened, allowed)
 
 
 def _is_fit(row: Row, allowed: float) -> bool:

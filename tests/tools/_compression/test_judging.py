@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optimizing_resources.tools._compression.arguments import read_budget
+from optimizing_resources.tools._compression.limits import Limits
 from optimizing_resources.tools._compression.nouns import Candidate
 from optimizing_resources.tools._compression.picture import draw
+from optimizing_resources.tools._compression.search import Search, finalists
 
 np = pytest.importorskip("numpy")
 
@@ -50,10 +52,19 @@ def test_the_bound_of_a_drop_is_never_below_the_drop_and_covers_the_true_one():
     for _ in range(60):  # accuracy truly falls by 2 points; 300 rows see something near it
         base = (rng.random(300) < 0.9).astype(float)
         candidate = np.where(rng.random(300) < 0.02 / 0.9, 0.0, 1.0) * base
-        point, bound = judge.drop_bound("accuracy", base, candidate, 1)
-        assert bound >= point
+        least, point, bound = judge.drop_bounds("accuracy", base, candidate, 1)
+        assert least <= point <= bound
         missed += bound < 0.02
     assert missed / 60 <= 0.2  # 95 % nominal; the bootstrap of few flips is a little optimistic
+
+
+def test_a_drop_that_may_be_noise_is_raced_after_those_within_the_budget():
+    def row(speed, least, drop):
+        return {"ratio": {"1": speed}, "finite": True, "status": "", "drop_least": least, "drop": drop}
+
+    rows = {"noisy": row(2.0, 0.0, 0.012), "lost": row(2.1, 0.04, 0.05), "sound": row(1.9, 0.0, 0.0)}
+    search = Search(None, None, {}, None, [1], rows=rows)
+    assert finalists(search, 0.01, Limits(), set()) == ["sound", "noisy"]
 
 
 def test_scores_are_judged_where_a_classifier_gives_labels_first(tmp_path):
@@ -75,7 +86,7 @@ def test_scores_are_judged_where_a_classifier_gives_labels_first(tmp_path):
 
 
 def test_equal_predictions_have_a_drop_of_exactly_nothing():
-    assert engine("judge").drop_bound("mae", np.ones(50), np.ones(50), 7) == (0.0, 0.0)
+    assert engine("judge").drop_bounds("mae", np.ones(50), np.ones(50), 7) == (0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -84,15 +84,16 @@ def metric_value(metric, predictions, y):
     return float(total(metric, row_losses(metric, predictions, y)))
 
 
-def drop_bound(metric, base, candidate, block):
-    """The drop (positive is worse) on these rows and its upper bound from a paired bootstrap over blocks of rows."""
+def drop_bounds(metric, base, candidate, block):
+    """The drop (positive is worse) on these rows between its bounds from a paired bootstrap over blocks of rows."""
     sign = 1.0 if HIGHER[metric] else -1.0
     point = sign * float(total(metric, base) - total(metric, candidate))
     if np.array_equal(base, candidate):
-        return point, point
+        return point, point, point
     picks = resamples(len(base), block)
     drops = [sign * (total(metric, base[rows]) - total(metric, candidate[rows])) for rows in picks]
-    return point, max(point, float(np.percentile(drops, CONFIDENCE)))
+    least, most = np.percentile(drops, (100 - CONFIDENCE, CONFIDENCE))
+    return min(point, float(least)), point, max(point, float(most))
 
 
 def resamples(count, block):

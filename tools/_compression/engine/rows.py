@@ -17,7 +17,7 @@ import numpy as np
 from .refusal import Refused, first_line
 
 PARTS = ("calibration", "search", "confirmation")
-SHARES = (0.15, 0.25, 0.6)  # few rows calibrate well; a drop of a point needs many to be ruled out
+SHARES = (0.15, 0.2, 0.65)  # a few rows calibrate and screen; a drop of a point needs many to be ruled out
 TRAINED_SHARES = (0.1, 0.2, 0.7)  # a trained network needs no calibration, so more rows can confirm
 MOST_ROWS = {"calibration": 256, "search": 4096, "confirmation": 20000}
 FEWEST_ROWS = 24
