@@ -58,6 +58,14 @@ def test_the_bound_of_a_drop_is_never_below_the_drop_and_covers_the_true_one():
     assert missed / 60 <= 0.2  # 95 % nominal; the bootstrap of few flips is a little optimistic
 
 
+def test_a_model_that_one_constant_answer_would_match_is_told():
+    told = engine("judge").worse_than_constant
+    assert told("accuracy", 0.9, np.arange(100) % 4) is None
+    assert "check that rows and targets belong together" in told("accuracy", 0.25, np.arange(100) % 4)
+    assert told("mae", 0.5, np.arange(9.0)) is None
+    assert "hardly better than one constant answer (2.222)" in told("mae", 2.5, np.arange(9.0))
+
+
 def test_a_drop_that_may_be_noise_is_raced_after_those_within_the_budget():
     def row(speed, least, drop):
         return {"ratio": {"1": speed}, "finite": True, "status": "", "drop_least": least, "drop": drop}

@@ -84,6 +84,23 @@ def metric_value(metric, predictions, y):
     return float(total(metric, row_losses(metric, predictions, y)))
 
 
+def worse_than_constant(metric, value, y):
+    """A sentence where one constant answer would score as well as the model, within two standard errors, else None."""
+    if metric == "accuracy":
+        constant = float(np.unique(y, return_counts=True)[1].max() / y.size)
+        suspect = value <= constant + 2 * (constant * (1 - constant) / y.size) ** 0.5
+    else:
+        centre = np.median(y, axis=0) if metric == "mae" else y.mean(axis=0)
+        constant = metric_value(metric, np.broadcast_to(centre, y.shape), y)
+        suspect = value >= constant
+    if not suspect:
+        return None
+    return (
+        f"The model's {metric} of {value:.4g} is hardly better than one constant answer ({constant:.4g}): check that rows "
+        "and targets belong together, and that the rows are prepared as for training"
+    )
+
+
 def drop_bounds(metric, base, candidate, block):
     """The drop (positive is worse) on these rows between its bounds from a paired bootstrap over blocks of rows."""
     sign = 1.0 if HIGHER[metric] else -1.0
