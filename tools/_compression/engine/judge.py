@@ -96,8 +96,8 @@ def worse_than_constant(metric, value, y):
     if not suspect:
         return None
     return (
-        f"The model's {metric} of {value:.4g} is hardly better than one constant answer ({constant:.4g}): check that rows "
-        "and targets belong together, and that the rows are prepared as for training"
+        f"The model's {metric} of {value:.4g} is hardly better than one constant answer ({constant:.4g}): check that "
+        "rows and targets belong together, and that the rows are prepared as for training"
     )
 
 
