@@ -2,6 +2,7 @@
 
 import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from .._core.contract import ToolError
@@ -27,7 +28,7 @@ class Source:
     weights: Path | None = None
     trusted: bool = False
 
-    @property
+    @cached_property
     def files(self) -> list[Path]:
         """What decides the model: its file, its external data and the weights."""
         beside = external_files(self.file) if self.kind == "onnx" else []
