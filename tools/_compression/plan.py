@@ -174,6 +174,6 @@ def _rank(variant: Variant, graph: dict[str, Any]) -> int:
         order = _CONV
     else:
         order = _ATTENTION if graph["attention"] else _DENSE
-    tail = ["torch_compile_fp32", "ort_static_int8", "openvino_nncf_int8", "ort_weight_only_int8", "ort_fp16"]
+    tail = ["ort_static_int8", "openvino_nncf_int8", "torch_compile_fp32", "ort_weight_only_int8", "ort_fp16"]
     names = [*order, *(name for name in tail if name not in order)]
     return names.index(variant.name) if variant.name in names else len(names)
