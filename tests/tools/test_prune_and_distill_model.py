@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from optimizing_resources.tools._compression.trained import Trained
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError, input_schema
 from optimizing_resources.tools._core.workspace import Workspace
 from optimizing_resources.tools.distill_model import DistillModelRequest, distill_model
+from optimizing_resources.tools.distill_model.events import compare
 from optimizing_resources.tools.prune_model import PruneModelRequest, prune_model
 
 np = pytest.importorskip("numpy")
@@ -88,6 +90,22 @@ def test_every_student_has_its_control_and_a_teacher_that_adds_nothing_is_told()
     assert {c.variant for c in [*report.candidates, *report.control] if c.status == "chosen"} <= {
         "student_labels_only"
     }
+
+
+@pytest.mark.parametrize(
+    ("taught", "plain", "steps", "finding"),
+    [
+        ([0.9, 0.9, 0.91], [0.8, 0.89, 0.85], [100, 100, 100], "helped"),
+        ([0.9, 0.9, 0.91], [0.8, 0.89, 0.85], [100, 100, 40], "uneven_steps"),  # plain seeds were cut short
+        ([0.7, 0.7, 0.71], [0.8, 0.89, 0.85], [100, 100, 40], "hurt"),  # and won all the same
+        ([0.9, 0.8, 0.91], [0.8, 0.89, 0.85], [100, 100, 40], "no_difference"),
+        ([0.9, 0.9], [0.8, 0.8], [100, 100], "too_few_seeds"),
+    ],
+)
+def test_a_teacher_helps_only_where_every_seed_shows_it_after_as_many_steps(taught, plain, steps, finding):
+    rows = {"search_metric_by_seed": taught, "steps": [100] * len(taught), "parameters": 10}
+    trained = Trained({"s_distilled": rows}, {"s_labels": {"search_metric_by_seed": plain, "steps": steps}})
+    assert compare("s_distilled", "s_labels", trained, higher=True)["finding"] == finding
 
 
 @pytest.mark.parametrize(

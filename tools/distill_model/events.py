@@ -29,7 +29,7 @@ def distill(request: Any) -> dict[str, Any]:
     ) as session:
         search = session.search
         trained = train(session, request, "boost" if request.student == "lightgbm" else "distill", **settings)
-        students = [_compare(c, k, trained, search.metric.higher) for c, k in trained.pairs()]
+        students = [compare(c, k, trained, higher=search.metric.higher) for c, k in trained.pairs()]
         barred = {
             _second(c, k, s["finding"]): _why(s) for (c, k), s in zip(trained.pairs(), students, strict=True)
         }
@@ -60,7 +60,7 @@ def _student(named: str) -> dict[str, Any]:
     return {"student_file": str(current_call().workspace.file(function[0])), "student_function": function[1]}
 
 
-def _compare(distilled: str, control: str, trained: Trained, higher: bool) -> Row:
+def compare(distilled: str, control: str, trained: Trained, *, higher: bool) -> Row:
     """Whether every distilled seed beats every control seed, the other way round, or neither."""
     sign = 1 if higher else -1
     with_teacher = trained.candidates[distilled]["search_metric_by_seed"]
