@@ -8,8 +8,8 @@ from typing import Any
 from .._core.contract import ToolError, current_call
 from .interpreters import Interpreter
 from .job import Job
-from .limits import Limits
 from .plan import CONTROLLED_NNCF, PLAIN_NNCF, Plan, Variant
+from .shortlist import is_fit, overall_ratio, worst_drop
 
 Row = dict[str, Any]
 
@@ -17,7 +17,6 @@ BUILD_SECONDS, MEASURE_SECONDS, RACE_SECONDS = 90.0, 60.0, 120.0
 FIRST_LOOK_SECONDS = 0.4  # of interleaved timing per batch size, before the race
 RACE_WINDOW_SECONDS = 2.0  # per batch size, all finalists together
 RACE_RESERVE_SECONDS = 15.0  # kept of the search time for the race and the bundle
-FINALISTS = 4
 WORTH_SAVING = 1.1  # the speed at which a file that lost too much is worth another try
 WEIGHTED_STATIC = "ort_static_int8_weighted"
 SENSITIVE_SHARE = 0.25  # of the layers stay in float then
@@ -25,7 +24,6 @@ SESSION_SETTINGS: dict[str, Row] = {
     "one_thread": {"threads": 1},
     "no_spinning": {"settings": {"session.intra_op.allow_spinning": "0"}},
 }
-NEAR = 0.80  # a finalist's first-look ratio, as a share of the best one's
 
 
 @dataclass
@@ -98,7 +96,7 @@ def _try_session_settings(search: Search) -> None:
     Sharing a short call between threads can cost more than it gains, and waiting in a loop takes the core from others.
     """
     smallest, allowed = str(search.batch_sizes[0]), search.metric.allowed(search.facts["metric"]["search"])
-    fit = {n: r for n, r in search.rows.items() if r.get("runtime") == "onnxruntime" and _is_fit(r, allowed)}
+    fit = {n: r for n, r in search.rows.items() if r.get("runtime") == "onnxruntime" and is_fit(r, allowed)}
     best = max(fit, key=lambda n: fit[n]["ratio"][smallest], default=None)
     if best is None or fit[best]["ratio"][smallest] < 1:
         name, artifact = "ort_fp32", search.facts["artifact"]
@@ -235,49 +233,6 @@ def _control_is_idle(search: Search) -> str:
     if row["drop"] <= search.metric.allowed(search.facts["metric"]["search"]):
         return "plain int8 fails only once the rows move on, and accuracy control looks at today's rows"
     return ""
-
-
-def finalists(search: Search, allowed: float, limits: Limits, tried: set[str]) -> list[str]:
-    """The fastest rows that were not raced yet, overall and per batch size; those within the budget come first.
-
-    The few search rows only screen: one of them can be a point of accuracy, so a row whose drop may be noise is raced.
-    """
-    fit = {
-        name: row
-        for name, row in search.rows.items()
-        if name not in tried and _may_fit(row, allowed) and not limits.broken_by(row, search.batch_sizes[0])
-    }
-    picks: dict[str, float] = {}
-    for key in [*map(str, search.batch_sizes), "overall"]:
-        speed = {n: overall_ratio(r) if key == "overall" else r["ratio"][key] for n, r in fit.items()}
-        best = max(speed.values(), default=0.0)
-        for name, value in speed.items():
-            if value >= NEAR * best:
-                picks[name] = max(picks.get(name, 0.0), value / best)
-    return sorted(picks, key=lambda n: (not _is_fit(fit[n], allowed), -picks[n]))[:FINALISTS]
-
-
-def _may_fit(row: Row, allowed: float) -> bool:
-    """Whether the budget lies above the lower bound of the drop on the search rows."""
-    screened = {**row, "drop": row["drop_least"]} if "drop_least" in row else row
-    return _is_fit(screened, allowed)
-
-
-def _is_fit(row: Row, allowed: float) -> bool:
-    return bool("ratio" in row and row.get("finite") and not row.get("status") and worst_drop(row) <= allowed)
-
-
-def worst_drop(row: Row) -> float:
-    """The drop on the rows at hand, or on rows moved on as the series moves, whichever is larger."""
-    return float(max(row["drop"], row.get("moved_drop", row["drop"])))
-
-
-def overall_ratio(row: Row) -> float:
-    """Geometric mean of the speed ratios over the batch sizes."""
-    product = 1.0
-    for value in row["ratio"].values():
-        product *= value
-    return float(product ** (1 / len(row["ratio"])))
 
 
 def race(search: Search, names: list[str]) -> Row:

@@ -9,7 +9,7 @@ from optimizing_resources.tools._compression.arguments import read_budget
 from optimizing_resources.tools._compression.limits import Limits
 from optimizing_resources.tools._compression.nouns import Candidate
 from optimizing_resources.tools._compression.picture import draw
-from optimizing_resources.tools._compression.search import Search, finalists
+from optimizing_resources.tools._compression.shortlist import finalists
 
 np = pytest.importorskip("numpy")
 
@@ -71,8 +71,7 @@ def test_a_drop_that_may_be_noise_is_raced_after_those_within_the_budget():
         return {"ratio": {"1": speed}, "finite": True, "status": "", "drop_least": least, "drop": drop}
 
     rows = {"noisy": row(2.0, 0.0, 0.012), "lost": row(2.1, 0.04, 0.05), "sound": row(1.9, 0.0, 0.0)}
-    search = Search(None, None, {}, None, [1], rows=rows)
-    assert finalists(search, 0.01, Limits(), set()) == ["sound", "noisy"]
+    assert finalists(rows, [1], 0.01, Limits(), set()) == ["sound", "noisy"]
 
 
 def test_scores_are_judged_where_a_classifier_gives_labels_first(tmp_path):
