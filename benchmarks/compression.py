@@ -6,13 +6,12 @@
 Per model: the tool searches with 60 % of the evaluation rows; then its choice, every peer preset, fp32 and a second
 copy of fp32 are timed in alternating blocks at batch 1 and 64, and the budget is checked on the other 40 %.
 Peers: ORT dynamic int8 (per tensor, per channel), ORT static QDQ (all operations; MatMul, Gemm, Conv only), NNCF
-defaults, for trees LightGBM itself; with --compile also torch.compile and torchao int8 (dynamic activations, compiled).
+defaults, for trees LightGBM itself; with --compile also torch.compile, torchao int8 (dynamic, weight-only) and Intel
+Neural Compressor (static, dynamic), each compiled for its batch size; those take minutes per model.
 A peer counts where it keeps the budget on the unseen rows. `clock` says whether wall or processor time compares.
 """
 
 import argparse
-import contextlib
-import copy
 import csv
 import os
 import tempfile
@@ -23,23 +22,16 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import compression_models as models
+import compression_peers
 import numpy as np
 import torch
-from optimizing_resources.tools._compression.engine import clock, judge, program, runners, variants
+from optimizing_resources.tools._compression.engine import clock, judge, program, runners
 from optimizing_resources.tools._core.contract import CALL, Call
 from optimizing_resources.tools._core.workspace import Workspace
 from optimizing_resources.tools.quantize_model import QuantizeModelRequest, quantize_model
 
 SHARE = 0.01
 SECONDS = 4.0  # of interleaved timing per batch size
-_DYNAMIC = {"kind": "dynamic", "ops": ["MatMul", "Gemm", "LSTM", "Attention"]}
-PEERS = {
-    "ort_dynamic": _DYNAMIC,
-    "ort_dynamic_per_channel": {**_DYNAMIC, "per_channel": True},
-    "ort_static_all": {"kind": "static"},
-    "ort_static_weighted": {"kind": "static", "ops": ["Conv", "MatMul", "Gemm"]},
-    "nncf_default": {"kind": "nncf"},
-}
 
 
 @dataclass
@@ -71,7 +63,7 @@ def make(name: str, folder: Path) -> World:
 
 def _network(name: str, folder: Path) -> World:
     model, metric, seen, unseen = models.make(name, folder)
-    source = models.ZOO if name not in models.OWN else Path(models.__file__)
+    source = models.ZOO if name not in models.OWN else Path(models.networks.__file__)
     (folder / "net.py").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
     examples = [torch.from_numpy(np.ascontiguousarray(seen[0][:2]))]
     path = folder / "fp32.onnx"
@@ -83,47 +75,12 @@ def _network(name: str, folder: Path) -> World:
 
 
 def peers(world: World, use_compile: bool) -> dict[str, Any]:
-    """The presets as callables; one that cannot be built is left out."""
-    found = {}
+    """The presets as callables."""
     if world.torch_model is None:
         return {"lightgbm": runners.load(world.baseline, 1)}
-    with tempfile.TemporaryDirectory() as folder:
-        np.save(Path(folder) / "input0.calibration.npy", world.seen[0][: len(world.seen[0]) // 5])
-        about = {
-            "folder": folder,
-            "model": world.baseline["path"],
-            "names": ["x"],
-            "fixed_batch": None,
-            "threads": 1,
-        }
-        for name, settings in PEERS.items():
-            with contextlib.suppress(Exception):  # a preset that fails is no peer
-                built = variants.build({**about, "variant": {"name": name, **settings}}, None)
-                found[name] = runners.load(built["artifact"], 1)
-        os.chdir("/")
-    if use_compile:
-        found["torch_compile"] = _compiled(world.torch_model)
-        with contextlib.suppress(Exception):
-            found["torchao_int8"] = _torchao(world.torch_model)
-    return found
-
-
-def _compiled(model):
-    fast = torch.compile(model, dynamic=False)
-
-    def call(feeds):
-        with torch.inference_mode():
-            return fast(torch.from_numpy(feeds["x"])).numpy()
-
-    return call
-
-
-def _torchao(model):
-    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
-
-    quantized = copy.deepcopy(model)
-    quantize_(quantized, Int8DynamicActivationInt8WeightConfig())
-    return _compiled(quantized)
+    calibration = world.seen[0][: len(world.seen[0]) // 5]
+    found = compression_peers.presets(world.baseline["path"], calibration)
+    return {**found, **(compression_peers.in_torch(world.torch_model, calibration) if use_compile else {})}
 
 
 def within(world: World, call, reference) -> tuple[bool, float]:
@@ -169,6 +126,7 @@ def measure(world: World, search_seconds: float, use_compile: bool):
             "peer_over_chosen": round(speed["chosen"] / speed[best], 3), "control": round(speed["control"], 3),
             "clock": used, "unseen_drop": round(drop, 6), "in_budget": fine,
             "search_seconds": report.conditions.seconds, "load": round(os.getloadavg()[0], 1),
+            "peers": " ".join(f"{n}:{speed[n]:.2f}" for n in sorted(kept, key=lambda n: -speed[n])),
         }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import compression
+import compression_peers
 import numpy as np
 import torch
 from optimizing_resources.tools._compression.engine import prune, runners, variants
@@ -29,7 +30,9 @@ def forecasting_trap(world: compression.World) -> None:
             "threads": 1,
         }
         for name in ("ort_static_all", "ort_static_weighted"):
-            built = variants.build({**about, "variant": {"name": name, **compression.PEERS[name]}}, None)
+            built = variants.build(
+                {**about, "variant": {"name": name, **compression_peers.PRESETS[name]}}, None
+            )
             calls[name] = runners.load(built["artifact"], 1)
         os.chdir("/")
     for part in ("seen", "unseen"):

@@ -1,110 +1,19 @@
 """Models and rows for benchmarks/compression.py; nothing is downloaded.
 
 The three open reference models come from ../shared/data/compression/zoo_open.py where that file exists; the others are
-defined here. Every model is trained briefly on data that ships with scikit-learn or is generated from a seed.
+in compression_networks.py. Each is trained briefly on data that ships with scikit-learn or is generated from a seed.
 """
 
 import importlib.util
 from pathlib import Path
 
+import compression_networks as networks
 import numpy as np
 import torch
+from compression_networks import CHANNELS, HORIZON, LOOKBACK
 from torch import nn
 
 ZOO = Path(__file__).resolve().parents[2] / "shared/data/compression/zoo_open.py"
-LOOKBACK, HORIZON, CHANNELS = 96, 24, 4
-
-
-class Encoder(nn.Module):
-    """Transformer encoder over 32 tokens of 8 features."""
-
-    def __init__(self, width=128, layers=3, classes=4):
-        super().__init__()
-        self.embed = nn.Linear(8, width)
-        layer = nn.TransformerEncoderLayer(width, 4, 4 * width, 0.0, batch_first=True, norm_first=True)
-        self.body = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
-        self.head = nn.Linear(width, classes)
-
-    def forward(self, x):
-        return self.head(self.body(self.embed(x)).mean(1))
-
-
-class Convolutional(nn.Module):
-    """Dilated 1-D convolutions over a series; the last level is taken off and put back."""
-
-    def __init__(self, width=64):
-        super().__init__()
-        layers, last = [], CHANNELS
-        for dilation in (1, 2, 4, 8):
-            layers += [nn.Conv1d(last, width, 3, padding=dilation, dilation=dilation), nn.ReLU()]
-            last = width
-        self.body, self.head = nn.Sequential(*layers), nn.Linear(width * LOOKBACK, HORIZON * CHANNELS)
-
-    def forward(self, x):
-        last = x[:, -1:, :]
-        y = self.body((x - last).transpose(1, 2)).flatten(1)
-        return self.head(y).reshape(-1, HORIZON, CHANNELS) + last
-
-
-class Recurrent(nn.Module):
-    """Two GRU layers and a linear head."""
-
-    def __init__(self, width=128):
-        super().__init__()
-        self.rnn, self.head = (
-            nn.GRU(CHANNELS, width, 2, batch_first=True),
-            nn.Linear(width, HORIZON * CHANNELS),
-        )
-
-    def forward(self, x):
-        last = x[:, -1:, :]
-        y, _ = self.rnn(x - last)
-        return self.head(y[:, -1]).reshape(-1, HORIZON, CHANNELS) + last
-
-
-class Blocks(nn.Module):
-    """Residual fully connected blocks (N-BEATS, generic)."""
-
-    def __init__(self, width=256, blocks=4):
-        super().__init__()
-        self.blocks = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(LOOKBACK, width),
-                nn.ReLU(),
-                nn.Linear(width, width),
-                nn.ReLU(),
-                nn.Linear(width, LOOKBACK + HORIZON),
-            )
-            for _ in range(blocks)
-        )
-
-    def forward(self, x):
-        last = x[:, -1:, :]
-        rest, total = (x - last).transpose(1, 2), 0
-        for block in self.blocks:
-            back, forward = block(rest).split([LOOKBACK, HORIZON], -1)
-            rest, total = rest - back, total + forward
-        return total.transpose(1, 2) + last
-
-
-class Separable(nn.Module):
-    """Depthwise separable 2-D convolutions (MobileNet style) on 32 x 32 digits."""
-
-    def __init__(self, width=64, classes=10):
-        super().__init__()
-        layers, last = self.layer(1, width, 3, 2), width
-        for stride in (1, 2, 1, 2):
-            layers += self.layer(last, last, 3, stride, groups=last) + self.layer(last, 2 * width, 1, 1)
-            last = 2 * width
-        self.body, self.head = nn.Sequential(*layers), nn.Linear(last, classes)
-
-    def forward(self, x):
-        return self.head(self.body(x).mean((2, 3)))
-
-    @staticmethod
-    def layer(before, after, kernel, stride, groups=1):
-        convolution = nn.Conv2d(before, after, kernel, stride, kernel // 2, groups=groups, bias=False)
-        return [convolution, nn.BatchNorm2d(after), nn.ReLU()]
 
 
 def series(seed=0, length=3000):
@@ -148,12 +57,27 @@ def boosted(folder):
     return (x[:cut], y[:cut]), (x[cut:], y[cut:])
 
 
+def words(seed=0, count=4000):
+    """Token sequences of four kinds, told apart by which words are frequent; one row in twenty is mislabelled."""
+    rng = np.random.default_rng(seed)
+    kinds = rng.integers(0, 4, count)
+    chances = rng.dirichlet(np.full(2000, 0.3), 4) * 0.25 + 0.75 / 2000
+    x = np.stack([rng.choice(2000, 128, p=chances[kind]) for kind in kinds])
+    return x, np.where(rng.random(count) < 0.05, rng.integers(0, 4, count), kinds)
+
+
 OWN = {
-    "encoder": (Encoder, tokens, "accuracy", 300),
-    "convolutional": (Convolutional, series, "mae", 150),
-    "recurrent": (Recurrent, series, "mae", 60),
-    "blocks": (Blocks, series, "mae", 200),
-    "separable": (Separable, digits, "accuracy", 200),
+    "encoder": (networks.Encoder, tokens, "accuracy", 300),
+    "convolutional": (networks.Convolutional, series, "mae", 150),
+    "recurrent": (networks.Recurrent, series, "mae", 60),
+    "blocks": (networks.Blocks, series, "mae", 200),
+    "separable": (networks.Separable, digits, "accuracy", 200),
+    "hierarchical": (networks.Hierarchical, series, "mae", 300),
+    "decomposed": (networks.Decomposed, series, "mae", 400),
+    "vision": (networks.Vision, digits, "accuracy", 150),
+    "text": (networks.Text, words, "accuracy", 100),
+    "patched": (networks.Patched, series, "mae", 120),
+    "tagger": (networks.Tagger, words, "accuracy", 100),
 }
 
 

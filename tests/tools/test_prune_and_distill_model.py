@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from optimizing_resources.tools._compression.trained import Trained
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError, input_schema
 from optimizing_resources.tools._core.workspace import Workspace
 from optimizing_resources.tools.distill_model import DistillModelRequest, distill_model
+from optimizing_resources.tools.distill_model.events import compare
 from optimizing_resources.tools.prune_model import PruneModelRequest, prune_model
 
 np = pytest.importorskip("numpy")
@@ -27,14 +29,14 @@ def small():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A trained network, its weights, and rows for training and for judging."""
+    """A trained network, its weights, and rows of three classes that lie far apart, so any network gets all right."""
     folder = tmp_path_factory.mktemp("world").resolve()
     (folder / "net.py").write_text(NET, encoding="utf-8")
     names: dict = {}
     exec(NET, names)
     torch.manual_seed(0)
-    net, x = names["make"](), torch.randn(3000, 8)
-    y = (x[:, :3] + 0.3 * x[:, 3:6]).argmax(1)
+    net, y = names["make"](), torch.randint(0, 3, (3000,))
+    x = 3 * torch.eye(8)[y] + 0.3 * torch.randn(3000, 8)
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     for i in range(150):
         rows = torch.arange(i * 64, (i + 1) * 64) % 2000
@@ -77,21 +79,33 @@ def test_half_of_the_channels_go_and_the_small_network_is_faster_and_confirmed()
         assert Path(str(report.next_step.arguments["model"])).exists()
 
 
-def test_every_student_has_its_control_and_the_finding_follows_from_the_seeds():
+def test_every_student_has_its_control_and_a_teacher_that_adds_nothing_is_told():
     report = distill_model(DistillModelRequest(**BASE, student="net.py:small", seeds=3))
     assert {s.student for s in report.students} == {"student"}
     assert len(report.candidates) == len(report.control) == 1
-    for student in report.students:
-        assert len(student.labels_only) == len(student.distilled) == 3
-        expected = "no_difference"
-        if min(student.distilled) > max(student.labels_only):
-            expected = "helped"
-        elif max(student.distilled) < min(student.labels_only):
-            expected = "hurt"
-        assert student.finding == expected
-        if expected != "helped":
-            twin = next(c for c in report.candidates if c.variant == student.student + "_distilled")
-            assert twin.status != "chosen"
+    (student,) = report.students
+    assert student.labels_only == student.distilled == [1.0, 1.0, 1.0]
+    assert student.finding == "no_difference"
+    assert "No gain over the plain student" in report.verdict
+    assert {c.variant for c in [*report.candidates, *report.control] if c.status == "chosen"} <= {
+        "student_labels_only"
+    }
+
+
+@pytest.mark.parametrize(
+    ("taught", "plain", "steps", "finding"),
+    [
+        ([0.9, 0.9, 0.91], [0.8, 0.89, 0.85], [100, 100, 100], "helped"),
+        ([0.9, 0.9, 0.91], [0.8, 0.89, 0.85], [100, 100, 40], "uneven_steps"),  # plain seeds were cut short
+        ([0.7, 0.7, 0.71], [0.8, 0.89, 0.85], [100, 100, 40], "hurt"),  # and won all the same
+        ([0.9, 0.8, 0.91], [0.8, 0.89, 0.85], [100, 100, 40], "no_difference"),
+        ([0.9, 0.9], [0.8, 0.8], [100, 100], "too_few_seeds"),
+    ],
+)
+def test_a_teacher_helps_only_where_every_seed_shows_it_after_as_many_steps(taught, plain, steps, finding):
+    rows = {"search_metric_by_seed": taught, "steps": [100] * len(taught), "parameters": 10}
+    trained = Trained({"s_distilled": rows}, {"s_labels": {"search_metric_by_seed": plain, "steps": steps}})
+    assert compare("s_distilled", "s_labels", trained, higher=True)["finding"] == finding
 
 
 @pytest.mark.parametrize(

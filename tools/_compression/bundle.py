@@ -17,7 +17,7 @@ import onnxruntime as ort
 
 options = ort.SessionOptions()
 options.intra_op_num_threads = {threads}
-session = ort.InferenceSession("{name}", options, providers=["CPUExecutionProvider"])
+{entries}session = ort.InferenceSession("{name}", options, providers=["CPUExecutionProvider"])
 inputs = {{{feeds}}}
 print(session.run(None, inputs)[0])
 '''
@@ -119,7 +119,11 @@ def _copy(
         text = template.format(
             name=source.name,
             stem=source.stem,
-            threads=threads,
+            threads=artifact.get("threads", threads),
+            entries="".join(
+                f'options.add_session_config_entry("{key}", "{value}")\n'
+                for key, value in artifact.get("settings", {}).items()
+            ),
             feeds=_feeds(inputs),
             precision=artifact.get("precision", "f32"),
         )

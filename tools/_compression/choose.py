@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from .limits import Limits
-from .search import Row, Search, overall_ratio
+from .search import Row, Search
+from .shortlist import overall_ratio
 
 # fp32 against itself on an idle machine stayed within this; references/compression.md
 NARROWEST_TIE_BAND = 0.03

@@ -14,8 +14,9 @@ from .limits import Limits
 from .nouns import Candidate, Chosen, Conditions, Pick
 from .plan import Target
 from .processor import host_flags, host_isa
-from .search import Row, Search, finalists, race
+from .search import Row, Search, race
 from .session import Session
+from .shortlist import finalists
 
 MOST_RACES = 3
 RACE_STEP = 1000  # progress only grows: a race comes after whatever was counted before it
@@ -29,7 +30,9 @@ def decide(session: Session, limits: Limits, barred: dict[str, str] | None = Non
     baseline = _baseline_row(search, {})
     tried: set[str] = set()
     for _ in range(MOST_RACES):
-        names = finalists(search, search.metric.allowed(baseline["metric"]), limits, tried)
+        names = finalists(
+            search.rows, search.batch_sizes, search.metric.allowed(baseline["metric"]), limits, tried
+        )
         if not names and raced:
             break
         current_call().progress(

@@ -8,11 +8,11 @@ from .._core.contract import ToolError, current_call
 from .._core.workspace import Workspace
 from .interpreters import Interpreter
 from .job import Job
+from .sizes import refuse_large_rows
 from .sources import Source, split_function
 
 EXPORT_SECONDS = 300
 LOAD_SECONDS = 120
-LARGEST_BYTES = 2 * 1024**3  # a protobuf holds no more, and the quantizers write one
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ def find_data(data: str, workspace: Workspace) -> tuple[Path, str | None]:
             saw=path.name,
             try_next="np.savez(path, x=..., y=...)",
         )
+    refuse_large_rows(path)
     return path, None
 
 
@@ -53,22 +54,9 @@ def load_data(job: Job, name: str, python: Interpreter) -> Path:
     return output
 
 
-def _refuse_large(path: Path) -> None:
-    """Before the file is read: hashing many gigabytes takes minutes."""
-    beside = path.with_name(path.name + ".data")
-    size = sum(p.stat().st_size for p in (path, beside) if p.exists())
-    if size > LARGEST_BYTES:
-        raise ToolError(
-            "The model is larger than 2 GiB",
-            saw=f"{size} bytes",
-            try_next="a smaller model; this search is for small ones",
-        )
-
-
 def take_in(job: Job, source: Source, data: Path, python: Interpreter) -> Intake:
     """The model in a form that the search can run."""
     if source.kind == "onnx":
-        _refuse_large(source.file)
         return Intake({"runtime": "onnxruntime", "path": str(source.file)}, None, data, {"exporter": None})
     if source.kind in ("lightgbm", "xgboost", "sklearn"):
         artifact = {"runtime": source.kind, "path": str(source.file), "trust": source.trusted}

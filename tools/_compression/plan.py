@@ -12,6 +12,7 @@ from .interpreters import Interpreter
 Settings = dict[str, Any]
 TREE_PARTS = [f"ort_trees_first_{share}_percent" for share in (75, 50, 25)]
 WEIGHTED = ["Conv", "MatMul", "Gemm"]
+PLAIN_NNCF, CONTROLLED_NNCF = "openvino_nncf_int8", "openvino_nncf_int8_accuracy_control"
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ def _add_openvino(plan: Plan, graph: dict[str, Any], target: Target, python: Int
         builds["openvino_nncf_int8_transformer"] = ("nncf", {"transformer": True})
     builds["openvino_nncf_int8_weighted"] = ("nncf", {"weighted_only": True})
     builds["openvino_weight_int8"] = ("nncf_weights", {})
+    builds[CONTROLLED_NNCF] = ("nncf_control", {})
     for name, (kind, settings) in builds.items():
         plan.variants.append(Variant(name, kind, "openvino", settings))
         if target.has_bf16 and name in _WITH_BF16 and (graph["attention"] or graph["recurrent"]):
@@ -140,6 +142,9 @@ def _add_torch(plan: Plan, target: Target, python: Interpreter, has_program: boo
         plan.skipped["torch_compile_fp32"] = "torch is not installed in the search interpreter"
     else:
         plan.variants.append(Variant("torch_compile_fp32", "torch", "torch"))
+        plan.skipped["torchao_int8"] = (
+            "never the fastest where it was measured; figures in references/compression.md"
+        )
 
 
 _CONV = [
@@ -163,10 +168,12 @@ _ATTENTION = [
 def _rank(variant: Variant, graph: dict[str, Any]) -> int:
     if graph["recurrent"]:
         order = _RECURRENT
-    elif graph["convolutions"]:
+    elif (
+        graph["convolutions"] > graph["weighted_matmuls"]
+    ):  # one that cuts an image into patches decides nothing
         order = _CONV
     else:
         order = _ATTENTION if graph["attention"] else _DENSE
-    tail = ["torch_compile_fp32", "ort_static_int8", "openvino_nncf_int8", "ort_weight_only_int8", "ort_fp16"]
+    tail = ["ort_static_int8", "openvino_nncf_int8", "torch_compile_fp32", "ort_weight_only_int8", "ort_fp16"]
     names = [*order, *(name for name in tail if name not in order)]
     return names.index(variant.name) if variant.name in names else len(names)

@@ -8,8 +8,8 @@ from typing import Any
 from .._core.contract import ToolError, current_call
 from .interpreters import Interpreter
 from .job import Job
-from .limits import Limits
-from .plan import Plan, Variant
+from .plan import CONTROLLED_NNCF, PLAIN_NNCF, Plan, Variant
+from .shortlist import is_fit, overall_ratio, worst_drop
 
 Row = dict[str, Any]
 
@@ -17,11 +17,13 @@ BUILD_SECONDS, MEASURE_SECONDS, RACE_SECONDS = 90.0, 60.0, 120.0
 FIRST_LOOK_SECONDS = 0.4  # of interleaved timing per batch size, before the race
 RACE_WINDOW_SECONDS = 2.0  # per batch size, all finalists together
 RACE_RESERVE_SECONDS = 15.0  # kept of the search time for the race and the bundle
-FINALISTS = 4
 WORTH_SAVING = 1.1  # the speed at which a file that lost too much is worth another try
 WEIGHTED_STATIC = "ort_static_int8_weighted"
 SENSITIVE_SHARE = 0.25  # of the layers stay in float then
-NEAR = 0.80  # a finalist's first-look ratio, as a share of the best one's
+SESSION_SETTINGS: dict[str, Row] = {
+    "one_thread": {"threads": 1},
+    "no_spinning": {"settings": {"session.intra_op.allow_spinning": "0"}},
+}
 
 
 @dataclass
@@ -77,10 +79,33 @@ def run_search(search: Search, plan: Plan) -> None:
     while queue:
         variant = queue.pop(0)
         count += 1
+        if variant.name == CONTROLLED_NNCF and (why := _control_is_idle(search)):
+            search.rows[variant.name] = {"status": "skipped", "reason": why}
+            continue
         current_call().progress(count, None, f"{variant.name} ({len(queue)} more)")
         row = search.rows[variant.name] = try_variant(search, variant)
         first = [extra for extra in _follow_up(search, plan, variant, row) if extra.name not in search.rows]
         queue = first + [other for other in queue if other not in first]
+    if search.job.threads > 1 and any(variant.runtime == "onnxruntime" for variant in plan.variants):
+        _try_session_settings(search)
+
+
+def _try_session_settings(search: Search) -> None:
+    """The ONNX Runtime file that is fastest at the smallest batch, with other settings of its session.
+
+    Sharing a short call between threads can cost more than it gains, and waiting in a loop takes the core from others.
+    """
+    smallest, allowed = str(search.batch_sizes[0]), search.metric.allowed(search.facts["metric"]["search"])
+    fit = {n: r for n, r in search.rows.items() if r.get("runtime") == "onnxruntime" and is_fit(r, allowed)}
+    best = max(fit, key=lambda n: fit[n]["ratio"][smallest], default=None)
+    if best is None or fit[best]["ratio"][smallest] < 1:
+        name, artifact = "ort_fp32", search.facts["artifact"]
+    else:
+        name, artifact = best, fit[best]["artifact"]
+    for suffix, settings in SESSION_SETTINGS.items():
+        current_call().progress(len(search.rows) + 1, None, f"{name}_{suffix}")
+        twin = Variant(f"{name}_{suffix}", "session", settings={"artifact": {**artifact, **settings}})
+        search.rows[twin.name] = try_variant(search, twin)
 
 
 def try_variant(search: Search, variant: Variant) -> Row:
@@ -108,15 +133,18 @@ def try_variant(search: Search, variant: Variant) -> Row:
 
 def _expected_seconds(variant: Variant) -> float:
     """A floor for build and measurement: imports, and for torch a compiler run."""
-    return {"torch": 25.0, "nncf": 8.0, "nncf_weights": 8.0}.get(variant.kind, 4.0)
+    return {"torch": 25.0, "nncf": 8.0, "nncf_weights": 8.0, "nncf_control": 15.0}.get(variant.kind, 4.0)
 
 
 def _build_and_measure(search: Search, variant: Variant, left: float) -> Row:
+    if variant.kind == "session":
+        return measure(search, variant.name, variant.settings["artifact"])
     built = search.job.do(
         "build",
         search.python,
         seconds=min(BUILD_SECONDS, left),
         variant=variant.request(),
+        allowed=search.metric.allowed(search.facts["metric"]["search"]),
         **search.request(),
     )
     return {**measure(search, variant.name, built["artifact"]), **built}
@@ -167,7 +195,7 @@ def _failure(error: ToolError) -> Row:
     if "did not finish in time" in text:
         return {"status": "not_tried", "reason": "it took longer than the search time left"}
     crashed = "was ended by SIG" in text or "memory limit" in text
-    return {"status": "crashed" if crashed else "failed", "reason": text[:240]}
+    return {"status": "crashed" if crashed else "failed", "reason": text.partition("; try ")[0][:240]}
 
 
 def _follow_up(search: Search, plan: Plan, variant: Variant, row: Row) -> list[Variant]:
@@ -176,9 +204,7 @@ def _follow_up(search: Search, plan: Plan, variant: Variant, row: Row) -> list[V
     First the same with only the weighted layers quantized; where that loses too much as well, sensitive layers in
     float, and another calibration.
     """
-    allowed = search.metric.allowed(search.facts["metric"]["search"])
-    lost = "drop" in row and worst_drop(row) > allowed and overall_ratio(row) >= WORTH_SAVING
-    if not lost or variant.kind != "static":
+    if variant.kind != "static" or not _is_fast_but_lost(search, row):
         return []
     if variant.name != WEIGHTED_STATIC:
         return [v for v in plan.variants if v.name == WEIGHTED_STATIC]
@@ -190,38 +216,23 @@ def _follow_up(search: Search, plan: Plan, variant: Variant, row: Row) -> list[V
     ]
 
 
-def finalists(search: Search, allowed: float, limits: Limits, tried: set[str]) -> list[str]:
-    """The fastest rows within the budget on the search rows that were not raced yet: overall, and per batch size."""
-    fit = {
-        name: row
-        for name, row in search.rows.items()
-        if name not in tried and _is_fit(row, allowed) and not limits.broken_by(row, search.batch_sizes[0])
-    }
-    picks: dict[str, float] = {}
-    for key in [*map(str, search.batch_sizes), "overall"]:
-        speed = {n: overall_ratio(r) if key == "overall" else r["ratio"][key] for n, r in fit.items()}
-        best = max(speed.values(), default=0.0)
-        for name, value in speed.items():
-            if value >= NEAR * best:
-                picks[name] = max(picks.get(name, 0.0), value / best)
-    return sorted(picks, key=lambda n: -picks[n])[:FINALISTS]
+def _is_fast_but_lost(search: Search, row: Row) -> bool:
+    allowed = search.metric.allowed(search.facts["metric"]["search"])
+    return "drop" in row and worst_drop(row) > allowed and overall_ratio(row) >= WORTH_SAVING
 
 
-def _is_fit(row: Row, allowed: float) -> bool:
-    return bool("ratio" in row and row.get("finite") and not row.get("status") and worst_drop(row) <= allowed)
-
-
-def worst_drop(row: Row) -> float:
-    """The drop on the rows at hand, or on rows moved on as the series moves, whichever is larger."""
-    return float(max(row["drop"], row.get("moved_drop", row["drop"])))
-
-
-def overall_ratio(row: Row) -> float:
-    """Geometric mean of the speed ratios over the batch sizes."""
-    product = 1.0
-    for value in row["ratio"].values():
-        product *= value
-    return float(product ** (1 / len(row["ratio"])))
+def _control_is_idle(search: Search) -> str:
+    """Why NNCF's accuracy control, which costs a measurement per layer, has nothing to do; empty if it has."""
+    if search.metric.function:
+        return "accuracy control takes the built-in metrics only"
+    row = search.rows.get(PLAIN_NNCF, {})
+    if "drop" not in row:
+        return f"it starts from {PLAIN_NNCF}, which gave no figures"
+    if not _is_fast_but_lost(search, row):
+        return "plain int8 keeps the budget, or is too slow to be worth saving"
+    if row["drop"] <= search.metric.allowed(search.facts["metric"]["search"]):
+        return "plain int8 fails only once the rows move on, and accuracy control looks at today's rows"
+    return ""
 
 
 def race(search: Search, names: list[str]) -> Row:

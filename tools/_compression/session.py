@@ -64,7 +64,7 @@ def open_session(
         metric = replace(metric, python=caller)
         with cached(_key(found, source, request, batches, python, salt)) as kept:
             job.folder = kept
-            require_room(kept, ROOM_FACTOR * Path(found.artifact["path"]).stat().st_size)
+            require_room(kept, ROOM_FACTOR * sum(path.stat().st_size for path in source.files))
             facts = job.do(
                 "prepare", python, seconds=PREPARE_SECONDS, artifact=found.artifact, data=str(found.data),
                 metric=metric.name, calibrate=calibrate, batch_sizes=batches,
@@ -94,7 +94,7 @@ def _key(
     """Changes with whatever could change a row: the model's bytes, the rows, the settings, the libraries."""
     model = Path(found.artifact["path"])
     engine = sorted(ENGINE.glob("*.py"))  # rows of another version of the engine are not comparable
-    files = [*engine, model, *[p for p in (model.with_name(model.name + ".data"),) if p.exists()], found.data]
+    files = [*engine, *(source.files if source.kind == "onnx" else [model]), found.data]
     metric = split_function(request.metric)
     if metric:
         files.append(current_call().workspace.file(metric[0]))

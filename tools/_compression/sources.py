@@ -2,11 +2,13 @@
 
 import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from .._core.contract import ToolError
 from .._core.workspace import Workspace
 from .archives import pickle_globals, read_member, read_zip, scan_program
+from .sizes import external_files, refuse_large_model
 
 _PICKLES = (".pkl", ".pickle", ".joblib")
 CONVERT = "torch.save(model.state_dict(), path) and file.py:factory, or an ONNX file"
@@ -26,10 +28,11 @@ class Source:
     weights: Path | None = None
     trusted: bool = False
 
-    @property
+    @cached_property
     def files(self) -> list[Path]:
-        """What decides the model: its file and the weights."""
-        return [self.file, *([self.weights] if self.weights else [])]
+        """What decides the model: its file, its external data and the weights."""
+        beside = external_files(self.file) if self.kind == "onnx" else []
+        return [self.file, *beside, *([self.weights] if self.weights else [])]
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -63,12 +66,14 @@ def _weights(weights: str | None, workspace: Workspace) -> Path | None:
     if weights is None:
         return None
     path = workspace.file(Path(weights))
+    refuse_large_model(path)
     if path.suffix != ".safetensors":
         _refuse_whole_module(path)
     return path
 
 
 def _recognise(path: Path, trust: bool) -> Source:
+    refuse_large_model(path)
     with path.open("rb") as file:
         head = file.read(512)
     if not head:
@@ -93,7 +98,9 @@ def _recognise(path: Path, trust: bool) -> Source:
         )
     if path.suffix in (".pt", ".pth", ".bin"):
         raise ToolError("This is no PyTorch file that can be loaded safely", saw=path.name, try_next=CONVERT)
-    return Source("onnx", path)
+    source = Source("onnx", path)
+    refuse_large_model(*source.files)
+    return source
 
 
 def _recognise_zip(path: Path, trust: bool) -> Source:

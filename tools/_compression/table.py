@@ -89,6 +89,14 @@ def _latency(c: Candidate, batch: str) -> str:
     return f"{1000 * c.latency_seconds[batch]:.3g} / {1000 * c.latency_p95_seconds[batch]:.3g}{ratio}"
 
 
+_LOST = {
+    "over_budget": "lost more than the budget allows",
+    "not_confirmed": "could not be shown to keep the budget",
+    "over_limit": "broke a limit",
+    "non_finite": "gave NaN or infinity",
+}
+
+
 def summarise(search: Search, outcome: Outcome, baseline_metric: float, keep: str = "fp32") -> str:
     """One sentence: what to use and what it gains, or why the baseline stays."""
     budget = search.metric.allowed(baseline_metric)
@@ -121,14 +129,11 @@ def _why_not(search: Search, outcome: Outcome) -> str:
     if not tried:
         return "no candidate could be measured" + more
     if not fast:
-        return f"of the {len(tried)} measured, none was faster beyond the tie band of {outcome.tie_band:.0%}{more}"
-    lost = {
-        s: sum(r["status"] == s for r in fast)
-        for s in ("over_budget", "not_confirmed", "over_limit", "non_finite")
-    }
-    told = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in lost.items() if n)
-    lost_by = told or "slower at another batch size"
-    return f"faster somewhere: {len(fast)} of {len(tried)} candidates, but {lost_by}{_nearest(search)}{more}"
+        return f"none of the {len(tried)} measured was faster beyond the tie band of {outcome.tie_band:.0%}{more}"
+    lost = {text: sum(row["status"] == status for row in fast) for status, text in _LOST.items()}
+    lost["were slower at another batch size"] = len(fast) - sum(lost.values())
+    told = ", ".join(f"{count} {text}" for text, count in lost.items() if count)
+    return f"{len(fast)} of {len(tried)} measured candidates gained speed, but {told}{_nearest(search)}{more}"
 
 
 def _nearest(search: Search) -> str:

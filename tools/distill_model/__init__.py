@@ -28,7 +28,7 @@ class Student(BaseModel):
     parameters: int
     labels_only: list[float]
     distilled: list[float]
-    finding: str = Field(description="helped, hurt, no_difference, too_few_seeds.")
+    finding: str = Field(description="helped, hurt, no_difference, uneven_steps, too_few_seeds.")
 
 
 class DistillModelReport(Report):

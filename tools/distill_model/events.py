@@ -13,6 +13,9 @@ from .._compression.trained import Trained, check_training, train
 from .._compression.trained_text import split_control, then_quantize
 from .._core.contract import ToolError, current_call
 
+EVEN_SHARE = (
+    0.9  # of the winner's steps, which the loser must have taken too: a busy machine cuts trainings short
+)
 FEWEST_SEEDS = 3  # below, the spread between seeds cannot be told from the teacher's effect
 
 
@@ -26,7 +29,7 @@ def distill(request: Any) -> dict[str, Any]:
     ) as session:
         search = session.search
         trained = train(session, request, "boost" if request.student == "lightgbm" else "distill", **settings)
-        students = [_compare(c, k, trained, search.metric.higher) for c, k in trained.pairs()]
+        students = [compare(c, k, trained, higher=search.metric.higher) for c, k in trained.pairs()]
         barred = {
             _second(c, k, s["finding"]): _why(s) for (c, k), s in zip(trained.pairs(), students, strict=True)
         }
@@ -57,13 +60,17 @@ def _student(named: str) -> dict[str, Any]:
     return {"student_file": str(current_call().workspace.file(function[0])), "student_function": function[1]}
 
 
-def _compare(distilled: str, control: str, trained: Trained, higher: bool) -> Row:
+def compare(distilled: str, control: str, trained: Trained, *, higher: bool) -> Row:
     """Whether every distilled seed beats every control seed, the other way round, or neither."""
     sign = 1 if higher else -1
     with_teacher = trained.candidates[distilled]["search_metric_by_seed"]
     without = trained.control[control]["search_metric_by_seed"]
     a, b = [sign * v for v in with_teacher], [sign * v for v in without]
     finding = "helped" if min(a) > max(b) else "hurt" if max(a) < min(b) else "no_difference"
+    steps = trained.candidates[distilled].get("steps", [1]), trained.control[control].get("steps", [1])
+    winner, loser = steps if finding == "helped" else steps[::-1]
+    if finding != "no_difference" and min(loser) < EVEN_SHARE * max(winner):
+        finding = "uneven_steps"
     return {
         "student": distilled.removesuffix("_distilled"),
         "parameters": trained.candidates[distilled]["parameters"],
@@ -86,11 +93,14 @@ def _why(student: Row) -> str:
 
 
 def _sentence(student: Row) -> str:
-    name = student["student"]
+    name = str(student["student"])
+    plain = "student" if name == "student" else f"student ({name})"
     told: dict[str, str] = {
         "helped": f"The teacher helped {name}: every distilled seed beat every plain one.",
         "hurt": f"The teacher hurt {name}: every plain seed beat every distilled one; train it on labels.",
-        "no_difference": f"No gain over the plain {name}: the difference lies within the spread of seeds.",
+        "no_difference": f"No gain over the plain {plain}: the difference lies within the spread of seeds.",
+        "uneven_steps": f"Whether the teacher helped {name} is open: the better trainings took more steps, because the "
+        "machine was busy; try more max_train_seconds.",
         "too_few_seeds": f"Too few seeds to say whether the teacher helped {name}.",
     }
     return told[str(student["finding"])]

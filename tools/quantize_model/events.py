@@ -38,6 +38,8 @@ def quantize(request: Any) -> dict[str, Any]:
         outcome, baseline = decide(session, limits)
         keep = "fp32" if baseline["runtime"] == "onnxruntime" else "the model as it is"
         verdict = summarise(search, outcome, baseline["metric"], keep=keep)
+        if elsewhere:
+            verdict += f" Measured on this processor; for {target.isa} that is an assumption."
         edge = make_edge_files(session, outcome) if profile and elsewhere else EdgeFiles()
         fields = report_fields(
             session, outcome, baseline, target, kind="quantize", assumed=elsewhere, verdict=verdict,

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optimizing_resources.tools._compression.arguments import read_budget
+from optimizing_resources.tools._compression.limits import Limits
 from optimizing_resources.tools._compression.nouns import Candidate
 from optimizing_resources.tools._compression.picture import draw
+from optimizing_resources.tools._compression.shortlist import finalists
 
 np = pytest.importorskip("numpy")
 
@@ -50,14 +52,48 @@ def test_the_bound_of_a_drop_is_never_below_the_drop_and_covers_the_true_one():
     for _ in range(60):  # accuracy truly falls by 2 points; 300 rows see something near it
         base = (rng.random(300) < 0.9).astype(float)
         candidate = np.where(rng.random(300) < 0.02 / 0.9, 0.0, 1.0) * base
-        point, bound = judge.drop_bound("accuracy", base, candidate, 1)
-        assert bound >= point
+        least, point, bound = judge.drop_bounds("accuracy", base, candidate, 1)
+        assert least <= point <= bound
         missed += bound < 0.02
     assert missed / 60 <= 0.2  # 95 % nominal; the bootstrap of few flips is a little optimistic
 
 
+def test_a_model_that_one_constant_answer_would_match_is_told():
+    told = engine("judge").worse_than_constant
+    assert told("accuracy", 0.9, np.arange(100) % 4) is None
+    assert "check that rows and targets belong together" in told("accuracy", 0.25, np.arange(100) % 4)
+    assert told("mae", 0.5, np.arange(9.0)) is None
+    assert "hardly better than one constant answer (2.222)" in told("mae", 2.5, np.arange(9.0))
+
+
+def test_a_drop_that_may_be_noise_is_raced_after_those_within_the_budget():
+    def row(speed, least, drop):
+        return {"ratio": {"1": speed}, "finite": True, "status": "", "drop_least": least, "drop": drop}
+
+    rows = {"noisy": row(2.0, 0.0, 0.012), "lost": row(2.1, 0.04, 0.05), "sound": row(1.9, 0.0, 0.0)}
+    assert finalists(rows, [1], 0.01, Limits(), set()) == ["sound", "noisy"]
+
+
+def test_scores_are_judged_where_a_classifier_gives_labels_first(tmp_path):
+    onnx, helper = pytest.importorskip("onnx"), pytest.importorskip("onnx").helper
+    pytest.importorskip("onnxruntime")
+    graph = helper.make_graph(
+        [helper.make_node("ArgMax", ["x"], ["y"], axis=1, keepdims=0), helper.make_node("Relu", ["x"], ["scores"])],
+        "net", [helper.make_tensor_value_info("x", 1, ["batch", 4])],
+        [helper.make_tensor_value_info("y", 7, ["batch"]), helper.make_tensor_value_info("scores", 1, ["batch", 4])],
+    )  # fmt: skip
+    x, models = np.eye(4, dtype="float32"), []
+    for kept in (2, 1):  # both outputs, then the label alone
+        del graph.output[kept:]
+        path = str(tmp_path / f"{kept}.onnx")
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+        models.append(engine("runners").load({"runtime": "onnxruntime", "path": path}, 1)({"x": x}))
+    assert np.array_equal(models[0], x)
+    assert [engine("judge").metric_value("accuracy", found, np.arange(4)) for found in models] == [1.0, 1.0]
+
+
 def test_equal_predictions_have_a_drop_of_exactly_nothing():
-    assert engine("judge").drop_bound("mae", np.ones(50), np.ones(50), 7) == (0.0, 0.0)
+    assert engine("judge").drop_bounds("mae", np.ones(50), np.ones(50), 7) == (0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(

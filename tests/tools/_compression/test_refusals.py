@@ -301,6 +301,14 @@ def test_broken_rows_are_refused(prepare, spoil, said):
     assert prepare(spoil) == said
 
 
+def test_a_member_that_is_no_array_is_refused_and_does_not_fire(bomb, tmp_path):
+    from optimizing_resources.tools._compression.engine import refusal, rows
+
+    archive(tmp_path / "rows.npz", {"x.npy": bomb, "y.npy": bomb})
+    with pytest.raises(refusal.Refused, match="holds more than arrays"):
+        rows.read_npz(str(tmp_path / "rows.npz"))
+
+
 def test_float64_rows_for_a_float32_model_are_cast(prepare):
     assert prepare(rows_with(x=lambda r: r["x"].astype("float64"))) is None
 

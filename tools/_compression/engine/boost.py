@@ -88,7 +88,7 @@ class Task:
         return {
             **self._export(best, label),
             "search_metric_by_seed": metrics,
-            "steps": [best.num_trees()] * len(metrics),
+            "trees": [best.num_trees()] * len(metrics),
         }
 
     def _fit(self, objective, targets, cut, seed):

@@ -188,6 +188,12 @@ def inputs_of(model):
     return found
 
 
+def judged_output(model):
+    """Name of the first output of floats, else of the first output; runners.py chooses alike."""
+    floats = [value for value in model.graph.output if value.type.tensor_type.elem_type in (1, 10, 11)]
+    return [*floats, model.graph.output[0]][0].name
+
+
 def free_batch(model):
     """Make a fixed first dimension symbolic, for inputs and outputs, and forget the shapes in between."""
     for value in [*model.graph.input, *model.graph.output]:

@@ -39,13 +39,20 @@ def _check_labels(predictions, y):
         raise Refused(
             "Labels lie outside the model's classes",
             f"{labels.min():g} to {labels.max():g} for {classes} classes",
-            f"whole class numbers from 0 to {classes - 1}; of several outputs the first one is judged",
+            f"whole class numbers from 0 to {classes - 1}; of several outputs the first of floats is judged",
         )
     return labels.astype(np.int64)
 
 
 def class_count(predictions):
+    if _are_labels(predictions):
+        return np.iinfo(np.int64).max
     return predictions.shape[-1] if predictions.ndim > 1 and predictions.shape[-1] > 1 else 2
+
+
+def _are_labels(predictions):
+    """Whether the model hands out class numbers instead of scores."""
+    return predictions.dtype.kind in "iu"
 
 
 def predicted_classes(predictions):
@@ -53,6 +60,8 @@ def predicted_classes(predictions):
     if predictions.ndim > 1 and predictions.shape[-1] > 1:
         return predictions.argmax(-1)
     column = np.squeeze(predictions, -1) if predictions.ndim > 1 else predictions
+    if _are_labels(predictions):
+        return column
     is_probability = column.min() >= 0 and column.max() <= 1
     return (column > (0.5 if is_probability else 0)).astype(np.int64)
 
@@ -75,15 +84,33 @@ def metric_value(metric, predictions, y):
     return float(total(metric, row_losses(metric, predictions, y)))
 
 
-def drop_bound(metric, base, candidate, block):
-    """The drop (positive is worse) on these rows and its upper bound from a paired bootstrap over blocks of rows."""
+def worse_than_constant(metric, value, y):
+    """A sentence where one constant answer would score as well as the model, within two standard errors, else None."""
+    if metric == "accuracy":
+        constant = float(np.unique(y, return_counts=True)[1].max() / y.size)
+        suspect = value <= constant + 2 * (constant * (1 - constant) / y.size) ** 0.5
+    else:
+        centre = np.median(y, axis=0) if metric == "mae" else y.mean(axis=0)
+        constant = metric_value(metric, np.broadcast_to(centre, y.shape), y)
+        suspect = value >= constant
+    if not suspect:
+        return None
+    return (
+        f"The model's {metric} of {value:.4g} is hardly better than one constant answer ({constant:.4g}): check that "
+        "rows and targets belong together, and that the rows are prepared as for training"
+    )
+
+
+def drop_bounds(metric, base, candidate, block):
+    """The drop (positive is worse) on these rows between its bounds from a paired bootstrap over blocks of rows."""
     sign = 1.0 if HIGHER[metric] else -1.0
     point = sign * float(total(metric, base) - total(metric, candidate))
     if np.array_equal(base, candidate):
-        return point, point
+        return point, point, point
     picks = resamples(len(base), block)
     drops = [sign * (total(metric, base[rows]) - total(metric, candidate[rows])) for rows in picks]
-    return point, max(point, float(np.percentile(drops, CONFIDENCE)))
+    least, most = np.percentile(drops, (100 - CONFIDENCE, CONFIDENCE))
+    return min(point, float(least)), point, max(point, float(most))
 
 
 def resamples(count, block):

@@ -108,5 +108,6 @@ def _evaluate(request, predictions, part):
         y = np.load(os.path.join(folder, f"y.{part}.npy"))
         base, mine = judge.row_losses(metric, reference, y), judge.row_losses(metric, predictions, y)
         found["metric"] = float(judge.total(metric, mine))
-        found["drop"], found["drop_bound"] = judge.drop_bound(metric, base, mine, request["block"])
+        bounds = judge.drop_bounds(metric, base, mine, request["block"])
+        found["drop_least"], found["drop"], found["drop_bound"] = bounds
     return found

@@ -37,8 +37,17 @@ def prepare(request, progress):
     reply["size_bytes"] = runners.size_bytes(artifact["path"])
     reply["output_shape"] = list(predictions.shape[1:])
     clipped = _range_warning(feeds, parts) if request.get("calibrate", True) else []  # no int8 is tried then
-    reply["warnings"] = clipped + facts["warnings"]
+    reply["warnings"] = (
+        clipped + facts["warnings"] + _suspicion(request, reply, targets[parts["confirmation"]])
+    )
     return reply
+
+
+def _suspicion(request, reply, y):
+    if request["metric"] not in judge.HIGHER:
+        return []
+    told = judge.worse_than_constant(request["metric"], reply["metric"]["confirmation"], y)
+    return [told] if told else []
 
 
 def _model_facts(request):
@@ -51,7 +60,9 @@ def _model_facts(request):
     facts["path"] = os.path.join(request["folder"], "model.onnx")
     outputs = [value.name for value in model.graph.output]
     if len(outputs) > 1:
-        facts["warnings"].append(f"Of the outputs {', '.join(outputs)} only the first is judged")
+        facts["warnings"].append(
+            f"Of the outputs {', '.join(outputs)} only {graph.judged_output(model)} is judged"
+        )
     fixed = inputs[0]["shape"][0] if inputs[0]["shape"] else None
     onnx.save(model, facts["path"])
     wanted = set(request["batch_sizes"]) | {EVALUATION_BATCH}

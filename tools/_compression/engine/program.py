@@ -122,10 +122,7 @@ def load_weights(model, path):
     for wrapper in ("state_dict", "model_state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise Refused(
-            "The weights are no state dict", type(state).__name__, "torch.save(model.state_dict(), path)"
-        )
+    _refuse_strange(state, torch.Tensor)
     bad = [
         name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()
     ]
@@ -140,6 +137,23 @@ def load_weights(model, path):
         raise Refused(
             "The weights do not fit the factory's model", " ".join(told), "the factory they were trained with"
         ) from error
+
+
+def _refuse_strange(state, tensor):
+    """What is no mapping of names to tensors; torch's own int8 layers keep packed weights instead."""
+    if not isinstance(state, dict):
+        raise Refused(
+            "The weights are no state dict", type(state).__name__, "torch.save(model.state_dict(), path)"
+        )
+    strange = [name for name, value in state.items() if not isinstance(value, tensor) or value.is_quantized]
+    if any("_packed_params" in str(name) or isinstance(state[name], tensor) for name in strange):
+        raise Refused(
+            "The model is quantized already", strange[0], "the float checkpoint that it was made from"
+        )
+    if strange:
+        raise Refused(
+            "The weights hold more than tensors", strange[0], "torch.save(model.state_dict(), path)"
+        )
 
 
 def _unwrapped(state, wanted):

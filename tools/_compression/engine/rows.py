@@ -17,7 +17,7 @@ import numpy as np
 from .refusal import Refused, first_line
 
 PARTS = ("calibration", "search", "confirmation")
-SHARES = (0.2, 0.3, 0.5)
+SHARES = (0.15, 0.2, 0.65)  # a few rows calibrate and screen; a drop of a point needs many to be ruled out
 TRAINED_SHARES = (0.1, 0.2, 0.7)  # a trained network needs no calibration, so more rows can confirm
 MOST_ROWS = {"calibration": 256, "search": 4096, "confirmation": 20000}
 FEWEST_ROWS = 24
@@ -90,7 +90,7 @@ def read_npz(path):
         )
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
     except _UNREADABLE as error:
         what = (
             "holds objects, which would run code on loading" if "pickle" in str(error) else "cannot be read"
@@ -98,6 +98,10 @@ def read_npz(path):
         raise Refused(
             f"The data file {what}", first_line(error), "np.savez(path, x=float32 rows, y=targets)"
         ) from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # numpy hands out the bytes of a member that it does not know
+            raise Refused("The data file holds more than arrays", name, "np.savez(path, x=..., y=...)")
+    return arrays
 
 
 def match_inputs(arrays, inputs):

@@ -43,9 +43,18 @@ def reason(error):
 
 
 def _onnxruntime(artifact, threads):
-    session = ort_session(artifact["path"], threads, artifact.get("settings"))
-    output = [session.get_outputs()[0].name]
+    session = ort_session(artifact["path"], artifact.get("threads", threads), artifact.get("settings"))
+    kinds = [
+        value.type in ("tensor(float)", "tensor(double)", "tensor(float16)")
+        for value in session.get_outputs()
+    ]
+    output = [session.get_outputs()[_judged(kinds)].name]
     return lambda feeds: session.run(output, feeds)[0]
+
+
+def _judged(are_floats):
+    """Which output counts: the first of floats (classifiers of scikit-learn give labels before), else the first."""
+    return are_floats.index(True) if True in are_floats else 0
 
 
 def _openvino(artifact, threads):
@@ -59,13 +68,14 @@ def _openvino(artifact, threads):
     }
     compiled = ov.Core().compile_model(artifact["path"], "CPU", settings)
     request = compiled.create_infer_request()
+    judged = _judged([port.get_element_type().is_real() for port in compiled.outputs])
     names = {port.get_any_name(): i for i, port in enumerate(compiled.inputs)}
 
     def call(feeds):
         request.infer(
             {names[name]: array for name, array in feeds.items()}, share_inputs=True, share_outputs=True
         )
-        return request.get_output_tensor(0).data
+        return request.get_output_tensor(judged).data
 
     return call
 

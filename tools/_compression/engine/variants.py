@@ -7,16 +7,13 @@ import logging
 import os
 import shutil
 
-import numpy as np
-
-from . import graph, prepare
+from . import graph, nncf_variants, prepare
+from .calibration import Rows
 from .refusal import Refused
 
 # Operations whose weights are quantized while everything around them stays in float: level arithmetic
 # (subtract the last value, add it back) clips once later rows leave the calibrated range.
 WEIGHTED_OPS = ["Conv", "MatMul", "Gemm"]
-CALIBRATION_ROWS = 128
-CALIBRATION_BATCH = 16
 FOUR_BIT_BLOCK = 32
 
 
@@ -27,32 +24,20 @@ def build(request, progress):
     target = os.path.join(request["folder"], variant["name"])
     shutil.rmtree(target, ignore_errors=True)
     os.makedirs(target)
-    reply = _BUILDERS[variant["kind"]](request, variant, target)
+    try:
+        reply = _BUILDERS[variant["kind"]](request, variant, target)
+    except Refused:
+        raise
+    except Exception as error:  # each library raises its own
+        raise Refused("The library cannot make it from this model", _last_line(error)) from error
     os.chdir(request["folder"])
     return reply
 
 
-class _Rows:
-    """Calibration rows in the form onnxruntime reads them."""
-
-    def __init__(self, request):
-        self.batches = iter(calibration_batches(request))
-
-    def get_next(self):
-        return next(self.batches, None)
-
-
-def calibration_batches(request):
-    feeds = prepare.load_rows(request["folder"], request["names"], "calibration")
-    count = len(next(iter(feeds.values())))
-    picks = np.unique(np.linspace(0, count - 1, min(count, CALIBRATION_ROWS)).astype(int))
-    batch = request["fixed_batch"] or CALIBRATION_BATCH
-    if len(picks) < batch:
-        picks = np.resize(picks, batch)
-    return [
-        {name: np.ascontiguousarray(array[picks[i : i + batch]]) for name, array in feeds.items()}
-        for i in range(0, len(picks) - batch + 1, batch)
-    ]
+def _last_line(error):
+    """What a library says in the end; its first lines tell where in its own code that was."""
+    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip(" -")]
+    return lines[-1] if lines else type(error).__name__
 
 
 def preprocessed(request):
@@ -94,7 +79,7 @@ def _static(request, variant, target):
     path = os.path.join(target, "model.onnx")
     options = {"MatMulConstBOnly": variant.get("ops") is not None, "DefaultTensorType": 1}
     quantize_static(
-        preprocessed(request), path, _Rows(request), quant_format=QuantFormat.QDQ,
+        preprocessed(request), path, Rows(request), quant_format=QuantFormat.QDQ,
         op_types_to_quantize=variant.get("ops"), per_channel=True, reduce_range=variant.get("reduce_range", False),
         activation_type=QuantType.QInt8 if variant.get("signed") else QuantType.QUInt8, weight_type=QuantType.QInt8,
         calibrate_method=getattr(CalibrationMethod, variant.get("calibration", "MinMax")),
@@ -127,7 +112,7 @@ def _ranges(request, source, target):
         source, WEIGHTED_OPS, augmented_model_path=os.path.join(target, "augmented.onnx"),
         calibrate_method=CalibrationMethod.MinMax,
     )  # fmt: skip
-    calibrator.collect_data(_Rows(request))
+    calibrator.collect_data(Rows(request))
     found = calibrator.compute_data()
     os.remove(os.path.join(target, "augmented.onnx"))
     return found
@@ -197,53 +182,6 @@ def _onnx_artifact(path, request):
     return {"artifact": {"runtime": "onnxruntime", "path": path}, "replaced": int(replaced)}
 
 
-def _openvino(request, variant, target):
-    import openvino as ov
-
-    model = ov.Core().read_model(request["model"])
-    return _openvino_artifact(ov, model, variant, target)
-
-
-def _openvino_artifact(ov, model, variant, target):
-    path = os.path.join(target, "model.xml")
-    ov.save_model(model, path, compress_to_fp16=False)
-    return {"artifact": {"runtime": "openvino", "path": path, "precision": variant.get("precision", "f32")}}
-
-
-def _nncf(request, variant, target):
-    import nncf
-    import openvino as ov
-
-    nncf.set_log_level(logging.ERROR)
-    model = ov.Core().read_model(request["model"])
-    batches = calibration_batches(request)
-    settings = {"model_type": nncf.ModelType.TRANSFORMER} if variant.get("transformer") else {}
-    if variant.get("weighted_only"):
-        settings["ignored_scope"] = nncf.IgnoredScope(types=_other_types(model), validate=False)
-    if variant.get("mixed_preset"):
-        settings["preset"] = nncf.QuantizationPreset.MIXED
-    model = nncf.quantize(model, nncf.Dataset(batches), subset_size=len(batches), **settings)
-    return _openvino_artifact(ov, model, variant, target)
-
-
-def _other_types(model):
-    kept = {"Convolution", "MatMul", "GroupConvolution"}
-    return sorted(
-        {node.get_type_name() for node in model.get_ops()} - kept - {"Constant", "Parameter", "Result"}
-    )
-
-
-def _nncf_weights(request, variant, target):
-    import nncf
-    import openvino as ov
-
-    nncf.set_log_level(logging.ERROR)
-    model = nncf.compress_weights(
-        ov.Core().read_model(request["model"]), mode=nncf.CompressWeightsMode.INT8_ASYM
-    )
-    return _openvino_artifact(ov, model, variant, target)
-
-
 def _torch_package(request, variant, target):
     import torch
 
@@ -269,9 +207,10 @@ _BUILDERS = {
     "weight_only": _weight_only,
     "float16": _float16,
     "conv1d": _rewrite_conv1d,
-    "openvino": _openvino,
-    "nncf": _nncf,
-    "nncf_weights": _nncf_weights,
+    "openvino": nncf_variants.convert,
+    "nncf": nncf_variants.quantize,
+    "nncf_control": nncf_variants.quantize_with_control,
+    "nncf_weights": nncf_variants.compress_weights,
     "torch": _torch_package,
     "trees": _trees,
 }
