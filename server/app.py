@@ -106,7 +106,9 @@ def _listed_once() -> Any:
 
     async def middleware(context: Any, call_next: Any) -> Any:
         is_plain = context.method == "tools/list" and set(context.params or {}) <= {"_meta"}
-        if not is_plain or context.session.client_capabilities is None:  # as before a handshake, which is refused
+        if (
+            not is_plain or context.session.client_capabilities is None
+        ):  # as before a handshake, which is refused
             return await call_next(context)
         version = context.protocol_version
         if version not in made:
