@@ -49,7 +49,9 @@ def test_the_whole_menu_stays_within_its_budget():
 @pytest.mark.parametrize("name", TOOLS)
 def test_every_type_of_a_field_is_one_word_and_none_is_null(name):
     text = json.dumps(published(TOOLS[name])["inputSchema"])
-    assert '"type": [' not in text and '"null"' not in text  # what dialects without those would refuse or drop
+    assert (
+        '"type": [' not in text and '"null"' not in text
+    )  # what dialects without those would refuse or drop
 
 
 @pytest.mark.parametrize("command", [*TOOLS.values(), *load_commands().values()], ids=lambda c: c.name)
