@@ -1,9 +1,9 @@
 """Engines that a server keeps loaded, so that a second call does not import torch again.
 
-Per interpreter and engine one process reads calls and forks a child for each (warm_child.py). Whatever is cancelled,
-dies or leaves a process behind ends it with all that descends from it. So does the server's end, work of another kind,
-and IDLE_SECONDS without a call. Only Linux has what this needs; elsewhere, and outside of servers, every call gets a
-new process.
+Per interpreter and engine one process reads calls and forks a child for each (warm_child.py). A call that is cancelled,
+passes a limit or leaves a process behind ends it with all that descends from it. So does the server's end, work of
+another kind, and IDLE_SECONDS without a call. Only Linux has what this needs; elsewhere, and outside of servers, every
+call gets a new process.
 """
 
 import atexit
