@@ -19,7 +19,7 @@ const { tools } = await client.listTools();
 for (const { name } of tools) {
   if (!(name in samples)) throw new Error(`no sample call for ${name}`);
   const request = { name, arguments: samples[name] };
-  const options = { timeout: 120_000 };
+  const options = { timeout: 600_000 };
   const result =
     version === "1" ? await client.callTool(request, undefined, options) : await client.callTool(request, options);
   const text = result.content[0].text;

@@ -37,8 +37,8 @@ TEXTS = [
 class Pipe:
     """A server on standard input and output, spoken to in raw JSON lines; replies are read by a thread."""
 
-    def __init__(self, folder: str) -> None:
-        command = [sys.executable, "-P", "-m", "optimizing_resources", "serve", "--workspace", folder]
+    def __init__(self, folder: str, python: str = sys.executable) -> None:
+        command = [python, "-P", "-m", "optimizing_resources", "serve", "--workspace", folder]
         self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         self.process = psutil.Process(self.child.pid)
         self.came: dict[int, tuple[float, dict[str, object]]] = {}

@@ -94,9 +94,28 @@ def build(
         on_list_prompts=list_prompts,
         on_get_prompt=get_prompt,
     )
+    app.middleware.insert(0, _listed_once())
     app.extensions[EXTENSION] = {}
     serve_resources(app, skill or skill_root(), tools, workspace)
     return app
+
+
+def _listed_once() -> Any:
+    """Middleware: the menu is built and checked once for each version of the protocol, which takes most of its time."""
+    made: dict[str, Any] = {}
+
+    async def middleware(context: Any, call_next: Any) -> Any:
+        is_plain = context.method == "tools/list" and set(context.params or {}) <= {"_meta"}
+        if (
+            not is_plain or context.session.client_capabilities is None
+        ):  # as before a handshake, which is refused
+            return await call_next(context)
+        version = context.protocol_version
+        if version not in made:
+            made[version] = await call_next(context)
+        return made[version]
+
+    return middleware
 
 
 def entry(tool: Tool) -> ToolEntry:

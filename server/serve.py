@@ -15,6 +15,7 @@ from mcp.server.stdio import stdio_server
 from ..tools import load_tools
 from ..tools._core.contract import Tool, ToolError
 from ..tools._core.leftovers import own_scratch, sweep
+from ..tools._core.warm import keep_warm
 from ..tools._core.workspace import Workspace
 from .app import App, build
 from .jobs import PER_CLIENT, Jobs
@@ -36,6 +37,7 @@ def serve(typed: list[str]) -> int:
     )
     sweep(workspace)
     own_scratch()
+    keep_warm()
     app = build(_offered(options.only), workspace, jobs=Jobs(options.jobs))
     gc.freeze()  # what was imported stays: the collector need not look at it again
     gc.enable()

@@ -46,6 +46,14 @@ def test_the_whole_menu_stays_within_its_budget():
     assert sum(size(tool) for tool in TOOLS.values()) <= MENU_BYTES
 
 
+@pytest.mark.parametrize("name", TOOLS)
+def test_every_type_of_a_field_is_one_word_and_none_is_null(name):
+    text = json.dumps(published(TOOLS[name])["inputSchema"])
+    assert (
+        '"type": [' not in text and '"null"' not in text
+    )  # what dialects without those would refuse or drop
+
+
 @pytest.mark.parametrize("command", [*TOOLS.values(), *load_commands().values()], ids=lambda c: c.name)
 def test_every_field_is_described_and_free_for_an_option(command):
     fields = input_schema(command.request).get("properties", {})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -225,6 +226,21 @@ def test_nothing_survives_the_end_of_client_or_server(start, engine, end):
         family = family[:1]  # the kernel ends the child; what the child started it cannot know
         wire.child.kill()
     assert_gone_within_a_second(family)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="engines are kept on Linux only")
+def test_a_second_call_finds_torch_loaded_which_ends_with_the_server(start, tmp_path):
+    lines = "import os\ndef make_step(): raise ValueError(f'{os.getpid()} of {os.getppid()}')\n"
+    (tmp_path / "project/step.py").write_text(lines, encoding="utf-8")
+    wire = start("-c", SERVE)
+    estimate = call("estimate_memory", step="step.py:make_step", gpu="T4")
+    texts = [wire.ask("tools/call", estimate, n)["result"]["content"][0]["text"] for n in (1, 2)]
+    (one, kept), (other, same) = (re.search(r"(\d+) of (\d+)", text).groups() for text in texts)
+    assert one != other and kept == same
+    process = psutil.Process(int(kept))
+    assert process.ppid() == wire.child.pid and "libtorch" in str(process.memory_maps())
+    wire.child.kill()
+    assert_gone_within_a_second([process])
 
 
 def test_rubbish_on_the_wire_does_not_end_the_server(start):

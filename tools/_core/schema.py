@@ -7,13 +7,32 @@ from pydantic import BaseModel
 
 
 def input_schema(request: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of a Request: flat, closed, without pydantic's titles."""
-    return typing.cast(dict[str, Any], _plain(request.model_json_schema()))
+    """The JSON schema of a Request: flat, closed, without pydantic's titles.
+
+    A field whose default is null is one to leave out. Null is taken for it as well, but not offered: not every host's
+    schema dialect has a type for it.
+    """
+    return typing.cast(dict[str, Any], _plain(_left_out(request.model_json_schema())))
 
 
 def output_schema(report: type[BaseModel]) -> dict[str, Any]:
     """The JSON schema of a Report as it is serialised, without titles."""
     return typing.cast(dict[str, Any], _plain(report.model_json_schema(mode="serialization")))
+
+
+def _left_out(schema: Any) -> Any:
+    """Drop the choice of null wherever it is the default."""
+    if isinstance(schema, list):
+        return [_left_out(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: _left_out(value) for key, value in schema.items()}
+    if isinstance(kept.get("type"), list):  # several types in one word, which not every dialect has either
+        kept["anyOf"] = [{"type": name} for name in kept.pop("type")]
+    if "anyOf" not in kept or kept.get("default", ...) is not None:
+        return kept
+    choices = [choice for choice in kept.pop("anyOf") if choice != {"type": "null"}]
+    return {**choices[0], **kept} if len(choices) == 1 else {"anyOf": choices, **kept}
 
 
 def _plain(schema: Any) -> Any:

@@ -2,40 +2,24 @@
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import tempfile
 import time
-import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from .contract import current_call
 from .errors import ToolError
+from .process import Process, resident_bytes
 from .quantity import human_bytes
+from .warm import WarmCall, end_idle, keeps_warm
 
 _POLL_SECONDS = 0.02
 _MEMORY_SECONDS = 0.1  # between looks at the memory: each walks over all processes
 _TAIL_BYTES = 2000
-_SWEEPS = 50
-_MARK = "OPTIMIZING_RESOURCES_CALL"  # inherited by every process of one child, so none is overlooked
-_CHILD = Path(__file__).with_name("child.py")
-
-# Libraries that phone home, and the variable with which each lets the user opt out.
-QUIET = {
-    "DO_NOT_TRACK": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime 1.32 reports to its maker from Linux wheels, and leaves a file .ses
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
-    "NNCF_CI": "1",  # nncf/definitions.py: mocks its telemetry, which is all that it changes there
-    "PYTHONUNBUFFERED": "1",
-    "PYTHONHASHSEED": "0",  # a script that iterates over a set gives the same numbers in every run
-}
 
 
 @dataclass(frozen=True)
@@ -46,100 +30,65 @@ class Limits:
     memory_bytes: int | None = None
 
 
-def run(engine: Path, request: dict[str, Any], *, python: Path, limits: Limits) -> dict[str, Any]:
+class _NotWarm(Exception):
+    """The call was not taken on, or not as a new process would have done it."""
+
+
+def run(
+    engine: Path, request: dict[str, Any], *, python: Path, limits: Limits, warm: bool = False
+) -> dict[str, Any]:
     """Run the engine folder under `python` and return its reply.
 
     Progress written by the engine reaches the caller; what the child prints does not. Raises ToolError when the
     interpreter does not start, the engine declines, a limit is passed or the child dies; whatever happens, no
-    process of the child's tree survives this call.
+    process of the child's tree survives this call. With `warm` a server keeps what the engine's `prepare()` imports;
+    without, nothing kept shares the machine with the child.
     """
+    if not warm:
+        end_idle()
+    elif keeps_warm():
+        with contextlib.suppress(_NotWarm):
+            return _answer(WarmCall, engine, request, python, limits)
+    return _answer(_new, engine, request, python, limits)
+
+
+def _new(python: Path, engine: Path, folder: Path) -> Process:
+    with (folder / "log").open("wb") as log:
+        return Process(python, [str(engine), str(folder)], stdin=subprocess.DEVNULL, output=log)
+
+
+def _answer(
+    start: Callable[[Path, Path, Path], Process | WarmCall],
+    engine: Path,
+    request: dict[str, Any],
+    python: Path,
+    limits: Limits,
+) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="optimizing-resources-") as scratch:
-        files = {name: Path(scratch) / name for name in ("request", "reply", "progress", "log")}
-        files["request"].write_text(json.dumps(request), encoding="utf-8")
-        files["progress"].touch()
-        command = [
-            str(python),
-            str(_CHILD),
-            str(engine),
-            *(str(files[n]) for n in ("request", "reply", "progress")),
-        ]
-        with files["log"].open("wb") as log:
-            mark = uuid.uuid4().hex
-            child = _start([*command, str(os.getpid())], mark, log)
+        folder = Path(scratch)
+        (folder / "request").write_text(json.dumps(request), encoding="utf-8")
+        (folder / "progress").touch()
+        child = start(python, engine, folder)
         try:
-            _wait(child, limits, files["progress"])
+            code = _wait(child, limits, folder / "progress")
         finally:
-            kill_tree(child, mark)
-        if child.returncode != 0 or not files["reply"].exists():
-            raise _death(child.returncode, _tail(files["log"]))
-        reply: dict[str, Any] = json.loads(files["reply"].read_text(encoding="utf-8"))
+            child.end()
+        if not child.began:
+            raise _NotWarm
+        if code != 0 or not (folder / "reply").exists():
+            raise _death(code, _tail(folder / "log"))
+        reply: dict[str, Any] = json.loads((folder / "reply").read_text(encoding="utf-8"))
     if refused := reply.get("refused"):
         raise ToolError(refused["problem"], saw=refused.get("saw"), try_next=refused.get("try_next", ""))
     return reply
 
 
-def kill_tree(child: subprocess.Popen[bytes], mark: str) -> None:
-    """End the child, what descends from it, and whatever inherited `mark`, also daemons that left group and tree."""
-    family = _descendants(child.pid)
-    if os.name == "posix":
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is empty already
-            os.killpg(child.pid, signal.SIGKILL)
-    child.kill()
-    child.wait()
-    for _ in range(_SWEEPS):  # one may fork while we look
-        family = [process for process in {*family, *_marked(mark)} if _is_alive(process)]
-        if not family:
-            return
-        for process in family:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        psutil.wait_procs(family, timeout=_POLL_SECONDS)
-
-
-def _descendants(pid: int) -> list[psutil.Process]:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).children(recursive=True)
-    return []
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    return False
-
-
-def _marked(mark: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):  # gone meanwhile, or another user's
-            if process.environ().get(_MARK) == mark:
-                found.append(process)
-    return found
-
-
-def _start(command: list[str], mark: str, log: Any) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **QUIET, _MARK: mark},
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise ToolError(
-            "The interpreter does not start",
-            saw=f"{command[0]}: {error.strerror}",
-            try_next="another `python`",
-        ) from error
-
-
-def _wait(child: subprocess.Popen[bytes], limits: Limits, progress: Path) -> None:
+def _wait(child: Process | WarmCall, limits: Limits, progress: Path) -> int:
+    """The child's exit code; raises ToolError at a limit, and whatever a cancelled call raises."""
     call = current_call()
     next_look, deadline = 0.0, time.monotonic() + limits.seconds
     read = 0
-    while child.poll() is None:
+    while (code := child.poll()) is None:
         call.check_cancelled()
         read = _pass_on(progress, read)
         if time.monotonic() > deadline:
@@ -151,6 +100,7 @@ def _wait(child: subprocess.Popen[bytes], limits: Limits, progress: Path) -> Non
             _check_memory(child.pid, limits.memory_bytes)
         time.sleep(_POLL_SECONDS)
     _pass_on(progress, read)
+    return code
 
 
 def _pass_on(progress: Path, read: int) -> int:
@@ -164,21 +114,12 @@ def _pass_on(progress: Path, read: int) -> int:
 
 
 def _check_memory(pid: int, limit_bytes: int) -> None:
-    if (used := _resident_bytes(pid)) > limit_bytes:
+    if (used := resident_bytes(pid)) > limit_bytes:
         raise ToolError(
             f"The child passed its memory limit of {human_bytes(limit_bytes)}",
             saw=human_bytes(used),
             try_next="a smaller input or a higher limit",
         )
-
-
-def _resident_bytes(pid: int) -> int:
-    total = 0
-    with contextlib.suppress(psutil.NoSuchProcess):  # ended while we looked
-        for member in [psutil.Process(pid), *_descendants(pid)]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                total += member.memory_info().rss
-    return total
 
 
 def _tail(log: Path) -> str:
@@ -187,9 +128,9 @@ def _tail(log: Path) -> str:
         return file.read().decode("utf-8", "replace").strip()
 
 
-def _death(code: int | None, tail: str) -> ToolError:
+def _death(code: int, tail: str) -> ToolError:
     last = tail.splitlines()[-1] if tail else "no output"
-    if code is not None and code < 0:
+    if code < 0:
         name = signal.Signals(-code).name
         hint = (
             "a smaller input or more memory"

@@ -159,6 +159,7 @@ def estimate_memory(request: EstimateMemoryRequest) -> EstimateMemoryReport:
         },
         python=python,
         limits=Limits(request.max_seconds, MEMORY_LIMIT_BYTES),
+        warm=True,
     )
     timeline = call.workspace.store("memory-timeline.html", page(answer, card, bounds).encode())
     return EstimateMemoryReport(

@@ -13,6 +13,7 @@ _UNSPACED = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uff00-\uffef]")
 _WORD_START = r"(?<![a-zа-яё0-9])"
 _ANY_WORD = re.compile(_WORD_START + r"\S", re.ASCII)
 _HEAD_CHARACTERS = 3
+_DIGITS = frozenset("0123456789")
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class _Concept:
 
     pattern: re.Pattern[str]
     heads: frozenset[str]  # "" where one can begin with anything
+    numeric: tuple[str, ...]  # words that can begin with a digit
     unspaced: bool  # has words that stand anywhere
 
 
@@ -73,6 +75,9 @@ def _candidates(lowered: str) -> dict[str, list[int]]:
         start = match.start()
         starts[lowered[start : start + _HEAD_CHARACTERS]].append(start)
     for beginning, places in starts.items():
+        if beginning[0] in _DIGITS:  # most numbers of a log are followed by nothing that a concept asks for
+            numeric = _numeric()
+            places = [place for place in places if numeric.match(lowered, place)]
         for length in range(1, len(beginning) + 1):
             for name in by_head.get(beginning[:length], ()):
                 found[name] += places
@@ -90,6 +95,12 @@ def _matching(pattern: re.Pattern[str], lowered: str, starts: list[int]) -> list
 
 
 @cache
+def _numeric() -> re.Pattern[str]:
+    """Whatever a concept can find where a digit stands."""
+    return re.compile("|".join(word for concept in concepts().values() for word in concept.numeric), re.ASCII)
+
+
+@cache
 def _by_head() -> dict[str, list[str]]:
     names = defaultdict(list)
     for name, concept in concepts().items():
@@ -103,5 +114,7 @@ def _concept(words: list[str]) -> _Concept:
     unspaced = [word for word in words if _UNSPACED.search(word)]
     # ASCII: a word ends before a Chinese character, which Unicode would count as a letter of it
     pattern = "|".join([f"{_WORD_START}(?:{'|'.join(spaced)})", *unspaced])
-    heads = frozenset(head for word in spaced for head in beginnings(word, _HEAD_CHARACTERS))
-    return _Concept(re.compile(pattern, re.ASCII), heads, bool(unspaced))
+    heads = {word: beginnings(word, _HEAD_CHARACTERS) for word in spaced}
+    numeric = tuple(word for word, found in heads.items() if any(head[:1] in _DIGITS for head in found))
+    every = frozenset(head for found in heads.values() for head in found)
+    return _Concept(re.compile(pattern, re.ASCII), every, numeric, bool(unspaced))

@@ -1,5 +1,6 @@
 """The child process that runs an engine: what passes in and out, and that nothing of it survives."""
 
+import functools
 import os
 import sys
 import textwrap
@@ -8,10 +9,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from optimizing_resources.tools._core import warm
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError
-from optimizing_resources.tools._core.worker import Limits, run
+from optimizing_resources.tools._core.worker import Limits
+from optimizing_resources.tools._core.worker import run as run_engine
 
 PYTHON = Path(sys.executable)
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="engines are kept on Linux only")
 OLDEST = Path.home() / ".pyenv/versions/3.9.18/bin/python3.9"
 
 # A child, its child in the same group, a daemon with a session of its own, and one that is
@@ -34,6 +38,14 @@ FAMILY = """
 """
 
 
+@pytest.fixture(params=["new", pytest.param("warm", marks=LINUX)])
+def run(request, monkeypatch):
+    """`worker.run`, as outside of a server and as in one that keeps engines warm."""
+    monkeypatch.setattr(warm, "_is_on", request.param == "warm")
+    yield functools.partial(run_engine, warm=True)
+    warm.end_idle()
+
+
 @pytest.fixture
 def engine(tmp_path):
     """Write an engine folder from source."""
@@ -41,7 +53,8 @@ def engine(tmp_path):
     def write(source):
         folder = tmp_path / "engine"
         folder.mkdir(exist_ok=True)
-        (folder / "__main__.py").write_text(textwrap.dedent(source), encoding="utf-8")
+        lines = ["def prepare(): pass", textwrap.dedent(source)]
+        (folder / "__main__.py").write_text("\n".join(lines), encoding="utf-8")
         return folder
 
     return write
@@ -62,12 +75,12 @@ def assert_none_alive(note):
     assert len(pids) == 4 and not alive
 
 
-def test_an_engine_answers_under_the_interpreter_it_is_given(engine):
+def test_an_engine_answers_under_the_interpreter_it_is_given(run, engine):
     folder = engine("import sys\ndef answer(r, p): return {'twice': 2 * r['n'], 'by': sys.executable}")
     assert run(folder, {"n": 21}, python=PYTHON, limits=Limits(30)) == {"twice": 42, "by": sys.executable}
 
 
-def test_what_a_child_prints_goes_nowhere(engine, capfd):
+def test_what_a_child_prints_goes_nowhere(run, engine, capfd):
     folder = engine(
         """
         import os, subprocess
@@ -80,18 +93,18 @@ def test_what_a_child_prints_goes_nowhere(engine, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_progress_is_passed_on_in_order(engine, progress):
+def test_progress_is_passed_on_in_order(run, engine, progress):
     folder = engine("def answer(r, p):\n  for i in range(3): p(i, 3, f'step {i}')\n  return {}")
     run(folder, {}, python=PYTHON, limits=Limits(30))
     assert progress == [(0, 3, "step 0"), (1, 3, "step 1"), (2, 3, "step 2")]
 
 
-def test_a_finished_child_leaves_no_family_behind(engine, progress):
+def test_a_finished_child_leaves_no_family_behind(run, engine, progress):
     run(engine(FAMILY), {"seconds": 0, "as": "heir"}, python=PYTHON, limits=Limits(30))
     assert_none_alive(progress[0][2])
 
 
-def test_a_timeout_ends_the_whole_family(engine, progress):
+def test_a_timeout_ends_the_whole_family(run, engine, progress):
     with pytest.raises(ToolError, match=r"did not finish in time \(saw 1 s\)"):
         run(engine(FAMILY), {"seconds": 60, "as": "nameless"}, python=PYTHON, limits=Limits(1))
     assert_none_alive(progress[0][2])
@@ -101,7 +114,7 @@ class Cancelled(BaseException):
     """As anyio's is: no Exception."""
 
 
-def test_a_cancel_ends_the_whole_family(engine):
+def test_a_cancel_ends_the_whole_family(run, engine):
     seen = []
 
     def check():
@@ -115,7 +128,7 @@ def test_a_cancel_ends_the_whole_family(engine):
     assert_none_alive(seen[0][2])
 
 
-def test_a_child_that_takes_too_much_memory_is_ended_and_named(engine):
+def test_a_child_that_takes_too_much_memory_is_ended_and_named(run, engine):
     folder = engine(
         """
         import time
@@ -142,14 +155,14 @@ def test_a_child_that_takes_too_much_memory_is_ended_and_named(engine):
         ("return {'model': object()}", "not JSON serializable"),
     ],
 )
-def test_a_child_that_fails_is_one_sentence(engine, body, words):
+def test_a_child_that_fails_is_one_sentence(run, engine, body, words):
     folder = engine(f"import os\ndef answer(request, progress): {body}")
     with pytest.raises(ToolError) as refused:
         run(folder, {}, python=PYTHON, limits=Limits(30))
     assert words in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_an_interpreter_without_our_packages_will_do(engine, tmp_path):
+def test_an_interpreter_without_our_packages_will_do(run, engine, tmp_path):
     bare = tmp_path / "python"
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n', encoding="utf-8")
     bare.chmod(0o755)
@@ -158,19 +171,19 @@ def test_an_interpreter_without_our_packages_will_do(engine, tmp_path):
 
 
 @pytest.mark.skipif(not OLDEST.exists(), reason="no Python 3.9 here")
-def test_the_oldest_interpreter_we_promise_will_do(engine):
+def test_the_oldest_interpreter_we_promise_will_do(run, engine):
     folder = engine("import sys\ndef answer(r, p): p(1, None, 'x'); return {'minor': sys.version_info.minor}")
     assert run(folder, {}, python=OLDEST, limits=Limits(30)) == {"minor": 9}
 
 
-def test_something_that_is_no_interpreter_is_refused(engine, tmp_path):
+def test_something_that_is_no_interpreter_is_refused(run, engine, tmp_path):
     text = tmp_path / "notes.txt"
     text.write_text("hello", encoding="utf-8")
     with pytest.raises(ToolError, match="does not start"):
         run(engine("def answer(r, p): return {}"), {}, python=text, limits=Limits(30))
 
 
-def test_libraries_that_phone_home_are_told_not_to(engine):
+def test_libraries_that_phone_home_are_told_not_to(run, engine):
     folder = engine("import os\ndef answer(r, p): return {k: os.environ[k] for k in r['names']}")
     names = [
         "HF_HUB_DISABLE_TELEMETRY",
@@ -211,7 +224,7 @@ def wait_for(happened):
         time.sleep(0.02)
 
 
-def test_no_scratch_file_is_left(engine, tmp_path, monkeypatch):
+def test_no_scratch_file_is_left(run, engine, tmp_path, monkeypatch):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))

@@ -4,6 +4,8 @@ The engine is loaded as a package under a name of its own, so that a file of the
 is still found as theirs.
 """
 
+import contextlib
+import importlib
 import importlib.util
 import os
 import sys
@@ -22,8 +24,20 @@ def _load_package():
     spec.loader.exec_module(package)
 
 
+def _simulate():
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a prediction must not take memory on a card that is there
+    if _NAME not in sys.modules:
+        _load_package()
+    return importlib.import_module(f"{_NAME}.simulate")
+
+
+def prepare():
+    """Import what answers need, torch above all; for a process that is kept for several of them."""
+    _simulate()
+    with contextlib.suppress(ImportError):  # fake tensors need it, and it takes as long as torch itself
+        importlib.import_module("torch._dynamo")
+
+
 def answer(request, progress):
     """The reply of the engine: see simulate.answer."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a prediction must not take memory on a card that is there
-    _load_package()
-    return importlib.import_module(f"{_NAME}.simulate").answer(request, progress)
+    return _simulate().answer(request, progress)
