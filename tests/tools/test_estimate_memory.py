@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,12 +137,26 @@ def test_a_hugging_face_folder_needs_transformers_and_says_so(workspace: Workspa
         estimate_memory(EstimateMemoryRequest(step="tiny", gpu="cpu"))
 
 
-def test_an_endless_loop_ends_at_the_time_limit(workspace: Workspace) -> None:
+def test_an_endless_loop_ends_at_the_time_limit_and_is_named(workspace: Workspace) -> None:
     step = workspace.root / "endless.py"
     step.write_text("def make_step():\n    while True:\n        pass\n", encoding="utf-8")
-    request = EstimateMemoryRequest(step=f"{step}:make_step", gpu="cpu", max_seconds=6)
-    with pytest.raises(ToolError, match="did not finish in time"):
+    request = EstimateMemoryRequest(step=f"{step}:make_step", gpu="cpu", max_seconds=8)
+    with pytest.raises(ToolError, match=r"did not finish in time.*(endless\.py:[23]|8 s)"):
         estimate_memory(request)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
+def test_a_thread_left_behind_does_not_delay_the_answer_and_a_huge_array_is_named(
+    workspace: Workspace,
+) -> None:
+    step = workspace.root / "greedy.py"
+    step.write_text(
+        "import threading, time\ndef make_step():\n    threading.Thread(target=time.sleep, args=(999,)).start()\n"
+        "    return bytearray(20 << 30)\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(ToolError, match=r"greedy\.py:4.*MemoryError.*same shapes"):
+        estimate_memory(EstimateMemoryRequest(step=f"{step}:make_step", gpu="cpu", max_seconds=60))
 
 
 @given(st.floats(8, 80), st.floats(1, 500), st.floats(0.5, 7), st.floats(0, 900))

@@ -93,7 +93,7 @@ def reply(arguments: dict[str, Any], card: Card, bounds: Bounds | None) -> dict[
             f"Closed formulas for a GPT of these dimensions, taken as {BAND:.0%} either way: nothing was simulated. "
             "A make_step of the real model says more."
         ],
-        "values_asked": [], "has_rnn": False, "simulation_seconds": 0.0, "torch_version": "",
+        "caveats": [], "simulation_seconds": 0.0, "torch_version": "",
     }  # fmt: skip
 
 

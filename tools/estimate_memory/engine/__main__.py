@@ -7,6 +7,7 @@ is still found as theirs.
 import importlib.util
 import os
 import sys
+import time
 
 _NAME = "optimizing_resources_memory_engine"
 
@@ -24,6 +25,9 @@ def _load_package():
 
 def answer(request, progress):
     """The reply of the engine: see simulate.answer."""
+    began = time.monotonic()
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a prediction must not take memory on a card that is there
     _load_package()
-    return importlib.import_module(f"{_NAME}.simulate").answer(request, progress)
+    simulate, limits = (importlib.import_module(f"{_NAME}.{name}") for name in ("simulate", "limits"))
+    limits.watch(request["seconds"], began, request["memory_limit_bytes"])
+    return simulate.answer(request, progress)

@@ -89,21 +89,23 @@ def failed(problem, error, path=None):
     """The caller's exception as one sentence, with the innermost line of their own file."""
     if isinstance(error, Declined):
         return error
-    line = _line_in_callers_file(error)
+    line = line_in_callers_file(error)
     text = str(error).strip().splitlines()
     message = f"{type(error).__name__}: {text[0] if text else ''}"[:200]
     advice = _advice(error)
     return Declined(f"{problem}{f' at {line}' if line else ''}", message, advice)
 
 
-def _line_in_callers_file(error):
-    found, trace = None, error.__traceback__
+def line_in_callers_file(error):
+    """file:line where an exception passed last through a script's own code, else through a library's, or None."""
+    found = {False: None, True: None}
+    trace = error.__traceback__
     while trace is not None:
         path = trace.tb_frame.f_code.co_filename.replace("\\", "/")
         if "/estimate_memory/engine/" not in path and "/torch/" not in path and not path.startswith("<"):
-            found = f"{os.path.basename(path)}:{trace.tb_lineno}"
+            found["-packages/" in path] = f"{os.path.basename(path)}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return found
+    return found[False] or found[True]
 
 
 def _advice(error):
@@ -122,6 +124,12 @@ def _advice(error):
         return f"a version without {error.func}, which reads values"
     if name == "UnsupportedOperatorException" or "fake impl" in text or "Meta" in text:
         return "a step without that custom operator, or a fake kernel for it (torch.library.register_fake)"
+    if isinstance(error, MemoryError):
+        return "torch.empty of the same shapes instead: values do not matter, and memory is limited here"
+    if "from the 'CUDA' backend" in text:
+        return "a CUDA build of torch in `python`, which has this operator; or `gpu` cpu"
+    if "CUDA_HOME" in text or "nvcc" in text or "CUDAExtension" in text:
+        return "a step without the CUDA extension, which cannot be built here and has no fake kernel"
     if "data_ptr" in text or "numpy" in text.lower():
         return "a step that stays in torch: these tensors have shapes, but no data"
     return "running make_step by hand in that environment"

@@ -2,6 +2,7 @@
 
 from .changes import LORA_RANK, Change
 from .fake import Declined
+from .limits import TimeUp
 from .optimizers import NotApplicable
 
 CHANGES_RESULTS = {"mixed_precision", "eight_bit_optimizer", "paged_optimizer", "pure_bf16", "lora", "freezing",
@@ -80,6 +81,8 @@ def _attempt(study, ids, skipped):
         return []
     try:
         return _rows(study, ids)
+    except TimeUp:
+        skipped["+".join(ids)] = "no time was left; `max_seconds` allows more"
     except NotApplicable as reason:
         skipped["+".join(ids)] = str(reason)
     except Declined as declined:
