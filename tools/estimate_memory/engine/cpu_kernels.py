@@ -195,8 +195,16 @@ def _try_backward(args, steps):
     return [extra, *sizes]
 
 
+def _promoted(recorder, args, kwargs, result):
+    """Operands of another type than the result's are copied into it first (aten/src/ATen/TensorIterator.cpp)."""
+    other = [t for t in args[:2] if isinstance(t, torch.Tensor) and t.dim() and t.dtype != result.dtype]
+    return [(t.numel() * result.element_size(), False) for t in other]
+
+
+_ARITHMETIC = ("add", "sub", "mul", "div", "add_", "sub_", "mul_", "div_")
 REPLACED = {aten.mkldnn_rnn_layer.default: _lstm_layer}
 HIDDEN = {
+    **{getattr(aten, name).Tensor: _promoted for name in _ARITHMETIC},
     aten.convolution.default: _convolution,
     aten.convolution_backward.default: _convolution_backward,
     aten.mkldnn_rnn_layer.default: _lstm_scratch,

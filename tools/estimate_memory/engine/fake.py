@@ -41,6 +41,7 @@ def install(kind):
     """Make this process believe in the target device. Global and for good: one process, one device."""
     _move_in_place()
     FakeTensorMode.__deepcopy__ = lambda self, memo: self  # else a copied layer belongs to a world of its own
+    FakeTensor.__deepcopy__ = _copied
     if kind == "cpu":
         return
     _answer_meta_to_the_engine()
@@ -96,6 +97,17 @@ def _move_in_place():
         return self
 
     torch.nn.Module._apply = apply
+
+
+def _copied(tensor, memo):
+    """A tensor of the same kind with a storage of its own; torch would look for the address of its data."""
+    if id(tensor) not in memo:
+        with torch.no_grad():
+            copy = tensor.clone()
+        if isinstance(tensor, torch.nn.Parameter):
+            copy = torch.nn.Parameter(copy, tensor.requires_grad)
+        memo[id(tensor)] = copy.requires_grad_(tensor.requires_grad)
+    return memo[id(tensor)]
 
 
 def _become(tensor, new):

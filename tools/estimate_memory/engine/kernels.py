@@ -92,6 +92,21 @@ def _all_selected(recorder, func, args, kwargs):
     return args[0].new_empty(recorder.selected(max(args, key=torch.numel)))
 
 
+def _all_unique(recorder, func, args, kwargs):
+    """unique: as many values as there could be, or one; the places and counts where they are asked for."""
+    tensor, _sorted, places, counts = [*args, *(kwargs.get(key, False) for key in _UNIQUE[len(args) :])]
+    found = recorder.selected(tensor)
+    index = {"dtype": torch.int64}
+    return (
+        tensor.new_empty(found),
+        tensor.new_empty(tensor.shape if places else 0, **index),
+        tensor.new_empty(found if counts else 0, **index),
+    )
+
+
+_UNIQUE = ("self", "sorted", "return_inverse", "return_counts")
+
+
 def _whole_loss(recorder, func, args, kwargs):
     """A mean or sum of these losses sits in a storage as long as the input (aten/src/ATen/native/Loss.cpp)."""
     result = func(*args, **kwargs)
@@ -138,6 +153,7 @@ REPLACED = {
     aten.nonzero.default: _all_elements,
     aten.index.Tensor: _all_of_a_mask,
     aten.masked_select.default: _all_selected,
+    aten._unique2.default: _all_unique,
 }
 
 

@@ -118,6 +118,10 @@ def _advice(error):
         return "`pip install transformers` there, or `python` set to an environment that has it"
     if isinstance(error, ModuleNotFoundError):
         return "`python` set to the interpreter of your training environment"
+    if "from the 'CUDA' backend" in text:
+        return "a CUDA build of torch in `python`, which has this operator; or `gpu` cpu"
+    if "SparseTensorImpl" in text:
+        return "sparse=False, an upper bound: sparse tensors and gradients cannot be simulated"
     if name == "DynamicOutputShapeException":
         return f"a version without {error.func}, whose output size depends on values"
     if name == "DataDependentOutputException":
@@ -126,8 +130,6 @@ def _advice(error):
         return "a step without that custom operator, or a fake kernel for it (torch.library.register_fake)"
     if isinstance(error, MemoryError):
         return "torch.empty of the same shapes instead: values do not matter, and memory is limited here"
-    if "from the 'CUDA' backend" in text:
-        return "a CUDA build of torch in `python`, which has this operator; or `gpu` cpu"
     if "CUDA_HOME" in text or "nvcc" in text or "CUDAExtension" in text:
         return "a step without the CUDA extension, which cannot be built here and has no fake kernel"
     if "data_ptr" in text or "numpy" in text.lower():

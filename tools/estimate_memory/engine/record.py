@@ -89,7 +89,9 @@ class Recorder(TorchDispatchMode):
             self._born(tensor, kind)
 
     def block_of(self, tensor):
-        """The block number behind a tensor, or None."""
+        """The block number behind a tensor, or None; a sparse one is known by its parts."""
+        if tensor.layout is not torch.strided:
+            return None
         entry = self._live.get(tensor.untyped_storage()._cdata)
         return entry[0] if entry else None
 
@@ -150,7 +152,7 @@ class Recorder(TorchDispatchMode):
     def _note(self, func, args, kwargs, result):
         name = None
         for tensor in kernels.tensors(result):
-            if tensor.untyped_storage()._cdata not in self._live:
+            if tensor.layout is torch.strided and tensor.untyped_storage()._cdata not in self._live:
                 name = name or str(func)
                 self._born(tensor, name)
         for size, lasting in kernels.hidden(self, func, args, kwargs, result):
@@ -160,6 +162,11 @@ class Recorder(TorchDispatchMode):
 
     def _born(self, tensor, name):
         if not isinstance(tensor, FakeTensor) or tensor.fake_device != self.device:
+            return
+        if tensor.layout is not torch.strided:  # its indices and values were seen
+            caveats.note(
+                "sparse gradients", "too_low", "what their sums and their optimizer take is not counted"
+            )
             return
         storage = tensor.untyped_storage()
         address = storage._cdata
