@@ -18,7 +18,9 @@ _MODULE = "make_step_of_the_caller"
 def load(step):
     """The function named by "file.py:function"."""
     path, _, name = step.rpartition(":")
-    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
+    folder = os.path.dirname(os.path.realpath(path))
+    if folder != os.path.dirname(os.path.realpath(__file__)):  # else `import kernels` of a library would find ours
+        sys.path.insert(0, folder)
     spec = importlib.util.spec_from_file_location(_MODULE, path)
     if spec is None:
         raise Declined("The step's file must be a Python file", os.path.basename(path), "train.py:make_step")
@@ -110,6 +112,8 @@ def line_in_callers_file(error):
 
 def _advice(error):
     name, text = type(error).__name__, str(error)
+    if "your own can" in text:  # as huggingface.py says it
+        return "a Python file with make_step"
     if isinstance(error, TypeError) and "missing" in text and "required positional argument" in text:
         return "defaults for them, or `arguments` where make_step takes them"
     if isinstance(error, FileNotFoundError):
