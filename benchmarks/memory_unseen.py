@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import memory_unseen_kinds
 import memory_unseen_libraries
 import memory_unseen_steps
 import torch
@@ -36,12 +37,13 @@ def names() -> list[str]:
         prefix for prefix in ("transformers", "torchvision") if importlib.util.find_spec(prefix) is None
     ]
     libraries = [name for name in memory_unseen_libraries.NAMES if not name.startswith(tuple(missing))]
-    return memory_unseen_steps.NAMES + libraries
+    return memory_unseen_steps.NAMES + memory_unseen_kinds.NAMES + libraries
 
 
 def home(name: str) -> Any:
     """The module that holds the step."""
-    return memory_unseen_steps if name in memory_unseen_steps.NAMES else memory_unseen_libraries
+    homes = (memory_unseen_steps, memory_unseen_kinds, memory_unseen_libraries)
+    return next(module for module in homes if name in module.NAMES)
 
 
 def measured(name: str) -> int:

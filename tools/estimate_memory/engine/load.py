@@ -19,7 +19,9 @@ def load(step):
     """The function named by "file.py:function"."""
     path, _, name = step.rpartition(":")
     folder = os.path.dirname(os.path.realpath(path))
-    if folder != os.path.dirname(os.path.realpath(__file__)):  # else `import kernels` of a library would find ours
+    if folder != os.path.dirname(
+        os.path.realpath(__file__)
+    ):  # else `import kernels` of a library would find ours
         sys.path.insert(0, folder)
     spec = importlib.util.spec_from_file_location(_MODULE, path)
     if spec is None:

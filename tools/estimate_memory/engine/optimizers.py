@@ -65,11 +65,15 @@ def _lbfgs_step(self, closure):
         state.update(d=gradient.neg(), prev_flat_grad=gradient.clone(), old_dirs=[], old_stps=[])
         for pair in (state["old_dirs"], state["old_stps"]):
             pair += [torch.empty_like(gradient) for _ in range(options["history_size"])]
-    newest = gradient.sub(state["prev_flat_grad"]), state["d"].mul(1)  # before the oldest pair is dropped
+    product = gradient.neg()  # these two and the last step's direction are held all the while
+    direction = product.mul(1)
+    newest = gradient.sub(state["prev_flat_grad"]), direction.mul(1)  # before the oldest pair is dropped
+    del newest
     state["prev_flat_grad"].copy_(gradient)
     searched = [torch.empty_like(gradient) for _ in range(5 if options["line_search_fn"] else 0)]
     closure()
-    del newest, searched
+    del product, searched
+    state["d"] = direction
     return loss
 
 
