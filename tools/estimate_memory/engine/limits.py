@@ -6,11 +6,10 @@ import threading
 import time
 
 from .fake import Declined
-from .load import line_in_callers_file
+from .load import is_a_script, line_in_callers_file
 
-END_SHARE = (
-    0.9  # of the time limit, after which the step is interrupted; worker.py ends this process at the whole
-)
+REST_SECONDS = 4.0  # of the limit, kept for starting and ending; worker.py ends this process at the whole
+REPEAT_SECONDS = 0.01  # until it is heard
 
 
 class TimeUp(BaseException):
@@ -25,17 +24,28 @@ def watch(seconds, began, memory_bytes):
     threading._shutdown = lambda: None  # called at exit, to wait for threads that make_step left behind
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, _interrupt)
-        signal.setitimer(signal.ITIMER_REAL, max(0.01, began + END_SHARE * seconds - time.monotonic()))
-    with contextlib.suppress(
-        ImportError, ValueError, OSError
-    ):  # no such limit on this system, or a lower one is set
+        first = max(0.01, began + _until(seconds) - time.monotonic())
+        signal.setitimer(signal.ITIMER_REAL, first, REPEAT_SECONDS)
+    with contextlib.suppress(ImportError, ValueError, OSError):  # no such limit here, or a lower one is set
         import resource
 
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
+def _until(seconds):
+    return max(seconds / 2, min(0.9 * seconds, seconds - REST_SECONDS))
+
+
+def heard():
+    """TimeUp has arrived: no more of them."""
+    if hasattr(signal, "SIGALRM"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 def _interrupt(number, frame):
-    raise TimeUp
+    """Only where the caller's own line runs: raised inside a callback of torch it would be lost, or end the process."""
+    if is_a_script(frame.f_code.co_filename.replace("\\", "/")):
+        raise TimeUp
 
 
 def too_late(error, seconds):
@@ -43,6 +53,6 @@ def too_late(error, seconds):
     line = line_in_callers_file(error)
     return Declined(
         "The step did not finish in time",
-        f"{END_SHARE * seconds:g} s{f', at {line}' if line else ''}",
+        f"{_until(seconds):g} s{f', at {line}' if line else ''}",
         "a smaller model or input, or a higher `max_seconds`; a loop that waits for a value never ends here",
     )

@@ -100,6 +100,15 @@ def failed(problem, error, path=None):
     return Declined(f"{problem}{f' at {line}' if line else ''}", message, advice)
 
 
+_STANDARD_LIBRARY = os.path.dirname(os.__file__).replace("\\", "/") + "/"
+
+
+def is_a_script(path):
+    """Whether a file, with forward slashes, belongs to no library and not to this engine."""
+    library = "-packages/" in path or "/torch/" in path or path.startswith(("<", _STANDARD_LIBRARY))
+    return not library and "/estimate_memory/engine/" not in path
+
+
 def line_in_callers_file(error):
     """file:line where an exception passed last through a script's own code, else through a library's, or None."""
     found = {False: None, True: None}
@@ -107,7 +116,7 @@ def line_in_callers_file(error):
     while trace is not None:
         path = trace.tb_frame.f_code.co_filename.replace("\\", "/")
         if "/estimate_memory/engine/" not in path and "/torch/" not in path and not path.startswith("<"):
-            found["-packages/" in path] = f"{os.path.basename(path)}:{trace.tb_lineno}"
+            found[not is_a_script(path)] = f"{os.path.basename(path)}:{trace.tb_lineno}"
         trace = trace.tb_next
     return found[False] or found[True]
 
@@ -138,6 +147,6 @@ def _advice(error):
         return "torch.empty of the same shapes instead: values do not matter, and memory is limited here"
     if "CUDA_HOME" in text or "nvcc" in text or "CUDAExtension" in text:
         return "a step without the CUDA extension, which cannot be built here and has no fake kernel"
-    if "data_ptr" in text or "numpy" in text.lower():
+    if "data_ptr" in text or "not allocated yet" in text or "numpy" in text.lower():
         return "a step that stays in torch: these tensors have shapes, but no data"
     return "running make_step by hand in that environment"

@@ -7,7 +7,7 @@ import torch
 from . import autocast, cuda_choices, fake, optimizers, script, variants
 from .allocator import replay, survives
 from .fake import Declined
-from .limits import TimeUp, too_late
+from .limits import TimeUp, heard, too_late
 from .load import accepts, default_of, load
 from .step import simulate
 from .timeline import series
@@ -20,6 +20,7 @@ def answer(request, progress):
     except Declined as declined:
         return {"refused": declined.refusal}
     except TimeUp as error:
+        heard()
         return {"refused": too_late(error, request["seconds"]).refusal}
     except fake.Unsupported as error:
         advice = "torch 2.6 or a later release in `python`"
@@ -165,6 +166,7 @@ class Study:
                 "simulated": {batch: f["peak_allocated_bytes"] for batch, f in sorted(found.items())},
             }
         except (variants.OutOfTime, TimeUp):
+            heard()
             self.trace.notes.append("No time was left to find the largest batch; `max_seconds` allows more.")
             return None
 

@@ -2,7 +2,7 @@
 
 from .changes import LORA_RANK, Change
 from .fake import Declined
-from .limits import TimeUp
+from .limits import TimeUp, heard
 from .optimizers import NotApplicable
 
 CHANGES_RESULTS = {"mixed_precision", "eight_bit_optimizer", "paged_optimizer", "pure_bf16", "lora", "freezing",
@@ -82,6 +82,7 @@ def _attempt(study, ids, skipped):
     try:
         return _rows(study, ids)
     except TimeUp:
+        heard()
         skipped["+".join(ids)] = "no time was left; `max_seconds` allows more"
     except NotApplicable as reason:
         skipped["+".join(ids)] = str(reason)
