@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 import threading
 import time
 
@@ -9,7 +10,7 @@ from .fake import Declined
 from .load import is_a_script, line_in_callers_file
 
 REST_SECONDS = 4.0  # of the limit, kept for starting and ending; worker.py ends this process at the whole
-REPEAT_SECONDS = 0.01  # until it is heard
+REPEAT_SECONDS = 0.2  # until it is heard
 
 
 class TimeUp(BaseException):
@@ -43,9 +44,17 @@ def heard():
 
 
 def _interrupt(number, frame):
-    """Only where the caller's own line runs: raised inside a callback of torch it would be lost, or end the process."""
-    if is_a_script(frame.f_code.co_filename.replace("\\", "/")):
-        raise TimeUp
+    """At the next line of the caller's: raised inside a callback of torch it would be lost, or end the process."""
+    while frame is not None and not is_a_script(frame.f_code.co_filename.replace("\\", "/")):
+        frame = frame.f_back
+    if frame is not None:
+        frame.f_trace = _end
+        sys.settrace(lambda *event: None)  # without any, the frame's own is not asked
+
+
+def _end(frame, event, argument):
+    sys.settrace(None)
+    raise TimeUp
 
 
 def too_late(error, seconds):

@@ -106,7 +106,7 @@ _STANDARD_LIBRARY = os.path.dirname(os.__file__).replace("\\", "/") + "/"
 def is_a_script(path):
     """Whether a file, with forward slashes, belongs to no library and not to this engine."""
     library = "-packages/" in path or "/torch/" in path or path.startswith(("<", _STANDARD_LIBRARY))
-    return not library and "/estimate_memory/engine/" not in path
+    return not library and "/estimate_memory/engine/" not in path and not path.endswith("/_core/child.py")
 
 
 def line_in_callers_file(error):
