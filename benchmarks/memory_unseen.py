@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import memory_unseen_kinds
 import memory_unseen_libraries
 import memory_unseen_steps
 import torch
@@ -27,7 +28,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "tools"))
 ENGINE = "optimizing_resources.tools.estimate_memory.engine"
 CARD = {"caching": False, "name": "cpu"}
-SECONDS = 120
+SECONDS = 300
 
 
 def names() -> list[str]:
@@ -36,12 +37,13 @@ def names() -> list[str]:
         prefix for prefix in ("transformers", "torchvision") if importlib.util.find_spec(prefix) is None
     ]
     libraries = [name for name in memory_unseen_libraries.NAMES if not name.startswith(tuple(missing))]
-    return memory_unseen_steps.NAMES + libraries
+    return memory_unseen_steps.NAMES + memory_unseen_kinds.NAMES + libraries
 
 
 def home(name: str) -> Any:
     """The module that holds the step."""
-    return memory_unseen_steps if name in memory_unseen_steps.NAMES else memory_unseen_libraries
+    homes = (memory_unseen_steps, memory_unseen_kinds, memory_unseen_libraries)
+    return next(module for module in homes if name in module.NAMES)
 
 
 def measured(name: str) -> int:
@@ -96,7 +98,7 @@ def line(name: str, real: Any, ours: Any) -> tuple[str, float | None]:
     if not isinstance(ours, dict) or "refused" in ours:
         return f"{name:28s} {real:12d} declined: {json.dumps(ours)[:160]}", None
     error = ours["peak_allocated_bytes"] / real - 1
-    known = [*ours["unsized"], *["RNN"] * ours["has_rnn"], *["upper bound"] * ours["is_bound"]]
+    known = [f"{caveat['operation']} {caveat['direction']}" for caveat in ours["caveats"]]
     said = f"  (said: {', '.join(known)})" if known else ""
     return f"{name:28s} {real:12d} {ours['peak_allocated_bytes']:12d} {error:+8.2%}{said}", error
 
@@ -112,6 +114,8 @@ def main() -> None:
         text, error = line(name, in_a_fork(measured, name), in_a_fork(predicted, name))
         print(text, flush=True)
         errors += [] if error is None else [abs(error)]
+    if not errors:
+        return
     close = sum(error <= 0.01 for error in errors)
     print(
         f"{close} of {len(errors)} within 1 %, median {statistics.median(errors):.2%}, worst {max(errors):.1%}"

@@ -238,8 +238,8 @@ def lbfgs() -> Made:
 
         optimizer.step(closure)
 
-    model = nn.Linear(64, 1)
-    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=5)
+    model = nn.Sequential(nn.Linear(64, 256), nn.Tanh(), nn.Linear(256, 1))
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=5, history_size=4)  # full after two steps
     batch = (torch.randn(32, 64), torch.randn(32, 1))
     return {"model": model, "batch": batch, "optimizer": optimizer, "step": step}
 

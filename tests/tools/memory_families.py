@@ -313,5 +313,31 @@ def volume():
     return made(model, torch.randn(1, 1, 12, 20, 20), lambda model, batch: model(batch).square().mean())
 
 
+def segmenter(batch_size=4):
+    """Convolutions whose scratch space follows no formula."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 32, 3, padding=2, dilation=2), nn.ReLU(), nn.Conv2d(32, 32, 7, padding=3, groups=32),
+        nn.ReLU(), nn.Conv2d(32, 64, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(64, 10, 4, 2, 1),
+    )  # fmt: skip
+    batch = (torch.randn(batch_size, 3, 48, 48), torch.randint(0, 10, (batch_size, 48, 48)))
+    return made(model, batch, classify, sgd)
+
+
+def scan(steps=24):
+    """A state space as a loop over time: the gradients of all steps are summed in place."""
+    model = nn.Linear(32, 64)
+
+    def loss(model, batch):
+        keep, write = (
+            part.unsqueeze(-1) * batch.unsqueeze(2) for part in model(batch).sigmoid().chunk(2, -1)
+        )
+        state = torch.zeros_like(keep[:, 0])
+        for t in range(steps):
+            state = keep[:, t] * state + write[:, t]
+        return state.square().mean()
+
+    return made(model, torch.randn(8, steps, 32), loss)
+
+
 FAMILIES = (mlp, cnn, resnet, unet, gru, encoder, decoder, decoder_checkpointed, decoder_accumulating,
-            decoder_autocast, vit, dlinear, patchtst, nhits, gnn, volume)  # fmt: skip
+            decoder_autocast, vit, dlinear, patchtst, nhits, gnn, volume, lstm, segmenter, scan)  # fmt: skip

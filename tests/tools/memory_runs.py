@@ -69,8 +69,7 @@ def main():
     torch.set_num_threads(1)
     if sys.argv[1] == "predict":
         engine = "optimizing_resources.tools.estimate_memory.engine"
-        importlib.import_module(f"{engine}.fake").install("cpu", {})
-        importlib.import_module(f"{engine}.cuda_choices").install("cpu")
+        importlib.import_module(f"{engine}.simulate").install("cpu", {})
     measure = {"truth": truth, "predict": predict}[sys.argv[1]]
     print(json.dumps({family.__name__: measure(family) for family in families.FAMILIES}))
 

@@ -2,6 +2,9 @@
 
 import json
 import re
+import struct
+import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -77,11 +80,42 @@ def test_what_a_model_reads_is_short_and_stands_alone(report: EstimateMemoryRepo
     assert "remedy" in report.readable()
 
 
-def test_the_timeline_is_one_page_without_links_or_scripts(report: EstimateMemoryReport) -> None:
-    assert report.timeline_path is not None
+def test_the_timeline_is_one_page_without_links_or_scripts_and_a_picture(
+    report: EstimateMemoryReport,
+) -> None:
+    assert report.timeline_path is not None and report.picture_path is not None
     page = Path(report.timeline_path).read_text(encoding="utf-8")
-    assert page.count("<polygon") == 5
+    assert page.count("<polygon") == 10  # five kinds, and their legend
     assert not re.search(r"<script|https?://|<link", page)
+    assert report.peak_at["operator"] in page and report.peak_at["module"] in page and "capacity of" in page
+    width, height, colours, pixels = decoded(Path(report.picture_path).read_bytes())
+    drawn = {colours[pixel] for pixel in set(pixels)}
+    assert len(pixels) == width * height
+    assert {
+        "4477aa",
+        "ee6677",
+        "228833",
+        "ccbb44",
+        "999999",
+        "cc0000",
+    } <= drawn  # every kind, and the capacity
+
+
+def decoded(png: bytes) -> tuple[int, int, list[str], bytes]:
+    """Width, height, palette and the pixels as its numbers, of a PNG with eight bits a pixel and unfiltered rows."""
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    parts, at = {}, 8
+    while at < len(png):
+        (length,) = struct.unpack(">I", png[at : at + 4])
+        kind, content = png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
+        assert zlib.crc32(kind + content) == struct.unpack(">I", png[at + 8 + length : at + 12 + length])[0]
+        parts[kind], at = content, at + 12 + length
+    width, height = struct.unpack(">II", parts[b"IHDR"][:8])
+    rows = zlib.decompress(parts[b"IDAT"])
+    palette = parts[b"PLTE"].hex()
+    colours = [palette[at : at + 6] for at in range(0, len(palette), 6)]
+    pixels = b"".join(rows[row * (width + 1) + 1 : (row + 1) * (width + 1)] for row in range(height))
+    return width, height, colours, pixels
 
 
 def test_the_menu_entry_stays_within_its_budget() -> None:
@@ -136,12 +170,53 @@ def test_a_hugging_face_folder_needs_transformers_and_says_so(workspace: Workspa
         estimate_memory(EstimateMemoryRequest(step="tiny", gpu="cpu"))
 
 
-def test_an_endless_loop_ends_at_the_time_limit(workspace: Workspace) -> None:
+SMALL = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
+CONFIGS = {  # model_type -> the rest of its config.json, and what must come back: a word of the sentence, or None
+    "t5": ({"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 1, "num_heads": 4, "vocab_size": 99}, None),
+    "vit": ({**SMALL, "image_size": 32, "patch_size": 16}, None),
+    "whisper": (
+        {"architectures": ["WhisperForConditionalGeneration"], "d_model": 32},
+        "takes input_features",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_hugging_face_config_works_or_says_why_not(workspace: Workspace, kind: str) -> None:
+    pytest.importorskip("transformers")
+    settings, refusal = CONFIGS[kind]
+    folder = workspace.root / kind
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": kind, **settings}), encoding="utf-8")
+    request = EstimateMemoryRequest(step=kind, gpu="cpu", arguments={"batch_size": 2, "sequence_length": 16})
+    if refusal:
+        with pytest.raises(ToolError, match=refusal):
+            estimate_memory(request)
+    else:
+        assert estimate_memory(request).breakdown.activations_bytes > 0
+
+
+def test_an_endless_loop_ends_at_the_time_limit_and_is_named(workspace: Workspace) -> None:
     step = workspace.root / "endless.py"
     step.write_text("def make_step():\n    while True:\n        pass\n", encoding="utf-8")
-    request = EstimateMemoryRequest(step=f"{step}:make_step", gpu="cpu", max_seconds=6)
-    with pytest.raises(ToolError, match="did not finish in time"):
+    request = EstimateMemoryRequest(step=f"{step}:make_step", gpu="cpu", max_seconds=8)
+    with pytest.raises(ToolError, match=r"did not finish in time.*(endless\.py:[23]|8 s)"):
         estimate_memory(request)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
+def test_a_thread_left_behind_does_not_delay_the_answer_and_a_huge_array_is_named(
+    workspace: Workspace,
+) -> None:
+    step = workspace.root / "greedy.py"
+    step.write_text(
+        "import threading, time\ndef make_step():\n    threading.Thread(target=time.sleep, args=(999,)).start()\n"
+        "    return bytearray(20 << 30)\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(ToolError, match=r"greedy\.py:4.*MemoryError.*same shapes"):
+        estimate_memory(EstimateMemoryRequest(step=f"{step}:make_step", gpu="cpu", max_seconds=60))
 
 
 @given(st.floats(8, 80), st.floats(1, 500), st.floats(0.5, 7), st.floats(0, 900))

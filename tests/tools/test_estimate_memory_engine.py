@@ -36,7 +36,20 @@ MISTAKES = {  # source of the step -> words of the sentence that must come back
     "keys": ("def make_step():\n    return {'model': nn.Linear(1, 1)}", ["lacks batch, loss"]),
     "vector_loss": (GOOD.replace(".sum()", ""), ["one element", "[4, 8]"]),
     "detached": (GOOD.replace("m(b).sum()", "m(b).sum().detach()"), ["no trainable parameter"]),
-    "numpy": (GOOD.replace("m(b).sum()", "m(torch.from_numpy(b.numpy())).sum()"), ["`loss` raised"]),
+    "cut_off": (
+        GOOD.replace("m(b).sum()", "torch.tensor(float(m(b).sum()), requires_grad=True)"),
+        ["No parameter got a gradient", "float()"],
+    ),
+    "waits": (
+        GOOD.replace("m(b).sum()", "wait(m(b).sum())")
+        + "\ndef wait(loss):\n    while loss.item() > 1e-3:\n        loss = loss / 2\n    return loss\n",
+        ["waits for a value at step.py:", "10,000"],
+    ),
+    "cards": (
+        GOOD.replace("nn.Linear(8, 8)", "nn.DataParallel(nn.Linear(8, 8))"),
+        ["cards cannot", "bare module"],
+    ),
+    "lazy": (GOOD.replace("nn.Linear(8, 8)", "nn.LazyLinear(8)"), ["Lazy modules cannot"]),
     "shapes": (GOOD.replace("randn(batch_size, 8)", "randn(batch_size, 7)"), ["`loss` raised", "step.py:"]),
     "sparse": (
         GOOD.replace("m(b).sum()", "torch.sparse.mm(b.to_sparse(), m.weight).sum()"),
@@ -54,6 +67,15 @@ def twice(x: torch.Tensor) -> torch.Tensor:
 }
 WORKS = {
     "good": GOOD,
+    "numpy": GOOD.replace("m(b).sum()", "m(b).sum() * (b.cpu().numpy().sum() + m(b).tolist()[0][0])"),
+    "lbfgs": GOOD.replace("SGD(model.parameters(), 0.1)", "LBFGS(model.parameters(), history_size=7)"),
+    "streams": GOOD.replace(
+        "    model =", "    with torch.cuda.stream(torch.cuda.Stream()):\n        pass\n    model ="
+    ),
+    "loader": GOOD.replace(
+        "torch.randn(batch_size, 8)",
+        "next(iter(torch.utils.data.DataLoader(torch.randn(9, 8), batch_size, num_workers=2)))",
+    ),
     "talks": "print('hello')\n" + GOOD.replace("    model =", "    print('x' * 100000)\n    model ="),
     "moves": GOOD.replace("nn.Linear(8, 8)", "nn.Linear(8, 8).cuda().to('cuda')").replace(
         "8),", "8).to('cuda:0'),"
@@ -151,15 +173,19 @@ def test_every_mistake_of_the_caller_gets_one_sentence_and_every_odd_but_valid_s
         sentence = f"{refusal['problem']} {refusal.get('saw')} {refusal.get('try_next')}"
         assert all(word in sentence for word in words), sentence
         assert "\n" not in sentence
-    assert "full, padded length" in found["packed"]["notes"][0]
+    assert any("full, padded length" in caveat["note"] for caveat in found["packed"]["caveats"])
     for name in WORKS:
         assert "peak_allocated_bytes" in found[name], (name, found[name])
-    assert "step.py:" in found["asks_values"]["values_asked"][0]
+    assert "step.py:" in found["asks_values"]["caveats"][0]["operation"]
     same = [
         found[name]["peak_allocated_bytes"]
         for name in ("good", "talks", "moves", "chooses_device", "explicit_cpu")
     ]
     assert len(set(same)) == 1
+    assert (
+        found["lbfgs"]["breakdown"]["optimizer_bytes"] >= 2 * 7 * 72 * 4
+    )  # pairs of vectors, of 72 floats each
+    assert found["lbfgs"]["caveats"][0]["direction"] == "too_high"
     assert found["inference"]["breakdown"]["gradients_bytes"] == 0
 
 

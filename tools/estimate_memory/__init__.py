@@ -4,7 +4,7 @@ card        the card of the question, and what only hardware knows of it
 oom_text    the figures of an out-of-memory message
 judge       limits from card and message; what the prediction leaves out
 dimensions  closed formulas for a transformer, without torch
-picture     the timeline as a self-contained page
+picture     the timeline as a self-contained page and as a PNG, of the shapes in shapes.py; png writes the latter
 text        what models and people read
 engine      the simulation, run under the caller's interpreter
 """
@@ -24,7 +24,7 @@ from .card import ENGINE, Card, resolve_card
 from .dimensions import reply
 from .judge import Bounds, judged, left_out, limits
 from .oom_text import OutOfMemoryMessage, read_oom
-from .picture import page
+from .picture import pictures
 from .text import brief, readable
 
 MEMORY_LIMIT_BYTES = 8 * 1024**3  # of the child; a simulation of 7 billion weights takes under 1.5 GiB
@@ -86,6 +86,14 @@ class Remedy(_Noun):
     changes_results: bool
 
 
+class Caveat(_Noun):
+    """An operation of the step whose memory is known to be bounded or off."""
+
+    operation: str
+    direction: Literal["too_low", "too_high", "either"] = Field(description="How the prediction may err.")
+    note: str
+
+
 class LargestBatch(_Noun):
     """Batch sizes at the edges."""
 
@@ -113,7 +121,9 @@ class EstimateMemoryReport(Report):
     parameters: int
     trainable_parameters: int
     batch: int | None
-    timeline_path: str | None
+    timeline_path: str | None = Field(description="A page: what is alive over the steps, stacked by kind.")
+    picture_path: str | None = Field(description="The same as PNG.")
+    caveats: list[Caveat] = Field(description="Operations here that are known to be bounded or off.")
     left_out: list[str]
     assumptions: list[str]
     bases: dict[str, Basis]
@@ -156,16 +166,19 @@ def estimate_memory(request: EstimateMemoryRequest) -> EstimateMemoryReport:
             "limits": bounds.for_engine() if bounds else None,
             "remedies": request.remedies,
             "search_seconds": SEARCH_SHARE * request.max_seconds,
+            "seconds": request.max_seconds,
+            "memory_limit_bytes": MEMORY_LIMIT_BYTES,
         },
         python=python,
         limits=Limits(request.max_seconds, MEMORY_LIMIT_BYTES),
         warm=True,
     )
-    timeline = call.workspace.store("memory-timeline.html", page(answer, card, bounds).encode())
+    page, picture = pictures(answer, card, bounds)
     return EstimateMemoryReport(
         **judged(answer, card, bounds, message),
         left_out=left_out(answer, card, request.remedies),
-        timeline_path=str(timeline),
+        timeline_path=str(call.workspace.store("memory-timeline.html", page)),
+        picture_path=str(call.workspace.store("memory-timeline.png", picture)),
         python=str(python),
     )
 
@@ -196,6 +209,7 @@ def _from_dimensions(request: EstimateMemoryRequest, card: Card, bounds: Bounds 
         **{**found, "bases": dict.fromkeys(found["bases"], "assumed")},
         left_out=["Everything that makes the real model differ from a GPT of these dimensions"],
         timeline_path=None,
+        picture_path=None,
         python="",
     )
 

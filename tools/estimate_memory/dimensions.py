@@ -1,8 +1,8 @@
 """A quick answer from a transformer's dimensions alone: closed formulas, no torch, no model. Everything is assumed.
 
 The model is a GPT: pre-norm blocks, fused attention, four times the width between, tied embeddings, AdamW. Per token
-and block, autograd keeps 16 widths in fp32 (input, both norms' outputs, q k v, attention, second residual, and the
-two sides of the GELU at four widths each), or 36 bytes a width under autocast, where the residuals stay fp32.
+and block, autograd keeps eight widths in fp32 (input, both norms' outputs, q k v, attention, second residual), or 20
+bytes a width under autocast, where the residuals stay fp32; and both sides of the GELU, of the inner width each.
 """
 
 from collections.abc import Callable
@@ -34,11 +34,25 @@ class Dimensions(BaseModel):
     mixed_precision: bool = False
     checkpointing: bool = False
     optimizer: bool = True
+    kv_heads: int | None = Field(None, gt=0)  # heads of keys and values, by default as many as of queries
+    inner: int | None = Field(None, gt=0)  # width of the feed-forward layer, by default four widths
+    gated: bool = False  # three matrices there instead of two, as in Llama
+    tied: bool = True  # the head shares the embedding's weights
 
     @property
     def parameters(self) -> int:
-        """Twelve squares of the width a block, and the embeddings of tokens and positions."""
-        return self.layers * 12 * self.hidden**2 + (self.vocab + self.sequence_length) * self.hidden
+        """Attention and feed-forward layer of each block, and the embeddings of tokens and positions."""
+        narrow = self.hidden * (self.kv_heads or self.heads) // self.heads
+        block = (
+            2 * self.hidden * (self.hidden + narrow) + (3 if self.gated else 2) * self.hidden * self.inside
+        )
+        tables = self.vocab * (1 if self.tied else 2) + self.sequence_length
+        return self.layers * block + tables * self.hidden
+
+    @property
+    def inside(self) -> int:
+        """Width of the feed-forward layer."""
+        return self.inner or 4 * self.hidden
 
 
 def parts(sizes: Dimensions) -> dict[str, dict[str, int]]:
@@ -50,7 +64,11 @@ def parts(sizes: Dimensions) -> dict[str, dict[str, int]]:
     if not sizes.optimizer:
         passing = max(2 * logits, tokens * 16 * sizes.hidden)
         return {"forward": _alive(weights, 0, 0, passing, beside)}
-    block = tokens * ((36 if sizes.mixed_precision else 64) * sizes.hidden + 4 * sizes.heads)
+    inside = (
+        4 if sizes.gated else 2
+    ) * sizes.inside  # both sides of its activation, and of the gate's product
+    around = 20 if sizes.mixed_precision else 32
+    block = tokens * (around * sizes.hidden + (2 if sizes.mixed_precision else 4) * inside + 4 * sizes.heads)
     kept = sizes.layers * (tokens * 4 * sizes.hidden if sizes.checkpointing else block)
     gradients = (
         logits * 3 // 2 if sizes.mixed_precision else 2 * logits
@@ -76,7 +94,8 @@ def reply(arguments: dict[str, Any], card: Card, bounds: Bounds | None) -> dict[
         raise ToolError(
             f"`arguments` of the transformer: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}",
             saw=arguments,
-            try_next="layers, hidden, heads, vocab, sequence_length, batch_size, mixed_precision, checkpointing",
+            try_next="layers, hidden, heads, vocab, sequence_length, batch_size, mixed_precision, checkpointing, "
+            "kv_heads, inner, gated, tied",
         ) from error
     phase, alive = max(parts(sizes).items(), key=lambda item: sum(item[1].values()))
     peak = sum(alive.values())
@@ -93,7 +112,7 @@ def reply(arguments: dict[str, Any], card: Card, bounds: Bounds | None) -> dict[
             f"Closed formulas for a GPT of these dimensions, taken as {BAND:.0%} either way: nothing was simulated. "
             "A make_step of the real model says more."
         ],
-        "values_asked": [], "has_rnn": False, "simulation_seconds": 0.0, "torch_version": "",
+        "caveats": [], "simulation_seconds": 0.0, "torch_version": "",
     }  # fmt: skip
 
 

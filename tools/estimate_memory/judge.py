@@ -84,6 +84,7 @@ def judged(
         "parameters": reply["parameters"],
         "trainable_parameters": reply["trainable"],
         "batch": reply["batch"],
+        "caveats": _caveats(reply),
         "assumptions": _assumptions(reply, card, bounds),
         "bases": {
             "peak_allocated_bytes": "simulated",
@@ -104,10 +105,6 @@ def _remedy(row: dict[str, Any], peak: int) -> dict[str, Any]:
 
 def _assumptions(reply: dict[str, Any], card: Card, bounds: Bounds | None) -> list[str]:
     found = list(reply["notes"])
-    found += [
-        f"The step asks for the {asked}; a plausible one was given, so another branch may run for real."
-        for asked in reply["values_asked"][:3]
-    ]
     if card.kind == "cuda" and not (bounds and bounds.measured):
         found.append(f"CUDA context and libraries are assumed to take {human_bytes(CONTEXT_BYTES)}.")
     if card.kind == "cuda" and card.capability == (8, 0) and card.speeds_assumed:
@@ -115,19 +112,31 @@ def _assumptions(reply: dict[str, Any], card: Card, bounds: Bounds | None) -> li
     return found
 
 
+def _caveats(reply: dict[str, Any]) -> list[dict[str, str]]:
+    """The engine's, the worst direction first; beside an upper bound what the peak is at least."""
+    found = sorted(reply["caveats"], key=lambda caveat: _WORST_FIRST.index(caveat["direction"]))
+    least = reply.get("least_allocated_bytes")
+    if least is not None:
+        bounded = f"all were taken; with one a mask the peak is {human_bytes(least)}"
+        found = [{**row, "note": bounded} if row["direction"] == "too_high" else row for row in found]
+    if len(found) > MOST_CAVEATS:
+        more = {
+            "operation": f"{len(found) - MOST_CAVEATS} further places",
+            "direction": "either",
+            "note": "as above",
+        }
+        found = [*found[:MOST_CAVEATS], more]
+    return found
+
+
+MOST_CAVEATS = 8
+_WORST_FIRST = ("too_low", "either", "too_high")
+
+
 def left_out(reply: dict[str, Any], card: Card, remedies: Any) -> list[str]:
     """What the prediction does not contain."""
     if card.kind == "cpu":
-        found = ["The interpreter and its libraries (some hundred MB resident)"]
-        if reply["unsized"]:
-            found.append(
-                f"Scratch space inside CPU kernels, here of: {', '.join(reply['unsized'])} (up to a fifth of the peak)"
-            )
-        if reply["has_rnn"]:
-            found.append("The workspace of CPU kernels for RNNs, which can be several times what is counted")
-        return found
+        return ["The interpreter and its libraries (some hundred MB resident)"]
     found = ["Workspaces inside kernels (cuDNN convolutions: tens to hundreds of MiB; sorting, indexing)"]
-    if reply["has_rnn"]:
-        found.append("cuDNN's RNN buffers follow a formula that no GPU has confirmed")
     found.append("Several streams, NCCL, DDP buckets, torch.compile, CUDA graphs")
     return found

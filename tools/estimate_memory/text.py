@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from .._core.quantity import human_bytes as size
 
 if TYPE_CHECKING:
-    from . import EstimateMemoryReport, Remedy
+    from . import Caveat, EstimateMemoryReport, Remedy
 
 _VERDICTS = {
     "fits": "fits",
@@ -27,11 +27,12 @@ def brief(report: "EstimateMemoryReport") -> str:
         lines.append("No simulated remedy or combination fits with the margin.")
     best = sorted(report.remedies, key=lambda row: row.peak_allocated_bytes)
     lines += [f"- {_remedy(row)}" for row in best[:5] if row != report.recommended]
+    lines += [_caveat(caveat) for caveat in report.caveats[:3]]
     lines += report.assumptions[:2]
     if report.left_out:
         lines.append(f"Left out: {report.left_out[0]}.")
     if report.timeline_path:
-        lines.append(f"Timeline: {report.timeline_path}")
+        lines.append(f"Timeline: {report.timeline_path}; as PNG: {report.picture_path}")
     text = "\n".join(lines)
     return text if len(text) <= 1500 else text[:1460] + "... (rest in the structured result)"
 
@@ -52,10 +53,11 @@ def readable(report: "EstimateMemoryReport") -> str:
             )
         lines.append("")
     lines += [f"not applicable: {name}: {why}" for name, why in report.skipped.items()]
+    lines += [_caveat(caveat) for caveat in report.caveats]
     lines += report.assumptions
     lines += [f"left out: {item}" for item in report.left_out]
     if report.timeline_path:
-        lines.append(f"timeline: {report.timeline_path}")
+        lines.append(f"timeline: {report.timeline_path}, {report.picture_path}")
     return "\n".join(lines)
 
 
@@ -93,6 +95,13 @@ def _remedy(row: "Remedy") -> str:
         f"{_name(row)}: {size(row.peak_allocated_bytes)}, saves {size(row.saved_bytes)}, "
         f"step time x{row.step_cost_ratio:.2f}{f', {row.fits}' if row.fits else ''}"
     )
+
+
+_DIRECTIONS = {"too_low": "may be too low", "too_high": "is an upper bound", "either": "may be off"}
+
+
+def _caveat(caveat: "Caveat") -> str:
+    return f"The prediction {_DIRECTIONS[caveat.direction]}: {caveat.operation}: {caveat.note}."
 
 
 def _name(row: "Remedy") -> str:

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import time
 
 _NAME = "optimizing_resources_memory_engine"
 
@@ -24,20 +25,23 @@ def _load_package():
     spec.loader.exec_module(package)
 
 
-def _simulate():
+def _engine(name):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a prediction must not take memory on a card that is there
     if _NAME not in sys.modules:
         _load_package()
-    return importlib.import_module(f"{_NAME}.simulate")
+    return importlib.import_module(f"{_NAME}.{name}")
 
 
 def prepare():
     """Import what answers need, torch above all; for a process that is kept for several of them."""
-    _simulate()
+    _engine("simulate")
     with contextlib.suppress(ImportError):  # fake tensors need it, and it takes as long as torch itself
         importlib.import_module("torch._dynamo")
 
 
 def answer(request, progress):
     """The reply of the engine: see simulate.answer."""
-    return _simulate().answer(request, progress)
+    began = time.monotonic()
+    simulate = _engine("simulate")
+    _engine("limits").watch(request["seconds"], began, request["memory_limit_bytes"])
+    return simulate.answer(request, progress)

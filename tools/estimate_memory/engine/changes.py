@@ -65,13 +65,29 @@ def blocks_of(model):
     return found
 
 
-def gradient_checkpointing(made, study, factor):
+def gradient_checkpointing(made, study, factor, **options):
     """Every repeated block recomputed in the backward pass."""
     blocks = blocks_of(made["model"])
     if not blocks:
         raise NotApplicable("no list of repeated blocks was found in the model")
     for block in blocks:
-        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False, **options)
+
+
+def selective_checkpointing(made, study, factor):
+    """The same, but matrix products and attention are kept: what lies between is cheap to compute again."""
+    contexts = getattr(torch.utils.checkpoint, "create_selective_checkpoint_contexts", None)
+    if contexts is None:
+        raise NotApplicable("this torch has no selective checkpointing")
+    gradient_checkpointing(made, study, factor, context_fn=functools.partial(contexts, _KEPT))
+
+
+_KEPT = [
+    getattr(torch.ops.aten, name).default
+    for name in ("mm", "addmm", "bmm", "baddbmm", "convolution", "_scaled_dot_product_flash_attention",
+                 "_scaled_dot_product_efficient_attention", "_scaled_dot_product_flash_attention_for_cpu")
+    if hasattr(torch.ops.aten, name)
+]  # fmt: skip
 
 
 def activations_offloaded(made, study, factor):
@@ -190,7 +206,7 @@ CHANGES = {
     for f in (
         mixed_precision, gradient_accumulation, gradient_checkpointing, fused_optimizer, eight_bit_optimizer,
         paged_optimizer, cpu_offload, optimizer_in_backward, pure_bf16, freezing, lora, channels_last,
-        activations_offloaded, zero_grad_none,
+        activations_offloaded, zero_grad_none, selective_checkpointing,
     )
 }  # fmt: skip
 CHANGES["allocator_settings"] = CHANGES["model_reduction"] = CHANGES["sharding"] = unchanged
@@ -199,9 +215,9 @@ CHANGES["allocator_settings"] = CHANGES["model_reduction"] = CHANGES["sharding"]
 class Change:
     """Several remedies at once, applied in an order in which they do not disturb each other."""
 
-    ORDER = ("channels_last", "pure_bf16", "freezing", "lora", "gradient_checkpointing", "mixed_precision",
-             "gradient_accumulation", "fused_optimizer", "eight_bit_optimizer", "paged_optimizer", "cpu_offload",
-             "activations_offloaded", "optimizer_in_backward", "zero_grad_none")  # fmt: skip
+    ORDER = ("channels_last", "pure_bf16", "freezing", "lora", "gradient_checkpointing", "selective_checkpointing",
+             "mixed_precision", "gradient_accumulation", "fused_optimizer", "eight_bit_optimizer", "paged_optimizer",
+             "cpu_offload", "activations_offloaded", "optimizer_in_backward", "zero_grad_none")  # fmt: skip
 
     def __init__(self, ids, study, factor=1):
         self.ids, self.study, self.factor = ids, study, factor

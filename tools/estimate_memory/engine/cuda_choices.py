@@ -7,9 +7,9 @@ inside the backward pass where function modes are gone.
 import warnings
 
 import torch
-from torch._subclasses import fake_tensor
 
-from .fake import bounded
+from . import caveats
+from .fake import real_world
 
 aten = torch.ops.aten
 _libraries = []  # a registration lives as long as its library object
@@ -27,7 +27,7 @@ def install(kind):
         library.impl("_pad_packed_sequence", _unpack, key)
         if kind == "cpu":
             for name in _PACKED:
-                library.impl(name, _padded_instead(name), key)
+                library.impl(name, _packed_on_cpu(name), key)
         if kind == "cuda":
             for name, choice in _ON_CUDA.items():
                 library.impl(name, choice, key)
@@ -184,13 +184,23 @@ def _recurrent(mode):
     return run
 
 
+_PACKED_CAVEAT = {
+    "cuda": ("packed sequences", "too_high", "taken at their full, padded length"),
+    "cpu": (
+        "packed sequences",
+        "either",
+        "taken at their full, padded length, but without the gradients of each step",
+    ),
+}
+
+
 def _pack(x, lengths, batch_first):
     """Every sequence at full length, since lengths are values; the batch sizes are then known."""
-    bounded.add("Packed sequences are taken at their full, padded length (an upper bound on CUDA).")
+    caveats.note(*_PACKED_CAVEAT[x.device.type])
     time, batch = (x.shape[1], x.shape[0]) if batch_first else x.shape[:2]
     data = (x.transpose(0, 1) if batch_first else x).reshape(batch * time, *x.shape[2:]).clone()
-    with fake_tensor.unset_fake_temporarily():
-        known = torch.full((time,), batch, dtype=torch.int64, device="cpu")
+    with real_world():
+        known = torch.full((time,), batch, dtype=torch.int64)
     sizes = torch.full((time,), batch, dtype=torch.int64, device="cpu")
     sizes.constant = known
     return data, sizes
@@ -205,14 +215,12 @@ def _unpack(data, sizes, batch_first, padding_value, total_length):
     return (y.transpose(0, 1) if batch_first else y).clone(), lengths
 
 
-def _padded_instead(name):
-    """An RNN over a packed sequence as one over the padded batch."""
-    packet = getattr(aten, name.partition(".")[0]).input
+def _packed_on_cpu(name):
+    """torch's own loop over the steps of a packed sequence, which reads the batch sizes from memory."""
+    operator = getattr(aten, name.partition(".")[0]).data
 
-    def run(data, sizes, hx, *rest):
-        time = sizes.shape[0]
-        out, *states = packet(data.view(time, data.shape[0] // time, data.shape[1]), hx, *rest, False)
-        return (out.reshape(data.shape[0], out.shape[-1]), *states)
+    def run(data, sizes, *rest):
+        return operator.decompose(data, sizes, *rest)
 
     return run
 
@@ -237,6 +245,7 @@ def _cudnn(
         dtype = torch.get_autocast_dtype("cuda")
         x, hidden, cell = (t if t is None or t.dtype == dtype else t.to(dtype) for t in (x, hidden, cell))
         params = [p if p.dtype == dtype else p.to(dtype) for p in params]
+    caveats.note("cuDNN's RNN", "either", "its buffers follow a formula that no GPU has confirmed")
     per_layer = len(params) // (layers * (2 if bidirectional else 1))
     gates = {0: 1, 1: 1, 2: 4, 3: 3}[mode]
     hidden_size = params[0].shape[0] // gates

@@ -14,6 +14,8 @@ import types
 import torch
 from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._device import DeviceContext
+from torch.utils._python_dispatch import _disable_current_modes
 
 META = torch.device("meta")
 DEVICE_QUERY = torch.ops.prim.device.default
@@ -35,25 +37,14 @@ def target_device(kind):
     return torch.device("cuda", 0) if kind == "cuda" else torch.device("cpu")
 
 
-def install(kind, card):
+def install(kind):
     """Make this process believe in the target device. Global and for good: one process, one device."""
     _move_in_place()
-    torch.compile = _uncompiled
-    for name in (
-        "sparse_coo_tensor",
-        "sparse_csr_tensor",
-        "sparse_csc_tensor",
-        "sparse_bsr_tensor",
-        "sparse_bsc_tensor",
-    ):
-        setattr(torch, name, _no_sparse)
-    torch.Tensor.to_sparse = torch.Tensor.to_sparse_csr = _no_sparse
     FakeTensorMode.__deepcopy__ = lambda self, memo: self  # else a copied layer belongs to a world of its own
+    FakeTensor.__deepcopy__ = _copied
     if kind == "cpu":
-        _send_cuda_to_cpu()
         return
     _answer_meta_to_the_engine()
-    _claim_cuda(card)
     FakeTensorMode.avoid_device_init = property(lambda self: True)
     fake_tensor.init_gpu_context = lambda device: None
     optimizer = importlib.import_module("torch.optim.optimizer")
@@ -74,24 +65,6 @@ def check(kind):
         raise Unsupported(f"{type(error).__name__}: {error}") from error
     if gradient_device != device or layer.weight.dtype != torch.bfloat16:
         raise Unsupported(f"a tensor made on {device} says {gradient_device}")
-
-
-def _uncompiled(model=None, **options):
-    """torch.compile as if it changed nothing; what a compiler fuses away is left out of the prediction."""
-    compiled.append(True)
-    return model if model is not None else lambda function: function
-
-
-compiled = []  # not empty once a script has asked for torch.compile
-bounded = set()  # sentences on what was taken at its largest, because it depends on values
-
-
-def _no_sparse(*args, **kwargs):
-    raise Declined(
-        "Sparse tensors cannot be simulated",
-        "a sparse layout",
-        "index_add over the list of edges, or a dense tensor",
-    )
 
 
 def _answer_meta_to_the_engine():
@@ -126,80 +99,22 @@ def _move_in_place():
     torch.nn.Module._apply = apply
 
 
+def _copied(tensor, memo):
+    """A tensor of the same kind with a storage of its own; torch would look for the address of its data."""
+    if id(tensor) not in memo:
+        with torch.no_grad():
+            copy = tensor.clone()
+        if isinstance(tensor, torch.nn.Parameter):
+            copy = torch.nn.Parameter(copy, tensor.requires_grad)
+        memo[id(tensor)] = copy.requires_grad_(tensor.requires_grad)
+    return memo[id(tensor)]
+
+
 def _become(tensor, new):
     if new is not tensor:
         tensor.data = new
         if isinstance(tensor, FakeTensor):
             tensor.fake_device = new.fake_device
-
-
-def _with_device(function, rename):
-    """`function` whose arguments name the target device in the form that needs no CUDA backend."""
-
-    def call(*args, **kwargs):
-        return function(*map(rename, args), **{key: rename(value) for key, value in kwargs.items()})
-
-    return call
-
-
-def _rename_to(device):
-    def rename(value):
-        if isinstance(value, str) and value.split(":")[0] == "cuda":
-            return device
-        return device if isinstance(value, torch.device) and value.type == "cuda" else value
-
-    return rename
-
-
-def _patch_moves(device):
-    rename = _rename_to(device)
-    torch.Tensor.to = _with_device(torch.Tensor.to, rename)
-    torch.Tensor.cuda = lambda self, *args, **kwargs: self.to(device)
-    torch.nn.Module.to = _with_device(torch.nn.Module.to, rename)
-    torch.nn.Module.cuda = lambda self, *args, **kwargs: self.to(device)
-    torch.Tensor.pin_memory = lambda self, *args, **kwargs: self
-
-
-def _send_cuda_to_cpu():
-    _patch_moves(torch.device("cpu"))
-
-
-def _claim_cuda(card):
-    """What scripts ask of torch.cuda, answered for the card in question; nothing reaches a driver."""
-    device = target_device("cuda")
-    _patch_moves(device)
-    properties = types.SimpleNamespace(
-        name=card["name"],
-        total_memory=card["memory_bytes"] or 0,
-        major=card["capability"][0],
-        minor=card["capability"][1],
-        multi_processor_count=1,
-    )
-    answers = {
-        "is_available": True,
-        "is_current_stream_capturing": False,
-        "device_count": 1,
-        "current_device": 0,
-        "get_device_name": card["name"],
-        "get_device_capability": tuple(card["capability"]),
-        "get_device_properties": properties,
-        "is_bf16_supported": tuple(card["capability"]) >= (8, 0),
-        "mem_get_info": (properties.total_memory, properties.total_memory),
-        "memory_allocated": 0,
-        "max_memory_allocated": 0,
-        "memory_reserved": 0,
-        "max_memory_reserved": 0,
-    }
-    for name, value in answers.items():
-        setattr(torch.cuda, name, lambda *args, _value=value, **kwargs: _value)
-    for name in (
-        "synchronize", "empty_cache", "set_device", "manual_seed", "manual_seed_all", "init", "_lazy_init",
-        "reset_peak_memory_stats", "reset_max_memory_allocated", "set_per_process_memory_fraction",
-    ):  # fmt: skip
-        setattr(torch.cuda, name, lambda *args, **kwargs: None)
-    torch.amp.grad_scaler.GradScaler._maybe_opt_step = lambda self, optimizer, state, *args, **kwargs: (
-        optimizer.step(*args, **kwargs)  # no gradient is infinite here
-    )
 
 
 class CudaFakeMode(FakeTensorMode):
@@ -212,9 +127,35 @@ class CudaFakeMode(FakeTensorMode):
         return super().dispatch(func, kinds, args, kwargs)
 
 
+class TargetDevice(DeviceContext):
+    """The default device of new tensors; "cuda", "cuda:1" and 0 mean it as well."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        device = (kwargs or {}).get("device")
+        if device is not None:
+            kwargs = {**kwargs, "device": renamed(device, self.device)}
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def renamed(value, device):
+    """`device` where the value names a CUDA device in any of the usual ways; else the value."""
+    if isinstance(value, str):
+        return device if value.split(":")[0] == "cuda" else value
+    if isinstance(value, torch.device):
+        return device if value.type == "cuda" else value
+    return device if type(value) is int else value
+
+
+@contextlib.contextmanager
+def real_world():
+    """Inside, tensors are real, on the CPU, and nothing is recorded."""
+    with fake_tensor.unset_fake_temporarily(), _disable_current_modes(), torch.device("cpu"):
+        yield
+
+
 @contextlib.contextmanager
 def fake_world(kind):
     """Inside, new tensors are fake and, unless they name a device, on the target."""
     mode = (CudaFakeMode if kind == "cuda" else FakeTensorMode)(allow_non_fake_inputs=True)
-    with mode, target_device(kind):
+    with mode, TargetDevice(target_device(kind)):
         yield mode

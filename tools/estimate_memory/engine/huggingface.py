@@ -51,29 +51,50 @@ def make_step(
 
 
 def _model(settings):
-    """The class that the config names; a language model where it names none."""
+    """The class that the config names; where it names none, an image classifier or a language model."""
     for name in settings.architectures or []:
         if hasattr(transformers, name):
             return getattr(transformers, name)(settings)
-    kind = (
-        transformers.AutoModelForSeq2SeqLM
-        if settings.is_encoder_decoder
-        else transformers.AutoModelForCausalLM
-    )
-    return kind.from_config(settings)
+    if _takes_images(settings):
+        return transformers.AutoModelForImageClassification.from_config(settings)
+    if settings.is_encoder_decoder:
+        return transformers.AutoModelForSeq2SeqLM.from_config(settings)
+    return transformers.AutoModelForCausalLM.from_config(settings)
+
+
+def _text(settings):
+    return settings.get_text_config() if hasattr(settings, "get_text_config") else settings
+
+
+def _takes_images(settings):
+    return hasattr(settings, "image_size") and not hasattr(_text(settings), "vocab_size")
 
 
 def _batch(settings, model, batch_size, length, training):
     name = type(model).__name__
-    text = settings.get_text_config() if hasattr(settings, "get_text_config") else settings
-    if hasattr(settings, "image_size") and not hasattr(text, "vocab_size"):
-        side = settings.image_size if isinstance(settings.image_size, int) else settings.image_size[0]
-        batch = {"pixel_values": torch.randn(batch_size, settings.num_channels, side, side)}
-        return {**batch, "labels": torch.zeros(batch_size, dtype=torch.long)} if training else batch
-    if not hasattr(text, "vocab_size"):
+    images = _takes_images(settings)
+    if getattr(model, "main_input_name", "input_ids") != ("pixel_values" if images else "input_ids"):
+        raise ValueError(f"{name} takes {model.main_input_name}; a make_step of your own can give them")
+    if images:
+        return _images(settings, name, batch_size, training)
+    if not hasattr(_text(settings), "vocab_size"):
         raise ValueError(
             f"{name} takes neither token ids nor images alone; a make_step of your own can say what it takes"
         )
+    return _ids(settings, name, batch_size, length, training)
+
+
+def _images(settings, name, batch_size, training):
+    side = settings.image_size if isinstance(settings.image_size, int) else settings.image_size[0]
+    batch = {"pixel_values": torch.randn(batch_size, settings.num_channels, side, side)}
+    if not training:
+        return batch
+    if "ImageClassification" not in name:
+        raise ValueError(f"no loss is known for {name}; a make_step of your own can give one")
+    return {**batch, "labels": torch.zeros(batch_size, dtype=torch.long)}
+
+
+def _ids(settings, name, batch_size, length, training):
     ids = torch.zeros(batch_size, length, dtype=torch.long)
     if not training:
         return {"input_ids": ids, **({"decoder_input_ids": ids} if settings.is_encoder_decoder else {})}

@@ -4,10 +4,10 @@ REPLACED: operators that are answered here instead of by torch's fake kernels.
 hidden(): sizes of blocks that a kernel allocates beside its outputs; (bytes, lasting?).
 """
 
-import math
-
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
+
+from . import caveats, cpu_kernels
 
 aten = torch.ops.aten
 
@@ -37,7 +37,7 @@ def _value(recorder, func, args, kwargs):
     tensor = args[0]
     if not isinstance(tensor, FakeTensor) or tensor.constant is not None:
         return func(*args, **kwargs)
-    asked = recorder.value_asked("value of a tensor")
+    asked = recorder.value_asked()
     if tensor.dtype == torch.bool:
         recorder.truths_asked = True
         usual = recorder.truth if asked <= OFTEN else asked % 2 == 0
@@ -92,6 +92,21 @@ def _all_selected(recorder, func, args, kwargs):
     return args[0].new_empty(recorder.selected(max(args, key=torch.numel)))
 
 
+def _all_unique(recorder, func, args, kwargs):
+    """unique: as many values as there could be, or one; the places and counts where they are asked for."""
+    tensor, _sorted, places, counts = [*args, *(kwargs.get(key, False) for key in _UNIQUE[len(args) :])]
+    found = recorder.selected(tensor)
+    index = {"dtype": torch.int64}
+    return (
+        tensor.new_empty(found),
+        tensor.new_empty(tensor.shape if places else 0, **index),
+        tensor.new_empty(found if counts else 0, **index),
+    )
+
+
+_UNIQUE = ("self", "sorted", "return_inverse", "return_counts")
+
+
 def _whole_loss(recorder, func, args, kwargs):
     """A mean or sum of these losses sits in a storage as long as the input (aten/src/ATen/native/Loss.cpp)."""
     result = func(*args, **kwargs)
@@ -124,6 +139,7 @@ def _grouped(recorder, func, args, kwargs):
 
 
 REPLACED = {
+    **cpu_kernels.REPLACED,
     **({aten._grouped_mm.default: _grouped} if hasattr(aten, "_grouped_mm") else {}),
     aten._ctc_loss.Tensor: _ctc,
     aten._ctc_loss_backward.Tensor: _ctc_backward,
@@ -137,96 +153,8 @@ REPLACED = {
     aten.nonzero.default: _all_elements,
     aten.index.Tensor: _all_of_a_mask,
     aten.masked_select.default: _all_selected,
+    aten._unique2.default: _all_unique,
 }
-
-
-def _channel_block():
-    return 16 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 8
-
-
-def _padded(tensor, channels, axis, block):
-    """Bytes of a tensor in oneDNN's blocked layout."""
-    return tensor.numel() // channels * (-(-channels // block) * block) * tensor.element_size()
-
-
-def _uses_onednn(x, weight, stride, dilation, groups):
-    """The condition of use_mkldnn in aten/src/ATen/native/Convolution.cpp, for float32 and bfloat16.
-
-    It multiplies the first four sizes only, so a single 3-D sample is often left to the kernel that unfolds it.
-    """
-    if not torch.backends.mkldnn.is_available() or x.dtype not in (torch.float32, torch.bfloat16):
-        return False
-    if x.dtype == torch.bfloat16:
-        return True
-    kernel = list(weight.shape[2:])
-    one_by_one_alone = (
-        all(s == 1 for s in stride)
-        and all(d == 1 for d in dilation)
-        and x.shape[0] < 16
-        and kernel[-1] == 1
-        and (len(kernel) < 2 or kernel[-2] == 1)
-        and torch.get_num_threads() == 1
-    )
-    return not one_by_one_alone and (
-        groups > 1
-        or (len(kernel) > 1 and kernel[-1] > 3 and kernel[-2] > 3)
-        or x.shape[0] > 1
-        or math.prod(x.shape[:4]) > 20480
-    )
-
-
-def _onednn_sizes(x, weight, y, groups):
-    """Bytes of input, weight and output in oneDNN's own layout; plain input of few channels is read as it is."""
-    block = _channel_block()
-    channels = x.shape[1]
-    inner = _padded(x, channels, 1, block)
-    kernel = weight.element_size() * weight.numel()
-    if groups == 1:
-        kernel = _padded(weight, weight.shape[0], 0, block)
-        kernel = kernel // weight.shape[1] * (-(-weight.shape[1] // block) * block)
-    return inner, kernel, _padded(y, y.shape[1], 1, block)
-
-
-def _unfolded(x, weight, y, stride, padding, dilation):
-    """Bytes of the columns that torch's own convolutions make: of the whole batch, if dilated of a sample at a time."""
-    kernel = weight.shape[2:]
-    if all(k == 1 for k in kernel) and all(s == 1 for s in stride) and not any(padding):
-        return 0
-    samples = 1 if any(d > 1 for d in dilation) else y.shape[0]
-    return samples * weight[0].numel() * math.prod(y.shape[2:]) * x.element_size()
-
-
-def _note_unsized(recorder, x, dilation, transposed, groups):
-    """For these oneDNN picks among kernels by shape and machine; their scratch space follows no formula of ours."""
-    kinds = (("grouped", groups > 1), ("dilated", any(d > 1 for d in dilation)), ("transposed", transposed),
-             ("3-D", x.dim() == 5))  # fmt: skip
-    recorder.unsized.update(f"{name} convolution" for name, present in kinds if present)
-
-
-def _convolution(recorder, args, kwargs, result):
-    x, weight, _bias, stride, padding, dilation, transposed, _output_padding, groups = args[:9]
-    if not _uses_onednn(x, weight, stride, dilation, groups):
-        size = 0 if transposed else _unfolded(x, weight, result, stride, padding, dilation)
-        return [(size, False)] if size else ()
-    _note_unsized(recorder, x, dilation, transposed, groups)
-    inner, kernel, outer = _onednn_sizes(x, weight, result, groups)
-    inner = inner if x.shape[1] >= _channel_block() else 0
-    y = result.numel() * result.element_size()
-    return [(max(inner + kernel + outer, y + outer) - y, False)]
-
-
-def _convolution_backward(recorder, args, kwargs, result):
-    gradient, x, weight, _bias, stride, padding, dilation, transposed, _output_padding, groups = args[:10]
-    if not _uses_onednn(x, weight, stride, dilation, groups):
-        size = 0 if transposed else _unfolded(x, weight, gradient, stride, padding, dilation)
-        return [(size, False)] if size else ()
-    inner, kernel, outer = _onednn_sizes(x, weight, gradient, groups)
-    out = sum(t.numel() * t.element_size() for t in result[:2] if t is not None)
-    first = max(outer + kernel + inner, inner + x.numel() * x.element_size()) if result[0] is not None else 0
-    inner = inner if x.shape[1] >= _channel_block() else 0
-    given = x.numel() * x.element_size() if result[0] is not None else 0
-    second = given + outer + inner + kernel
-    return [(max(first, second) - out, False)] if max(first, second) > out else ()
 
 
 def _elementwise_loss(recorder, args, kwargs, result):
@@ -249,11 +177,7 @@ _ON_BOTH = {
     aten.huber_loss.default: _elementwise_loss,
     aten.binary_cross_entropy.default: _elementwise_loss,
 }
-_ON_CPU = {
-    **_ON_BOTH,
-    aten.convolution.default: _convolution,
-    aten.convolution_backward.default: _convolution_backward,
-}
+_ON_CPU = {**_ON_BOTH, **cpu_kernels.HIDDEN}
 
 
 def _cublas(recorder, args, kwargs, result):
@@ -282,10 +206,18 @@ def _efficient_backward(recorder, args, kwargs, result):
     return [(rows * 4 + gathered, False)]
 
 
+def _cudnn(recorder, args, kwargs, result):
+    caveats.note(
+        "convolution", "too_low", "cuDNN's workspaces are not counted: tens to hundreds of MiB, and short"
+    )
+    return ()
+
+
 _MATMULS = ("mm", "addmm", "bmm", "baddbmm", "addbmm", "addmv", "mv", "dot")
 _ON_CUDA = {
     **_ON_BOTH,
     **{getattr(aten, name).default: _cublas for name in _MATMULS},
+    aten.convolution.default: _cudnn,
     aten._scaled_dot_product_flash_attention_backward.default: _flash_backward,
     aten._scaled_dot_product_efficient_attention_backward.default: _efficient_backward,
 }

@@ -18,7 +18,11 @@ _MODULE = "make_step_of_the_caller"
 def load(step):
     """The function named by "file.py:function"."""
     path, _, name = step.rpartition(":")
-    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
+    folder = os.path.dirname(os.path.realpath(path))
+    if folder != os.path.dirname(
+        os.path.realpath(__file__)
+    ):  # else `import kernels` of a library would find ours
+        sys.path.insert(0, folder)
     spec = importlib.util.spec_from_file_location(_MODULE, path)
     if spec is None:
         raise Declined("The step's file must be a Python file", os.path.basename(path), "train.py:make_step")
@@ -89,25 +93,38 @@ def failed(problem, error, path=None):
     """The caller's exception as one sentence, with the innermost line of their own file."""
     if isinstance(error, Declined):
         return error
-    line = _line_in_callers_file(error)
+    line = line_in_callers_file(error)
     text = str(error).strip().splitlines()
     message = f"{type(error).__name__}: {text[0] if text else ''}"[:200]
     advice = _advice(error)
     return Declined(f"{problem}{f' at {line}' if line else ''}", message, advice)
 
 
-def _line_in_callers_file(error):
-    found, trace = None, error.__traceback__
+_STANDARD_LIBRARY = os.path.dirname(os.__file__).replace("\\", "/") + "/"
+
+
+def is_a_script(path):
+    """Whether a file, with forward slashes, belongs to no library and not to this engine."""
+    library = "-packages/" in path or "/torch/" in path or path.startswith(("<", _STANDARD_LIBRARY))
+    return not library and "/estimate_memory/engine/" not in path and not path.endswith("/_core/child.py")
+
+
+def line_in_callers_file(error):
+    """file:line where an exception passed last through a script's own code, else through a library's, or None."""
+    found = {False: None, True: None}
+    trace = error.__traceback__
     while trace is not None:
         path = trace.tb_frame.f_code.co_filename.replace("\\", "/")
         if "/estimate_memory/engine/" not in path and "/torch/" not in path and not path.startswith("<"):
-            found = f"{os.path.basename(path)}:{trace.tb_lineno}"
+            found[not is_a_script(path)] = f"{os.path.basename(path)}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return found
+    return found[False] or found[True]
 
 
 def _advice(error):
     name, text = type(error).__name__, str(error)
+    if "your own can" in text:  # as huggingface.py says it
+        return "a Python file with make_step"
     if isinstance(error, TypeError) and "missing" in text and "required positional argument" in text:
         return "defaults for them, or `arguments` where make_step takes them"
     if isinstance(error, FileNotFoundError):
@@ -116,12 +133,20 @@ def _advice(error):
         return "`pip install transformers` there, or `python` set to an environment that has it"
     if isinstance(error, ModuleNotFoundError):
         return "`python` set to the interpreter of your training environment"
+    if "from the 'CUDA' backend" in text:
+        return "a CUDA build of torch in `python`, which has this operator; or `gpu` cpu"
+    if "SparseTensorImpl" in text:
+        return "sparse=False, an upper bound: sparse tensors and gradients cannot be simulated"
     if name == "DynamicOutputShapeException":
         return f"a version without {error.func}, whose output size depends on values"
     if name == "DataDependentOutputException":
         return f"a version without {error.func}, which reads values"
     if name == "UnsupportedOperatorException" or "fake impl" in text or "Meta" in text:
         return "a step without that custom operator, or a fake kernel for it (torch.library.register_fake)"
-    if "data_ptr" in text or "numpy" in text.lower():
+    if isinstance(error, MemoryError):
+        return "torch.empty of the same shapes instead: values do not matter, and memory is limited here"
+    if "CUDA_HOME" in text or "nvcc" in text or "CUDAExtension" in text:
+        return "a step without the CUDA extension, which cannot be built here and has no fake kernel"
+    if "data_ptr" in text or "not allocated yet" in text or "numpy" in text.lower():
         return "a step that stays in torch: these tensors have shapes, but no data"
     return "running make_step by hand in that environment"

@@ -2,6 +2,8 @@
 
 import torch
 
+from . import caveats
+
 EIGHT_BIT_BLOCK = 256  # bitsandbytes: one fp32 scale per block of this many elements
 EIGHT_BIT_FROM = 4096  # and tensors with fewer elements keep fp32 state
 
@@ -43,6 +45,36 @@ class EightBitState(torch.optim.Optimizer):
                     if not small:
                         scales = -(-p.numel() // EIGHT_BIT_BLOCK)
                         self.state[p][f"scale{moment}"] = torch.empty(scales, device=p.device)
+
+
+def install():
+    """LBFGS decides by values when to stop: its step is replaced by one with all that a long run holds."""
+    torch.optim.LBFGS.step = _lbfgs_step
+
+
+@torch.no_grad()
+def _lbfgs_step(self, closure):
+    """Two evaluations with a full history (torch/optim/lbfgs.py)."""
+    caveats.note(
+        "LBFGS", "too_high", "its history is taken as full, which a run reaches after history_size iterations"
+    )
+    closure, state, options = torch.enable_grad()(closure), self.state[self._params[0]], self.param_groups[0]
+    loss = closure()
+    gradient = self._gather_flat_grad()
+    if not state:
+        state.update(d=gradient.neg(), prev_flat_grad=gradient.clone(), old_dirs=[], old_stps=[])
+        for pair in (state["old_dirs"], state["old_stps"]):
+            pair += [torch.empty_like(gradient) for _ in range(options["history_size"])]
+    product = gradient.neg()  # these two and the last step's direction are held all the while
+    direction = product.mul(1)
+    newest = gradient.sub(state["prev_flat_grad"]), direction.mul(1)  # before the oldest pair is dropped
+    del newest
+    state["prev_flat_grad"].copy_(gradient)
+    searched = [torch.empty_like(gradient) for _ in range(5 if options["line_search_fn"] else 0)]
+    closure()
+    del product, searched
+    state["d"] = direction
+    return loss
 
 
 def _moments(optimizer):

@@ -6,7 +6,6 @@ tensor, or the lifetimes would be its own. Events are block numbers: `i` for a b
 
 import bisect
 import sys
-import traceback
 import weakref
 
 import torch
@@ -14,9 +13,10 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from . import kernels
-from .fake import DEVICE_QUERY, META
+from . import caveats, kernels
+from .fake import DEVICE_QUERY, META, Declined
 
+MOST_VALUES = 10_000  # that one line may ask for
 _ADD = torch.ops.aten.add.Tensor
 
 
@@ -29,11 +29,10 @@ class Recorder(TorchDispatchMode):
         self.sizes, self.labels, self.events = [], [], []  # labels: (phase, operator, module)
         self.recording = False
         self.phase = "build"
-        self.read_values = {}  # where a value of a tensor was asked for -> how often
+        self.read_values = {}  # line that asks for a value of a tensor -> how often
         self.fewest = False  # masks select one element instead of all
-        self.masks_bounded = False
+        self.masks = set()  # operations of the caveats about masks
         self.truth, self.truths_asked = True, False  # what bool(tensor) says, and whether anybody asked
-        self.unsized = set()  # kinds of operators whose kernels take memory that is not modelled
         self.work = {}  # phase -> half and single precision FLOPs, bytes moved, operator calls
         self._live = {}  # address of a storage -> (block, weak reference)
         self._owners = {}  # block -> how many storages stand for it (see _accumulated)
@@ -90,20 +89,34 @@ class Recorder(TorchDispatchMode):
             self._born(tensor, kind)
 
     def block_of(self, tensor):
-        """The block number behind a tensor, or None."""
+        """The block number behind a tensor, or None; a sparse one is known by its parts."""
+        if tensor.layout is not torch.strided:
+            return None
         entry = self._live.get(tensor.untyped_storage()._cdata)
         return entry[0] if entry else None
 
-    def value_asked(self, what):
-        """Remember the line of the caller's code that wants a value no fake tensor has; how often it did."""
-        asked = f"{what} at {_callers_line()}"
-        self.read_values[asked] = self.read_values.get(asked, 0) + 1
-        return self.read_values[asked]
+    def value_asked(self):
+        """Note the line of the caller's code that wants a value no fake tensor has; how often it did."""
+        line = _callers_line()
+        asked = self.read_values[line] = self.read_values.get(line, 0) + 1
+        if asked > MOST_VALUES:
+            raise Declined(
+                f"The step waits for a value at {line}",
+                f"asked {MOST_VALUES:,} times",
+                "a fixed number of rounds: these tensors have no values, so a loop that watches one never ends",
+            )
+        caveats.note(
+            f"value of a tensor at {line}",
+            "either",
+            "a plausible one was given, so another branch may run for real",
+        )
+        return asked
 
     def selected(self, mask):
         """How many elements a mask selects: all, or one where the least memory is asked for."""
-        self.value_asked("number of elements that a mask selects (all are assumed)")
-        self.masks_bounded = True
+        where = f"elements that depend on values at {_callers_line()}"
+        caveats.note(where, "too_high", "all were taken")
+        self.masks.add(where)
         return min(1, mask.numel()) if self.fewest else mask.numel()
 
     def enter(self, name):
@@ -139,7 +152,7 @@ class Recorder(TorchDispatchMode):
     def _note(self, func, args, kwargs, result):
         name = None
         for tensor in kernels.tensors(result):
-            if tensor.untyped_storage()._cdata not in self._live:
+            if tensor.layout is torch.strided and tensor.untyped_storage()._cdata not in self._live:
                 name = name or str(func)
                 self._born(tensor, name)
         for size, lasting in kernels.hidden(self, func, args, kwargs, result):
@@ -149,6 +162,11 @@ class Recorder(TorchDispatchMode):
 
     def _born(self, tensor, name):
         if not isinstance(tensor, FakeTensor) or tensor.fake_device != self.device:
+            return
+        if tensor.layout is not torch.strided:  # its indices and values were seen
+            caveats.note(
+                "sparse gradients", "too_low", "what their sums and their optimizer take is not counted"
+            )
             return
         storage = tensor.untyped_storage()
         address = storage._cdata
@@ -209,17 +227,22 @@ def _use_counts(tensor):
     return tensor._use_count(), torch._C._storage_Use_Count(tensor.untyped_storage()._cdata)
 
 
+_WRAPPERS = ("eval_frame.py", "_compile.py")  # of torch._dynamo, around every dispatch mode
+
+
 def _called_by_the_engine():
     frame = sys._getframe(3)
-    while frame is not None and frame.f_code.co_filename.endswith("eval_frame.py"):
+    while frame is not None and frame.f_code.co_filename.endswith(_WRAPPERS):
         frame = frame.f_back
     return frame is not None and frame.f_code.co_name == "_engine_run_backward"
 
 
 def _callers_line():
     """file:line of the innermost frame that belongs neither to torch nor to this engine."""
-    for frame in reversed(traceback.extract_stack()):
-        path = frame.filename.replace("\\", "/")
+    frame = sys._getframe(1)
+    while frame is not None:
+        path = frame.f_code.co_filename.replace("\\", "/")
         if "/torch/" not in path and "/estimate_memory/engine/" not in path and not path.startswith("<"):
-            return f"{path.rsplit('/', 1)[-1]}:{frame.lineno}"
+            return f"{path.rsplit('/', 1)[-1]}:{frame.f_lineno}"
+        frame = frame.f_back
     return "an unknown line"

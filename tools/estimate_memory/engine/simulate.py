@@ -4,9 +4,10 @@ import time
 
 import torch
 
-from . import autocast, cuda_choices, fake, variants
+from . import autocast, cuda_choices, fake, optimizers, script, variants
 from .allocator import replay, survives
 from .fake import Declined
+from .limits import TimeUp, heard, too_late
 from .load import accepts, default_of, load
 from .step import simulate
 from .timeline import series
@@ -18,6 +19,9 @@ def answer(request, progress):
         return _estimate(request, progress)
     except Declined as declined:
         return {"refused": declined.refusal}
+    except TimeUp as error:
+        heard()
+        return {"refused": too_late(error, request["seconds"]).refusal}
     except fake.Unsupported as error:
         advice = "torch 2.6 or a later release in `python`"
         return {"refused": {"problem": f"torch {torch.__version__} cannot be simulated", "saw": str(error),
@@ -26,10 +30,7 @@ def answer(request, progress):
 
 def _estimate(request, progress):
     kind, card = request["kind"], request["card"]
-    fake.install(kind, card)
-    cuda_choices.install(kind)
-    if kind == "cuda":
-        autocast.install()
+    install(kind, card)
     fake.check(kind)
     function = load(request["step"])
     began = time.monotonic()
@@ -43,6 +44,16 @@ def _estimate(request, progress):
     reply["largest_batch"] = study.largest_batch()
     reply["remedies"] = study.remedies(wanted)
     return reply
+
+
+def install(kind, card):
+    """Make this process fit for simulations on the target device. Global and for good."""
+    fake.install(kind)
+    script.install(kind, card)
+    optimizers.install()
+    cuda_choices.install(kind)
+    if kind == "cuda":
+        autocast.install()
 
 
 class Study:
@@ -86,29 +97,27 @@ class Study:
         """The step as it is."""
         trace = self.trace
         result = self.figures(trace)
-        if result["fits"] == "no" and trace.is_bound:
-            result["fits"] = self._softened()
+        least = self._least() if trace.bound_by_masks else None
+        if least is not None:
+            result["least_allocated_bytes"] = least["peak_allocated_bytes"]
+        if result["fits"] == "no" and trace.is_bound and (least is None or least["fits"] != "no"):
+            result["fits"] = "tight"  # a no that rests on an upper bound is none
         result["timeline"] = series(trace, kind_of)
         result["parameters"], result["trainable"] = trace.parameters, trace.trainable
         result["flops"] = sum(w["half"] + w["single"] for w in trace.work.values()) / trace.optimizer_steps
         result["batch"], result["batch_argument"] = self.batch(), self.batch_argument
         result["has_batch_norm"] = trace.has_batch_norm
-        result["has_rnn"] = trace.has_rnn
-        result["unsized"] = sorted(trace.unsized)
         result["is_bound"] = trace.is_bound
-        result["values_asked"] = sorted(trace.read_values)
+        result["caveats"] = trace.caveats
         result["notes"] = trace.notes
         return result
 
-    def _softened(self):
-        """A no that rests on an upper bound is one only when the smallest sizes do not fit either."""
-        if fake.bounded:
-            return "tight"
+    def _least(self):
+        """The figures with masks that select one element each, or None where the step fails with them."""
         try:
-            least = self.figures(self.run(fewest=True))["fits"]
+            return self.figures(self.run(fewest=True))
         except Declined:
-            return "tight"
-        return "no" if least == "no" else "tight"
+            return None
 
     def _batch_argument(self):
         named = self.request["batch_argument"]
@@ -156,7 +165,8 @@ class Study:
                 "not_no": search(("fits", "tight"), lambda f: limits["capacity_bytes"]),
                 "simulated": {batch: f["peak_allocated_bytes"] for batch, f in sorted(found.items())},
             }
-        except variants.OutOfTime:
+        except (variants.OutOfTime, TimeUp):
+            heard()
             self.trace.notes.append("No time was left to find the largest batch; `max_seconds` allows more.")
             return None
 

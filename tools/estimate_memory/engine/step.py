@@ -3,11 +3,12 @@
 import contextlib
 import copy
 import importlib
+import inspect
 
 import torch
 from torch.utils import _pytree as pytree
 
-from . import fake, optimizers
+from . import caveats, optimizers, script
 from .fake import Declined, fake_world, target_device
 from .load import build, failed
 from .record import Recorder
@@ -21,13 +22,14 @@ class Trace:
 
     def __init__(self, recorder):
         self.sizes, self.labels, self.events = recorder.sizes, recorder.labels, recorder.events
-        self.read_values, self.unsized = recorder.read_values, recorder.unsized
         self.work = recorder.work
         self.optimizer_steps = OPTIMIZER_STEPS
         self.micro_run, self.micro_asked = 0, 1
         self.batch_rows = None
-        self.has_batch_norm = self.has_rnn = False
+        self.has_batch_norm = False
         self.is_bound = False  # sizes that depend on values were taken at their largest
+        self.bound_by_masks = False  # and all of them are of masks, which can be taken at their smallest too
+        self.caveats = []
         self.kinds = {}  # block -> weights | gradients | optimizer | inputs
         self.parameters = self.trainable = 0
         self.notes = []
@@ -60,10 +62,11 @@ def _simulate(function, arguments, kind, card, change, fewest, truth, recorders)
     recorder.fewest, recorder.truth = fewest, truth
     recorders.append(recorder)
     trace = Trace(recorder)
+    caveats.found.clear()
     with fake_world(kind), recorder:
         recorder.calibrate()
         made = build(function, arguments)
-        trace.notes += _stand_ins(made)
+        _stand_ins(made)
         if change is not None:
             change.apply(made)
         _place(made, device)
@@ -75,19 +78,24 @@ def _simulate(function, arguments, kind, card, change, fewest, truth, recorders)
                 hook.remove()
             recorder.recording = False
         del made
-    trace.notes += sorted(fake.bounded)
-    trace.is_bound = recorder.masks_bounded or bool(fake.bounded)
+    trace.caveats = list(caveats.found.values())
+    bounds = caveats.upper_bounds()
+    trace.is_bound, trace.bound_by_masks = bool(bounds), bool(bounds) and bounds == recorder.masks
     return trace
 
 
 def _stand_ins(made):
-    """Notes on what the simulation replaces: compiled code, optimizers whose kernels have no fake form."""
-    notes = ["torch.compile is taken as changing nothing."] if fake.compiled else []
+    """What the simulation replaces: compiled code, optimizers whose kernels have no fake form."""
+    if script.compiled:
+        caveats.note(
+            "torch.compile", "either", "taken as changing nothing; what it fuses or recomputes is not seen"
+        )
     optimizer = made.get("optimizer")
     if type(optimizer).__module__.startswith("bitsandbytes"):
         optimizers.eight_bit_optimizer(made, None, 1, paged="Paged" in type(optimizer).__name__)
-        notes.append("The bitsandbytes optimizer is taken as two bytes of state per weight and its scales.")
-    return notes
+        caveats.note(
+            type(optimizer).__name__, "either", "taken as two bytes of state per weight and its scales"
+        )
 
 
 def _place(made, device):
@@ -113,7 +121,6 @@ def _run(made, recorder, trace, change):
     for tensor in [*model.parameters(), *model.buffers()]:
         trace.kinds[recorder.block_of(tensor)] = "weights"
     trace.has_batch_norm = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in model.modules())
-    trace.has_rnn = any(isinstance(m, torch.nn.RNNBase) for m in model.modules())
     trace.parameters = sum(p.numel() for p in model.parameters())
     trace.trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     recorder.phase = "batch"
@@ -134,7 +141,9 @@ def _run(made, recorder, trace, change):
                 continue
             last = step == OPTIMIZER_STEPS - 1  # only there do activations meet gradients and state
             _accumulate(made, trace, kept, MICRO_STEPS if last else 1)
-            _call("The optimizer's step raised", optimizer.step)
+            if change is None and step == 0:
+                _check_gradients(made)
+            _call("The optimizer's step raised", optimizer.step, *_closures(made, optimizer))
             _note_kinds(made, recorder, trace)
             optimizer.zero_grad()
 
@@ -211,6 +220,32 @@ def _check_loss(loss, model):
             "requires_grad is False",
             "a loss that is computed from the model, outside no_grad; or optimizer None for inference",
         )
+
+
+def _check_gradients(made):
+    parameters = [*made["model"].parameters()]
+    parameters += [p for group in getattr(made["optimizer"], "param_groups", ()) for p in group["params"]]
+    if all(p.grad is None for p in parameters):
+        raise Declined(
+            "No parameter got a gradient from the loss",
+            "every .grad is None after backward()",
+            "a loss that stays in tensors: .item(), float(), .tolist(), numpy and torch.tensor cut it off the model",
+        )
+
+
+def _closures(made, optimizer):
+    """What LBFGS and its like call for themselves, for an optimizer whose step demands it."""
+    parameter = inspect.signature(optimizer.step).parameters.get("closure")
+    if parameter is None or parameter.default is not parameter.empty:
+        return ()
+
+    def closure():
+        optimizer.zero_grad()
+        loss = made["loss"](made["model"], made["batch"])
+        loss.backward()
+        return loss
+
+    return (closure,)
 
 
 def _note_kinds(made, recorder, trace):

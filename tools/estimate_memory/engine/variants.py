@@ -2,6 +2,7 @@
 
 from .changes import LORA_RANK, Change
 from .fake import Declined
+from .limits import TimeUp, heard
 from .optimizers import NotApplicable
 
 CHANGES_RESULTS = {"mixed_precision", "eight_bit_optimizer", "paged_optimizer", "pure_bf16", "lora", "freezing",
@@ -80,6 +81,9 @@ def _attempt(study, ids, skipped):
         return []
     try:
         return _rows(study, ids)
+    except TimeUp:
+        heard()
+        skipped["+".join(ids)] = "no time was left; `max_seconds` allows more"
     except NotApplicable as reason:
         skipped["+".join(ids)] = str(reason)
     except Declined as declined:
@@ -101,6 +105,8 @@ def _rows(study, ids):
         return _reduced(study, ids)
     if "gradient_accumulation" in ids:
         return [_accumulated(study, ids)]
+    if ids == ("gradient_checkpointing",):
+        return _checkpointed(study, ids)
     if ids == ("cpu_offload",):
         moved = study.run(Change(("activations_offloaded",), study))
         kept = study.figures(study.trace)["breakdown"]["activations_bytes"]
@@ -109,6 +115,22 @@ def _rows(study, ids):
             _row(study, ids, moved, {"what": "activations"}, crossing=2 * kept),
         ]
     return [_row(study, ids, _run(study, ids), _details(ids))]
+
+
+def _checkpointed(study, ids):
+    """Whole blocks; and, where torch can and it costs less time, only what is cheap to compute again."""
+    whole = _row(study, ids, _run(study, ids), {})
+    try:
+        trace = study.run(Change(("selective_checkpointing",), study))
+    except (NotApplicable, Declined):
+        return [whole]
+    part = _row(study, ids, trace, {"what": "selective: products and attention kept"})
+    pays = part["step_cost_ratio"] < whole["step_cost_ratio"] and _saves(study, part)
+    return [whole, part] if pays else [whole]
+
+
+def _saves(study, row):
+    return row["peak_allocated_bytes"] < study.figures(study.trace)["peak_allocated_bytes"]
 
 
 def _details(ids):

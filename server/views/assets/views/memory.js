@@ -28,6 +28,7 @@ VIEWS.estimate_memory = (report, { beside }) => {
       "div",
       {},
       more("Not simulated here", pairs(Object.entries(report.skipped).map(([name, why]) => [plain(name), why]))),
+      report.caveats.length > 0 && more("Known to be off in this step", list(report.caveats.map(caveat))),
       more("What the prediction leaves out", list(report.left_out)),
       more(
         "Assumptions",
@@ -41,6 +42,9 @@ VIEWS.estimate_memory = (report, { beside }) => {
     ),
   ];
 };
+
+const OFF = { too_low: "may be too low", too_high: "is an upper bound", either: "may be off" };
+const caveat = (one) => `The prediction ${OFF[one.direction]}: ${one.operation}: ${one.note}.`;
 
 const fitTag = (fits) => (fits ? tag(...FITS[fits]) : null);
 const together = (remedy) => sentence(remedy.ids.map(plain).join(" + "));
