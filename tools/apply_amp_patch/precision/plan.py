@@ -100,7 +100,7 @@ def _no_scaler(context: Context) -> list[Reason]:
     if not training.steps:
         line = training.backwards[0].call.lineno
         note = "the optimizer steps outside of this file, so nothing could unscale"
-        by_hand = next((n for n in context.script.nodes if reads(context, n)), None)
+        by_hand = next((n for n in context.script.nodes if reads(context.script, n)), None)
         if by_hand is not None:
             found.append(
                 (line_of(by_hand), "reads_grad", "the script reads gradients and has no optimizer that steps")
