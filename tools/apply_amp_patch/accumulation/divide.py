@@ -18,7 +18,7 @@ from .grow import grow, loader_of
 from .helpers import SIZE
 from .loop import BatchLoop, zeroes
 
-_LOADERS = {"torch.utils.data.DataLoader", "torch.utils.data.dataloader.DataLoader"}
+LOADERS = {"torch.utils.data.DataLoader", "torch.utils.data.dataloader.DataLoader"}
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _handed(context: Context, parameter: ast.AST, name: str) -> ast.expr | None:
 
 
 def _described(context: Context, call: ast.Call) -> Loader | None:
-    if context.script.called(call) not in _LOADERS or len(call.args) > 2:
+    if context.script.called(call) not in LOADERS or len(call.args) > 2:
         return None
     given = {k.arg: k.value for k in call.keywords}
     if None in given or given.keys() & {"batch_sampler", "collate_fn", "worker_init_fn"}:

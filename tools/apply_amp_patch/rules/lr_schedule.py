@@ -19,6 +19,7 @@ from ..epochs import Epochs, find_epochs
 from ..flow import path
 from ..patch import Declined, Patch, Site
 from ..prelude import free_name
+from ..schedules import check_alone
 
 REMEDY = "lr_schedule"
 _LOADERS = ("torch.utils.data.DataLoader", "torch_geometric.loader.DataLoader")
@@ -61,6 +62,7 @@ def _schedule(context: Context, epochs: Epochs) -> Patch:
     if any(n.startswith("torch.optim.LBFGS") for n in context.roles.constructor(step.optimizer)):
         raise Declined(step.call.lineno, "closure", "LBFGS searches its own step length")
     optimizer = _visible_optimizer(context, epochs)
+    check_alone(context, epochs)
     name = free_name(script, "lr_schedule")
     torch = script.torch_name()
     if torch is None:
