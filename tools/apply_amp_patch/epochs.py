@@ -21,7 +21,7 @@ class Epochs:
 
 def find_epochs(context: Context) -> Epochs:
     """Raises Declined where the loops cannot be told."""
-    script, training = context.script, context.training
+    training = context.training
     if len({s.path for s in training.steps}) != 1:
         line = training.backwards[0].call.lineno
         raise Declined(line, "several_losses", "not exactly one optimizer steps in this file")

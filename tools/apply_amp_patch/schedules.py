@@ -11,7 +11,7 @@ _CALM = ("torch.", "builtins.", "wandb.", "logging.", "numpy.", "tqdm.")
 
 
 def check_alone(context: Context, epochs: Epochs) -> None:
-    """Raises Declined where something else sets the learning rate, or the loop may run again with the same optimizer."""
+    """Raises Declined where something else sets the learning rate, or the loop may run again with the optimizer."""
     for call in context.script.method_calls("step"):
         if _may_schedule(context, call):
             note = f"{ast.unparse(call)} may be a schedule of its own"

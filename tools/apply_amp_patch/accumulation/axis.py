@@ -40,7 +40,9 @@ def check_axis(context: Context, found: BatchLoop) -> None:
     for script in (context.script, *context.project.values()):
         node = _time_first(script)
         if node is not None:
-            note = f"the batches come from no DataLoader of this file, and with {node} time may be their first dimension"
+            note = (
+                f"no DataLoader of this file makes the batches, and {node} takes time as the first dimension"
+            )
             raise Declined(loop.lineno, "batch_axis_unknown", note)
 
 

@@ -4,7 +4,7 @@ import ast
 from dataclasses import dataclass
 
 from ..context import Context
-from ..flow import path, uses
+from ..flow import uses
 from ..loops import Backward
 from ..patch import Declined
 from .losses import Reduction, reduction_of
@@ -72,9 +72,7 @@ def zeroes(statement: ast.stmt) -> bool:
     )
 
 
-def _batch_names(
-    context: Context, loop: ast.For, body: list[ast.stmt], between: list[ast.stmt]
-) -> list[str]:
+def _batch_names(context: Context, loop: ast.For, body: list[ast.stmt], between: list[ast.stmt]) -> list[str]:
     """What the forward pass reads of the current batch, in order of appearance."""
     flow = context.training.flow
     counters = _counters(context, loop)

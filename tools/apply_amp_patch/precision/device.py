@@ -72,9 +72,10 @@ class Device:
                 o.kind == "constant" and o.name[1:-1].split(":")[0] in ("cuda", "cpu", "mps") for o in origins
             )
             names = {o.name for o in origins}
-            if origins and (
-                strings or names <= {"torch.device", *(o.name for o in origins if o.kind == "constant")}
-            ):
+            if (
+                origins
+                and (strings or names <= {"torch.device", *(o.name for o in origins if o.kind == "constant")})
+            ) or (isinstance(target, ast.Attribute) and _is_option(self.context, target.attr)):
                 best = best or f"{script.torch_name() or 'torch'}.device({text}).type"
         return best
 
@@ -110,6 +111,17 @@ class Device:
             if getattr(binding.node, "lineno", 0) < getattr(node, "lineno", 0):
                 return True
         return False
+
+
+def _is_option(context: Context, name: str) -> bool:
+    """Whether the command line has an option of this name whose default names a device."""
+    for call in context.script.method_calls("add_argument"):
+        flags = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        default = next((k.value for k in call.keywords if k.arg == "default"), None)
+        if f"--{name}" in [f.replace("_", "-") if "_" not in name else f for f in flags]:
+            value = default.value if isinstance(default, ast.Constant) else None
+            return isinstance(value, str) and value.split(":")[0] in ("cuda", "cpu", "mps")
+    return False
 
 
 def find_device(context: Context) -> Device:

@@ -68,13 +68,24 @@ def _half_done(context: Context, autocasts: Sequence[ast.expr], scalers: Sequenc
 def _check_block(context: Context, call: ast.Call, inside: set[ast.AST], scaled: bool) -> None:
     """Raise for an autocast block that trains in fp16 without a scaler, or holds a backward."""
     training = context.training
-    forward = any(s in inside for region in training.regions for s in region.statements)
+    forward = _runs_forward(context, call, inside)
     if forward and not scaled and _is_fp16(context.script, call):
         note = "fp16 autocast without a scaler: small gradients vanish"
         raise Declined(call.lineno, "partial_amp", note)
     for backward in training.backwards:
         if backward.call in inside and not _off(call):
             raise Declined(backward.call.lineno, "backward_in_autocast", "backward runs under autocast")
+
+
+def _runs_forward(context: Context, call: ast.Call, inside: set[ast.AST]) -> bool:
+    """Whether a block is part of a forward pass that is differentiated: of a region, or of a function it calls."""
+    training, function = context.training, context.script.function(call)
+    if any(s in inside for region in training.regions for s in region.statements):
+        return True
+    if function is None or not training.backwards:
+        return False
+    regions = {n for r in training.regions for s in r.statements for n in ast.walk(s)}
+    return any(site in regions for site in context.roles.call_sites(function))
 
 
 def _off(call: ast.Call) -> bool:

@@ -185,7 +185,9 @@ def _holds_parameters(context: Context, node: ast.expr) -> bool:
 def _not_local(context: Context, node: ast.AST) -> tuple[int, str, str] | None:
     """Why `unscale_` in front of a reading is not enough: other processes take part, or nothing is known of it."""
     line = line_of(node)
-    inside = [node, *context.script.ancestors(node)] if not isinstance(node, ast.Call) else list(ast.walk(node))
+    inside = (
+        [node, *context.script.ancestors(node)] if not isinstance(node, ast.Call) else list(ast.walk(node))
+    )
     body = _body(context, node) if isinstance(node, ast.Call) else None
     inside += [n for _, n in body or ()]
     if any(isinstance(n, ast.Call) and _last_name(n) in _EXCHANGES for n in inside):

@@ -11,6 +11,7 @@ from .device import Device, find_device
 from .dtypes import Dtypes
 from .gradients import Readings, find_readings, line_of, reads
 from .hazards import Verdict, weigh
+from .leaves import is_of_leaves
 from .updates import update_places
 
 _CALM = ("torch.profiler.", "torch.autograd.profiler", "torch.amp.", "builtins.", "gym", "tqdm.")
@@ -76,7 +77,7 @@ def _need_forward(context: Context) -> None:
                 "loss_from_elsewhere",
                 f"{', '.join(sorted(training.unresolved[backward])) or 'the loss'} is computed outside of this file",
             )
-        if not _has_model(context, backward):
+        if not _has_model(context, backward) and not is_of_leaves(context, backward):
             raise Declined(
                 backward.call.lineno,
                 "forward_not_found",

@@ -82,7 +82,9 @@ def _loader(context: Context, call: ast.Call, workers: str) -> tuple[list[Edit],
     if edits:
         return edits, Site(line, REMEDY, "edit", "loader_options", "batches are loaded ahead"), more
     if none and not can:
-        note = "the training runs on import (or collate_fn is a lambda), so worker processes would run it again"
+        note = (
+            "the training runs on import (or collate_fn is a lambda), so worker processes would run it again"
+        )
         return [], Site(line, REMEDY, "decline", "no_main_guard", note), False
     if none and not more:
         return [], Site(line, REMEDY, "decline", "data_unknown", _UNKNOWN), False
@@ -99,7 +101,9 @@ def _refusal(context: Context, call: ast.Call, kind: str) -> tuple[str, str] | N
         return "data_streams", "each worker would yield the whole stream; let it ask get_worker_info() first"
     device = _cuda_data(context)
     if device is not None:
-        note = f"the dataset puts tensors on the GPU in line {device}, which neither workers nor pinning can do"
+        note = (
+            f"the dataset puts tensors on the GPU in line {device}, which neither workers nor pinning can do"
+        )
         return "data_on_gpu", note
     return None
 

@@ -86,10 +86,12 @@ def _trainer(context: Context) -> Patch | None:
         if given is not None and ast.unparse(given) != "False":
             sites.append(Site(call.lineno, REMEDY, "keep", "already", "gradient_checkpointing is set"))
             continue
+        chosen = any(k.arg == "gradient_checkpointing_kwargs" for k in call.keywords)
+        kind = "" if chosen else ', gradient_checkpointing_kwargs={"use_reentrant": False}'
         if given is not None:
-            edits.append(Span(script.start(given), script.end(given), "True"))
+            edits.append(Span(script.start(given), script.end(given), f"True{kind}"))
         else:
-            edits.append(further_argument(script, call, "gradient_checkpointing=True"))
+            edits.append(further_argument(script, call, f"gradient_checkpointing=True{kind}"))
         sites.append(Site(call.lineno, REMEDY, "edit", "framework_option", "the Trainer's own option"))
     return Patch("framework_option" if edits else "already", sites, edits) if calls else None
 

@@ -18,10 +18,11 @@ from ..prelude import header
 
 REMEDY = "inference_mode"
 _OFF = {"torch.no_grad", "torch.inference_mode", "torch.set_grad_enabled", "torch.autograd.no_grad"}
-_NO_FORWARD = frozenset(
+_NO_FORWARD_WORDS = (
     "eval train to cuda cpu float half state_dict load_state_dict parameters named_parameters modules children "
-    "named_modules requires_grad_ zero_grad apply compile register_buffer".split()
+    "named_modules requires_grad_ zero_grad apply compile register_buffer "
 )
+_NO_FORWARD = frozenset(_NO_FORWARD_WORDS.split())
 _SECOND_ORDER = ("torch.autograd.", "torch.func.")
 
 
