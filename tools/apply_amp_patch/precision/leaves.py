@@ -23,14 +23,14 @@ def is_of_leaves(context: Context, backward: Backward) -> bool:
     seen: set[str] = set()
     while queue:
         for node in _carrying(context, queue.pop()):
-            name = path(node)
-            if name is None:
+            carrier = path(node)
+            if carrier is None:
                 return False
-            if name in seen:
+            if carrier in seen:
                 continue
-            seen.add(name)
-            if name in defined:
-                queue += [a.value for a in defined[name] if not _under_no_grad(context, a)]
+            seen.add(carrier)
+            if carrier in defined:
+                queue += [a.value for a in defined[carrier] if not _under_no_grad(context, a)]
             elif not all(
                 o.kind == "call" and o.name.startswith(_LEAVES) for o in context.roles.origins(node)
             ):
