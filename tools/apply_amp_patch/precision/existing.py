@@ -24,7 +24,7 @@ def existing_amp(context: Context) -> Patch | None:
         for n in script.nodes
         if isinstance(n, ast.Name | ast.Attribute) and (name := script.qualified(n))
     ]
-    old = any(name.startswith(DEPRECATED) for _, name in uses) or _imports_old(context)
+    old = any(name.startswith(DEPRECATED) for _, name in uses)
     autocasts = [
         n for n, name in uses if name in _AUTOCAST or (name.startswith(DEPRECATED) and "autocast" in name)
     ]
@@ -127,14 +127,6 @@ def _unscales(context: Context) -> Patch | None:
         sites.append(Site(line, _REMEDY, "edit", "unscale", "gradients were read while they were scaled"))
     proven = disprove(Context(Script(apply(script, edits)), context.wishes, context.path, context.root))
     return Patch("patched", sites, edits) if proven is None else None
-
-
-def _imports_old(context: Context) -> bool:
-    return any(
-        (isinstance(n, ast.ImportFrom) and ((n.module or "") in ("torch.cuda.amp", "torch.cpu.amp")))
-        or (isinstance(n, ast.Import) and any(a.name in ("torch.cuda.amp", "torch.cpu.amp") for a in n.names))
-        for n in context.script.nodes
-    )
 
 
 def _helper_of_others(context: Context) -> bool:
