@@ -2,6 +2,7 @@
 
 import ast
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..context import Context
 from ..flow import path
@@ -37,6 +38,10 @@ class Device:
         """Source text of the device type for code at this node."""
         name = self._variable(node)
         return name or (self.name if self.unknown else f'"{self.literal}"')
+
+    @cached_property
+    def options(self) -> set[str]:
+        return _device_options(self.context)
 
     @property
     def name(self) -> str:
@@ -75,7 +80,7 @@ class Device:
             if (
                 origins
                 and (strings or names <= {"torch.device", *(o.name for o in origins if o.kind == "constant")})
-            ) or (isinstance(target, ast.Attribute) and _is_option(self.context, target.attr)):
+            ) or (isinstance(target, ast.Attribute) and target.attr in self.options):
                 best = best or f"{script.torch_name() or 'torch'}.device({text}).type"
         return best
 
@@ -113,15 +118,16 @@ class Device:
         return False
 
 
-def _is_option(context: Context, name: str) -> bool:
-    """Whether the command line has an option of this name whose default names a device."""
+def _device_options(context: Context) -> set[str]:
+    """The options of the command line whose default names a device."""
+    found: set[str] = set()
     for call in context.script.method_calls("add_argument"):
         flags = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
         default = next((k.value for k in call.keywords if k.arg == "default"), None)
-        if f"--{name}" in [f.replace("_", "-") if "_" not in name else f for f in flags]:
-            value = default.value if isinstance(default, ast.Constant) else None
-            return isinstance(value, str) and value.split(":")[0] in ("cuda", "cpu", "mps")
-    return False
+        value = default.value if isinstance(default, ast.Constant) else None
+        if isinstance(value, str) and value.split(":")[0] in ("cuda", "cpu", "mps"):
+            found |= {f.removeprefix("--").replace("-", "_") for f in flags if f.startswith("--")}
+    return found
 
 
 def find_device(context: Context) -> Device:
