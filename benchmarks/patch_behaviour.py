@@ -41,6 +41,11 @@ SCRIPTS = [
         ("MorvanZhou/PyTorch-Tutorial", f"tutorial-contents/{n}.py")
         for n in ("301_regression", "302_classification", "306_optimizer", "403_RNN_regressor", "406_GAN")
     ),
+    *(("hunkim/PyTorchZeroToAll", f"{n}.py") for n in ("05_linear_regression", "06_logistic_regression")),
+    *(
+        ("hunkim/PyTorchZeroToAll", f"{n}.py")
+        for n in ("09_2_softmax_mnist", "10_1_cnn_mnist", "12_4_hello_rnn_emb")
+    ),
     ("locuslab/TCN", "TCN/adding_problem/add_test.py"),
     ("pytorch/examples", "regression/main.py"),
     ("pytorch/examples", "mnist/main.py"),
@@ -120,8 +125,11 @@ def compared(runs: dict[str, dict], refused: dict[str, object]) -> dict[str, obj
     before = runs["original"]["losses"]
     quarter = max(1, len(before) // 4)
     if "off" in runs:
-        found["off_identical"] = bool(before) and runs["off"]["losses"] == before
+        found["off_identical"] = runs["off"]["losses"] == before if before else None
     for name in sorted(runs.keys() & {"bf16", "fp16"}):
+        if runs[name]["error"] or not before:
+            found[f"{name}_close"] = None  # nothing to compare: what stopped it stands under errors
+            continue
         pairs = list(zip(before, runs[name]["losses"], strict=False))[len(before) - quarter :]
         differences = [abs(a - b) / max(abs(a), 1e-12) for a, b in pairs]
         found[f"{name}_close"] = sum(differences) / len(differences) if differences else None

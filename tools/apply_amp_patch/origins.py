@@ -277,13 +277,14 @@ class Origins(Index):
         if holder is not None and function.name == "__init__":
             kin = [holder, *(c for c in self.family(holder) if holder in self.bases(c))]
             candidates = [c for k in kin for c in self._calls_of.get(k.name, [])]
-            candidates += [c for c in self._calls_of.get("__init__", []) if self._class_around(c) in (None, *kin)]
+            candidates += [
+                c for c in self._calls_of.get("__init__", []) if self._class_around(c) in (None, *kin)
+            ]
         found = [c for c in dict.fromkeys(candidates) if function in self.callees(c)]
         if holder is not None and function.name in ("forward", "__call__"):
             seen = set(found)
             found += [c for c in self._value_calls if c not in seen and function in self.callees(c)]
         return found
-
 
     def _class_around(self, call: ast.Call) -> ast.AST | None:
         above = self.script.function(call)
@@ -292,7 +293,9 @@ class Origins(Index):
     @cached_property
     def _value_calls(self) -> list[ast.Call]:
         """Calls of something that is neither imported nor a function or class by its name: of an object, perhaps."""
-        return [c for c in self.script.calls if self.script.called(c) is None and not self._is_definition(c.func)]
+        return [
+            c for c in self.script.calls if self.script.called(c) is None and not self._is_definition(c.func)
+        ]
 
     def _is_definition(self, func: ast.expr) -> bool:
         if not isinstance(func, ast.Name):

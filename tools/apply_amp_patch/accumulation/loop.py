@@ -85,7 +85,7 @@ def _batch_names(context: Context, loop: ast.For, body: list[ast.stmt], between:
     set_inside = {d for s in body for d in flow.defs(s)}
     read_first: list[str] = []
     done: set[str] = set()
-    for statement in body:
+    for statement in _unwrapped(body):
         for name in sorted(uses(statement) - done):
             if name in set_inside and name in from_batch | _set_later(context, loop):
                 raise Declined(
@@ -100,6 +100,14 @@ def _batch_names(context: Context, loop: ast.For, body: list[ast.stmt], between:
             body[0].lineno, "batch_not_found", "the tensors of a batch cannot be told from the rest"
         )
     return names
+
+
+def _unwrapped(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements in order, with those of an autocast block in place of the block."""
+    found: list[ast.stmt] = []
+    for statement in body:
+        found += _unwrapped(statement.body) if isinstance(statement, ast.With) else [statement]
+    return found
 
 
 def _counters(context: Context, loop: ast.For) -> set[str]:
