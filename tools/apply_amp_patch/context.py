@@ -36,6 +36,16 @@ class Context:
         """The project files that the script imports."""
         return imported_scripts(self.script, self.path, self.root)
 
+    def class_elsewhere(self, name: str) -> tuple[Script, ast.ClassDef] | None:
+        """A class of another project file by its dotted name."""
+        *module, last = name.split(".")
+        for path, other in self.project.items():
+            if not module or module[-1] in (path.stem, path.parent.name):
+                for holder in other.classes:
+                    if holder.name == last:
+                        return other, holder
+        return None
+
     def _made_elsewhere(self, name: str) -> str | None:
         *module, last = name.split(".")
         for path, script in self.project.items():

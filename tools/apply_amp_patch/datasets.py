@@ -4,7 +4,6 @@ import ast
 
 from .context import Context
 from .roles import Roles
-from .script import Script
 
 _MEMORY = {"torch.utils.data.TensorDataset", "torch.utils.data.dataset.TensorDataset"}
 _MAPS = ("torchvision.datasets.", "torch.utils.data.", "datasets.load_", "torchaudio.datasets.")
@@ -28,23 +27,12 @@ def kind_of_data(context: Context, call: ast.Call) -> str:
     return "map" if kinds == {"map"} else "unknown"
 
 
-def data_class(context: Context, name: str) -> tuple[Script, ast.ClassDef] | None:
-    """A class of another project file by its dotted name."""
-    *module, last = name.split(".")
-    for path, other in context.project.items():
-        if not module or module[-1] in (path.stem, path.parent.name):
-            for holder in other.classes:
-                if holder.name == last:
-                    return other, holder
-    return None
-
-
 def _kind(context: Context, origin: str, name: str, node: ast.AST | None) -> str:
     if origin == "instance" and isinstance(node, ast.ClassDef):
         return _class_kind(context.roles, node)
     if origin != "call":
         return "unknown"
-    found = data_class(context, name)
+    found = context.class_elsewhere(name)
     if found is not None:
         return _class_kind(Roles(found[0]), found[1])
     if name in _MEMORY:

@@ -19,6 +19,7 @@ from ..flow import path
 from ..frameworks import TRAINING_ARGUMENTS
 from ..patch import Declined, Patch, Site
 from ..prelude import header
+from ..script import Script
 
 REMEDY = "gradient_checkpointing"
 _NAME = "activation_checkpoint"
@@ -180,24 +181,43 @@ def _check(context: Context, loop: ast.For, call: ast.Call) -> None:
     while isinstance(iterated, ast.Subscript):
         iterated = iterated.value
     built = [o.node for o in roles.origins(iterated) if isinstance(o.node, ast.Call)]
+    queue: list[tuple[Script, ast.AST]] = [(script, n) for n in [*built, *_appended(context, iterated)]]
     seen: set[ast.AST] = set()
-    queue: list[ast.AST] = [*built, *_appended(context, iterated)]
     while queue:
-        for node in ast.walk(queue.pop()):
-            if not isinstance(node, ast.Call) or node in seen:
-                continue
+        home, holder = queue.pop()
+        for node in (n for n in ast.walk(holder) if isinstance(n, ast.Call) and n not in seen):
             seen.add(node)
-            name = script.called(node) or ""
-            if "BatchNorm" in name:
-                raise Declined(
-                    node.lineno, "batch_norm_in_block", f"{name} would move its statistics twice per batch"
-                )
-            for origin in roles.origins(node.func):
-                if origin.kind == "class" and origin.node is not None and origin.node not in seen:
-                    seen.add(origin.node)
-                    queue.append(origin.node)
+            inner = _made(context, home, node, call.lineno)
+            if inner is not None and inner[1] not in seen:
+                seen.add(inner[1])
+                queue.append(inner)
     if any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords):
         raise Declined(call.lineno, "blocks_not_found", "the arguments of the block are unpacked")
+
+
+def _made(context: Context, home: Script, node: ast.Call, line: int) -> tuple[Script, ast.AST] | None:
+    """What a call in a block runs or makes in the project; raises Declined for batch statistics, or where unseen."""
+    name = home.called(node)
+    if "BatchNorm" in (name or ""):
+        where = node.lineno if home is context.script else line
+        raise Declined(where, "batch_norm_in_block", f"{name} would move its statistics twice per batch")
+    if name is None and isinstance(node.func, ast.Name):
+        called = node.func.id
+        made = [d for d in [*home.classes, *home.functions] if d.name == called]
+        unseen = home is context.script and not made and home.bindings(called, node)
+        if unseen and called != "super":
+            note = f"{called} is chosen elsewhere, and may hold a BatchNorm"
+            raise Declined(node.lineno, "batch_norm_in_block", note)
+        return (home, made[0]) if made else None
+    if name is None:
+        return None
+    if name.startswith(("torch.", "builtins.", "math.", "copy.", "functools.", "einops.", "numpy.")):
+        return None
+    found = context.class_elsewhere(name)
+    if found is None and home is context.script and name.split(".")[-1][:1].isupper():
+        note = f"{name} may hold a BatchNorm, and its code is not at hand"
+        raise Declined(node.lineno, "batch_norm_in_block", note)
+    return found
 
 
 def _appended(context: Context, iterated: ast.expr) -> list[ast.AST]:
