@@ -23,6 +23,7 @@ from ..script import Script
 
 REMEDY = "gradient_checkpointing"
 _NAME = "activation_checkpoint"
+_SEQUENTIAL = "activation_checkpoint_sequential"
 _LISTS = {
     "torch.nn.ModuleList",
     "torch.nn.modules.container.ModuleList",
@@ -125,18 +126,17 @@ def _blocks(context: Context) -> Patch:
     for holder in script.classes:
         if not roles.is_module_class(holder):
             continue
-        for loop in (n for n in ast.walk(holder) if isinstance(n, ast.For)):
-            call = _block_call(context, loop)
-            if call is None:
-                continue
-            _check(context, loop, call)
-            edits += _checkpointed(context, call)
-            sites.append(
-                Site(call.lineno, REMEDY, "edit", "checkpointed", f"the blocks of {ast.unparse(loop.iter)}")
-            )
+        for call, blocks in _block_calls(context, holder):
+            _check(context, blocks, call)
+            edits += _checkpointed(context, call, blocks)
+            note = f"the blocks of {ast.unparse(blocks)}"
+            sites.append(Site(call.lineno, REMEDY, "edit", "checkpointed", note))
     if edits:
-        line = f"from torch.utils.checkpoint import checkpoint as {_NAME}"
-        lines = [line] if script.torch_name() else ["import torch", line]
+        text = "".join(e.text for e in edits if isinstance(e, Span))
+        lines = [] if script.torch_name() else ["import torch"]
+        lines += [f"from torch.utils.checkpoint import checkpoint as {_NAME}"] if f"{_NAME}(" in text else []
+        sequential = f"from torch.utils.checkpoint import checkpoint_sequential as {_SEQUENTIAL}"
+        lines += [sequential] if f"{_SEQUENTIAL}(" in text else []
         return Patch("patched", sites, [*edits, header(script, lines)])
     if not context.training.backwards and not any(roles.is_module_class(c) for c in script.classes):
         return Patch(
@@ -148,40 +148,80 @@ def _blocks(context: Context) -> Patch:
     raise Declined(line_number, "blocks_not_found", note)
 
 
+def _block_calls(context: Context, holder: ast.ClassDef) -> list[tuple[ast.Call, ast.expr]]:
+    """Calls of repeated blocks in a class, each with the expression that holds the blocks."""
+    found: list[tuple[ast.Call, ast.expr]] = []
+    for node in ast.walk(holder):
+        if isinstance(node, ast.For):
+            blocks = _iterated(context, node)
+            call = _block_call(context, node)
+            if call is not None:
+                found.append((call, blocks))
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            call = node.value
+            if _is_repeated(context, call.func) and len(call.args) == 1 and not call.keywords:
+                found.append((call, call.func))
+    return found
+
+
 def _block_call(context: Context, loop: ast.For) -> ast.Call | None:
     """`x = block(x, ...)` as a statement of the loop, where `block` runs over a list of modules."""
-    names = _loop_names(context, loop)
-    for statement in loop.body:
+    target = loop.target
+    if isinstance(target, ast.Tuple) and context.script.called(loop.iter) == "builtins.enumerate":
+        target = target.elts[1]
+    lists = [c for c in _built(context, _iterated(context, loop)) if context.script.called(c) in _LISTS]
+    for statement in loop.body if lists and isinstance(target, ast.Name) else []:
         value = statement.value if isinstance(statement, ast.Assign) else None
-        if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in names:
+        if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == target.id:  # type: ignore[attr-defined]
             return value
     return None
 
 
-def _loop_names(context: Context, loop: ast.For) -> set[str]:
-    iterated: ast.expr = loop.iter
-    target: ast.expr = loop.target
-    if (
-        isinstance(iterated, ast.Call)
-        and context.script.called(iterated) == "builtins.enumerate"
-        and isinstance(target, ast.Tuple)
-        and iterated.args
-    ):
-        iterated, target = iterated.args[0], target.elts[1]
-    while isinstance(iterated, ast.Subscript):
-        iterated = iterated.value
-    names = {o.name for o in context.roles.origins(iterated) if o.kind == "call"}
-    return {target.id} if names & _LISTS and isinstance(target, ast.Name) else set()
+def _iterated(context: Context, loop: ast.For) -> ast.expr:
+    """What a loop runs over, without enumerate and slices."""
+    node: ast.expr = loop.iter
+    if isinstance(node, ast.Call) and context.script.called(node) == "builtins.enumerate" and node.args:
+        node = node.args[0]
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    return node
 
 
-def _check(context: Context, loop: ast.For, call: ast.Call) -> None:
+def _built(context: Context, blocks: ast.expr) -> list[ast.Call]:
+    """The calls that build a list of blocks, also as an entry of a ModuleDict: `self.transformer.h`."""
+    found = [o.node for o in context.roles.origins(blocks) if isinstance(o.node, ast.Call)]
+    if found or not isinstance(blocks, ast.Attribute):
+        return found
+    for origin in context.roles.origins(blocks.value):
+        made = origin.node.args[0] if isinstance(origin.node, ast.Call) and origin.node.args else None
+        entries: dict[object, ast.expr] = {}
+        if isinstance(made, ast.Call) and context.script.called(made) == "builtins.dict":
+            entries = {k.arg: k.value for k in made.keywords}
+        elif isinstance(made, ast.Dict):
+            keys = [k.value if isinstance(k, ast.Constant) else None for k in made.keys]
+            entries = dict(zip(keys, made.values, strict=True))
+        value = entries.get(blocks.attr)
+        if origin.name == "torch.nn.ModuleDict" and isinstance(value, ast.Call):
+            found.append(value)
+    return found
+
+
+def _is_repeated(context: Context, node: ast.expr) -> bool:
+    """`nn.Sequential(*[Block() for _ in range(n)])`, under one name."""
+    built = _built(context, node) if isinstance(node, ast.Attribute) else []
+    return len(built) == 1 and (
+        context.script.called(built[0]) == "torch.nn.Sequential"
+        and len(built[0].args) == 1
+        and isinstance(built[0].args[0], ast.Starred)
+        and isinstance(built[0].args[0].value, ast.ListComp)
+    )
+
+
+def _check(context: Context, blocks: ast.expr, call: ast.Call) -> None:
     """Blocks with batch statistics would count every batch twice."""
-    script, roles = context.script, context.roles
-    iterated = loop.iter.args[0] if context.script.called(loop.iter) == "builtins.enumerate" else loop.iter  # type: ignore[attr-defined]
-    while isinstance(iterated, ast.Subscript):
-        iterated = iterated.value
-    built = [o.node for o in roles.origins(iterated) if isinstance(o.node, ast.Call)]
-    queue: list[tuple[Script, ast.AST]] = [(script, n) for n in [*built, *_appended(context, iterated)]]
+    script = context.script
+    built: list[ast.AST] = [*_built(context, blocks), *_appended(context, blocks)]
+    queue: list[tuple[Script, ast.AST]] = [(script, n) for n in built]
     seen: set[ast.AST] = set()
     while queue:
         home, holder = queue.pop()
@@ -230,7 +270,7 @@ def _appended(context: Context, iterated: ast.expr) -> list[ast.AST]:
     ]
 
 
-def _checkpointed(context: Context, call: ast.Call) -> list[Edit]:
+def _checkpointed(context: Context, call: ast.Call, blocks: ast.expr) -> list[Edit]:
     script = context.script
     statement = script.statement(call)
     function = script.function(call)
@@ -248,7 +288,9 @@ def _checkpointed(context: Context, call: ast.Call) -> list[Edit]:
     arguments = script.text[opening : script.end(call) - 1].strip().rstrip(",")
     tail = script.text[script.end(call) : script.end(statement)]
     block = script.code(call.func)
-    body = f"{head}{_NAME}({block}, {arguments}, use_reentrant=False){tail}"
+    whole = call.func is blocks
+    wrapped = f"{_SEQUENTIAL}({block}, len({block})" if whole else f"{_NAME}({block}"
+    body = f"{head}{wrapped}, {arguments}, use_reentrant=False){tail}"
     lines = f"if {me}.training and {torch}.is_grad_enabled():\n{unit}{body}\nelse:\n{unit}{text}"
     if "\n" in text or "\r" in text:
         raise Declined(statement.lineno, "shared_line", "the block's call runs over several lines")
