@@ -146,7 +146,9 @@ def test_what_another_file_does_with_the_gradients_decides_on_scaling(tmp_path: 
 
 @pytest.mark.parametrize(("layer", "outcome"), [("BatchNorm1d", "declined"), ("LayerNorm", "patched")])
 def test_blocks_of_another_file_are_checkpointed_without_batch_statistics(tmp_path: Path, layer, outcome):
-    block = f"class Block(torch.nn.Module):\n    def __init__(self):\n        self.norm = torch.nn.{layer}(8)\n"
+    block = (
+        f"class Block(torch.nn.Module):\n    def __init__(self):\n        self.norm = torch.nn.{layer}(8)\n"
+    )
     (tmp_path / "blocks.py").write_text(f"import torch\n\n\n{block}")
     text = (GOLDEN / "gradient_checkpointing" / "blocks_of_another_package.in.py").read_text()
     text = text.replace("some_layers", "blocks")

@@ -13,13 +13,13 @@ the same. https://docs.pytorch.org/docs/stable/checkpoint.html
 import ast
 
 from ..arguments import further_argument
+from ..blocks import blocks_built_by, check_statistics
 from ..context import Context
 from ..edits import Edit, Line, Span, indent_unit
 from ..flow import path
 from ..frameworks import TRAINING_ARGUMENTS
 from ..patch import Declined, Patch, Site
 from ..prelude import header
-from ..script import Script
 
 REMEDY = "gradient_checkpointing"
 _NAME = "activation_checkpoint"
@@ -127,7 +127,7 @@ def _blocks(context: Context) -> Patch:
         if not roles.is_module_class(holder):
             continue
         for call, blocks in _block_calls(context, holder):
-            _check(context, blocks, call)
+            check_statistics(context, blocks, call)
             edits += _checkpointed(context, call, blocks)
             note = f"the blocks of {ast.unparse(blocks)}"
             sites.append(Site(call.lineno, REMEDY, "edit", "checkpointed", note))
@@ -169,7 +169,9 @@ def _block_call(context: Context, loop: ast.For) -> ast.Call | None:
     target = loop.target
     if isinstance(target, ast.Tuple) and context.script.called(loop.iter) == "builtins.enumerate":
         target = target.elts[1]
-    lists = [c for c in _built(context, _iterated(context, loop)) if context.script.called(c) in _LISTS]
+    lists = [
+        c for c in blocks_built_by(context, _iterated(context, loop)) if context.script.called(c) in _LISTS
+    ]
     for statement in loop.body if lists and isinstance(target, ast.Name) else []:
         value = statement.value if isinstance(statement, ast.Assign) else None
         if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == target.id:  # type: ignore[attr-defined]
@@ -187,87 +189,15 @@ def _iterated(context: Context, loop: ast.For) -> ast.expr:
     return node
 
 
-def _built(context: Context, blocks: ast.expr) -> list[ast.Call]:
-    """The calls that build a list of blocks, also as an entry of a ModuleDict: `self.transformer.h`."""
-    found = [o.node for o in context.roles.origins(blocks) if isinstance(o.node, ast.Call)]
-    if found or not isinstance(blocks, ast.Attribute):
-        return found
-    for origin in context.roles.origins(blocks.value):
-        made = origin.node.args[0] if isinstance(origin.node, ast.Call) and origin.node.args else None
-        entries: dict[object, ast.expr] = {}
-        if isinstance(made, ast.Call) and context.script.called(made) == "builtins.dict":
-            entries = {k.arg: k.value for k in made.keywords}
-        elif isinstance(made, ast.Dict):
-            keys = [k.value if isinstance(k, ast.Constant) else None for k in made.keys]
-            entries = dict(zip(keys, made.values, strict=True))
-        value = entries.get(blocks.attr)
-        if origin.name == "torch.nn.ModuleDict" and isinstance(value, ast.Call):
-            found.append(value)
-    return found
-
-
 def _is_repeated(context: Context, node: ast.expr) -> bool:
     """`nn.Sequential(*[Block() for _ in range(n)])`, under one name."""
-    built = _built(context, node) if isinstance(node, ast.Attribute) else []
+    built = blocks_built_by(context, node) if isinstance(node, ast.Attribute) else []
     return len(built) == 1 and (
         context.script.called(built[0]) == "torch.nn.Sequential"
         and len(built[0].args) == 1
         and isinstance(built[0].args[0], ast.Starred)
         and isinstance(built[0].args[0].value, ast.ListComp)
     )
-
-
-def _check(context: Context, blocks: ast.expr, call: ast.Call) -> None:
-    """Blocks with batch statistics would count every batch twice."""
-    script = context.script
-    built: list[ast.AST] = [*_built(context, blocks), *_appended(context, blocks)]
-    queue: list[tuple[Script, ast.AST]] = [(script, n) for n in built]
-    seen: set[ast.AST] = set()
-    while queue:
-        home, holder = queue.pop()
-        for node in (n for n in ast.walk(holder) if isinstance(n, ast.Call) and n not in seen):
-            seen.add(node)
-            inner = _made(context, home, node, call.lineno)
-            if inner is not None and inner[1] not in seen:
-                seen.add(inner[1])
-                queue.append(inner)
-    if any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords):
-        raise Declined(call.lineno, "blocks_not_found", "the arguments of the block are unpacked")
-
-
-def _made(context: Context, home: Script, node: ast.Call, line: int) -> tuple[Script, ast.AST] | None:
-    """What a call in a block runs or makes in the project; raises Declined for batch statistics, or where unseen."""
-    name = home.called(node)
-    if "BatchNorm" in (name or ""):
-        where = node.lineno if home is context.script else line
-        raise Declined(where, "batch_norm_in_block", f"{name} would move its statistics twice per batch")
-    if name is None and isinstance(node.func, ast.Name):
-        called = node.func.id
-        made = [d for d in [*home.classes, *home.functions] if d.name == called]
-        unseen = home is context.script and not made and home.bindings(called, node)
-        if unseen and called != "super":
-            note = f"{called} is chosen elsewhere, and may hold a BatchNorm"
-            raise Declined(node.lineno, "batch_norm_in_block", note)
-        return (home, made[0]) if made else None
-    if name is None:
-        return None
-    if name.startswith(("torch.", "builtins.", "math.", "copy.", "functools.", "einops.", "numpy.")):
-        return None
-    found = context.class_elsewhere(name)
-    if found is None and home is context.script and name.split(".")[-1][:1].isupper():
-        note = f"{name} may hold a BatchNorm, and its code is not at hand"
-        raise Declined(node.lineno, "batch_norm_in_block", note)
-    return found
-
-
-def _appended(context: Context, iterated: ast.expr) -> list[ast.AST]:
-    text = ast.unparse(iterated)
-    return [
-        c
-        for name in ("append", "extend", "insert")
-        for c in context.script.method_calls(name)
-        if ast.unparse(c.func.value) == text  # type: ignore[attr-defined]
-    ]
 
 
 def _checkpointed(context: Context, call: ast.Call, blocks: ast.expr) -> list[Edit]:
