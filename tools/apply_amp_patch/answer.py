@@ -61,7 +61,7 @@ def _verified(
 
 
 def _patched(source: Source, path: Path, request: ApplyAmpPatchRequest, call: Call) -> Result:
-    remedies = list(dict.fromkeys(request.remedies))
+    remedies: list[str] = list(dict.fromkeys(request.remedies))
     lines = source.text.count("\n") + 1
     if lines * len(remedies) > _MOST_LINES:
         raise ToolError(
