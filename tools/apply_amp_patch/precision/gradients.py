@@ -30,6 +30,30 @@ _EXCHANGES = {
     "Bcast",
     "synchronize",
 }
+_LOOKS_ELSEWHERE = {
+    *(
+        "train",
+        "eval",
+        "zero_grad",
+        "state_dict",
+        "load_state_dict",
+        "parameters",
+        "named_parameters",
+        "modules",
+    ),
+    *(
+        "named_modules",
+        "children",
+        "to",
+        "cuda",
+        "cpu",
+        "float",
+        "requires_grad_",
+        "forward",
+        "apply",
+        "no_sync",
+    ),
+}
 _CALM = ("builtins.", "time.", "math.", "logging.", "wandb.", "tqdm.", "os.", "random.", "numpy.")
 
 
@@ -162,6 +186,13 @@ def _is_handed(context: Context, call: ast.Call) -> bool:
     steps = context.training.steps
     paths = {s.path for s in steps} | {s.path.rpartition(".")[0] for s in steps} - {"", "self"}
     handed = [*call.args, *(k.value for k in call.keywords)]
+    method = call.func if isinstance(call.func, ast.Attribute) else None
+    if (
+        method is not None
+        and method.attr not in _LOOKS_ELSEWHERE
+        and _holds_parameters(context, method.value)
+    ):
+        return True
     return any(
         ast.unparse(a) in paths or ".parameters()" in ast.unparse(a) or _holds_parameters(context, a)
         for a in handed
