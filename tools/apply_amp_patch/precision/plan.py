@@ -57,6 +57,8 @@ def make_plan(context: Context) -> Plan:
         if no_fp16:
             plan.mode, plan.bf16_because = "bf16", no_fp16[0]
         elif device.literal == "cpu":
+            if no_bf16:
+                raise Declined(*no_bf16[0])
             plan.mode = "bf16"
         elif no_bf16 or device.late:
             late = (
@@ -191,7 +193,7 @@ def _numpy(context: Context) -> tuple[list[ast.expr], list[Reason]]:
         casts += _for_layers(context, dtypes, function)
     for call in context.script.method_calls("numpy"):
         assert isinstance(call.func, ast.Attribute)
-        if context.script.function(call) not in hosts:
+        if context.script.function(call) not in {*hosts, *dtypes.functions}:
             continue
         kind = dtypes.of(call.func.value)
         if kind == "low":
