@@ -178,8 +178,7 @@ rows = list(data)
 net = Probe()
 loaders = DataLoaders(DataLoader(rows, bs=16), DataLoader(rows, bs=16))
 learn = Learner(loaders, net, loss_func=mse, lr=0.05)
-with learn.no_bar(), learn.no_logging():
-    learn.fit(3)
+learn.fit(3)
 show(net, [float(row[0]) for row in learn.recorder.values])
 """,
     "deepspeed": """

@@ -107,3 +107,9 @@ class Index:
             if value is not None:
                 defaults[key.arg] = value
         return defaults.get(name)
+
+
+def returns(script: Script, function: Function) -> list[ast.expr]:
+    """The expressions a function may return."""
+    returns = (n for n in ast.walk(function) if isinstance(n, ast.Return) and script.function(n) is function)
+    return [n.value for n in returns if n.value is not None]

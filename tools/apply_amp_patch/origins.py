@@ -4,7 +4,7 @@ import ast
 from dataclasses import dataclass
 from functools import cached_property
 
-from .index import Index
+from .index import Index, returns
 from .names import Binding, Function
 from .script import Script
 
@@ -302,9 +302,3 @@ class Origins(Index):
             return False
         bindings = self.script.bindings(func.id, func)
         return bool(bindings) and all(b.kind in ("function", "class") for b in bindings)
-
-
-def returns(script: Script, function: Function) -> list[ast.expr]:
-    """The expressions a function may return."""
-    returns = (n for n in ast.walk(function) if isinstance(n, ast.Return) and script.function(n) is function)
-    return [n.value for n in returns if n.value is not None]

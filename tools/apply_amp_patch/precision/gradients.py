@@ -77,40 +77,43 @@ def find_readings(context: Context) -> Readings:
     """Every reading of gradients, covered by an unscale_ or listed as uncovered."""
     found = Readings()
     covered: set[ast.AST] = set()
-    steps = context.training.steps
-    optimizers = {s.path for s in steps}
     seen: dict[ast.AST, None] = {}
-    for step in steps:
-        window, outer = _window(context, step)
-        first: ast.stmt | None = None
-        for statement in window:
-            nodes = reading_nodes(context, statement)
-            seen.update(dict.fromkeys(nodes))
-            wanted = [n for n in nodes if len(optimizers) == 1 or _matches(context, n, statement, step)]
-            if wanted:
-                first = first or statement
-                covered.update(wanted)
-                found.uncovered += [reason for n in wanted if (reason := _not_local(context, n)) is not None]
-        if first is not None:
-            found.unscales.append(Unscale(first, step.path))
-        for statement in outer:
-            for node in reading_nodes(context, statement):
-                if node not in covered:
-                    found.uncovered.append(
-                        (
-                            line_of(node),
-                            "clip_outside_boundary",
-                            "gradients are read on more steps than the optimizer takes",
-                        )
-                    )
-                    covered.add(node)
-    for node in [*seen, *_all_readings(context)]:
+    for step in context.training.steps:
+        beside, outer = _window(context, step)
+        _cover(context, step, beside, found, covered, seen)
+        for node in (n for s in outer for n in reading_nodes(context, s) if n not in covered):
+            note = "gradients are read on more steps than the optimizer takes"
+            found.uncovered.append((line_of(node), "clip_outside_boundary", note))
+            covered.add(node)
+    for node in [*seen, *(n for n in context.script.nodes if reads(context.script, n))]:
         if node not in covered and (node in seen or not _after_step(context, node)):
             covered.add(node)
-            found.uncovered.append(
-                (line_of(node), "reads_grad", "gradients are read where they are still scaled")
-            )
+            note = "gradients are read where they are still scaled"
+            found.uncovered.append((line_of(node), "reads_grad", note))
     return found
+
+
+def _cover(
+    context: Context,
+    step: Step,
+    beside: list[ast.stmt],
+    found: Readings,
+    covered: set[ast.AST],
+    seen: dict[ast.AST, None],
+) -> None:
+    """An unscale_ in front of the first statement beside a step that reads its gradients."""
+    alone = len({s.path for s in context.training.steps}) == 1
+    first: ast.stmt | None = None
+    for statement in beside:
+        nodes = reading_nodes(context, statement)
+        seen.update(dict.fromkeys(nodes))
+        wanted = [n for n in nodes if alone or _matches(context, n, statement, step)]
+        if wanted:
+            first = first or statement
+            covered.update(wanted)
+            found.uncovered += [reason for n in wanted if (reason := _not_local(context, n)) is not None]
+    if first is not None:
+        found.unscales.append(Unscale(first, step.path))
 
 
 def line_of(node: ast.AST) -> int:
@@ -232,10 +235,6 @@ def _not_local(context: Context, node: ast.AST) -> tuple[int, str, str] | None:
 
 def _last_name(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-
-
-def _all_readings(context: Context) -> list[ast.AST]:
-    return [n for n in context.script.nodes if reads(context.script, n)]
 
 
 def _matches(context: Context, node: ast.AST, statement: ast.stmt, step: Step) -> bool:
