@@ -103,7 +103,8 @@ utils = module("utils", save_image=nothing, make_grid=nothing)
 def on_cpu(text: str) -> str:
     """Autocast and scaler of a script for CUDA, to work on the CPU."""
     text = text.replace('device_type="cuda"', 'device_type="cpu"')
-    return text.replace('GradScaler("cuda",', 'GradScaler("cpu", init_scale=1.0,')
+    text = text.replace('GradScaler("cuda",', 'GradScaler("cpu",')
+    return text.replace('GradScaler("cpu",', 'GradScaler("cpu", init_scale=1.0,')
 
 
 def versions_of(path: Path) -> tuple[dict[str, str], dict[str, object]]:

@@ -142,7 +142,12 @@ class Dtypes:
 
     def _setters(self, text: str, function: ast.AST | None) -> list[ast.stmt]:
         flow = self.context.training.flow
-        within = ast.walk(function) if function is not None else self.context.script.nodes
+        script = self.context.script
+        within = (
+            ast.walk(function)
+            if function is not None
+            else (n for n in script.nodes if not script.function(n))
+        )
         simple = (n for n in within if isinstance(n, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr))
         return [s for s in simple if text in flow.defs(s) and not _fills(s, text)]
 
