@@ -16,6 +16,7 @@ import sys
 import tokenize
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 LOOPS = (ast.For, ast.While, ast.AsyncFor)
@@ -46,6 +47,9 @@ PLAIN = {
     "mean",
     "sum",
 }
+
+
+CALM = {"print", "len", "isinstance", "getattr", "hasattr", "setattr", "type", "id", "next", "iter", "float"}
 
 
 @dataclass(frozen=True)
@@ -499,10 +503,59 @@ class Judge:
             roots = self.roots(call)
             return {self.on_read(s, call, roots) for s in states}
         target = getattr(func, "attr", None) or getattr(func, "id", None)
+        waiting = any(s.pending and not s.unscaled for s in states)
+        if waiting and target not in self.functions and self.hands_on_gradients(call):
+            states = {self.on_read(s, call, set()) for s in states}
         for callee in self.functions.get(target or "", []):
-            if callee not in stack and len(stack) < 6:
+            if callee not in stack and len(stack) < 6 and callee in self.eventful:
                 states = self.walk_block(callee.body, states, callee, (*stack, callee))
         return states
+
+    @cached_property
+    def eventful(self) -> set[ast.AST]:
+        """The functions in which something of a step may happen, themselves or through others."""
+        inside = {f: list(ast.walk(f)) for defs in self.functions.values() for f in defs}
+        found = {
+            f
+            for f, nodes in inside.items()
+            if any(
+                (
+                    isinstance(n, ast.Attribute)
+                    and n.attr in ("backward", "unscale_", "step", "update", "grad")
+                )
+                or (isinstance(n, ast.Call) and (CLIP.match(self.name(n.func)) or self.hands_on_gradients(n)))
+                for n in nodes
+            )
+        }
+        size = -1
+        while len(found) > size:
+            size = len(found)
+            names = {n for n, defs in self.functions.items() if found & set(defs)}
+            for f, nodes in inside.items():
+                calls = (n.func for n in nodes if isinstance(n, ast.Call))
+                if any((getattr(c, "attr", None) or getattr(c, "id", None)) in names for c in calls):
+                    found.add(f)
+        return found
+
+    def hands_on_gradients(self, call: ast.Call) -> bool:
+        """A function of another file gets a model that trains, and with it the gradients."""
+        name = self.name(call.func)
+        if name.startswith("torch.") or name in CALM or self.is_model(ast.unparse(call.func)):
+            return False
+        return any(ast.unparse(a) in self.trained for a in [*call.args, *(k.value for k in call.keywords)])
+
+    @cached_property
+    def trained(self) -> set[str]:
+        """The models that optimizers of this file were built for, or belong to."""
+        found = {o.rpartition(".")[0] for o in self.optimizers()} - {"", "self"}
+        for optimizer in self.optimizers():
+            for value in self.assigned.get(optimizer, []):
+                found |= {
+                    ast.unparse(m.func.value)
+                    for m in ast.walk(value)
+                    if isinstance(m, ast.Call) and getattr(m.func, "attr", "") == "parameters"
+                }
+        return found
 
     def roots(self, node: ast.AST) -> set[str]:
         found = set()
@@ -757,9 +810,9 @@ class Judge:
 
     def no_grad(self, node: ast.AST) -> bool:
         return any(
-            isinstance(a, ast.With)
-            and any("no_grad" in ast.unparse(i) or "inference_mode" in ast.unparse(i) for i in a.items)
+            "no_grad" in ast.unparse(i) or "inference_mode" in ast.unparse(i)
             for a in self.above(node)
+            for i in [*getattr(a, "items", ()), *getattr(a, "decorator_list", ())]
         )
 
     def full_precision_losses(self) -> None:
@@ -952,6 +1005,8 @@ class Stripper(ast.NodeTransformer):
                 node.args = []
             if text.endswith(("custom_fwd", "custom_bwd")) and not node.keywords:
                 return node.func
+        if text == "dict":
+            node.keywords = [k for k in node.keywords if k.arg != "amp_scaler"]
         if isinstance(node.func, ast.Attribute) and node.func.attr == "float" and not node.args:
             return node.func.value
         return node

@@ -5,7 +5,8 @@
 A label says what a reviewer would want: patched, already, framework_option, declined (the line stands in the way, or
 the switch is on the command line), nothing_to_do, or refused (Python 2). Right is the wanted outcome, settled, without
 a fault that patch_checker.py finds (that other code than precision changed is none where a framework's own option was
-set). The labels were set by reading the scripts and their patches; no repository is in patch_scripts.csv too.
+set). Labels marked blind were set by reading the scripts alone, before the tool ever ran on their repositories, and are
+counted again on their own; the others after seeing its patches. No repository is in patch_scripts.csv too.
 """
 
 import csv
@@ -30,7 +31,10 @@ def main() -> None:
         faults = [f for f in found.get("faults", []) if not (option and f.endswith("other_code_changed"))]
         wrong = bool(faults) or found.get("settled") is False
         right = outcome in row["right"].split("|") and not wrong
-        for name in (row["class"], "all"):
+        groups = [row["class"], "all"]
+        if row["blind"] == "yes":
+            groups += [f"blind {row['class']}", "blind"]
+        for name in groups:
             table[name]["files"] += 1
             table[name]["right"] += right
             table[name]["patched"] += outcome in ("patched", "framework_option", "already") and not wrong
@@ -39,7 +43,7 @@ def main() -> None:
             missed.append({"file": f"{row['repo']}/{row['path']}", "wanted": row["right"], **found})
     for name, counts in table.items():
         share = counts["right"] / counts["files"]
-        print(f"{name:10} {counts['files']:4} files  {share:6.1%} rightly handled  {dict(counts)}")
+        print(f"{name:16} {counts['files']:4} files  {share:6.1%} rightly handled  {dict(counts)}")
     result = {"table": table, "missed": missed}
     target = HERE / "results" / "patch_coverage.json"
     target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -81,6 +81,12 @@ def test_all_remedies_together_compose_and_settle(workspace):
     assert call(script(workspace, after), remedies=ORDER).patched_path is None
 
 
+def test_a_long_file_with_many_remedies_is_refused_with_how_many_would_do(workspace):
+    path = script(workspace, PLAIN + "# nothing\n" * 40_000)
+    with pytest.raises(ToolError, match="at most 2 at a time"):
+        call(path, remedies=ORDER)
+
+
 def test_every_remedy_of_the_request_has_one_rule():
     remedies = input_schema(ApplyAmpPatchRequest)["properties"]["remedies"]["items"]["enum"]
     assert sorted(remedies) == sorted(load_rules()) == sorted(ORDER)

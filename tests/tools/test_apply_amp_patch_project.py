@@ -6,6 +6,7 @@ import pytest
 from optimizing_resources.tools.apply_amp_patch.codemod import patch
 from optimizing_resources.tools.apply_amp_patch.context import Wishes
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "apply_amp_patch"
 TRAIN = """import torch
 from {module} import Net
 
@@ -114,3 +115,42 @@ def test_a_backward_in_another_file_stays_outside_of_autocast_and_rules_the_scal
     assert "backward_elsewhere" in result.warnings[0] and "GradScaler" not in result.text
     refused = patch(ALTERNATING, ["mixed_precision"], Wishes("fp16"), path, tmp_path)
     assert refused.outcome == "declined" and refused.sites[0].reason_code == "backward_elsewhere"
+
+
+HELPERS = """def penalize(model):
+    for p in model.parameters():
+        {body}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "scaled", "unscaled"),
+    [
+        ("p.grad.data += 1e-4 * p.data", True, True),
+        ("dist.all_reduce(p.grad)", False, False),
+        ("p.data.clamp_(-1, 1)", True, False),
+    ],
+)
+def test_what_another_file_does_with_the_gradients_decides_on_scaling(tmp_path: Path, body, scaled, unscaled):
+    (tmp_path / "helpers.py").write_text(HELPERS.format(body=body))
+    (tmp_path / "layers.py").write_text(MODEL.format(expression="x"))
+    text = TRAIN.format(module="layers").replace(
+        "    optimizer.step()", "    helpers.penalize(net)\n    optimizer.step()"
+    )
+    text = "import helpers\n" + text
+    result = patch(text, ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path)
+    assert result.outcome == "patched"
+    assert ("amp_scaler.step(optimizer)" in result.text) is scaled
+    assert ("unscale_(optimizer)\n    helpers.penalize" in result.text) is unscaled
+
+
+@pytest.mark.parametrize(("layer", "outcome"), [("BatchNorm1d", "declined"), ("LayerNorm", "patched")])
+def test_blocks_of_another_file_are_checkpointed_without_batch_statistics(tmp_path: Path, layer, outcome):
+    block = (
+        f"class Block(torch.nn.Module):\n    def __init__(self):\n        self.norm = torch.nn.{layer}(8)\n"
+    )
+    (tmp_path / "blocks.py").write_text(f"import torch\n\n\n{block}")
+    text = (GOLDEN / "gradient_checkpointing" / "blocks_of_another_package.in.py").read_text()
+    text = text.replace("some_layers", "blocks")
+    result = patch(text, ["gradient_checkpointing"], Wishes(), tmp_path / "train.py", tmp_path)
+    assert result.outcome == outcome

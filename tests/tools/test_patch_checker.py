@@ -319,6 +319,16 @@ def test_a_model_whose_result_is_only_shown_needs_no_autocast(use, wrong):
     assert any(fault.code == "model_outside_autocast" for fault in faults(text)) == wrong
 
 
+@pytest.mark.parametrize(
+    ("behind", "wrong"), [(".backward()", True), ("amp_scaler.unscale_(optimizer)", False)]
+)
+def test_code_of_another_file_gets_a_model_only_with_its_gradients_unscaled(behind, wrong):
+    line = next(n for n in SIMPLE.split("\n") if behind in n)
+    text = SIMPLE.replace(line, f"{line}\n        helpers.penalize(model)")
+    text = text.replace("import torch\n", "import helpers\nimport torch\n", 1)
+    assert any(fault.code == "reads_scaled_gradients" for fault in faults(text)) == wrong
+
+
 def test_at_least_a_hundred_faults_are_planted():
     assert len(CASES) >= 100
 

@@ -36,6 +36,16 @@ class Context:
         """The project files that the script imports."""
         return imported_scripts(self.script, self.path, self.root)
 
+    def class_elsewhere(self, name: str) -> tuple[Script, ast.ClassDef] | None:
+        """A class of another project file by its dotted name."""
+        *module, last = name.split(".")
+        for path, other in self.project.items():
+            if not module or module[-1] in (path.stem, path.parent.name):
+                for holder in other.classes:
+                    if holder.name == last:
+                        return other, holder
+        return None
+
     def _made_elsewhere(self, name: str) -> str | None:
         *module, last = name.split(".")
         for path, script in self.project.items():
@@ -51,26 +61,27 @@ class Context:
 
     def differentiates_elsewhere(self, call: ast.Call) -> bool:
         """Whether a call runs a function or method of another project file that calls backward."""
+        return any(_last(node) == "backward" for _, node in self.run_elsewhere(call))
+
+    def run_elsewhere(self, call: ast.Call) -> list[tuple[Script, ast.AST]]:
+        """What a call runs in another file of the project: the nodes of the function and of those it calls there."""
         name = self.script.called(call)
         names = [name] if name else []
         method = ""
         if name is None and isinstance(call.func, ast.Attribute):
             method = call.func.attr
             names = [o.name for o in self.roles.origins(call.func.value) if o.kind == "call"]
+        found: list[tuple[Script, ast.AST]] = []
         for dotted in names:
             *module, last = dotted.split(".")
             for path, other in self.project.items():
-                if (
-                    module
-                    and module[-1] in (path.stem, path.parent.name)
-                    and _calls_backward(other, last, method)
-                ):
-                    return True
-        return False
+                if module and module[-1] in (path.stem, path.parent.name):
+                    found += [(other, node) for node in _run(other, last, method)]
+        return found
 
 
-def _calls_backward(script: Script, name: str, method: str) -> bool:
-    """Whether a function, or the method of a class, calls backward: itself or through functions of its file."""
+def _run(script: Script, name: str, method: str) -> list[ast.AST]:
+    """The nodes that a function, or the method of a class, runs: its own and those of functions of its file."""
     holders = [c for c in script.classes if c.name == name]
     queue: list[ast.AST] = [
         f
@@ -78,15 +89,22 @@ def _calls_backward(script: Script, name: str, method: str) -> bool:
         if (f.name == method and script.method_class(f) in holders)
         or (not method and f.name == name and script.method_class(f) is None)
     ]
-    seen: set[ast.AST] = set()
+    seen: dict[ast.AST, None] = {}
+    nodes: list[ast.AST] = []
     while queue:
         function = queue.pop()
         if function in seen:
             continue
-        seen.add(function)
-        for node in (n for n in ast.walk(function) if isinstance(n, ast.Call)):
-            last = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if last == "backward":
-                return True
-            queue += [f for f in script.functions if f.name == last]
-    return False
+        seen[function] = None
+        inside = list(ast.walk(function))
+        nodes += inside
+        called = {_last(n) for n in inside if isinstance(n, ast.Call)}
+        queue += [f for f in script.functions if f.name in called]
+    return nodes
+
+
+def _last(node: ast.AST) -> str:
+    """The last part of the name that a call calls."""
+    if not isinstance(node, ast.Call):
+        return ""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")

@@ -21,11 +21,19 @@ class Epochs:
 
 def find_epochs(context: Context) -> Epochs:
     """Raises Declined where the loops cannot be told."""
-    script, training = context.script, context.training
+    training = context.training
     if len({s.path for s in training.steps}) != 1:
         line = training.backwards[0].call.lineno
         raise Declined(line, "several_losses", "not exactly one optimizer steps in this file")
-    step = training.steps[0]
+    found = [_epochs_of(context, step) for step in training.steps]
+    if len({epochs.loop for epochs in found}) != 1:
+        line = found[-1].loop.lineno
+        raise Declined(line, "several_losses", "more than one loop over epochs trains in this file")
+    return found[0]
+
+
+def _epochs_of(context: Context, step: Step) -> Epochs:
+    script = context.script
     at: ast.AST = step.call
     inner = None
     for _ in range(6):

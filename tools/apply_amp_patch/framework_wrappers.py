@@ -55,7 +55,12 @@ def fastai(context: Context) -> Patch | None:
             "already",
             [Site(chained[0].lineno, REMEDY, "keep", "already", "the learner is set to fp16 later")],
         )
-    return Patch("framework_option" if edits else "already", sites, list(edits))
+    found: list[Edit] = list(edits)
+    if edits and not any(
+        s.endswith(".all") for s in script.star_imports
+    ):  # else the learner has no such method
+        found.append(header(script, ["import fastai.callback.fp16"]))
+    return Patch("framework_option" if edits else "already", sites, found)
 
 
 def skorch(context: Context) -> Patch | None:

@@ -18,8 +18,10 @@ class Index:
         self._attributes: dict[str, list[tuple[ast.AST, ast.expr, int | None]]] = {}
         self._functions: dict[str, list[Function]] = {}
         self._calls_of: dict[str, list[ast.Call]] = {}
+        self._own: dict[tuple[ast.AST, str], list[Function]] = {}  # by class and name
         for function in script.functions:
             self._functions.setdefault(function.name, []).append(function)
+            self._own.setdefault((script.parents[function], function.name), []).append(function)
         for call in script.calls:
             last = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
             self._calls_of.setdefault(last, []).append(call)
@@ -72,15 +74,10 @@ class Index:
         return any(name == "torch.nn.Module" or name.startswith(_MODULE_PACKAGES) for name in names)
 
     def _methods(self, holder: ast.ClassDef, name: str) -> list[Function]:
-        own = [f for f in self._functions.get(name, []) if self.script.parents[f] is holder]
+        own = self._own.get((holder, name))
         if own:
             return own
-        return [
-            f
-            for base in self.bases(holder)
-            for f in self._functions.get(name, [])
-            if self.script.parents[f] is base
-        ]
+        return [f for base in self.bases(holder) for f in self._own.get((base, name), [])]
 
     def _looked_up(self, function: ast.expr) -> str | None:
         """`getattr(torch.optim, name)` and `torch.optim.__dict__[name]` name something of that module."""
@@ -110,3 +107,9 @@ class Index:
             if value is not None:
                 defaults[key.arg] = value
         return defaults.get(name)
+
+
+def returns(script: Script, function: Function) -> list[ast.expr]:
+    """The expressions a function may return."""
+    returns = (n for n in ast.walk(function) if isinstance(n, ast.Return) and script.function(n) is function)
+    return [n.value for n in returns if n.value is not None]

@@ -72,20 +72,21 @@ def makes_model(name: str) -> bool:
 
 
 def _last(context: Context, statements: list[ast.stmt]) -> ast.stmt | None:
-    """The last assignment, if all stand in one block; the compound statement around them where only its branches do."""
+    """The last of the assignments in the innermost block around them all: itself, or what it stands in."""
     if not statements:
         return None
-    blocks = {id(context.script.block(s)) for s in statements}
-    ordered = sorted(statements, key=lambda s: s.lineno)
-    if len(blocks) == 1:
-        return ordered[-1]
-    tops = []
-    for statement in ordered:
-        at = statement
-        while (above := context.script.outer(at)) is not None:
-            if not isinstance(above, ast.If | ast.Try | ast.With):
-                return None
-            at = above
-        tops.append(at)
-    same = {id(context.script.block(t)) for t in tops}
-    return tops[-1] if len(same) == 1 else None
+    script = context.script
+    chains: list[list[ast.stmt]] = []
+    for statement in statements:
+        chain = [statement]
+        while (above := script.outer(chain[-1])) is not None:
+            chain.append(above)
+        chains.append(chain)
+    for inner in chains[0]:
+        block = script.block(inner)
+        tops = [next((s for s in chain if script.block(s) is block), None) for chain in chains]
+        found = [s for s in tops if s is not None]
+        if len(found) == len(chains):
+            looped = any(isinstance(s, ast.For | ast.AsyncFor | ast.While) for s in found)
+            return None if looped else max(found, key=lambda s: s.lineno)
+    return None

@@ -2,8 +2,9 @@
 
 import ast
 from dataclasses import dataclass
+from functools import cached_property
 
-from .index import Index
+from .index import Index, returns
 from .names import Binding, Function
 from .script import Script
 
@@ -40,7 +41,9 @@ class Origins(Index):
         self._memo: dict[ast.AST, tuple[Origin, ...]] = {}
         self._callees: dict[ast.Call, list[Function]] = {}
         self._by_name: dict[ast.Name, list[Function]] = {}
+        self._sites: dict[Function, list[ast.Call]] = {}
         self._busy: set[ast.AST] = set()
+        self._cuts = 0  # how often a circle was cut short: what was found meanwhile may be partial
 
     # where a value comes from ------------------------------------------------------------------------------
 
@@ -49,6 +52,7 @@ class Origins(Index):
         if node in self._memo:
             return self._memo[node]
         if node in self._busy:
+            self._cuts += 1
             return ()
         self._busy.add(node)
         found = tuple(dict.fromkeys(self._origins(node)))
@@ -213,10 +217,12 @@ class Origins(Index):
 
     def callees(self, call: ast.Call) -> list[Function]:
         """The functions of this file that a call runs."""
-        if self._busy:  # an answer found while another one is open may be partial
-            return self._find_callees(call)
         if call not in self._callees:
-            self._callees[call] = self._find_callees(call)
+            cuts = self._cuts
+            found = self._find_callees(call)
+            if self._busy and self._cuts != cuts:
+                return found
+            self._callees[call] = found
         return self._callees[call]
 
     def _find_callees(self, call: ast.Call) -> list[Function]:
@@ -257,24 +263,42 @@ class Origins(Index):
 
     def call_sites(self, function: Function) -> list[ast.Call]:
         """The calls in this file that run a function of this file."""
+        if function not in self._sites:
+            cuts = self._cuts
+            found = self._find_call_sites(function)
+            if self._busy and self._cuts != cuts:
+                return found
+            self._sites[function] = found
+        return self._sites[function]
+
+    def _find_call_sites(self, function: Function) -> list[ast.Call]:
         holder = self.script.method_class(function)
+        candidates = self._calls_of.get(function.name, [])
         if holder is not None and function.name == "__init__":
-            names = {
-                holder.name,
-                *(c.name for c in self.script.classes if holder in self.bases(c)),
-                "__init__",
-            }
-        else:
-            names = {function.name}
-        found = [
-            c for name in sorted(names) for c in self._calls_of.get(name, []) if function in self.callees(c)
-        ]
+            kin = [holder, *(c for c in self.family(holder) if holder in self.bases(c))]
+            candidates = [c for k in kin for c in self._calls_of.get(k.name, [])]
+            candidates += [
+                c for c in self._calls_of.get("__init__", []) if self._class_around(c) in (None, *kin)
+            ]
+        found = [c for c in dict.fromkeys(candidates) if function in self.callees(c)]
         if holder is not None and function.name in ("forward", "__call__"):
-            found += [c for c in self.script.calls if c not in found and function in self.callees(c)]
+            seen = set(found)
+            found += [c for c in self._value_calls if c not in seen and function in self.callees(c)]
         return found
 
+    def _class_around(self, call: ast.Call) -> ast.AST | None:
+        above = self.script.function(call)
+        return self.script.method_class(above) if above is not None else None
 
-def returns(script: Script, function: Function) -> list[ast.expr]:
-    """The expressions a function may return."""
-    returns = (n for n in ast.walk(function) if isinstance(n, ast.Return) and script.function(n) is function)
-    return [n.value for n in returns if n.value is not None]
+    @cached_property
+    def _value_calls(self) -> list[ast.Call]:
+        """Calls of something that is neither imported nor a function or class by its name: of an object, perhaps."""
+        return [
+            c for c in self.script.calls if self.script.called(c) is None and not self._is_definition(c.func)
+        ]
+
+    def _is_definition(self, func: ast.expr) -> bool:
+        if not isinstance(func, ast.Name):
+            return False
+        bindings = self.script.bindings(func.id, func)
+        return bool(bindings) and all(b.kind in ("function", "class") for b in bindings)

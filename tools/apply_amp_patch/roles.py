@@ -3,7 +3,8 @@
 import ast
 from collections.abc import Callable
 
-from .origins import Origin, Origins, returns
+from .index import returns
+from .origins import Origin, Origins
 from .script import Script
 
 _OPTIMIZER_PACKAGES = (

@@ -39,6 +39,7 @@ class Script:
         self.parents: dict[ast.AST, ast.AST] = {}
         self.nodes: list[ast.AST] = []
         self._scopes: dict[ast.AST, Scope] = {}
+        self._named: dict[tuple[int, int], str | None] = {}
         self._link()
         self._bind()
 
@@ -170,7 +171,15 @@ class Script:
 
     def method_calls(self, name: str) -> list[ast.Call]:
         """Calls `something.name(...)`."""
-        return [c for c in self.calls if isinstance(c.func, ast.Attribute) and c.func.attr == name]
+        return self._method_calls.get(name, [])
+
+    @cached_property
+    def _method_calls(self) -> dict[str, list[ast.Call]]:
+        found: dict[str, list[ast.Call]] = {}
+        for call in self.calls:
+            if isinstance(call.func, ast.Attribute):
+                found.setdefault(call.func.attr, []).append(call)
+        return found
 
     @cached_property
     def spelled(self) -> frozenset[str]:
@@ -229,14 +238,21 @@ class Script:
             return f"{owner}.{node.attr}" if owner else None
         if not isinstance(node, ast.Name) or depth > 4:
             return None
-        found = self.bindings(node.id, node)
-        found = [b for b in found if not b.is_none] or found  # `amp = None` where its import failed
-        if not found:
+        bindings = self.bindings(node.id, node)
+        if not bindings:
             if node.id in _BUILTINS:
                 return f"builtins.{node.id}"
             if node.id in _UNBOUND:
                 return _UNBOUND[node.id]
             return f"{self.star_imports[0]}.{node.id}" if len(self.star_imports) == 1 else None
+        known = (id(bindings), depth)  # the same list for every use of a name in its scope
+        if known not in self._named:
+            self._named[known] = self._bound_to(bindings, depth)
+        return self._named[known]
+
+    def _bound_to(self, bindings: list[Binding], depth: int) -> str | None:
+        """The dotted path that a name with these bindings stands for."""
+        found = [b for b in bindings if not b.is_none] or bindings  # `amp = None` where its import failed
         if all(b.kind == "import" for b in found):
             return found[0].target
         values = [b.value for b in found if b.kind == "assign" and b.index is None]

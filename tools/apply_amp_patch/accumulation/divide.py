@@ -9,6 +9,7 @@ import ast
 from dataclasses import dataclass
 
 from ..context import Context
+from ..datasets import kind_of_data
 from ..edits import Edit, Span
 from ..flow import path, uses
 from ..names import Function
@@ -18,7 +19,7 @@ from .grow import grow, loader_of
 from .helpers import SIZE
 from .loop import BatchLoop, zeroes
 
-_LOADERS = {"torch.utils.data.DataLoader", "torch.utils.data.dataloader.DataLoader"}
+LOADERS = {"torch.utils.data.DataLoader", "torch.utils.data.dataloader.DataLoader"}
 
 
 @dataclass(frozen=True)
@@ -96,30 +97,18 @@ def _handed(context: Context, parameter: ast.AST, name: str) -> ast.expr | None:
 
 
 def _described(context: Context, call: ast.Call) -> Loader | None:
-    if context.script.called(call) not in _LOADERS or len(call.args) > 2:
+    if context.script.called(call) not in LOADERS or len(call.args) > 2:
         return None
     given = {k.arg: k.value for k in call.keywords}
     if None in given or given.keys() & {"batch_sampler", "collate_fn", "worker_init_fn"}:
         return None
     size = given.get("batch_size") or (call.args[1] if len(call.args) == 2 else None)
     last = given.get("drop_last")
-    data = call.args[0] if call.args else given.get("dataset")
-    if size is None or data is None or _streams(context, data):
+    if size is None or kind_of_data(context, call) == "stream":
         return None
     if last is not None and not (isinstance(last, ast.Constant) and isinstance(last.value, bool)):
         return None
     return Loader(call, size, isinstance(last, ast.Constant) and last.value is True)
-
-
-def _streams(context: Context, data: ast.expr) -> bool:
-    """Iterable datasets are cut into batches by each worker."""
-    for origin in context.roles.origins(data):
-        if isinstance(origin.node, ast.ClassDef):
-            if any("IterableDataset" in name for name in context.roles.base_names(origin.node)):
-                return True
-        elif "Iterable" in origin.name or origin.name.startswith("datasets."):
-            return True
-    return False
 
 
 def _known_size(context: Context, node: ast.expr) -> int:

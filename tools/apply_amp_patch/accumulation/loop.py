@@ -4,7 +4,7 @@ import ast
 from dataclasses import dataclass
 
 from ..context import Context
-from ..flow import path, uses
+from ..flow import uses
 from ..loops import Backward
 from ..patch import Declined
 from .losses import Reduction, reduction_of
@@ -61,7 +61,7 @@ def find_loop(context: Context) -> BatchLoop:
             raise Declined(
                 statement.lineno, "state_across_batches", "a batch may be skipped before its backward"
             )
-    batch = _batch_names(context, loop, body)
+    batch = _batch_names(context, loop, body, between)
     return BatchLoop(first, loop, body, between, batch, reduction_of(context, first, body))
 
 
@@ -72,36 +72,56 @@ def zeroes(statement: ast.stmt) -> bool:
     )
 
 
-def _batch_names(context: Context, loop: ast.For, body: list[ast.stmt]) -> list[str]:
+def _batch_names(context: Context, loop: ast.For, body: list[ast.stmt], between: list[ast.stmt]) -> list[str]:
     """What the forward pass reads of the current batch, in order of appearance."""
     flow = context.training.flow
+    counters = _counters(context, loop)
     from_batch = set(flow.defs(loop.target))
-    counter = (
-        loop.target.elts[0] if isinstance(loop.target, ast.Tuple) and enumerates(context, loop) else None
-    )
-    if counter is not None:
-        from_batch.discard(path(counter) or "")
+    if enumerates(context, loop) and isinstance(loop.target, ast.Tuple):
+        from_batch -= flow.defs(loop.target.elts[0])
     for statement in loop.body[: loop.body.index(body[0])]:
         if uses(statement) & from_batch or flow.defs(statement) & from_batch:
             from_batch |= {d for d in flow.defs(statement) if uses(statement) & from_batch}
     set_inside = {d for s in body for d in flow.defs(s)}
     read_first: list[str] = []
     done: set[str] = set()
-    for statement in body:
+    for statement in _unwrapped(body):
         for name in sorted(uses(statement) - done):
             if name in set_inside and name in from_batch | _set_later(context, loop):
                 raise Declined(
                     statement.lineno, "state_across_batches", f"{name} is carried from one batch to the next"
                 )
-            if name in from_batch and name not in read_first:
+            if name in from_batch and name not in read_first and statement not in between:
                 read_first.append(name)
         done |= flow.defs(statement)
     names = [n for n in read_first if not any(n != o and n.startswith(f"{o}.") for o in read_first)]
-    if not names or any("." in n for n in names):
+    if not names or any("." in n or n in counters for n in names):
         raise Declined(
             body[0].lineno, "batch_not_found", "the tensors of a batch cannot be told from the rest"
         )
     return names
+
+
+def _unwrapped(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements in order, with those of an autocast block in place of the block."""
+    found: list[ast.stmt] = []
+    for statement in body:
+        found += _unwrapped(statement.body) if isinstance(statement, ast.With) else [statement]
+    return found
+
+
+def _counters(context: Context, loop: ast.For) -> set[str]:
+    """The loop's names for numbers: the count of an enumerate, and what runs over a range."""
+    flow, script = context.training.flow, context.script
+    counters: set[str] = set()
+    target, iterated = loop.target, loop.iter
+    if enumerates(context, loop) and isinstance(target, ast.Tuple) and isinstance(iterated, ast.Call):
+        counters = set(flow.defs(target.elts[0]))
+        target, iterated = target.elts[-1], iterated.args[0]
+    names = [n for n in ast.walk(iterated) if isinstance(n, ast.Call)]
+    if any(script.called(n) in ("builtins.range", "tqdm.trange") for n in names[:2]):
+        counters |= flow.defs(target)
+    return counters
 
 
 def _set_later(context: Context, loop: ast.For) -> set[str]:

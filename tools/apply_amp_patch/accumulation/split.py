@@ -7,6 +7,7 @@ from ..edits import Drop, Edit, Line, Wrap, indent_unit
 from ..flow import path, uses
 from ..patch import Declined, Patch, Site
 from ..prelude import free_name
+from .axis import check_axis
 from .divide import only_loader, reads_size
 from .helpers import SPLIT
 from .loop import BatchLoop
@@ -21,6 +22,7 @@ def split(context: Context, found: BatchLoop, steps: int) -> Patch:
     if loader is not None and reads_size(context, found, loader):
         note = f"{script.code(loader.batch_size)} is read inside the loop, and parts are smaller"
         raise Declined(found.loop.lineno, "batch_size_in_loop", note)
+    check_axis(context, found)
     first, last = found.body[0], found.body[-1]
     names = ", ".join(found.batch)
     indent, unit = script.indentation(first.lineno), indent_unit(script)

@@ -2,6 +2,7 @@
 
 import ast
 
+from ..arguments import further_argument
 from ..context import Context
 from ..edits import Edit, Line, Span, indent_unit
 from ..flow import path
@@ -9,6 +10,7 @@ from ..patch import Site
 from ..script import Script
 
 _KEY = "amp_scaler"
+_SAVED = "the checkpoint keeps the scaler's scale"
 
 
 def checkpoint_edits(context: Context, scaler: str, remedy: str) -> tuple[list[Edit], list[Site]]:
@@ -24,6 +26,11 @@ def _saved(script: Script, optimizers: set[str], scaler: str, remedy: str) -> tu
     edits: list[Edit] = []
     sites: list[Site] = []
     for node in script.nodes:
+        if isinstance(node, ast.Call) and script.called(node) == "builtins.dict":
+            if any(_is_state_of(k.value, optimizers) for k in node.keywords):
+                edits.append(further_argument(script, node, f"{_KEY}={scaler}.state_dict()"))
+                sites.append(Site(node.lineno, remedy, "edit", "scaler_state", _SAVED))
+            continue
         if not isinstance(node, ast.Dict):
             continue
         value = next((v for v in node.values if _is_state_of(v, optimizers)), None)
@@ -40,9 +47,7 @@ def _saved(script: Script, optimizers: set[str], scaler: str, remedy: str) -> tu
             edits.append(Line(line, script.indentation(key.lineno), f"{entry},"))
         else:
             edits.append(Span(script.end(value), script.end(value), f", {entry}"))
-        sites.append(
-            Site(value.lineno, remedy, "edit", "scaler_state", "the checkpoint keeps the scaler's scale")
-        )
+        sites.append(Site(value.lineno, remedy, "edit", "scaler_state", _SAVED))
     return edits, sites
 
 

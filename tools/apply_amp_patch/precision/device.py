@@ -2,6 +2,7 @@
 
 import ast
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..context import Context
 from ..flow import path
@@ -38,6 +39,10 @@ class Device:
         name = self._variable(node)
         return name or (self.name if self.unknown else f'"{self.literal}"')
 
+    @cached_property
+    def options(self) -> set[str]:
+        return _device_options(self.context)
+
     @property
     def name(self) -> str:
         """The variable of the settings that holds the device type, where the file does not show it."""
@@ -72,9 +77,10 @@ class Device:
                 o.kind == "constant" and o.name[1:-1].split(":")[0] in ("cuda", "cpu", "mps") for o in origins
             )
             names = {o.name for o in origins}
-            if origins and (
-                strings or names <= {"torch.device", *(o.name for o in origins if o.kind == "constant")}
-            ):
+            if (
+                origins
+                and (strings or names <= {"torch.device", *(o.name for o in origins if o.kind == "constant")})
+            ) or (isinstance(target, ast.Attribute) and target.attr in self.options):
                 best = best or f"{script.torch_name() or 'torch'}.device({text}).type"
         return best
 
@@ -110,6 +116,18 @@ class Device:
             if getattr(binding.node, "lineno", 0) < getattr(node, "lineno", 0):
                 return True
         return False
+
+
+def _device_options(context: Context) -> set[str]:
+    """The options of the command line whose default names a device."""
+    found: set[str] = set()
+    for call in context.script.method_calls("add_argument"):
+        flags = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        default = next((k.value for k in call.keywords if k.arg == "default"), None)
+        value = default.value if isinstance(default, ast.Constant) else None
+        if isinstance(value, str) and value.split(":")[0] in ("cuda", "cpu", "mps"):
+            found |= {f.removeprefix("--").replace("-", "_") for f in flags if f.startswith("--")}
+    return found
 
 
 def find_device(context: Context) -> Device:

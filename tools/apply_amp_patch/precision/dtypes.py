@@ -5,6 +5,7 @@ import ast
 from ..context import Context
 from ..flow import path
 from ..loops import Region
+from ..names import Function
 
 _SAME_WORDS = (
     "detach cpu cuda to view squeeze unsqueeze clone contiguous permute reshape flatten transpose t mean "
@@ -37,6 +38,12 @@ _SAME_FUNCTIONS = {
     "torch.nn.functional.normalize",
     "torch.abs",
 }
+# What these give is floating point for certain, so that a cast to fp32 changes no integer.
+_FLOATING = {
+    f"{module}.{name}"
+    for module in ("torch", "torch.nn.functional")
+    for name in ("softmax", "log_softmax", "sigmoid", "tanh", "linear", "conv1d", "conv2d", "normalize")
+}
 _PAIRS = {"max", "min", "topk", "sort", "kthvalue", "median"}
 
 
@@ -45,9 +52,11 @@ class Dtypes:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self.functions = _under_autocast(context)
         self._inside: set[ast.AST] = {
             n for region in context.training.regions for s in region.statements for n in ast.walk(s)
         }
+        self._inside |= {n for f in self.functions for n in ast.walk(f)}
         self._busy: set[ast.AST] = set()
 
     def of(self, node: ast.expr) -> str:
@@ -85,6 +94,8 @@ class Dtypes:
         if name:
             if name in _INTEGER_FUNCTIONS:
                 return "integer"
+            if name in _FLOATING and call in self._inside:
+                return "low"
             if (
                 name in _SAME_FUNCTIONS or name.split(".")[-1] in _PAIRS or name == "torch.autograd.Variable"
             ) and call.args:
@@ -131,7 +142,12 @@ class Dtypes:
 
     def _setters(self, text: str, function: ast.AST | None) -> list[ast.stmt]:
         flow = self.context.training.flow
-        within = ast.walk(function) if function is not None else self.context.script.nodes
+        script = self.context.script
+        within = (
+            ast.walk(function)
+            if function is not None
+            else (n for n in script.nodes if not script.function(n))
+        )
         simple = (n for n in within if isinstance(n, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr))
         return [s for s in simple if text in flow.defs(s) and not _fills(s, text)]
 
@@ -150,6 +166,26 @@ class Dtypes:
         ):
             return "integer" if path(target.elts[-1]) == text else self.of(statement.value)
         return self.of(statement.value)
+
+
+def _under_autocast(context: Context) -> list[Function]:
+    """The functions that run in a region: the forward of each module of this file, and what is called."""
+    roles = context.roles
+    found = {
+        f: None
+        for f in context.script.functions
+        if f.name in ("forward", "__call__")
+        and (holder := context.script.method_class(f)) is not None
+        and roles.is_module_class(holder)
+    }
+    queue: list[ast.AST] = [*found, *(s for r in context.training.regions for s in r.statements)]
+    while queue:
+        for call in (n for n in ast.walk(queue.pop()) if isinstance(n, ast.Call)):
+            for function in roles.callees(call):
+                if function not in found and function.name != "__init__":
+                    found[function] = None
+                    queue.append(function)
+    return list(found)
 
 
 def _last(call: ast.Call) -> str:

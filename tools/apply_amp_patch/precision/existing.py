@@ -24,7 +24,7 @@ def existing_amp(context: Context) -> Patch | None:
         for n in script.nodes
         if isinstance(n, ast.Name | ast.Attribute) and (name := script.qualified(n))
     ]
-    old = any(name.startswith(DEPRECATED) for _, name in uses) or _imports_old(context)
+    old = any(name.startswith(DEPRECATED) for _, name in uses)
     autocasts = [
         n for n, name in uses if name in _AUTOCAST or (name.startswith(DEPRECATED) and "autocast" in name)
     ]
@@ -68,13 +68,24 @@ def _half_done(context: Context, autocasts: Sequence[ast.expr], scalers: Sequenc
 def _check_block(context: Context, call: ast.Call, inside: set[ast.AST], scaled: bool) -> None:
     """Raise for an autocast block that trains in fp16 without a scaler, or holds a backward."""
     training = context.training
-    forward = any(s in inside for region in training.regions for s in region.statements)
+    forward = _runs_forward(context, call, inside)
     if forward and not scaled and _is_fp16(context.script, call):
         note = "fp16 autocast without a scaler: small gradients vanish"
         raise Declined(call.lineno, "partial_amp", note)
     for backward in training.backwards:
         if backward.call in inside and not _off(call):
             raise Declined(backward.call.lineno, "backward_in_autocast", "backward runs under autocast")
+
+
+def _runs_forward(context: Context, call: ast.Call, inside: set[ast.AST]) -> bool:
+    """Whether a block is part of a forward pass that is differentiated: of a region, or of a function it calls."""
+    training, function = context.training, context.script.function(call)
+    if any(s in inside for region in training.regions for s in region.statements):
+        return True
+    if function is None or not training.backwards:
+        return False
+    regions = {n for r in training.regions for s in r.statements for n in ast.walk(s)}
+    return any(site in regions for site in context.roles.call_sites(function))
 
 
 def _off(call: ast.Call) -> bool:
@@ -116,14 +127,6 @@ def _unscales(context: Context) -> Patch | None:
         sites.append(Site(line, _REMEDY, "edit", "unscale", "gradients were read while they were scaled"))
     proven = disprove(Context(Script(apply(script, edits)), context.wishes, context.path, context.root))
     return Patch("patched", sites, edits) if proven is None else None
-
-
-def _imports_old(context: Context) -> bool:
-    return any(
-        (isinstance(n, ast.ImportFrom) and ((n.module or "") in ("torch.cuda.amp", "torch.cpu.amp")))
-        or (isinstance(n, ast.Import) and any(a.name in ("torch.cuda.amp", "torch.cpu.amp") for a in n.names))
-        for n in context.script.nodes
-    )
 
 
 def _helper_of_others(context: Context) -> bool:

@@ -4,8 +4,10 @@ import ast
 from dataclasses import dataclass, field
 
 from ..context import Context
-from ..flow import uses
+from ..flow import path, uses
 from ..loops import Step
+from ..models import is_model
+from ..script import Script
 
 _CLIPS = (
     "torch.nn.utils.clip_grad",
@@ -15,6 +17,43 @@ _CLIPS = (
     "timm.utils.adaptive_clip_grad",
 )
 _ZEROING = {"zero_", "detach_", "fill_"}
+# Averaging gradients over processes: each process's scaler would decide alone whether to skip the step.
+_EXCHANGES = {
+    "all_reduce",
+    "all_reduce_coalesced",
+    "allreduce",
+    "Allreduce",
+    "allreduce_",
+    "all_gather",
+    "reduce_scatter",
+    "broadcast",
+    "Bcast",
+    "synchronize",
+}
+_LOOKS_ELSEWHERE = {
+    *(
+        "train",
+        "eval",
+        "zero_grad",
+        "state_dict",
+        "load_state_dict",
+        "parameters",
+        "named_parameters",
+        "modules",
+    ),
+    *(
+        "named_modules",
+        "children",
+        "to",
+        "cuda",
+        "cpu",
+        "float",
+        "requires_grad_",
+        "forward",
+        "apply",
+        "no_sync",
+    ),
+}
 _CALM = ("builtins.", "time.", "math.", "logging.", "wandb.", "tqdm.", "os.", "random.", "numpy.")
 
 
@@ -38,36 +77,43 @@ def find_readings(context: Context) -> Readings:
     """Every reading of gradients, covered by an unscale_ or listed as uncovered."""
     found = Readings()
     covered: set[ast.AST] = set()
-    steps = context.training.steps
-    optimizers = {s.path for s in steps}
-    for step in steps:
-        window, outer = _window(context, step)
-        first: ast.stmt | None = None
-        for statement in window:
-            nodes = reading_nodes(context, statement)
-            wanted = [n for n in nodes if len(optimizers) == 1 or _matches(context, n, statement, step)]
-            if wanted:
-                first = first or statement
-                covered.update(wanted)
-        if first is not None:
-            found.unscales.append(Unscale(first, step.path))
-        for statement in outer:
-            for node in reading_nodes(context, statement):
-                if node not in covered:
-                    found.uncovered.append(
-                        (
-                            line_of(node),
-                            "clip_outside_boundary",
-                            "gradients are read on more steps than the optimizer takes",
-                        )
-                    )
-                    covered.add(node)
-    for node in _all_readings(context):
-        if node not in covered and not _after_step(context, node):
-            found.uncovered.append(
-                (line_of(node), "reads_grad", "gradients are read where they are still scaled")
-            )
+    seen: dict[ast.AST, None] = {}
+    for step in context.training.steps:
+        beside, outer = _window(context, step)
+        _cover(context, step, beside, found, covered, seen)
+        for node in (n for s in outer for n in reading_nodes(context, s) if n not in covered):
+            note = "gradients are read on more steps than the optimizer takes"
+            found.uncovered.append((line_of(node), "clip_outside_boundary", note))
+            covered.add(node)
+    for node in [*seen, *(n for n in context.script.nodes if reads(context.script, n))]:
+        if node not in covered and (node in seen or not _after_step(context, node)):
+            covered.add(node)
+            note = "gradients are read where they are still scaled"
+            found.uncovered.append((line_of(node), "reads_grad", note))
     return found
+
+
+def _cover(
+    context: Context,
+    step: Step,
+    beside: list[ast.stmt],
+    found: Readings,
+    covered: set[ast.AST],
+    seen: dict[ast.AST, None],
+) -> None:
+    """An unscale_ in front of the first statement beside a step that reads its gradients."""
+    alone = len({s.path for s in context.training.steps}) == 1
+    first: ast.stmt | None = None
+    for statement in beside:
+        nodes = reading_nodes(context, statement)
+        seen.update(dict.fromkeys(nodes))
+        wanted = [n for n in nodes if alone or _matches(context, n, statement, step)]
+        if wanted:
+            first = first or statement
+            covered.update(wanted)
+            found.uncovered += [reason for n in wanted if (reason := _not_local(context, n)) is not None]
+    if first is not None:
+        found.unscales.append(Unscale(first, step.path))
 
 
 def line_of(node: ast.AST) -> int:
@@ -94,20 +140,13 @@ def _window(context: Context, step: Step) -> tuple[list[ast.stmt], list[ast.stmt
 
 def reading_nodes(context: Context, statement: ast.stmt) -> list[ast.AST]:
     """The places inside a statement that read or change gradients, or may do so in a function we cannot see."""
-    found = [n for n in ast.walk(statement) if reads(context, n)]
-    for call in (n for n in ast.walk(statement) if isinstance(n, ast.Call)):
-        if call in found or (
-            context.script.called(call) is not None and not _imported_function(context, call)
-        ):
-            continue
-        if _may_read(context, call):
-            found.append(call)
-    return found
+    found = [n for n in ast.walk(statement) if reads(context.script, n)]
+    calls = (n for n in ast.walk(statement) if isinstance(n, ast.Call) and n not in found)
+    return found + [call for call in calls if _may_read(context, call)]
 
 
-def reads(context: Context, node: ast.AST) -> bool:
+def reads(script: Script, node: ast.AST) -> bool:
     """Whether a node reads gradients: a clipping call, or `.grad` where it is not only set to zero or None."""
-    script = context.script
     if isinstance(node, ast.Call):
         return (script.called(node) or "").startswith(_CLIPS)
     if not (isinstance(node, ast.Attribute) and node.attr == "grad" and isinstance(node.ctx, ast.Load)):
@@ -124,25 +163,78 @@ def reads(context: Context, node: ast.AST) -> bool:
     return not isinstance(above, ast.If | ast.BoolOp)
 
 
-def _imported_function(context: Context, call: ast.Call) -> bool:
-    name = context.script.called(call) or ""
-    return not name.startswith(("torch.", *_CALM))
-
-
 def _may_read(context: Context, call: ast.Call) -> bool:
-    """A call that is handed the optimizer or parameters and whose code is elsewhere, or reads gradients here."""
-    for function in context.roles.callees(call):
-        if any(reads(context, n) for n in ast.walk(function)):
-            return True
-    if context.roles.callees(call) or context.script.called(call) is None:
-        return False
-    paths = {s.path for s in context.training.steps}
+    """A call that reads gradients in its body, or is handed their parameters and has its body elsewhere."""
+    body = _body(context, call)
+    if body is not None:
+        return any(reads(script, n) for script, n in body)
+    return not _is_calm(context, call) and _is_handed(context, call)
+
+
+def _body(context: Context, call: ast.Call) -> list[tuple[Script, ast.AST]] | None:
+    """The nodes that a call runs in this file or another of the project; None where they are in neither."""
+    functions = context.roles.callees(call)
+    if functions:
+        return [(context.script, n) for f in functions for n in ast.walk(f)]
+    return context.run_elsewhere(call) or None
+
+
+def _is_calm(context: Context, call: ast.Call) -> bool:
+    name = context.script.called(call) or ""
+    return name.startswith(("torch.", *_CALM))
+
+
+def _is_handed(context: Context, call: ast.Call) -> bool:
+    """Whether a call gets an optimizer that steps, parameters, or the model that holds them."""
+    steps = context.training.steps
+    paths = {s.path for s in steps} | {s.path.rpartition(".")[0] for s in steps} - {"", "self"}
     handed = [*call.args, *(k.value for k in call.keywords)]
-    return any(ast.unparse(a) in paths or ".parameters()" in ast.unparse(a) for a in handed)
+    method = call.func if isinstance(call.func, ast.Attribute) else None
+    if (
+        method is not None
+        and method.attr not in _LOOKS_ELSEWHERE
+        and _holds_parameters(context, method.value)
+    ):
+        return True
+    return any(
+        ast.unparse(a) in paths or ".parameters()" in ast.unparse(a) or _holds_parameters(context, a)
+        for a in handed
+    )
 
 
-def _all_readings(context: Context) -> list[ast.AST]:
-    return [n for n in context.script.nodes if reads(context, n)]
+def _holds_parameters(context: Context, node: ast.expr) -> bool:
+    """A model by its origin, or something that an optimizer of this file took its parameters from."""
+    text = path(node)
+    if text is None or text in ("self", "cls"):
+        return False
+    if is_model(context, node):
+        return True
+    return any(
+        isinstance(o.node, ast.Call) and f"{text}.parameters()" in ast.unparse(o.node)
+        for step in context.training.steps
+        for o in context.roles.origins(step.optimizer)
+    )
+
+
+def _not_local(context: Context, node: ast.AST) -> tuple[int, str, str] | None:
+    """Why `unscale_` in front of a reading is not enough: other processes take part, or nothing is known of it."""
+    line = line_of(node)
+    inside = (
+        [node, *context.script.ancestors(node)] if not isinstance(node, ast.Call) else list(ast.walk(node))
+    )
+    body = _body(context, node) if isinstance(node, ast.Call) else None
+    inside += [n for _, n in body or ()]
+    if any(isinstance(n, ast.Call) and _last_name(n) in _EXCHANGES for n in inside):
+        note = "gradients are exchanged between processes, of which each would skip on its own"
+        return line, "gradients_exchanged", note
+    if isinstance(node, ast.Call) and body is None and not reads(context.script, node):
+        note = f"{ast.unparse(node.func)} may change the gradients, and its code is not at hand"
+        return line, "reads_grad", note
+    return None
+
+
+def _last_name(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
 def _matches(context: Context, node: ast.AST, statement: ast.stmt, step: Step) -> bool:
@@ -157,7 +249,8 @@ def _matches(context: Context, node: ast.AST, statement: ast.stmt, step: Step) -
                 ours |= _reach(context, value)
     reader = node if isinstance(node, ast.Call) else statement
     theirs = _reach(context, reader)
-    return bool(ours & theirs) or step.path in theirs
+    owner = step.path.rpartition(".")[0]  # `D.optim` steps the parameters of D
+    return bool(ours & theirs) or bool({step.path, owner} - {"self"} & theirs)
 
 
 def _reach(context: Context, node: ast.AST) -> set[str]:

@@ -13,6 +13,21 @@ from .operations import fp16_only, refuse_unsafe
 
 BCE = {"torch.nn.BCELoss", "torch.nn.functional.binary_cross_entropy", "torch.binary_cross_entropy"}
 _SECOND_ORDER = ("torch.autograd.grad", "torch.autograd.functional.", "torch.func.", "functorch.", "higher.")
+_INDICES = {
+    "nonzero",
+    "where",
+    "randperm",
+    "argsort",
+    "bool",
+    "eq",
+    "ne",
+    "gt",
+    "lt",
+    "ge",
+    "le",
+    "long",
+    "topk",
+}
 _HOOKS = {
     "register_hook",
     "register_full_backward_hook",
@@ -43,10 +58,40 @@ def weigh(context: Context) -> Verdict:
         verdict.no_fp16 += fp16_only(script, node)
         if isinstance(node, ast.Call) and is_bce(context.roles, node):
             verdict.islands.append(node)
+        if isinstance(node, ast.Assign | ast.AugAssign) and _puts_by_index(context, node):
+            note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"
+            raise Declined(node.lineno, "in_place_scatter", note)
     _whole_file(context, verdict)
     for path, other in context.project.items():
         _other_file(context, path.name, other, verdict)
     return verdict
+
+
+def _puts_by_index(context: Context, statement: ast.Assign | ast.AugAssign) -> bool:
+    """`out[mask] = layer(x[mask])`; a slice or a number as index converts instead."""
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+    if not isinstance(target, ast.Subscript) or not context.training.flow.calls_model(statement.value):
+        return False
+    index = target.slice
+    parts = index.elts if isinstance(index, ast.Tuple) else [index]
+    return any(_is_tensor_index(context, part) for part in parts)
+
+
+def _is_tensor_index(context: Context, node: ast.expr) -> bool:
+    if isinstance(node, ast.Compare | ast.List):
+        return True
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Invert):
+        return True
+    if not isinstance(node, ast.Name):
+        return False
+    values = [b.value for b in context.script.bindings(node.id, node) if b.kind == "assign"]
+    made = [v for v in values if isinstance(v, ast.Compare | ast.Call)]
+    return any(
+        isinstance(v, ast.Compare)
+        or (isinstance(v.func, ast.Attribute) and v.func.attr in _INDICES)
+        or (context.script.called(v) or "").removeprefix("torch.") in _INDICES
+        for v in made
+    )
 
 
 def is_bce(roles: Roles, call: ast.Call) -> bool:

@@ -46,6 +46,7 @@ _SPARSE = (
     "torch.sparse_csr_tensor",
     "torch_sparse.",
 )
+_SOLVERS = ("torchdiffeq.", "torchsde.", "torchode.", "torchdyn.", "torchcde.", "diffrax.")
 _DOUBLE = {"torch.float64", "torch.double", "torch.DoubleTensor", "torch.cuda.DoubleTensor"}
 _HALF = {"torch.float16", "torch.half", "torch.bfloat16", "torch.HalfTensor", "torch.cuda.HalfTensor"}
 _SCATTER = {
@@ -71,6 +72,9 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
             raise Declined(line, "linear_algebra", f"{name}{where} has no half-precision kernel")
         if name.startswith(_SPARSE):
             raise Declined(line, "sparse", f"{name}{where} does not mix with half-precision operands")
+        if name.startswith(_SOLVERS):
+            note = f"{name}{where} bounds its error below what half precision rounds to"
+            raise Declined(line, "adaptive_solver", note)
         if name in _DOUBLE:
             raise Declined(line, "float64", f"{name}{where} is not autocast")
         if name in _HALF:

@@ -11,6 +11,7 @@ from .device import Device, find_device
 from .dtypes import Dtypes
 from .gradients import Readings, find_readings, line_of, reads
 from .hazards import Verdict, weigh
+from .leaves import is_of_leaves
 from .updates import update_places
 
 _CALM = ("torch.profiler.", "torch.autograd.profiler", "torch.amp.", "builtins.", "gym", "tqdm.")
@@ -56,6 +57,8 @@ def make_plan(context: Context) -> Plan:
         if no_fp16:
             plan.mode, plan.bf16_because = "bf16", no_fp16[0]
         elif device.literal == "cpu":
+            if no_bf16:
+                raise Declined(*no_bf16[0])
             plan.mode = "bf16"
         elif no_bf16 or device.late:
             late = (
@@ -76,7 +79,7 @@ def _need_forward(context: Context) -> None:
                 "loss_from_elsewhere",
                 f"{', '.join(sorted(training.unresolved[backward])) or 'the loss'} is computed outside of this file",
             )
-        if not _has_model(context, backward):
+        if not _has_model(context, backward) and not is_of_leaves(context, backward):
             raise Declined(
                 backward.call.lineno,
                 "forward_not_found",
@@ -100,7 +103,7 @@ def _no_scaler(context: Context) -> list[Reason]:
     if not training.steps:
         line = training.backwards[0].call.lineno
         note = "the optimizer steps outside of this file, so nothing could unscale"
-        by_hand = next((n for n in context.script.nodes if reads(context, n)), None)
+        by_hand = next((n for n in context.script.nodes if reads(context.script, n)), None)
         if by_hand is not None:
             found.append(
                 (line_of(by_hand), "reads_grad", "the script reads gradients and has no optimizer that steps")
@@ -190,7 +193,7 @@ def _numpy(context: Context) -> tuple[list[ast.expr], list[Reason]]:
         casts += _for_layers(context, dtypes, function)
     for call in context.script.method_calls("numpy"):
         assert isinstance(call.func, ast.Attribute)
-        if context.script.function(call) not in hosts:
+        if context.script.function(call) not in {*hosts, *dtypes.functions}:
             continue
         kind = dtypes.of(call.func.value)
         if kind == "low":

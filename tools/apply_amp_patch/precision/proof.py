@@ -100,7 +100,7 @@ class Proof:
 
     def _events(self, node: ast.AST, states: set[_State]) -> set[_State]:
         if node not in self._found:
-            inner = [n for n in ast.walk(node) if isinstance(n, ast.Call) or reads(self.context, n)]
+            inner = [n for n in ast.walk(node) if isinstance(n, ast.Call) or reads(self.script, n)]
             self._found[node] = sorted(inner, key=lambda n: (n.end_lineno, n.end_col_offset))  # type: ignore[attr-defined]
         for event in self._found[node]:
             states = self._event(event, states)
@@ -112,7 +112,7 @@ class Proof:
             assert isinstance(node, ast.Call)
             what = ast.unparse(node.args[0]) if node.args else ""
             return {getattr(self, f"_on_{kind.strip('_')}")(s, node, what) for s in states}
-        if reads(self.context, node):
+        if reads(self.script, node):
             for s in states:
                 if s.waiting and not s.unscaled:
                     self.fail(node, "reads_grad", "gradients are read while they are still scaled")

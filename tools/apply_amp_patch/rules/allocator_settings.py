@@ -35,6 +35,9 @@ def propose(context: Context) -> Patch:
     )
     if not uses_torch:
         return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_torch", "the file imports no torch")])
+    if not _starts(context):
+        note = "the file only defines things: set PYTORCH_CUDA_ALLOC_CONF in the script that starts, before CUDA does"
+        return Patch("declined", [Site(1, REMEDY, "decline", "not_the_start", note)])
     line = imports[0].lineno if imports else header_line(script)
     lines = [
         "import os",
@@ -49,3 +52,26 @@ def propose(context: Context) -> Patch:
         [Site(line, REMEDY, "edit", "expandable_segments", note)],
         [Line(line, script.indentation(line), "\n".join(lines))],
     )
+
+
+def _starts(context: Context) -> bool:
+    """Whether the file does something when it runs, beyond defining, importing and naming."""
+    for statement in context.script.tree.body:
+        if isinstance(statement, ast.For | ast.While | ast.With):
+            return True
+        if isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test):
+            return True
+        if isinstance(statement, ast.Expr | ast.Assign) and any(
+            isinstance(n, ast.Call) and _is_work(context, n) for n in ast.walk(statement)
+        ):
+            return True
+    return False
+
+
+def _is_work(context: Context, call: ast.Call) -> bool:
+    """A call that a mere library file does not make on import: of a function of the file, or of a model."""
+    name = context.script.called(call) or ""
+    own = bool(context.roles.callees(call)) or any(
+        o.kind == "class" for o in context.roles.origins(call.func)
+    )
+    return own or name.startswith(("torch.nn.", "torch.optim.", "torch.utils.data.", "argparse."))

@@ -11,6 +11,7 @@ import ast
 
 from ..arguments import further_argument
 from ..context import Context
+from ..datasets import kind_of_data
 from ..edits import Edit, Span
 from ..patch import Patch, Site
 from ..prelude import free_name, header
@@ -21,7 +22,7 @@ _LOADERS = {
     "torch.utils.data.dataloader.DataLoader",
     "torch_geometric.loader.DataLoader",
 }
-_MEMORY = {"torch.utils.data.TensorDataset", "torch.utils.data.dataset.TensorDataset"}
+_UNKNOWN = "the dataset may be a stream, which each worker would yield as a whole"
 _MOST_WORKERS = 4  # beyond, the bottleneck is usually elsewhere; measure before going higher
 
 
@@ -53,35 +54,21 @@ def propose(context: Context) -> Patch:
 
 
 def _loader(context: Context, call: ast.Call, workers: str) -> tuple[list[Edit], Site, bool]:
-    script = context.script
+    """The edits of one loader, its site, and whether they use the number of workers."""
+    script, line = context.script, call.lineno
+    kind = kind_of_data(context, call)
+    refusal = _refusal(context, call, kind)
+    if refusal is not None:
+        return [], Site(line, REMEDY, "decline", *refusal), False
     given = {k.arg: k.value for k in call.keywords}
-    line = call.lineno
-    if None in given or len(call.args) > 4:
-        return (
-            [],
-            Site(
-                line, REMEDY, "decline", "framework_flag", "its options come from a dictionary or by position"
-            ),
-            False,
-        )
-    dataset = call.args[0] if call.args else given.get("dataset")
-    memory = dataset is not None and bool(context.roles.constructor(dataset) & _MEMORY)
-    if memory:
-        note = "the data are tensors in memory: workers would only copy them"
-        return [], Site(line, REMEDY, "decline", "data_in_memory", note), False
-    device = _cuda_data(context)
-    if device is not None:
-        note = (
-            f"the dataset puts tensors on the GPU in line {device}, which neither workers nor pinning can do"
-        )
-        return [], Site(line, REMEDY, "decline", "data_on_gpu", note), False
     torch = script.torch_name() or "torch"
     texts: list[str] = []
     edits: list[Edit] = []
     present = given.get("num_workers")
     none = present is None or (isinstance(present, ast.Constant) and present.value == 0)
     can = _importable(context, call) and not _lambda(given.get("collate_fn"))
-    if none and can:
+    more = none and can and kind == "map"
+    if more:
         if present is not None:
             edits.append(Span(script.start(present), script.end(present), workers))
         else:
@@ -92,12 +79,33 @@ def _loader(context: Context, call: ast.Call, workers: str) -> tuple[list[Edit],
         texts.append(f"pin_memory={torch}.cuda.is_available()")
     if texts:
         edits.append(further_argument(script, call, ", ".join(texts)))
-    if not edits:
-        if none and not can:
-            note = "the training runs on import (or collate_fn is a lambda), so worker processes would run it again"
-            return [], Site(line, REMEDY, "decline", "no_main_guard", note), False
-        return [], Site(line, REMEDY, "keep", "already", "workers and pinning are set"), False
-    return edits, Site(line, REMEDY, "edit", "loader_options", "batches are loaded ahead"), none and can
+    if edits:
+        return edits, Site(line, REMEDY, "edit", "loader_options", "batches are loaded ahead"), more
+    if none and not can:
+        note = (
+            "the training runs on import (or collate_fn is a lambda), so worker processes would run it again"
+        )
+        return [], Site(line, REMEDY, "decline", "no_main_guard", note), False
+    if none and not more:
+        return [], Site(line, REMEDY, "decline", "data_unknown", _UNKNOWN), False
+    return [], Site(line, REMEDY, "keep", "already", "workers and pinning are set"), False
+
+
+def _refusal(context: Context, call: ast.Call, kind: str) -> tuple[str, str] | None:
+    """Code and note of why a loader is left alone."""
+    if len(call.args) > 4 or any(k.arg is None for k in call.keywords):
+        return "framework_flag", "its options come from a dictionary or by position"
+    if kind == "memory":
+        return "data_in_memory", "the data are in memory: workers would only copy them"
+    if kind == "stream":
+        return "data_streams", "each worker would yield the whole stream; let it ask get_worker_info() first"
+    device = _cuda_data(context)
+    if device is not None:
+        note = (
+            f"the dataset puts tensors on the GPU in line {device}, which neither workers nor pinning can do"
+        )
+        return "data_on_gpu", note
+    return None
 
 
 def _importable(context: Context, call: ast.Call) -> bool:

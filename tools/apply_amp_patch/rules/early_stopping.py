@@ -101,10 +101,11 @@ def _own(statement: ast.stmt) -> list[ast.AST]:
 
 def _validation_loss(context: Context, epochs: Epochs) -> str | None:
     """A name set at the level of the epoch loop, by a function or loop that evaluates and sums a loss."""
-    script, training = context.script, context.training
+    training = context.training
+    trained = {s for found in training.contributors.values() for s in found}
     found = None
     for statement in epochs.loop.body:
-        if training.is_barrier(statement):
+        if training.is_barrier(statement) or not trained.isdisjoint(ast.walk(statement)):
             continue
         if (
             isinstance(statement, ast.Assign)
@@ -122,7 +123,6 @@ def _validation_loss(context: Context, epochs: Epochs) -> str | None:
                     found = path(target.elts[place])
         elif isinstance(statement, ast.For | ast.With):
             found = _summed_loss(context, [statement]) or found
-    del script
     return found
 
 

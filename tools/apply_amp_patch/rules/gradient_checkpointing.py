@@ -13,6 +13,7 @@ the same. https://docs.pytorch.org/docs/stable/checkpoint.html
 import ast
 
 from ..arguments import further_argument
+from ..blocks import blocks_built_by, check_statistics
 from ..context import Context
 from ..edits import Edit, Line, Span, indent_unit
 from ..flow import path
@@ -22,6 +23,7 @@ from ..prelude import header
 
 REMEDY = "gradient_checkpointing"
 _NAME = "activation_checkpoint"
+_SEQUENTIAL = "activation_checkpoint_sequential"
 _LISTS = {
     "torch.nn.ModuleList",
     "torch.nn.modules.container.ModuleList",
@@ -86,10 +88,12 @@ def _trainer(context: Context) -> Patch | None:
         if given is not None and ast.unparse(given) != "False":
             sites.append(Site(call.lineno, REMEDY, "keep", "already", "gradient_checkpointing is set"))
             continue
+        chosen = any(k.arg == "gradient_checkpointing_kwargs" for k in call.keywords)
+        kind = "" if chosen else ', gradient_checkpointing_kwargs={"use_reentrant": False}'
         if given is not None:
-            edits.append(Span(script.start(given), script.end(given), "True"))
+            edits.append(Span(script.start(given), script.end(given), f"True{kind}"))
         else:
-            edits.append(further_argument(script, call, "gradient_checkpointing=True"))
+            edits.append(further_argument(script, call, f"gradient_checkpointing=True{kind}"))
         sites.append(Site(call.lineno, REMEDY, "edit", "framework_option", "the Trainer's own option"))
     return Patch("framework_option" if edits else "already", sites, edits) if calls else None
 
@@ -122,18 +126,17 @@ def _blocks(context: Context) -> Patch:
     for holder in script.classes:
         if not roles.is_module_class(holder):
             continue
-        for loop in (n for n in ast.walk(holder) if isinstance(n, ast.For)):
-            call = _block_call(context, loop)
-            if call is None:
-                continue
-            _check(context, loop, call)
-            edits += _checkpointed(context, call)
-            sites.append(
-                Site(call.lineno, REMEDY, "edit", "checkpointed", f"the blocks of {ast.unparse(loop.iter)}")
-            )
+        for call, blocks in _block_calls(context, holder):
+            check_statistics(context, blocks, call)
+            edits += _checkpointed(context, call, blocks)
+            note = f"the blocks of {ast.unparse(blocks)}"
+            sites.append(Site(call.lineno, REMEDY, "edit", "checkpointed", note))
     if edits:
-        line = f"from torch.utils.checkpoint import checkpoint as {_NAME}"
-        lines = [line] if script.torch_name() else ["import torch", line]
+        text = "".join(e.text for e in edits if isinstance(e, Span))
+        lines = [] if script.torch_name() else ["import torch"]
+        lines += [f"from torch.utils.checkpoint import checkpoint as {_NAME}"] if f"{_NAME}(" in text else []
+        sequential = f"from torch.utils.checkpoint import checkpoint_sequential as {_SEQUENTIAL}"
+        lines += [sequential] if f"{_SEQUENTIAL}(" in text else []
         return Patch("patched", sites, [*edits, header(script, lines)])
     if not context.training.backwards and not any(roles.is_module_class(c) for c in script.classes):
         return Patch(
@@ -145,70 +148,59 @@ def _blocks(context: Context) -> Patch:
     raise Declined(line_number, "blocks_not_found", note)
 
 
+def _block_calls(context: Context, holder: ast.ClassDef) -> list[tuple[ast.Call, ast.expr]]:
+    """Calls of repeated blocks in a class, each with the expression that holds the blocks."""
+    found: list[tuple[ast.Call, ast.expr]] = []
+    for node in ast.walk(holder):
+        if isinstance(node, ast.For):
+            blocks = _iterated(context, node)
+            call = _block_call(context, node)
+            if call is not None:
+                found.append((call, blocks))
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            call = node.value
+            if _is_repeated(context, call.func) and len(call.args) == 1 and not call.keywords:
+                found.append((call, call.func))
+    return found
+
+
 def _block_call(context: Context, loop: ast.For) -> ast.Call | None:
     """`x = block(x, ...)` as a statement of the loop, where `block` runs over a list of modules."""
-    names = _loop_names(context, loop)
-    for statement in loop.body:
+    target = loop.target
+    if isinstance(target, ast.Tuple) and context.script.called(loop.iter) == "builtins.enumerate":
+        target = target.elts[1]
+    lists = [
+        c for c in blocks_built_by(context, _iterated(context, loop)) if context.script.called(c) in _LISTS
+    ]
+    for statement in loop.body if lists and isinstance(target, ast.Name) else []:
         value = statement.value if isinstance(statement, ast.Assign) else None
-        if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in names:
+        if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == target.id:  # type: ignore[attr-defined]
             return value
     return None
 
 
-def _loop_names(context: Context, loop: ast.For) -> set[str]:
-    iterated: ast.expr = loop.iter
-    target: ast.expr = loop.target
-    if (
-        isinstance(iterated, ast.Call)
-        and context.script.called(iterated) == "builtins.enumerate"
-        and isinstance(target, ast.Tuple)
-        and iterated.args
-    ):
-        iterated, target = iterated.args[0], target.elts[1]
-    while isinstance(iterated, ast.Subscript):
-        iterated = iterated.value
-    names = {o.name for o in context.roles.origins(iterated) if o.kind == "call"}
-    return {target.id} if names & _LISTS and isinstance(target, ast.Name) else set()
+def _iterated(context: Context, loop: ast.For) -> ast.expr:
+    """What a loop runs over, without enumerate and slices."""
+    node: ast.expr = loop.iter
+    if isinstance(node, ast.Call) and context.script.called(node) == "builtins.enumerate" and node.args:
+        node = node.args[0]
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    return node
 
 
-def _check(context: Context, loop: ast.For, call: ast.Call) -> None:
-    """Blocks with batch statistics would count every batch twice."""
-    script, roles = context.script, context.roles
-    iterated = loop.iter.args[0] if context.script.called(loop.iter) == "builtins.enumerate" else loop.iter  # type: ignore[attr-defined]
-    while isinstance(iterated, ast.Subscript):
-        iterated = iterated.value
-    built = [o.node for o in roles.origins(iterated) if isinstance(o.node, ast.Call)]
-    seen: set[ast.AST] = set()
-    queue: list[ast.AST] = [*built, *_appended(context, iterated)]
-    while queue:
-        for node in ast.walk(queue.pop()):
-            if not isinstance(node, ast.Call) or node in seen:
-                continue
-            seen.add(node)
-            name = script.called(node) or ""
-            if "BatchNorm" in name:
-                raise Declined(
-                    node.lineno, "batch_norm_in_block", f"{name} would move its statistics twice per batch"
-                )
-            for origin in roles.origins(node.func):
-                if origin.kind == "class" and origin.node is not None and origin.node not in seen:
-                    seen.add(origin.node)
-                    queue.append(origin.node)
-    if any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords):
-        raise Declined(call.lineno, "blocks_not_found", "the arguments of the block are unpacked")
+def _is_repeated(context: Context, node: ast.expr) -> bool:
+    """`nn.Sequential(*[Block() for _ in range(n)])`, under one name."""
+    built = blocks_built_by(context, node) if isinstance(node, ast.Attribute) else []
+    return len(built) == 1 and (
+        context.script.called(built[0]) == "torch.nn.Sequential"
+        and len(built[0].args) == 1
+        and isinstance(built[0].args[0], ast.Starred)
+        and isinstance(built[0].args[0].value, ast.ListComp)
+    )
 
 
-def _appended(context: Context, iterated: ast.expr) -> list[ast.AST]:
-    text = ast.unparse(iterated)
-    return [
-        c
-        for name in ("append", "extend", "insert")
-        for c in context.script.method_calls(name)
-        if ast.unparse(c.func.value) == text  # type: ignore[attr-defined]
-    ]
-
-
-def _checkpointed(context: Context, call: ast.Call) -> list[Edit]:
+def _checkpointed(context: Context, call: ast.Call, blocks: ast.expr) -> list[Edit]:
     script = context.script
     statement = script.statement(call)
     function = script.function(call)
@@ -226,7 +218,9 @@ def _checkpointed(context: Context, call: ast.Call) -> list[Edit]:
     arguments = script.text[opening : script.end(call) - 1].strip().rstrip(",")
     tail = script.text[script.end(call) : script.end(statement)]
     block = script.code(call.func)
-    body = f"{head}{_NAME}({block}, {arguments}, use_reentrant=False){tail}"
+    whole = call.func is blocks
+    wrapped = f"{_SEQUENTIAL}({block}, len({block})" if whole else f"{_NAME}({block}"
+    body = f"{head}{wrapped}, {arguments}, use_reentrant=False){tail}"
     lines = f"if {me}.training and {torch}.is_grad_enabled():\n{unit}{body}\nelse:\n{unit}{text}"
     if "\n" in text or "\r" in text:
         raise Declined(statement.lineno, "shared_line", "the block's call runs over several lines")

@@ -18,6 +18,11 @@ from ..prelude import header
 
 REMEDY = "inference_mode"
 _OFF = {"torch.no_grad", "torch.inference_mode", "torch.set_grad_enabled", "torch.autograd.no_grad"}
+_NO_FORWARD_WORDS = (
+    "eval train to cuda cpu float half state_dict load_state_dict parameters named_parameters modules children "
+    "named_modules requires_grad_ zero_grad apply compile register_buffer "
+)
+_NO_FORWARD = frozenset(_NO_FORWARD_WORDS.split())
 _SECOND_ORDER = ("torch.autograd.", "torch.func.")
 
 
@@ -35,6 +40,8 @@ def propose(context: Context) -> Patch:
     done: set[ast.AST] = set()
     for call in evals:
         function = script.function(call)
+        if function is not None and not _runs(context, call, function):
+            continue
         if function is not None and _only_evaluates(context, function) and function not in done:
             done.add(function)
             if _is_off(context, function):
@@ -63,8 +70,36 @@ def propose(context: Context) -> Patch:
             Site(evals[0].lineno, REMEDY, "keep", "already", "the evaluation runs without gradients")
         ]
         return Patch("already", kept)
+    if all((f := script.function(c)) is not None and not _runs(context, c, f) for c in evals):
+        note = "eval() is called here, but nothing is evaluated"
+        return Patch("nothing_to_do", [Site(evals[0].lineno, REMEDY, "keep", "no_evaluation", note)])
     note = "what follows eval() may be differentiated, or runs elsewhere"
     return Patch("declined", [Site(evals[0].lineno, REMEDY, "decline", "evaluation_not_separate", note)])
+
+
+def _runs(context: Context, call: ast.Call, function: Function) -> bool:
+    """Whether a function also runs a model: the one it puts into eval(), or a known one, perhaps in its callees."""
+    assert isinstance(call.func, ast.Attribute)
+    owner = ast.unparse(call.func.value)
+    queue, seen = [function], {function}
+    while queue:
+        for node in ast.walk(queue.pop()):
+            if not isinstance(node, ast.Call) or node is call:
+                continue
+            if is_model(context, node.func) or _runs_owner(node, owner):
+                return True
+            for callee in context.roles.callees(node):
+                if callee not in seen:
+                    seen.add(callee)
+                    queue.append(callee)
+    return False
+
+
+def _runs_owner(call: ast.Call, owner: str) -> bool:
+    """`model(x)` or `model.generate(x)`, not `model.cuda()`."""
+    if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == owner:
+        return call.func.attr not in _NO_FORWARD
+    return ast.unparse(call.func) == owner
 
 
 def _only_evaluates(context: Context, function: Function) -> bool:

@@ -18,7 +18,8 @@ from ..edits import Edit, Line
 from ..epochs import Epochs, find_epochs
 from ..flow import path
 from ..patch import Declined, Patch, Site
-from ..prelude import free_name
+from ..prelude import free_name, header
+from ..schedules import check_alone
 
 REMEDY = "lr_schedule"
 _LOADERS = ("torch.utils.data.DataLoader", "torch_geometric.loader.DataLoader")
@@ -61,16 +62,16 @@ def _schedule(context: Context, epochs: Epochs) -> Patch:
     if any(n.startswith("torch.optim.LBFGS") for n in context.roles.constructor(step.optimizer)):
         raise Declined(step.call.lineno, "closure", "LBFGS searches its own step length")
     optimizer = _visible_optimizer(context, epochs)
+    check_alone(context, epochs)
     name = free_name(script, "lr_schedule")
-    torch = script.torch_name()
-    if torch is None:
-        raise Declined(step.call.lineno, "no_torch", "the file does not import torch itself")
+    torch = script.torch_name() or "torch"
     per_batch = _per_batch(context, epochs)
     total, after = per_batch if per_batch is not None else (f"{epochs.count}", None)
     indent = script.indentation(epochs.loop.lineno)
     peak = f'[group["lr"] for group in {optimizer}.param_groups]'
     make = f"{name} = {torch}.optim.lr_scheduler.OneCycleLR({optimizer}, max_lr={peak}, total_steps={total})"
     edits: list[Edit] = [Line(epochs.loop.lineno, indent, make)]
+    edits += [] if script.torch_name() else [header(script, ["import torch"])]
     place = after or epochs.loop.body[-1]
     line = (place.end_lineno or place.lineno) + 1
     edits.append(Line(line, script.indentation(place.lineno), f"{name}.step()"))

@@ -41,7 +41,7 @@ def propose(context: Context) -> Patch:
             [Site(1, REMEDY, "keep", "no_training_loop", "no gradients are set to zero here")],
         )
     for node in script.nodes:
-        if isinstance(node, ast.Attribute) and node.attr == "grad" and reads(context, node):
+        if isinstance(node, ast.Attribute) and node.attr == "grad" and reads(script, node):
             note = "gradients are read elsewhere, where None would fail"
             return Declined(node.lineno, "reads_grad", note).as_patch(REMEDY)
     return Patch("patched", sites, edits)

@@ -1,0 +1,4 @@
+from fastai.basics import *
+
+learn = Learner(loaders, model, loss_func=loss)
+learn.fit(3)

@@ -1,0 +1,61 @@
+"""What kind of data a DataLoader is given, as far as the project shows it."""
+
+import ast
+
+from .context import Context
+from .roles import Roles
+
+_MEMORY = {"torch.utils.data.TensorDataset", "torch.utils.data.dataset.TensorDataset"}
+_MAPS = ("torchvision.datasets.", "torch.utils.data.", "datasets.load_", "torchaudio.datasets.")
+
+
+def kind_of_data(context: Context, call: ast.Call) -> str:
+    """memory, stream (every worker would yield all of it), map (indexed, so workers share it), or unknown."""
+    given = {k.arg: k.value for k in call.keywords}
+    data = call.args[0] if call.args else given.get("dataset")
+    if data is None:
+        return "unknown"
+    kinds = {_kind(context, o.kind, o.name, o.node) for o in context.roles.origins(data)}
+    if _is_list(context, data):
+        return "memory"
+    for kind in ("stream", "memory"):
+        if kind in kinds:
+            return kind
+    shuffled = given.get("shuffle") or (call.args[2] if len(call.args) > 2 else None)
+    if "sampler" in given or (isinstance(shuffled, ast.Constant) and shuffled.value is True):
+        return "map"  # an iterable dataset allows neither
+    return "map" if kinds == {"map"} else "unknown"
+
+
+def _kind(context: Context, origin: str, name: str, node: ast.AST | None) -> str:
+    if origin == "instance" and isinstance(node, ast.ClassDef):
+        return _class_kind(context.roles, node)
+    if origin != "call":
+        return "unknown"
+    found = context.class_elsewhere(name)
+    if found is not None:
+        return _class_kind(Roles(found[0]), found[1])
+    if name in _MEMORY:
+        return "memory"
+    if "Iterable" in name or "streaming" in name.lower():
+        return "stream"
+    return "map" if name.startswith(_MAPS) else "unknown"
+
+
+def _class_kind(roles: Roles, holder: ast.ClassDef) -> str:
+    """A class is a stream by its base, unless it asks which worker it runs in."""
+    if any("IterableDataset" in base for base in roles.base_names(holder)):
+        asks = any(getattr(n, "attr", getattr(n, "id", "")) == "get_worker_info" for n in ast.walk(holder))
+        return "map" if asks else "stream"
+    return "map" if any(n.startswith("torch.utils.data.") for n in roles.base_names(holder)) else "unknown"
+
+
+def _is_list(context: Context, data: ast.expr) -> bool:
+    if isinstance(data, ast.List | ast.ListComp):
+        return True
+    if not isinstance(data, ast.Name):
+        return False
+    return any(
+        isinstance(b.value, ast.List | ast.ListComp) and b.index is None
+        for b in context.script.bindings(data.id, data)
+    )
