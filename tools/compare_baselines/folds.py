@@ -34,8 +34,8 @@ def roll(lines: list[Line], horizon: int, season: int, folds: int) -> list[Fold]
 def roll_more(lines: list[Line], horizon: int, season: int, folds: int) -> list[Fold]:
     """Origins beside those of `roll`, up to MOST_ORIGINS in all: a verdict on three is a verdict on their weather.
 
-    They are spread over the steps that leave two seasons and a horizon to learn from, in an order in which any
-    beginning of the list is spread too.
+    They are spread over the steps that leave enough to learn from, in an order in which any beginning of the list is
+    spread too.
     """
     asked = _asked(lines, horizon, season, folds)
     room = min(_room(lines, horizon, season), (MOST_ORIGINS - 1) * horizon)
@@ -54,8 +54,9 @@ def _asked(lines: list[Line], horizon: int, season: int, folds: int) -> list[int
 
 
 def _room(lines: list[Line], horizon: int, season: int) -> int:
-    """How far the first origin may lie before the last one."""
-    return int(np.quantile([len(line.y) for line in lines], _TYPICAL)) - horizon - (2 * season + horizon)
+    """How far the first origin may lie before the last one: two seasons stay, and a season with its horizon."""
+    least = max(2 * season, season + horizon) + 1
+    return int(np.quantile([len(line.y) for line in lines], _TYPICAL)) - horizon - least
 
 
 def _at(lines: list[Line], horizon: int, backs: list[int]) -> list[Fold]:

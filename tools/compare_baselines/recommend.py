@@ -18,12 +18,13 @@ _DRAWN_STEPS = 200
 
 
 def recommend(table: list[dict[str, Any]], verdicts: list[dict[str, Any]]) -> tuple[str, str]:
-    """The cell with the least MASE; an augmentation counts only where it `helps`, and by what its verdict measured."""
+    """The cell with the least MASE; copies and pre-training count only where their help lasts, and by that."""
     plain = {r["model"]: _size(r) for r in table if r["augmentation"] == "none"}
     sizes = {(model, "none"): size for model, size in plain.items()}
     for v in verdicts:
-        if v["verdict"] == "helps":
-            sizes[v["model"], v["augmentation"]] = plain[v["model"]] * (1.0 + v["difference"] / 100.0)
+        sizes.pop((v["model"], v["augmentation"]), None)
+        if (lasting := v["elsewhere"])["verdict"] == "helps":
+            sizes[v["model"], v["augmentation"]] = plain[v["against"]] * (1.0 + lasting["difference"] / 100.0)
     return min(sizes, key=lambda cell: sizes[cell])
 
 

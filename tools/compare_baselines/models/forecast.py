@@ -44,11 +44,18 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Model:
-    """A named model; `learns` says that it is fitted on all series at once, so copies may help it."""
+    """A named model.
+
+    `learns`: fitted on all series at once, so copies may help it. `is_steady`: a trifle in the data changes its fit by
+    a trifle; trees split here or there, and networks end where their batches led them. `without`: the name of the same
+    model without pre-training, against which this one is judged.
+    """
 
     name: str
     run: Callable[[Task], Forecast]
     learns: bool = False
+    is_steady: bool = False
+    without: str = ""
     needs: tuple[str, ...] = ()
     extra: str = "series"
     checkpoint: str = ""  # what a local folder must hold, for models that are not trained here
