@@ -72,7 +72,7 @@ def cells(data: Path, folder: Path) -> dict[str, Any]:
                         "reference": [float(row["dMASE_pct"]), low, high],
                         "reference_sign": 1 if low > 0 else -1 if high < 0 else 0,
                         "ours": [own["difference"], *own["interval"]], "verdict": own["verdict"],
-                        "origins": own["origins"],
+                        "elsewhere": own["elsewhere"],
                     }
                 )  # fmt: skip
                 print(rows[-1], flush=True)
