@@ -95,7 +95,9 @@ def held_out(data: Path, folder: Path, trials: int = 20) -> dict[str, Any]:
             asked = {"horizon": horizon, "season": season, "models": [model], "seed": trial}
             changes.append({"set": name, "model": model, **_plan(folder, asked)})
             print(changes[-1], flush=True)
-    worse = {m: sum(c["change_percent"] > 1 for c in changes if c["model"] == m) for m in ("dlinear", "lightgbm")}
+    worse = {
+        m: sum(c["change_percent"] > 1 for c in changes if c["model"] == m) for m in ("dlinear", "lightgbm")
+    }
     return {"trials": trials, "worse_by_more_than_1_percent": worse, "changes": changes}
 
 

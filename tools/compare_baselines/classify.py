@@ -43,7 +43,8 @@ def _run(
     cells: list[ClassCell], data: Labelled, until: float, progress: Any
 ) -> tuple[list[ClassCell], list[dict[str, str]]]:
     """The finished cells, at least one, and what the time did not reach."""
-    done, late = [], []
+    done: list[ClassCell] = []
+    late = []
     for number, cell in enumerate(cells):
         if done and time.perf_counter() > until:
             model, augmentation = cell.key
