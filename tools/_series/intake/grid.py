@@ -45,7 +45,12 @@ class Grid:
             return named[self.months]
         if not self.is_date:
             return f"{self.step} (numbers)" if self.step else "uneven"
-        return f"{self.step / _SECOND:g} s" if self.step else "uneven"
+        if not self.step:
+            return "uneven"
+        seconds = self.step / _SECOND
+        return {60: "minute", 3600: "hour", 86400: "day", 604800: "week"}.get(
+            seconds, f"step of {seconds:g} s"
+        )
 
     def number(self, ticks: Any) -> Any:
         """The step each tick lies on, rounded."""
