@@ -27,6 +27,7 @@ class Cell:
     model: Model
     wished: Wish | None = None
     checkpoint: str | None = None
+    is_judged: bool = False
 
     @property
     def augmentation(self) -> str:
@@ -40,8 +41,8 @@ class Cell:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether it learns from anything made at random: copies, or a synthetic corpus."""
-        return bool(self.wished or self.model.without)
+        """Whether its fits differ by chance and a verdict hangs on them."""
+        return bool(self.wished or self.model.without) or (self.is_judged and not self.model.is_steady)
 
     @property
     def against(self) -> str:
@@ -49,7 +50,7 @@ class Cell:
         return self.model.name if self.wished else self.model.without
 
     def draws(self, at_most: int = DRAWS) -> int:
-        """How often the copies are drawn anew."""
+        """How often it is fitted at an origin, with other seeds and other copies."""
         return at_most if self.is_drawn else 1
 
 

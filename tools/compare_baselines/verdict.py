@@ -5,9 +5,9 @@ fits? The variance is clustered by series; the spread between draws of the copie
 on other origins? Further ones are added, and series and origins are both drawn from what might have been: clustered by
 both (Cameron, Gelbach and Miller 2011), so that the weather of a few origins is no finding.
 
-The change is a ratio of means, its deviation that of the linearised ratio. The verdicts of a comparison are corrected
-together (Benjamini and Hochberg 1995), and the intervals are at the level which that leaves (Benjamini and Yekutieli
-2005), so that a verdict and its interval always agree.
+Fits of both sides are paired by their seeds. The change is a ratio of means, its deviation that of the linearised
+ratio. The verdicts of a comparison are corrected together (Holm 1979), and the intervals are at the level which that
+leaves, so that a verdict and its interval always agree.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from .._series.arrays.streams import Floats
 from .backtest import Outcome, mean_over_first, per_line
 from .folds import Fold
 
-ERROR_RATE = 0.05  # expected share of wrong verdicts among those that are clear
+ERROR_RATE = 0.05  # chance of any wrong verdict in a comparison
 MIN_SERIES = 5  # fewer give no interval worth the name
 NIL_PERCENT = 0.1  # a change below this is nobody's reason to augment, however certain
 
@@ -85,7 +85,7 @@ def _judged(
     changes = {}
     for before, after in pairs:
         tables = (o.by_line(folds, lines, "mase") for o in (before, after))
-        if found := measure(*tables, is_steady=before.cell.model.is_steady):
+        if found := measure(*tables):
             changes[after.cell.model.name, after.cell.augmentation] = found
     level = error_rate_left([c.chance for c in changes.values()])
     return {
@@ -108,10 +108,12 @@ def holds(here: str, anywhere: str) -> str | None:
 
 
 def error_rate_left(chances: list[float]) -> float:
-    """The error rate of each single verdict that keeps the share of wrong ones among all at ERROR_RATE."""
+    """The error rate of each single verdict that keeps the chance of any wrong one at ERROR_RATE (Holm's rule)."""
     count = max(len(chances), 1)
-    passed = [k for k, p in enumerate(sorted(chances), 1) if p <= ERROR_RATE * k / count]
-    return ERROR_RATE * (passed[-1] if passed else 1) / count
+    for passed, chance in enumerate(sorted(chances)):
+        if chance > ERROR_RATE / (count - passed):
+            return ERROR_RATE / (count - max(passed - 1, 0))
+    return ERROR_RATE
 
 
 @dataclass(frozen=True)
@@ -142,33 +144,27 @@ class _Paired:
     def _mean(self) -> Floats:
         return np.asarray(self.parts.mean(axis=0))
 
-    def of_draws(self, is_steady: bool) -> float:
-        """Variance from the luck of the fits.
-
-        Each origin has draws of its own. A model that is not steady owes as much again to the luck of its one fit
-        without copies.
-        """
+    @property
+    def of_draws(self) -> float:
+        """Variance from the luck of the fits; each origin has draws of its own."""
         draws = len(self.parts)
-        if draws < 2:
-            return 0.0
-        spread = float(self.parts.sum(axis=2).var(axis=0, ddof=1).sum())
-        return spread * (1.0 / draws + (0.0 if is_steady else 1.0))
+        return float(self.parts.sum(axis=2).var(axis=0, ddof=1).sum()) / draws if draws > 1 else 0.0
 
 
-def change_here(plain: Floats, augmented: Floats, *, is_steady: bool) -> Change | None:
+def change_here(plain: Floats, augmented: Floats) -> Change | None:
     """The change between two (draw, fold, line) tables of MASE for such series on these very origins."""
     paired, count = _pair(plain, augmented)
     if paired is None:
         return None
-    luck = paired.of_draws(is_steady)
+    luck = paired.of_draws
     draws, origins, _ = paired.parts.shape
     freedom = _freedom((paired.by_series, count - 1), (luck, max(origins * (draws - 1), 1)))
     return Change(paired.percent, (paired.by_series + luck) ** 0.5, freedom, count)
 
 
-def change_anywhere(plain: Floats, augmented: Floats, *, is_steady: bool) -> Change | None:
+def change_anywhere(plain: Floats, augmented: Floats) -> Change | None:
     """The same for other origins too, which holds the luck of the fits as well: each origin has its own."""
-    paired, count = _pair(plain, mean_over_first(augmented)[None])
+    paired, count = _pair(mean_over_first(plain)[None], mean_over_first(augmented)[None])
     if paired is None:
         return None
     origins = paired.parts.shape[1]
@@ -183,15 +179,15 @@ def change_anywhere(plain: Floats, augmented: Floats, *, is_steady: bool) -> Cha
 def _pair(plain: Floats, augmented: Floats) -> tuple[_Paired | None, int]:
     """The paired change over series that have both, and their number; None below two series."""
     both = ~(np.isnan(per_line(plain)) | np.isnan(per_line(augmented)))
-    before, after = mean_over_first(plain[:, :, both]), augmented[:, :, both]
-    seen = ~np.isnan(before)
+    before, after = plain[:, :, both], augmented[:, :, both]
+    seen = ~np.isnan(before[0])
     count = int(both.sum())
-    mean = per_line(before[None]).mean() if count else 0.0
+    mean = per_line(before).mean() if count else 0.0
     if count < 2 or mean == 0:
         return None, count
     weight = seen / seen.sum(axis=0) / count  # a series counts once, however many origins it has
     before, after = np.where(seen, before, 0.0), np.where(seen, after, 0.0)
-    percent = 100.0 * float((weight * (after.mean(axis=0) - before)).sum() / mean)
+    percent = 100.0 * float((weight * (after - before).mean(axis=0)).sum() / mean)
     return _Paired(percent, weight * (100.0 * (after - before) - percent * before) / mean), count
 
 

@@ -47,10 +47,9 @@ class Grid:
             return f"{self.step} (numbers)" if self.step else "uneven"
         if not self.step:
             return "uneven"
-        seconds = self.step / _SECOND
-        return {60: "minute", 3600: "hour", 86400: "day", 604800: "week"}.get(
-            seconds, f"step of {seconds:g} s"
-        )
+        seconds = float(self.step / _SECOND)
+        words = {60.0: "minute", 3600.0: "hour", 86400.0: "day", 604800.0: "week"}
+        return words.get(seconds, f"step of {seconds:g} s")
 
     def number(self, ticks: Any) -> Any:
         """The step each tick lies on, rounded."""

@@ -46,9 +46,9 @@ class Forecast:
 class Model:
     """A named model.
 
-    `learns`: fitted on all series at once, so copies may help it. `is_steady`: a trifle in the data changes its fit by
-    a trifle; trees split here or there, and networks end where their batches led them. `without`: the name of the same
-    model without pre-training, against which this one is judged.
+    `learns`: fitted on all series at once, so copies may help it. `is_steady`: its fit has nothing random; others are
+    judged by the mean of several fits, each with a seed of its own. `without`: the name of the same model without
+    pre-training, against which this one is judged.
     """
 
     name: str
