@@ -18,6 +18,7 @@ from optimizing_resources.tools.compare_baselines.models.boosted import settings
 from optimizing_resources.tools.compare_baselines.models.forecast import LEVELS, Forecast, Task
 from optimizing_resources.tools.compare_baselines.models.menu import MENU
 from optimizing_resources.tools.compare_baselines.panel import Line
+from optimizing_resources.tools.compare_baselines.recommend import recommend
 from optimizing_resources.tools.compare_baselines.verdict import (
     ERROR_RATE,
     Change,
@@ -264,6 +265,31 @@ def test_pre_training_is_judged_against_the_same_model_without_it(compare: Compa
     assert verdict["difference"] == pytest.approx(expected, abs=0.01) and expected != 0
     lasting = verdict["elsewhere"]["verdict"] == "helps"
     assert reply["recommended"]["model"] == ("dlinear_transfer" if lasting else "dlinear")
+
+
+def test_copies_for_a_pre_training_that_does_not_last_are_not_recommended() -> None:
+    table = [
+        {"model": m, "augmentation": a, "mase": size}
+        for m, a, size in (
+            ("dlinear", "none", 1.0),
+            ("dlinear_transfer", "none", 0.9),
+            ("dlinear_transfer", "jitter", 0.8),
+        )
+    ]
+
+    def verdicts(lasting: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "model": "dlinear_transfer", "augmentation": augmentation, "against": against,
+                "elsewhere": {"verdict": verdict, "difference": -10.0},
+            }
+            for augmentation, against, verdict in (
+                ("jitter", "dlinear_transfer", "helps"), ("none", "dlinear", lasting)
+            )
+        ]  # fmt: skip
+
+    assert recommend(table, verdicts("cannot tell")) == ("dlinear", "none")
+    assert recommend(table, verdicts("helps")) == ("dlinear_transfer", "jitter")
 
 
 def test_the_order_of_series_changes_no_figure(compare: Compare) -> None:

@@ -76,11 +76,11 @@ def _verdict(row: dict[str, Any]) -> str:
     if row.get("holds_elsewhere") is None:
         return str(row["verdict"])
     lasting = {
-        "yes": f"and on {row['elsewhere']['origins']} origins",
-        "no": f"not on {row['elsewhere']['origins']} origins",
-        "cannot tell": "whether it lasts cannot be told",
+        "yes": f" and over all {row['elsewhere']['origins']}",
+        "no": f", not over all {row['elsewhere']['origins']}",
+        "cannot tell": ", whether it lasts cannot be told",
     }
-    return f"{row['verdict']} on these {row['origins']} origins, {lasting[row['holds_elsewhere']]}"
+    return f"{row['verdict']} on these {row['origins']} origins{lasting[row['holds_elsewhere']]}"
 
 
 def _mase(value: float | None) -> str:
