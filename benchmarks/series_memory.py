@@ -1,7 +1,8 @@
 """Peak memory of augment_series on a Parquet file larger than its limit: `python benchmarks/series_memory.py [GB]`.
 
-Writes a file of GB (default 1) gigabytes of values grouped by series into a temporary folder, augments it in a process
-of its own and prints the peak resident size of that process. Appends to benchmarks/results/series_memory.csv.
+Writes a file of GB (default 1) gigabytes, uncompressed and grouped by series, into a temporary folder (TMPDIR; it
+takes three times as much), augments it in a process of its own and prints the peak resident size of that process.
+Appends to benchmarks/results/series_memory.csv.
 """
 
 import csv
@@ -30,7 +31,9 @@ def write(path: Path, gigabytes: float) -> int:
         steps = np.tile(np.arange(STEPS), GROUP)
         walk = rng.normal(size=(GROUP, STEPS)).cumsum(axis=1).reshape(-1)
         table = pa.table({"unique_id": pa.array(ids).cast(pa.string()), "t": steps, "y": walk})
-        writer = writer or pa_parquet.ParquetWriter(path, table.schema)
+        writer = writer or pa_parquet.ParquetWriter(
+            path, table.schema, compression="none", use_dictionary=False
+        )
         writer.write_table(table)
     assert writer is not None
     writer.close()

@@ -38,7 +38,7 @@ def panel_of(data: Path, name: str) -> tuple[pd.DataFrame, int, int]:
         return table, 24, 24
     source = "m3_monthly" if name.startswith("m3") else "tourism_quarterly"
     table = pd.read_parquet(data / f"{source}.parquet")[["unique_id", "t", "y"]].astype({"unique_id": str})
-    size = table.groupby("unique_id").size()
+    size = table.groupby("unique_id", sort=source == "m3_monthly").size()  # tourism in the order of the file
     if source == "m3_monthly":
         return table[table["unique_id"].isin(size.sort_values(kind="stable").index[:200])], 18, 12
     chosen = table[table["unique_id"].isin(size[size >= 40].index[:150])]
@@ -72,7 +72,7 @@ def cells(data: Path, folder: Path) -> dict[str, Any]:
                         "reference": [float(row["dMASE_pct"]), low, high],
                         "reference_sign": 1 if low > 0 else -1 if high < 0 else 0,
                         "ours": [own["difference"], *own["interval"]], "verdict": own["verdict"],
-                        "origins": own["origins"],
+                        "elsewhere": own["elsewhere"],
                     }
                 )  # fmt: skip
                 print(rows[-1], flush=True)

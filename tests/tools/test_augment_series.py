@@ -185,7 +185,7 @@ def test_the_manifest_names_the_source_rows_of_each_copy(augment: Augment, tmp_p
     reply, result = augment(stored(table, tmp_path / "in.parquet"), methods=["jitter"], seed=5)
     manifest = json.loads(Path(reply["manifest_path"]).read_text(encoding="utf-8"))
     entry = manifest["synthetic"][2]
-    assert manifest["seed"] == 5 and manifest["methods"][0]["sigma"] == 0.03 and entry["id"] == "s2__jitter_1"
+    assert manifest["seed"] == 5 and manifest["methods"][0]["sigma"] == 0.1 and entry["id"] == "s2__jitter_1"
     ((first, last),) = entry["source_rows"]
     assert (table["unique_id"][first : last + 1] == "s2").all() and last - first + 1 == entry["rows"] == 38
     assert result["unique_id"][entry["first_row"]] == "s2__jitter_1"

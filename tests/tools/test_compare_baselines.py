@@ -18,7 +18,15 @@ from optimizing_resources.tools.compare_baselines.models.boosted import settings
 from optimizing_resources.tools.compare_baselines.models.forecast import LEVELS, Forecast, Task
 from optimizing_resources.tools.compare_baselines.models.menu import MENU
 from optimizing_resources.tools.compare_baselines.panel import Line
-from optimizing_resources.tools.compare_baselines.verdict import ERROR_RATE, change, error_rate_left
+from optimizing_resources.tools.compare_baselines.recommend import recommend
+from optimizing_resources.tools.compare_baselines.verdict import (
+    ERROR_RATE,
+    Change,
+    change_anywhere,
+    change_here,
+    error_rate_left,
+    holds,
+)
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("statsforecast")
@@ -141,21 +149,44 @@ def test_a_hole_is_bridged_from_before_the_cut_only_and_never_scored() -> None:
     np.testing.assert_allclose(found["mase"], (0 + 2 + 3) / 3)
 
 
+def here(plain: Any, augmented: Any) -> Change:
+    found = change_here(plain, augmented)
+    assert found is not None
+    return found
+
+
+def anywhere(plain: Any, augmented: Any) -> Change:
+    found = change_anywhere(plain, augmented)
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize("model", ["dlinear", "lightgbm"])
 def test_exact_copies_help_nobody(model: str) -> None:
     folds = roll([Line(str(i), y, None) for i, y in enumerate(seasonal())], 6, 12, 2)
-    plain = run_cell(Cell(MENU[model]), folds, 6, 12, 0).by_line(folds, 12, "mase")
+    plain = run_cell(Cell(MENU[model], is_judged=True), folds, 6, 12, 0).by_line(folds, 12, "mase")
     copied = run_cell(Cell(MENU[model], wish("identity")), folds, 6, 12, 0)
-    found = change(plain, copied.by_line(folds, 12, "mase"))
-    assert found is not None and found.verdict(ERROR_RATE) == "cannot tell" and abs(found.percent) < 1e-9
+    found = here(plain, copied.by_line(folds, 12, "mase"))
+    assert found.verdict(ERROR_RATE) == "cannot tell" and abs(found.percent) < 1e-9
 
 
-def test_a_no_op_is_called_a_help_in_at_most_five_per_cent_of_trials() -> None:
+@pytest.mark.parametrize("measure", [here, anywhere])
+def test_a_no_op_is_called_a_help_in_at_most_five_per_cent_of_trials(measure: Callable[..., Change]) -> None:
     rng, helps = np.random.default_rng(0), 0
     for _ in range(400):
         plain = rng.lognormal(0, 0.5, (1, 3, 40))
-        found = change(plain, plain + rng.standard_t(3, (2, 3, 40)) * 0.05)
-        helps += found.verdict(ERROR_RATE) == "helps"  # type: ignore[union-attr]
+        helps += measure(plain, plain + rng.standard_t(3, (2, 3, 40)) * 0.05).verdict(ERROR_RATE) == "helps"
+    assert helps <= 20
+
+
+@pytest.mark.parametrize("is_steady", [True, False])
+def test_the_luck_of_whole_fits_is_not_called_a_help(is_steady: bool) -> None:
+    rng, helps = np.random.default_rng(0), 0
+    for _ in range(400):
+        true = rng.lognormal(0, 0.5, (1, 3, 40))
+        luck = rng.normal(0, 0.02, (4, 3, 1))
+        own = rng.normal(0, 0.02, (1 if is_steady else 4, 3, 1)) * (not is_steady)
+        helps += here(true * (1 + own), true * (1 + luck)).verdict(ERROR_RATE) == "helps"
     assert helps <= 20
 
 
@@ -163,31 +194,34 @@ def test_a_clear_change_is_seen_and_its_sign_is_right() -> None:
     rng = np.random.default_rng(0)
     plain = rng.lognormal(0, 0.5, (1, 3, 40))
     noise = rng.normal(0, 0.02, (2, 3, 40))
-    level = ERROR_RATE / 6
-    assert change(plain, plain * 0.97 + noise).verdict(level) == "helps"  # type: ignore[union-attr]
-    assert change(plain, plain * 1.03 + noise).verdict(level) == "hurts"  # type: ignore[union-attr]
-    assert change(plain[:, :, :4], plain[:, :, :4] * 0.9).verdict(ERROR_RATE) == "cannot tell"  # type: ignore[union-attr]
+    for measure in (here, anywhere):
+        assert measure(plain, plain * 0.97 + noise).verdict(ERROR_RATE / 6) == "helps"
+        assert measure(plain, plain * 1.03 + noise).verdict(ERROR_RATE / 6) == "hurts"
+        assert measure(plain[:, :, :4], plain[:, :, :4] * 0.9).verdict(ERROR_RATE) == "cannot tell"
 
 
 def test_many_verdicts_share_one_error_rate_and_clear_ones_spare_the_rest() -> None:
     assert error_rate_left([0.2, 0.5, 0.9, 0.03]) == ERROR_RATE / 4
-    assert error_rate_left([0.001, 0.001, 0.03, 0.9]) == ERROR_RATE * 3 / 4
-    assert error_rate_left([]) == ERROR_RATE
+    assert error_rate_left([0.001, 0.001, 0.024, 0.9]) == ERROR_RATE / 2
+    assert error_rate_left([0.001, 0.02]) == error_rate_left([]) == ERROR_RATE
 
 
-def test_a_change_that_turns_with_the_origin_is_no_verdict_however_alike_the_series_are() -> None:
+def test_a_change_that_turns_with_the_origin_is_a_finding_here_and_none_elsewhere() -> None:
     rng = np.random.default_rng(0)
     plain = rng.lognormal(0, 0.5, (1, 6, 60))
-    by_origin = np.array([0.9, 1.1, 0.92, 1.06, 0.88, 1.08])[None, :, None]
-    assert change(plain, plain * by_origin).verdict(ERROR_RATE) == "cannot tell"  # type: ignore[union-attr]
-    assert change(plain, plain * 0.9 + 0 * by_origin).verdict(ERROR_RATE) == "helps"  # type: ignore[union-attr]
+    by_origin = np.array([0.9, 1.02, 0.92, 1.06, 0.88, 1.08])[None, :, None]
+    assert here(plain, plain * by_origin).verdict(ERROR_RATE) == "helps"
+    assert anywhere(plain, plain * by_origin).verdict(ERROR_RATE) == "cannot tell"
+    assert anywhere(plain, plain * 0.9).verdict(ERROR_RATE) == "helps"
+    assert holds("helps", "cannot tell") == "cannot tell" and holds("helps", "helps") == "yes"
+    assert holds("helps", "hurts") == "no" and holds("cannot tell", "helps") is None
 
 
 def test_further_origins_lie_beside_the_asked_ones_and_leave_enough_to_learn_from() -> None:
     lines = [Line("a", np.arange(400.0), None)]
     asked, more = roll(lines, 24, 24, 3), roll_more(lines, 24, 24, 3)
     assert len(asked) + len(more) == MOST_ORIGINS and not {f.back for f in asked} & {f.back for f in more}
-    assert min(len(f.train[0]) for f in more) >= 72
+    assert min(len(f.train[0]) for f in more) > 48
     assert not roll_more([Line("a", np.arange(30.0), None)], 18, 12, 3)
 
 
@@ -218,6 +252,44 @@ def test_table_verdict_and_forecast_of_a_whole_comparison(compare: Compare) -> N
     )
     low, mean, high = (float(lines[1].split(",")[k]) for k in (3, 2, 4))
     assert low < mean < high
+
+
+def test_pre_training_is_judged_against_the_same_model_without_it(compare: Compare) -> None:
+    reply = compare(as_table(seasonal()), horizon=6, models=["dlinear", "dlinear_transfer"])
+    rows = {r["model"]: r for r in reply["table"]}
+    (verdict,) = reply["verdict"]
+    assert (verdict["model"], verdict["augmentation"], verdict["against"]) == (
+        "dlinear_transfer", "none", "dlinear"
+    )  # fmt: skip
+    expected = 100 * (rows["dlinear_transfer"]["mase"] / rows["dlinear"]["mase"] - 1)
+    assert verdict["difference"] == pytest.approx(expected, abs=0.01) and expected != 0
+    lasting = verdict["elsewhere"]["verdict"] == "helps"
+    assert reply["recommended"]["model"] == ("dlinear_transfer" if lasting else "dlinear")
+
+
+def test_copies_for_a_pre_training_that_does_not_last_are_not_recommended() -> None:
+    table = [
+        {"model": m, "augmentation": a, "mase": size}
+        for m, a, size in (
+            ("dlinear", "none", 1.0),
+            ("dlinear_transfer", "none", 0.9),
+            ("dlinear_transfer", "jitter", 0.8),
+        )
+    ]
+
+    def verdicts(lasting: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "model": "dlinear_transfer", "augmentation": augmentation, "against": against,
+                "elsewhere": {"verdict": verdict, "difference": -10.0},
+            }
+            for augmentation, against, verdict in (
+                ("jitter", "dlinear_transfer", "helps"), ("none", "dlinear", lasting)
+            )
+        ]  # fmt: skip
+
+    assert recommend(table, verdicts("cannot tell")) == ("dlinear", "none")
+    assert recommend(table, verdicts("helps")) == ("dlinear_transfer", "jitter")
 
 
 def test_the_order_of_series_changes_no_figure(compare: Compare) -> None:

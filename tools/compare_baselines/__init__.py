@@ -2,7 +2,7 @@
 
 compare_file   from a file to the table (in a child process, started through engine/)
 inputs, panel, folds, cells, estimate, backtest, run_cells, metrics, verdict, recommend   its steps, in their order
-classify       the same for labelled series
+classify, classify_cells   the same for labelled series
 models/        the models behind one interface
 """
 

@@ -16,7 +16,8 @@ from .metrics import NAMES, score
 from .models.forecast import Forecast, Model, Task
 
 COPIES = 3  # a series, in the cells with augmentation
-DRAWS = 2  # of the copies at each origin: the luck of one draw is no verdict
+DRAWS = 4  # of the copies at each asked origin: the luck of one draw is no verdict
+FEWER_DRAWS = 2  # at further origins, whose number does what draws would
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Cell:
     model: Model
     wished: Wish | None = None
     checkpoint: str | None = None
+    is_judged: bool = False
 
     @property
     def augmentation(self) -> str:
@@ -38,9 +40,18 @@ class Cell:
         return self.model.name + (f"+{self.augmentation}" if self.wished else "")
 
     @property
-    def draws(self) -> int:
-        """How often the copies are drawn anew."""
-        return DRAWS if self.wished else 1
+    def is_drawn(self) -> bool:
+        """Whether its fits differ by chance and a verdict hangs on them."""
+        return bool(self.wished or self.model.without) or (self.is_judged and not self.model.is_steady)
+
+    @property
+    def against(self) -> str:
+        """The plain model that it is judged against; "" for none."""
+        return self.model.name if self.wished else self.model.without
+
+    def draws(self, at_most: int = DRAWS) -> int:
+        """How often it is fitted at an origin, with other seeds and other copies."""
+        return at_most if self.is_drawn else 1
 
 
 @dataclass
@@ -56,7 +67,7 @@ class Outcome:
 
     def by_line(self, folds: list[Fold], lines: int, measure: str) -> Floats:
         """A measure, (draw, fold, line); NaN where a line sat a fold out or has no scale."""
-        table = np.full((self.cell.draws, len(folds), lines), np.nan)
+        table = np.full((self.cell.draws(), len(folds), lines), np.nan)
         for k, fold in enumerate(folds):
             for draw, found in enumerate(self.scores[k]):
                 table[draw, k, fold.members] = found[measure]
@@ -74,11 +85,11 @@ def run_cell(cell: Cell, folds: list[Fold], horizon: int, season: int, seed: int
     return outcome
 
 
-def run_fold(outcome: Outcome, fold: Fold, horizon: int, season: int, seed: int) -> None:
+def run_fold(outcome: Outcome, fold: Fold, horizon: int, season: int, seed: int, draws: int = DRAWS) -> None:
     """One fold more; each fold has draws of its own, so that their luck is independent."""
     found, cell = [], outcome.cell
-    for draw in range(cell.draws):
-        own = seed + draw + DRAWS * fold.back if cell.wished else seed
+    for draw in range(cell.draws(draws)):
+        own = seed + draw + DRAWS * fold.back if cell.is_drawn else seed
         forecast = fit(cell, fold.train, fold.ids, horizon, season, own)
         found.append(score(fold, forecast, season))
     outcome.scores.append(found)
@@ -129,8 +140,13 @@ def summary(outcome: Outcome, folds: list[Fold], lines: int) -> dict[str, Any]:
 
 
 def per_line(values: Floats) -> Floats:
-    """Means over draws and folds, leaving out what is missing."""
+    """Means over draws, then over folds, leaving out what is missing."""
+    return mean_over_first(mean_over_first(values))
+
+
+def mean_over_first(values: Floats) -> Floats:
+    """The mean over the first axis; NaN where all is missing."""
     seen = ~np.isnan(values)
-    count = seen.sum(axis=(0, 1))
-    total = np.where(seen, values, 0.0).sum(axis=(0, 1))
-    return np.asarray(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))
+    count = seen.sum(axis=0)
+    total = np.where(seen, values, 0.0).sum(axis=0)
+    return np.asarray(np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0))

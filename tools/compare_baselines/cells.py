@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def choose_cells(
         if why := _missing(model, checkpoint):
             not_run.append(skipped(cell, why))
         else:
-            cells.append(cell)
+            cells.append(replace(cell, is_judged=bool(wishes) and model.learns))
     if not cells:
         raise ToolError(
             "None of the models can run here",

@@ -9,89 +9,70 @@ from scipy import stats
 
 from .._core.errors import ToolError
 from .._series.block import bridge
-from .._series.case_copies import copies_of_cases
 from .._series.intake.cases import Cases
 from .._series.methods import Wish
-from .backtest import COPIES
+from .classify_cells import ClassCell, Labelled, time_first, warm_up
 from .models.classifiers import CLASSIFIERS
 from .verdict import ERROR_RATE
-
-_DRAWS = 3  # seeds a cell: networks and copies differ from draw to draw
 
 
 def classify(cases: Cases, request: dict[str, Any], wishes: list[Wish], progress: Any) -> dict[str, Any]:
     """Table, verdicts and recommendation; cells whose time is not there are listed."""
-    started = time.perf_counter()
+    until = time.perf_counter() + request["max_seconds"]
     labels = _labels(cases)
     folds, notes = _folds(labels, request["folds"], request["seed"])
     names, not_run = _menu(request["models"])
-    hits: dict[tuple[str, str], Any] = {}
-    table: list[dict[str, Any]] = []
-    cells: list[tuple[str, Wish | None]] = [(n, None) for n in names]
-    cells += [(n, w) for n in names for w in wishes]
-    progress(0, len(cells), f"{len(labels)} series, {len(folds)} folds: timing {len(names)} classifiers")
-    expected = _expected(cells, cases, labels, folds)
+    data = Labelled(cases.ids, [bridge(v[None])[0] for v in cases.values], labels, folds, request["seed"])
+    cells = [ClassCell(n, None) for n in names] + [ClassCell(n, w) for n in names for w in wishes]
+    progress(0, len(cells), f"{len(labels)} series, {len(folds)} folds: timing {len(cells)} cells")
+    warm_up(cells, data)
+    started = time.perf_counter()
+    expected = time_first(cells, data, until)
     progress(0, len(cells), f"expect {expected:.0f} s")
-    run_started = time.perf_counter()
-    for number, (name, wished) in enumerate(cells):
-        label = f"{name}+{wished.name}" if wished else name
-        progress(number, len(cells), label)
-        if table and time.perf_counter() - started > request["max_seconds"]:
-            not_run.append(
-                {
-                    "model": name,
-                    "augmentation": wished.name if wished else "none",
-                    "why": "max_seconds had passed",
-                }
-            )
-            continue
-        began = time.perf_counter()
-        found = _predict(name, wished, cases, labels, folds, request["seed"])
-        key = (name, wished.name if wished else "none")
-        hits[key] = found == labels[None, :]
-        table.append(_row(key, found, labels, folds, time.perf_counter() - began))
-    verdicts = _verdicts(hits, folds)
-    helped = {(v["model"], v["augmentation"]) for v in verdicts if v["verdict"] == "helps"}
-    best = max(
-        (r for r in table if r["augmentation"] == "none" or (r["model"], r["augmentation"]) in helped),
-        key=lambda r: r["accuracy"],
-    )
+    done, late = _run(cells, data, until, progress)
     return {
-        "series": len(labels),
-        "season": 1,
-        "folds": len(folds),
-        "table": sorted(table, key=lambda r: -r["accuracy"]),
-        "verdict": verdicts,
-        "recommended": {k: best[k] for k in ("model", "augmentation", "accuracy", "macro_f1")},
-        "forecast": None,
-        "picture": None,
-        "not_run": not_run,
-        "failures": [],
+        **_results(done, data),
+        "not_run": [*not_run, *late],
         "estimated_seconds": round(expected, 1),
-        "run_seconds": round(time.perf_counter() - run_started, 1),
+        "run_seconds": round(time.perf_counter() - started, 1),
         "warnings": notes,
     }
 
 
-def _expected(cells: list[tuple[str, Wish | None]], cases: Cases, labels: Any, folds: list[Any]) -> float:
-    """Seconds of all cells, from one fit of each classifier after one on a few series to warm up."""
-    values = [bridge(v[None])[0] for v in cases.values]
-    train = np.setdiff1d(np.arange(len(labels)), folds[0])
-    few = np.concatenate([np.nonzero(labels == kind)[0][:2] for kind in np.unique(labels)])
-    seconds: dict[str, float] = {}
-    for name in dict.fromkeys(n for n, _ in cells):
-        for rows in (few, train):
-            began = time.perf_counter()
-            CLASSIFIERS[name][0]([values[i] for i in rows], labels[rows], [values[i] for i in folds[0]], 0)
-            seconds[name] = time.perf_counter() - began
-    return sum(
-        seconds[name] * len(folds) * _draws(name, wished) * (1 + COPIES if wished and name != "fcn" else 1)
-        for name, wished in cells  # the network is trained for a set number of batches, however many the copies
-    )
+def _run(
+    cells: list[ClassCell], data: Labelled, until: float, progress: Any
+) -> tuple[list[ClassCell], list[dict[str, str]]]:
+    """The finished cells, at least one, and what the time did not reach."""
+    done: list[ClassCell] = []
+    late = []
+    for number, cell in enumerate(cells):
+        if done and time.perf_counter() > until:
+            model, augmentation = cell.key
+            late.append({"model": model, "augmentation": augmentation, "why": "max_seconds had passed"})
+            continue
+        progress(number, len(cells), "+".join(cell.key) if cell.wished else cell.name)
+        cell.finish(data)
+        done.append(cell)
+    return done, late
 
 
-def _draws(name: str, wished: Wish | None) -> int:
-    return _DRAWS if wished or name == "fcn" else 1
+def _results(done: list[ClassCell], data: Labelled) -> dict[str, Any]:
+    table = [_row(cell, data) for cell in done]
+    verdicts = _verdicts({c.key: c.found == data.labels[None, :] for c in done}, data.folds)
+    helped = {(v["model"], v["augmentation"]) for v in verdicts if v["verdict"] == "helps"}
+    counted = [r for r in table if r["augmentation"] == "none" or (r["model"], r["augmentation"]) in helped]
+    best = max(counted, key=lambda r: float(r["accuracy"]))
+    return {
+        "series": len(data.labels),
+        "season": 1,
+        "folds": len(data.folds),
+        "table": sorted(table, key=lambda r: -float(r["accuracy"])),
+        "verdict": verdicts,
+        "recommended": {k: best[k] for k in ("model", "augmentation", "accuracy", "macro_f1")},
+        "forecast": None,
+        "picture": None,
+        "failures": [],
+    }
 
 
 def _labels(cases: Cases) -> Any:
@@ -145,35 +126,15 @@ def _menu(asked: list[Any]) -> tuple[list[str], list[dict[str, str]]]:
     return names, not_run
 
 
-def _predict(name: str, wished: Wish | None, cases: Cases, labels: Any, folds: list[Any], seed: int) -> Any:
-    """Predicted labels, (draw, series); training series and their copies never include a test series."""
-    function = CLASSIFIERS[name][0]
-    values = [bridge(v[None])[0] for v in cases.values]
-    found = np.full((_DRAWS, len(labels)), "", dtype=object)
-    draws = _draws(name, wished)
-    for rows in folds:
-        train = np.setdiff1d(np.arange(len(labels)), rows)
-        for draw in range(draws):
-            known, learned = [values[i] for i in train], labels[train]
-            if wished:
-                part = Cases([cases.ids[i] for i in train], known, None, np.ones(len(train), bool), "x")
-                made, _ = copies_of_cases(part, [wished], COPIES, seed + draw)
-                known = known + [v for *_, v in made]
-                learned = np.concatenate([learned, learned[[c[0] for c in made]]]) if made else learned
-            found[draw, rows] = function(known, learned, [values[i] for i in rows], seed + draw)
-    found[draws:] = found[0]
-    return found
-
-
-def _row(key: tuple[str, str], found: Any, labels: Any, folds: list[Any], seconds: float) -> dict[str, Any]:
-    tested = np.concatenate(folds)
-    scores = [_macro_f1(found[d, tested], labels[tested]) for d in range(len(found))]
+def _row(cell: ClassCell, data: Labelled) -> dict[str, Any]:
+    tested, labels = data.tested, data.labels
+    scores = [_macro_f1(found[tested], labels[tested]) for found in cell.found]
     return {
-        "model": key[0],
-        "augmentation": key[1],
-        "accuracy": round(float((found[:, tested] == labels[None, tested]).mean()), 4),
+        "model": cell.key[0],
+        "augmentation": cell.key[1],
+        "accuracy": round(float((cell.found[:, tested] == labels[None, tested]).mean()), 4),
         "macro_f1": round(float(np.mean(scores)), 4),
-        "seconds": round(seconds, 3),
+        "seconds": round(cell.seconds, 3),
         "basis": "measured",
     }
 

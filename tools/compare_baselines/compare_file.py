@@ -37,7 +37,7 @@ def compare_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
         raise ToolError("No series reaches past the horizon", saw=horizon, try_next="a shorter horizon")
     bounds = Bounds(horizon, season, request["seed"], started + request["max_seconds"])
     cells, not_run = choose_cells(request["models"], wishes, data, notes)
-    extra = roll_more(data.lines, horizon, season, request["folds"]) if wishes else []
+    extra = roll_more(data.lines, horizon, season, request["folds"]) if any(c.against for c in cells) else []
     progress(0, len(cells), f"{len(data.lines)} series, {len(folds)} folds: timing {len(cells)} cells")
     chosen, expected, too_long = choose(cells, folds, extra, bounds, request["max_seconds"])
     progress(0, len(chosen), f"expect {expected:.0f} s: {label_all(chosen)}")
@@ -68,7 +68,7 @@ def _results(
 ) -> dict[str, Any]:
     lines = len(data.lines)
     table = rows_of(outcomes, folds, lines)
-    verdicts = judge(outcomes, [*folds, *further], lines)
+    verdicts = judge(outcomes, folds, further, lines)
     best = recommend(table, verdicts)
     winner = next(o for o in outcomes if (o.cell.model.name, o.cell.augmentation) == best)
     forecast = final_forecast(winner, data, bounds.horizon, bounds.season, bounds.seed)

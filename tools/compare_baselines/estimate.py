@@ -27,9 +27,9 @@ class Cost:
         """All folds of a cell; copies are more series to learn from, and are drawn several times."""
         series = sum(len(f.train) for f in folds)
         if not cell.wished:
-            return len(folds) * self.fixed + self.each * series
+            return cell.draws() * (len(folds) * self.fixed + self.each * series)
         making = _seconds_of_copies(cell.wished, folds[-1], season)
-        return cell.draws * (len(folds) * self.fixed + (self.each * (1 + COPIES) + making) * series)
+        return cell.draws() * (len(folds) * self.fixed + (self.each * (1 + COPIES) + making) * series)
 
 
 def _seconds_of_copies(wished: Wish, fold: Fold, season: int) -> float:

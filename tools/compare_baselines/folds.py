@@ -34,8 +34,8 @@ def roll(lines: list[Line], horizon: int, season: int, folds: int) -> list[Fold]
 def roll_more(lines: list[Line], horizon: int, season: int, folds: int) -> list[Fold]:
     """Origins beside those of `roll`, up to MOST_ORIGINS in all: a verdict on three is a verdict on their weather.
 
-    They are spread over the steps that leave two seasons and a horizon to learn from, in an order in which any
-    beginning of the list is spread too.
+    They are spread over the steps that leave enough to learn from, in an order in which any beginning of the list is
+    spread too.
     """
     asked = _asked(lines, horizon, season, folds)
     room = min(_room(lines, horizon, season), (MOST_ORIGINS - 1) * horizon)
@@ -48,14 +48,23 @@ def roll_more(lines: list[Line], horizon: int, season: int, folds: int) -> list[
 
 
 def _asked(lines: list[Line], horizon: int, season: int, folds: int) -> list[int]:
-    """Steps back of each origin: a horizon apart where histories allow it, less where they are short."""
-    step = horizon if folds < 2 else max(1, min(horizon, _room(lines, horizon, season) // (folds - 1)))
+    """Steps back of each origin: a horizon apart where histories allow it, less where they are short.
+
+    The first keeps two thirds of what the last has to learn from: with half the history a model is another one.
+    """
+    room = min(_room(lines, horizon, season), (_length(lines) - horizon) // 3)
+    step = horizon if folds < 2 else max(1, min(horizon, room // (folds - 1)))
     return [horizon + (folds - 1 - number) * step for number in range(folds)]
 
 
 def _room(lines: list[Line], horizon: int, season: int) -> int:
-    """How far the first origin may lie before the last one."""
-    return int(np.quantile([len(line.y) for line in lines], _TYPICAL)) - horizon - (2 * season + horizon)
+    """How far the first origin may lie before the last one: two seasons stay, and a season with its horizon."""
+    return _length(lines) - horizon - max(2 * season, season + horizon) - 1
+
+
+def _length(lines: list[Line]) -> int:
+    """That all but the shortest series have."""
+    return int(np.quantile([len(line.y) for line in lines], _TYPICAL))
 
 
 def _at(lines: list[Line], horizon: int, backs: list[int]) -> list[Fold]:

@@ -90,7 +90,7 @@ def _why_not(y: Floats, grid: Grid) -> str | None:
     if len(seen) < LEAST_SEEN * steps:
         return (
             f"{len(seen)} values on {steps} steps of one {grid.name}, the commonest step of the table: "
-            "series with another step belong in a file of their own"
+            "series with another step belong in a file of their own, month ends and starts are not to be mixed"
         )
     return None
 

@@ -18,12 +18,16 @@ _DRAWN_STEPS = 200
 
 
 def recommend(table: list[dict[str, Any]], verdicts: list[dict[str, Any]]) -> tuple[str, str]:
-    """The cell with the least MASE; an augmentation counts only where it `helps`, and by what its verdict measured."""
+    """The cell with the least MASE; copies and pre-training count only where their help lasts, and by that."""
     plain = {r["model"]: _size(r) for r in table if r["augmentation"] == "none"}
     sizes = {(model, "none"): size for model, size in plain.items()}
-    for v in verdicts:
-        if v["verdict"] == "helps":
-            sizes[v["model"], v["augmentation"]] = plain[v["model"]] * (1.0 + v["difference"] / 100.0)
+    for v in sorted(
+        verdicts, key=lambda v: str(v["augmentation"]) != "none"
+    ):  # pre-training before its copies
+        sizes.pop((v["model"], v["augmentation"]), None)
+        base = sizes.get((v["against"], "none"))
+        if base is not None and v["elsewhere"]["verdict"] == "helps":
+            sizes[v["model"], v["augmentation"]] = base * (1.0 + v["elsewhere"]["difference"] / 100.0)
     return min(sizes, key=lambda cell: sizes[cell])
 
 

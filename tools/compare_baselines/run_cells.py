@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .backtest import Cell, Outcome, run_cell, run_fold, summary
+from .backtest import FEWER_DRAWS, Cell, Outcome, run_cell, run_fold, summary
 from .cells import affordable, skipped
 from .estimate import time_cost
 from .folds import Fold
@@ -39,13 +39,22 @@ def choose(
     left = max(bounds.left, seconds / 2)  # however long the timing itself took
     chosen, too_long = affordable(cells, needed, left)
     expected = sum(needed[id(c)] for c in chosen)
-    more = sum(needed[id(c)] for c in chosen if is_judged(c, chosen)) * len(extra) / len(folds)
+    more = sum(
+        needed[id(c)] * len(extra) / len(folds) * c.draws(FEWER_DRAWS) / c.draws()
+        for c in chosen
+        if is_judged(c, chosen)
+    )
     return chosen, min(expected + more, max(left, expected)), too_long
 
 
 def is_judged(cell: Cell, cells: list[Cell]) -> bool:
     """Whether the cell is one side of a verdict."""
-    return cell.wished is not None or any(c.wished and c.model is cell.model for c in cells)
+    return any(cell in (c, plain_of(c, cells)) for c in cells if plain_of(c, cells))
+
+
+def plain_of(cell: Cell, cells: list[Cell]) -> Cell | None:
+    """The cell against which this one is judged, where it is among these."""
+    return next((c for c in cells if not c.wished and c.model.name == cell.against), None)
 
 
 def run_all(
@@ -79,7 +88,7 @@ def add_origins(outcomes: list[Outcome], extra: list[Fold], bounds: Bounds, prog
             break
         progress(len(done), len(extra), f"origin {len(done) + 1} of {len(extra)} more for the verdicts")
         for outcome in judged:
-            run_fold(outcome, fold, bounds.horizon, bounds.season, bounds.seed)
+            run_fold(outcome, fold, bounds.horizon, bounds.season, bounds.seed, FEWER_DRAWS)
         done.append(fold)
         took = time.perf_counter() - started
     return done

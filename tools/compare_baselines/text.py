@@ -16,7 +16,7 @@ def brief(report: Any) -> str:
     ]
     lines += [f"- {_cell(row)}: {_mase(row['mase'])}, {row['seconds']:.1f} s" for row in report.table[:6]]
     lines += [
-        f"* {v['augmentation']} for {v['model']}: {v['verdict']} ({v['difference']:+.2f} % MASE, "
+        f"* {_what(v)}: {_verdict(v)} ({v['difference']:+.2f} % MASE, "
         f"interval {v['interval'][0]:+.2f} to {v['interval'][1]:+.2f})"
         for v in report.verdict[:6]
     ]
@@ -50,7 +50,7 @@ def readable(report: Any) -> str:
     lines = [brief(report).splitlines()[0], f"{'model':34}" + "".join(f"{c:>10}" for c in columns)]
     lines += [f"{_cell(r):34}" + "".join(f"{_number(r.get(c)):>10}" for c in columns) for r in report.table]
     lines += [
-        f"{v['model']} + {v['augmentation']}: {v['verdict']}  {v['difference']:+.2f} % "
+        f"{_what(v)}: {_verdict(v)}  {v['difference']:+.2f} % "
         f"[{v['interval'][0]:+.2f}, {v['interval'][1]:+.2f}]"
         for v in report.verdict
     ]
@@ -62,6 +62,25 @@ def readable(report: Any) -> str:
 
 def _cell(row: dict[str, Any]) -> str:
     return row["model"] if row["augmentation"] == "none" else f"{row['model']} + {row['augmentation']}"
+
+
+def _what(row: dict[str, Any]) -> str:
+    """What a verdict is about."""
+    if row["augmentation"] == "none":
+        return f"{row['model']} against {row['against']}"
+    return f"{row['augmentation']} for {row['model']}"
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    """The verdict on the asked origins, and whether it lasts."""
+    if row.get("holds_elsewhere") is None:
+        return str(row["verdict"])
+    lasting = {
+        "yes": f" and over all {row['elsewhere']['origins']}",
+        "no": f", not over all {row['elsewhere']['origins']}",
+        "cannot tell": ", whether it lasts cannot be told",
+    }
+    return f"{row['verdict']} on these {row['origins']} origins{lasting[row['holds_elsewhere']]}"
 
 
 def _mase(value: float | None) -> str:

@@ -1,12 +1,16 @@
-"""Does an augmentation help a model? The paired change of MASE in per cent, with an interval that means what it says.
+"""Does an augmentation help a model? The paired change of MASE in per cent, asked twice.
 
-The change is a ratio of means over series and origins, its deviation that of the linearised ratio. Series and origins
-are both drawn from what might have been: the variance is clustered by both (Cameron, Gelbach and Miller 2011), so that
-neither a few odd series nor the weather of a few origins, nor the luck of the fits there, make a verdict. All verdicts
-of a comparison are corrected together (Benjamini and Hochberg 1995), and the intervals are at the level which that
-leaves (Benjamini and Yekutieli 2005), so that a verdict and its interval always agree.
+`verdict`: on the origins that were asked for, would other series like these move the same way, whatever the luck of the
+fits? The variance is clustered by series; the spread between draws of the copies is added. `elsewhere`: does it hold
+on other origins? Further ones are added, and series and origins are both drawn from what might have been: clustered by
+both (Cameron, Gelbach and Miller 2011), so that the weather of a few origins is no finding.
+
+Fits of both sides are paired by their seeds. The change is a ratio of means, its deviation that of the linearised
+ratio. The verdicts of a comparison are corrected together (Holm 1979), and the intervals are at the level which that
+leaves, so that a verdict and its interval always agree.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +18,12 @@ import numpy as np
 from scipy import stats
 
 from .._series.arrays.streams import Floats
-from .backtest import Outcome, per_line
+from .backtest import Outcome, mean_over_first, per_line
 from .folds import Fold
 
-ERROR_RATE = 0.05  # expected share of wrong verdicts among those that are clear
+ERROR_RATE = 0.05  # chance of any wrong verdict in a comparison
 MIN_SERIES = 5  # fewer give no interval worth the name
-NIL_PERCENT = 0.25  # a change below this is nobody's reason to augment, however certain
+NIL_PERCENT = 0.1  # a change below this is nobody's reason to augment, however certain
 
 
 @dataclass(frozen=True)
@@ -50,63 +54,145 @@ class Change:
         return "helps" if self.percent < 0 else "hurts"
 
 
-def judge(outcomes: list[Outcome], folds: list[Fold], lines: int) -> list[dict[str, Any]]:
-    """The verdict of each augmented outcome against the same model without."""
+def judge(
+    outcomes: list[Outcome], folds: list[Fold], further: list[Fold], lines: int
+) -> list[dict[str, Any]]:
+    """The verdict of each model with copies or pre-training against it without, on `folds` and on all origins."""
     plain = {o.cell.model.name: o for o in outcomes if not o.cell.wished}
-    changes: list[tuple[Outcome, Change]] = []
-    for outcome in (o for o in outcomes if o.cell.wished):
-        before = plain[outcome.cell.model.name].by_line(folds, lines, "mase")
-        after = outcome.by_line(folds, lines, "mase")
-        if found := change(before, after):
-            changes.append((outcome, found))
-    level = error_rate_left([c.chance for _, c in changes])
+    pairs = [(plain[o.cell.against], o) for o in outcomes if o.cell.against in plain]
+    here = _judged(pairs, folds, lines, change_here)
+    anywhere = _judged(pairs, [*folds, *further], lines, change_anywhere)
+    against = {(o.cell.model.name, o.cell.augmentation): o.cell.against for _, o in pairs}
     return [
         {
-            "model": outcome.cell.model.name,
-            "augmentation": outcome.cell.augmentation,
+            "model": model,
+            "augmentation": augmentation,
+            "against": against[model, augmentation],
+            **found,
+            "holds_elsewhere": holds(found["verdict"], anywhere[model, augmentation]["verdict"]),
+            "elsewhere": anywhere[model, augmentation],
+            "unit": "per cent of MASE; negative is better",
+            "basis": "measured",
+        }
+        for (model, augmentation), found in here.items()
+    ]
+
+
+def _judged(
+    pairs: list[tuple[Outcome, Outcome]], folds: list[Fold], lines: int, measure: Callable[..., Change | None]
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """What is found of each pair on these folds, corrected together."""
+    changes = {}
+    for before, after in pairs:
+        tables = (o.by_line(folds, lines, "mase") for o in (before, after))
+        if found := measure(*tables):
+            changes[after.cell.model.name, after.cell.augmentation] = found
+    level = error_rate_left([c.chance for c in changes.values()])
+    return {
+        key: {
             "difference": round(found.percent, 3),
             "interval": [round(end, 3) for end in found.interval(level)],
             "verdict": found.verdict(level),
             "series": found.series,
             "origins": len(folds),
-            "unit": "per cent of MASE; negative is better",
-            "basis": "measured",
         }
-        for outcome, found in changes
-    ]
+        for key, found in changes.items()
+    }
+
+
+def holds(here: str, anywhere: str) -> str | None:
+    """yes | no | cannot tell; None where there is nothing to hold."""
+    if here == "cannot tell":
+        return None
+    return "cannot tell" if anywhere == "cannot tell" else "yes" if anywhere == here else "no"
 
 
 def error_rate_left(chances: list[float]) -> float:
-    """The error rate of each single verdict that keeps the share of wrong ones among all at ERROR_RATE."""
+    """The error rate of each single verdict that keeps the chance of any wrong one at ERROR_RATE (Holm's rule)."""
     count = max(len(chances), 1)
-    passed = [k for k, p in enumerate(sorted(chances), 1) if p <= ERROR_RATE * k / count]
-    return ERROR_RATE * (passed[-1] if passed else 1) / count
+    for passed, chance in enumerate(sorted(chances)):
+        if chance > ERROR_RATE / (count - passed):
+            return ERROR_RATE / (count - max(passed - 1, 0))
+    return ERROR_RATE
 
 
-def change(plain: Floats, augmented: Floats) -> Change | None:
-    """The paired change between two (draw, fold, line) tables of MASE; None where no two series have both."""
-    both = ~(np.isnan(per_line(plain)) | np.isnan(per_line(augmented)))
-    before, after = plain[:, :, both].mean(axis=0), augmented[:, :, both].mean(axis=0)
-    seen = ~np.isnan(before)
-    count, mean = int(both.sum()), per_line(before[None]).mean() if both.any() else 0.0
-    if count < 2 or mean == 0:
+@dataclass(frozen=True)
+class _Paired:
+    """The change in per cent, and what each draw, origin and series adds to it, (draw, fold, line)."""
+
+    percent: float
+    parts: Floats
+
+    @property
+    def by_series(self) -> float:
+        """Variance of the change, clustered by series."""
+        count = self.parts.shape[2]
+        return float((self._mean.sum(axis=0) ** 2).sum() * count / (count - 1))
+
+    @property
+    def by_origin(self) -> float:
+        """Variance of the change, clustered by origin."""
+        count = self.parts.shape[1]
+        return float((self._mean.sum(axis=1) ** 2).sum() * count / (count - 1))
+
+    @property
+    def by_both(self) -> float:
+        """What the two others count twice."""
+        return float((self._mean**2).sum())
+
+    @property
+    def _mean(self) -> Floats:
+        return np.asarray(self.parts.mean(axis=0))
+
+    @property
+    def of_draws(self) -> float:
+        """Variance from the luck of the fits; each origin has draws of its own."""
+        draws = len(self.parts)
+        return float(self.parts.sum(axis=2).var(axis=0, ddof=1).sum()) / draws if draws > 1 else 0.0
+
+
+def change_here(plain: Floats, augmented: Floats) -> Change | None:
+    """The change between two (draw, fold, line) tables of MASE for such series on these very origins."""
+    paired, count = _pair(plain, augmented)
+    if paired is None:
         return None
+    luck = paired.of_draws
+    draws, origins, _ = paired.parts.shape
+    freedom = _freedom((paired.by_series, count - 1), (luck, max(origins * (draws - 1), 1)))
+    return Change(paired.percent, (paired.by_series + luck) ** 0.5, freedom, count)
+
+
+def change_anywhere(plain: Floats, augmented: Floats) -> Change | None:
+    """The same for other origins too, which holds the luck of the fits as well: each origin has its own."""
+    paired, count = _pair(mean_over_first(plain)[None], mean_over_first(augmented)[None])
+    if paired is None:
+        return None
+    origins = paired.parts.shape[1]
+    if origins < 2:
+        return Change(paired.percent, float("inf"), 1.0, count)
+    by_series, by_origin = paired.by_series, paired.by_origin
+    variance = max(by_series, by_origin, by_series + by_origin - paired.by_both)
+    freedom = _freedom((by_series, count - 1), (variance - by_series, origins - 1))
+    return Change(paired.percent, variance**0.5, freedom, count)
+
+
+def _pair(plain: Floats, augmented: Floats) -> tuple[_Paired | None, int]:
+    """The paired change over series that have both, and their number; None below two series."""
+    both = ~(np.isnan(per_line(plain)) | np.isnan(per_line(augmented)))
+    before, after = plain[:, :, both], augmented[:, :, both]
+    seen = ~np.isnan(before[0])
+    count = int(both.sum())
+    mean = per_line(before).mean() if count else 0.0
+    if count < 2 or mean == 0:
+        return None, count
     weight = seen / seen.sum(axis=0) / count  # a series counts once, however many origins it has
     before, after = np.where(seen, before, 0.0), np.where(seen, after, 0.0)
-    percent = 100.0 * float((weight * (after - before)).sum() / mean)
-    error, freedom = _error(weight * (100.0 * (after - before) - percent * before) / mean)
-    return Change(percent, error, freedom, count)
+    percent = 100.0 * float((weight * (after - before).mean(axis=0)).sum() / mean)
+    return _Paired(percent, weight * (100.0 * (after - before) - percent * before) / mean), count
 
 
-def _error(parts: Floats) -> tuple[float, float]:
-    """Standard error of the sum of the parts (fold, line), clustered both ways, and its degrees of freedom."""
-    origins, series = parts.shape
-    by_series = float((parts.sum(axis=0) ** 2).sum()) * series / (series - 1)
-    if origins < 2:
-        return by_series**0.5, float(series - 1)
-    by_origin = float((parts.sum(axis=1) ** 2).sum()) * origins / (origins - 1)
-    variance = max(by_series, by_origin, by_series + by_origin - float((parts**2).sum()))
-    rest = variance - by_series
-    # Satterthwaite's rule for a sum of two estimated variances.
-    spread = by_series**2 / (series - 1) + rest**2 / (origins - 1)
-    return variance**0.5, variance**2 / spread if spread > 0 else float(series - 1)
+def _freedom(*estimates: tuple[float, float]) -> float:
+    """Degrees of freedom of a sum of estimated variances, by Satterthwaite's rule."""
+    spread = sum(variance**2 / freedom for variance, freedom in estimates)
+    total = sum(variance for variance, _ in estimates)
+    return total**2 / spread if spread > 0 else min(freedom for _, freedom in estimates)

@@ -15,7 +15,7 @@ def identity(x: Any, *, seed: int = 0, **run: Any) -> Any:
     return transform(x, "identity", lambda code, x, keys, out: np.copyto(out, x), seed=seed, **run)
 
 
-def jitter(x: Any, *, seed: int, sigma: float = 0.03, **run: Any) -> Any:
+def jitter(x: Any, *, seed: int, sigma: float = 0.1, **run: Any) -> Any:
     """x plus normal noise; `sigma` counts standard deviations of each series and channel (Um et al. 2017)."""
 
     def work(code: ModuleType, x: Any, keys: Keys, out: Any) -> None:

@@ -68,7 +68,9 @@ def kind_of(path: Path) -> str:
         raise ToolError(
             "The file's ending names no known table format",
             saw=path.name,
-            try_next=f"one of {', '.join(_KINDS)} (text may be packed: {', '.join(_PACKED)})",
+            try_next=f"one of {', '.join(_KINDS)}; packed text is named like data.csv{suffixes[-1]}"
+            if suffixes and suffixes[-1] in _PACKED
+            else f"one of {', '.join(_KINDS)} (a spreadsheet: save it as CSV)",
         )
     return _KINDS[last[0]]
 

@@ -45,7 +45,11 @@ class Grid:
             return named[self.months]
         if not self.is_date:
             return f"{self.step} (numbers)" if self.step else "uneven"
-        return f"{self.step / _SECOND:g} s" if self.step else "uneven"
+        if not self.step:
+            return "uneven"
+        seconds = float(self.step / _SECOND)
+        words = {60.0: "minute", 3600.0: "hour", 86400.0: "day", 604800.0: "week"}
+        return words.get(seconds, f"step of {seconds:g} s")
 
     def number(self, ticks: Any) -> Any:
         """The step each tick lies on, rounded."""

@@ -44,11 +44,18 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Model:
-    """A named model; `learns` says that it is fitted on all series at once, so copies may help it."""
+    """A named model.
+
+    `learns`: fitted on all series at once, so copies may help it. `is_steady`: its fit has nothing random; others are
+    judged by the mean of several fits, each with a seed of its own. `without`: the name of the same model without
+    pre-training, against which this one is judged.
+    """
 
     name: str
     run: Callable[[Task], Forecast]
     learns: bool = False
+    is_steady: bool = False
+    without: str = ""
     needs: tuple[str, ...] = ()
     extra: str = "series"
     checkpoint: str = ""  # what a local folder must hold, for models that are not trained here

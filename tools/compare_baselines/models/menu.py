@@ -4,7 +4,7 @@ from functools import partial
 
 from .boosted import lightgbm
 from .boosted import settings as boosted_settings
-from .dlinear import dlinear
+from .dlinear import dlinear, dlinear_transfer
 from .dlinear import settings as dlinear_settings
 from .forecast import Model
 from .local import auto_ets, auto_theta, croston, drift, seasonal_naive, tsb
@@ -36,7 +36,14 @@ MENU = {
             needs=("mlforecast", "lightgbm"),
             settings=boosted_settings,
         ),
-        Model("dlinear", dlinear, learns=True, settings=dlinear_settings),
+        Model("dlinear", dlinear, learns=True, is_steady=True, settings=dlinear_settings),
+        Model(
+            "dlinear_transfer",
+            dlinear_transfer,
+            learns=True,
+            without="dlinear",
+            settings=dlinear_settings,
+        ),
         Model(
             "nhits",
             nhits,

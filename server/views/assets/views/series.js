@@ -1,5 +1,6 @@
 // compare_baselines and augment_series.
 const FINDINGS = { helps: "good", hurts: "poor", "cannot tell": "" };
+const LASTING = { yes: ", elsewhere too", no: ", not elsewhere", "cannot tell": ", elsewhere not known" };
 const CURVES = ["--text", "--c1", "--c2", "--c3", "--c4", "--c5"];
 
 VIEWS.compare_baselines = (report, { beside }) => {
@@ -174,11 +175,14 @@ function fidelityColumns(rows) {
   ];
 }
 
+const subject = (one) => (one.augmentation === "none" ? one.model : one.augmentation);
+
 const augmentation = (verdicts) => [
   ranges(
     "Difference that augmentation makes",
     verdicts.map((one) => ({
-      name: `${one.model} with ${one.augmentation}`,
+      name:
+        one.augmentation === "none" ? `${one.model} against ${one.against}` : `${one.model} with ${one.augmentation}`,
       value: one.difference,
       low: one.interval[0],
       high: one.interval[1],
@@ -195,7 +199,9 @@ const augmentation = (verdicts) => [
   h(
     "div",
     { class_: "row" },
-    verdicts.map((one) => tag(`${one.augmentation}: ${one.verdict}`, FINDINGS[one.verdict])),
+    verdicts.map((one) =>
+      tag(`${subject(one)}: ${one.verdict}${LASTING[one.holds_elsewhere] || ""}`, FINDINGS[one.verdict]),
+    ),
   ),
 ];
 
