@@ -92,7 +92,9 @@ def _by_itself(
 def _why_no_steps(trace: Trace) -> str:
     if "torch" in trace.facts:
         return ": the probe saw no optimizer step and no backward pass"
-    return " and never imported torch, in whose programs alone steps are counted: the figures are the process's"
+    return (
+        " and never imported torch, in whose programs alone steps are counted: the figures are the process's"
+    )
 
 
 def _last_line(tail: str) -> str:

@@ -3,7 +3,6 @@
 import contextlib
 import signal
 import sys
-import threading
 import time
 
 from .fake import Declined
@@ -18,11 +17,10 @@ class TimeUp(BaseException):
 
 
 def watch(seconds, began, memory_bytes):
-    """From now on: TimeUp in the main thread in time, MemoryError beyond the limit, no waiting for stray threads.
+    """From now on: TimeUp in the main thread in time, MemoryError beyond the limit.
 
     `began`: when the time began to run, on the monotonic clock.
     """
-    threading._shutdown = lambda: None  # called at exit, to wait for threads that make_step left behind
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, _interrupt)
         first = max(0.01, began + _until(seconds) - time.monotonic())

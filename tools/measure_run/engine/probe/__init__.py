@@ -55,7 +55,9 @@ def start():
     seen = sys.excepthook
 
     def note_exception(kind, error, trace):
-        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        name = (
+            kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        )
         record.note("exception", kind=name, text=str(error)[:500])
         seen(kind, error, trace)
 
