@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -42,7 +43,10 @@ def check_training(request: TrainingRequest) -> None:
     if not (0 < request.max_train_seconds <= MOST_SECONDS and 1 <= request.seeds <= MOST_SEEDS):
         saw = f"{request.max_train_seconds:g} s, {request.seeds} seeds"
         raise ToolError("max_train_seconds or seeds is out of range", saw=saw, try_next="300 s and 3 seeds")
-    find_data(request.train_data, current_call().workspace)
+    workspace = current_call().workspace
+    for named in (request.model, request.data):  # every path is confined before any file is opened
+        workspace.file(Path((split_function(named) or (named, ""))[0]))
+    find_data(request.train_data, workspace)
 
 
 def train(session: Session, request: TrainingRequest, task: str, **settings: Any) -> Trained:
