@@ -4,6 +4,8 @@
 
 PYTHON needs torch and matplotlib; torchvision is stood in for, with made-up digits. Per script the losses of 20 (some
 100) optimizer steps: original, patched and switched off (identical), bf16, fp16 with a scaler of scale 1 (the wiring).
+Beside them the original whose weights are rounded to bf16 once, before its first step: how far that alone leads shows
+how much a script makes of differences of that size.
 A device type of "cuda" written into the script is read as "cpu", as it would otherwise do nothing here.
 """
 
@@ -99,6 +101,16 @@ transforms = module("transforms", **dict.fromkeys(names, nothing))
 utils = module("utils", save_image=nothing, make_grid=nothing)
 '''
 
+ROUND_ONCE = """
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+def _round_once(optimizer, *arguments, seen=set()):
+    for group in optimizer.param_groups if id(optimizer) not in seen else ():
+        for parameter in group["params"]:
+            parameter.data = parameter.data.bfloat16().to(parameter.dtype)
+    seen.add(id(optimizer))
+register_optimizer_step_pre_hook(_round_once)
+"""
+
 
 def on_cpu(text: str) -> str:
     """Autocast and scaler of a script for CUDA, to work on the CPU."""
@@ -111,6 +123,8 @@ def versions_of(path: Path) -> tuple[dict[str, str], dict[str, object]]:
     """The texts to run, and what was not patched."""
     text = path.read_text(encoding="utf-8")
     versions: dict[str, str] = {"original": text}
+    if "from __future__" not in text:
+        versions["rounded"] = ROUND_ONCE + text
     refused: dict[str, object] = {}
     for precision in ("bf16", "fp16"):
         result = patch(text, ["mixed_precision"], Wishes(precision), path)
@@ -132,7 +146,7 @@ def compared(runs: dict[str, dict], refused: dict[str, object]) -> dict[str, obj
     quarter = max(1, len(before) // 4)
     if "off" in runs:
         found["off_identical"] = runs["off"]["losses"] == before if before else None
-    for name in sorted(runs.keys() & {"bf16", "fp16"}):
+    for name in sorted(runs.keys() & {"bf16", "fp16", "rounded"}):
         if runs[name]["error"] or not before:
             found[f"{name}_close"] = None  # nothing to compare: what stopped it stands under errors
             continue
