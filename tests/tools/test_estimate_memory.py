@@ -65,6 +65,13 @@ def test_a_step_too_large_is_refused_the_card_and_gets_a_remedy_that_fits(
     assert report.largest_batch is not None and report.largest_batch.fits < 32
 
 
+def test_selective_checkpointing_saves_less_in_less_time_than_whole_blocks(report: EstimateMemoryReport) -> None:
+    whole, part = (row for row in report.remedies if row.ids == ["gradient_checkpointing"])
+    assert "kept" in part.details and whole.details == {}
+    assert 0 < part.saved_bytes < whole.saved_bytes
+    assert 1 < part.step_cost_ratio < whole.step_cost_ratio
+
+
 def test_the_parts_add_up_to_the_peak(report: EstimateMemoryReport) -> None:
     parts = sum(report.breakdown.model_dump().values())
     assert parts == pytest.approx(report.peak_allocated_bytes, rel=0.02)

@@ -124,7 +124,7 @@ def _checkpointed(study, ids):
         trace = study.run(Change(("selective_checkpointing",), study))
     except (NotApplicable, Declined):
         return [whole]
-    part = _row(study, ids, trace, {"what": "selective: products and attention kept"})
+    part = _row(study, ids, trace, {"kept": "products, attention"})
     pays = part["step_cost_ratio"] < whole["step_cost_ratio"] and _saves(study, part)
     return [whole, part] if pays else [whole]
 
