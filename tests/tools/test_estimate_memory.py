@@ -65,7 +65,9 @@ def test_a_step_too_large_is_refused_the_card_and_gets_a_remedy_that_fits(
     assert report.largest_batch is not None and report.largest_batch.fits < 32
 
 
-def test_selective_checkpointing_saves_less_in_less_time_than_whole_blocks(report: EstimateMemoryReport) -> None:
+def test_selective_checkpointing_saves_less_in_less_time_than_whole_blocks(
+    report: EstimateMemoryReport,
+) -> None:
     whole, part = (row for row in report.remedies if row.ids == ["gradient_checkpointing"])
     assert "kept" in part.details and whole.details == {}
     assert 0 < part.saved_bytes < whole.saved_bytes
@@ -179,10 +181,21 @@ def test_a_hugging_face_folder_needs_transformers_and_says_so(workspace: Workspa
 
 SMALL = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
 CONFIGS = {  # model_type -> the rest of its config.json, and what must come back: a word of the sentence, or None
-    "t5": ({"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 1, "num_heads": 4, "vocab_size": 99}, None),
+    "t5": (
+        {
+            "d_model": 32,
+            "d_kv": 8,
+            "d_ff": 64,
+            "num_layers": 1,
+            "num_heads": 4,
+            "vocab_size": 99,
+            "decoder_start_token_id": 0,
+        },
+        None,
+    ),
     "vit": ({**SMALL, "image_size": 32, "patch_size": 16}, None),
     "whisper": (
-        {"architectures": ["WhisperForConditionalGeneration"], "d_model": 32},
+        {"architectures": ["WhisperForConditionalGeneration"]},
         "takes input_features",
     ),
 }
