@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -36,9 +36,14 @@ def advice(error: ToolError | ValidationError) -> str:
 
 def _better_names(error: ValidationError, request: type[BaseModel]) -> Iterator[str]:
     for found in error.errors(include_url=False):
-        if found["type"] == "extra_forbidden" and len(found["loc"]) == 1:
-            near = difflib.get_close_matches(str(found["loc"][0]), request.model_fields, n=1)
+        name = str(found["loc"][0]) if len(found["loc"]) == 1 else ""
+        if found["type"] == "extra_forbidden" and name:
+            near = difflib.get_close_matches(name, request.model_fields, n=1)
             yield from near or [f"one of {', '.join(request.model_fields)}"]
+        elif found["type"] == "missing" and name:
+            choices = get_args(request.model_fields[name].annotation)
+            if choices and all(isinstance(choice, str) for choice in choices):
+                yield f"one of {', '.join(choices)}"
 
 
 def _told(where: str, wants: list[str], got: str) -> str:
