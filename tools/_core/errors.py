@@ -1,5 +1,11 @@
 """The one class for what a caller can mend."""
 
+import re
+
+COLOURS = re.compile(
+    r"\x1b\[[0-9;?]*[A-Za-z]"
+)  # with which programs paint what they print; no part of a sentence
+
 
 class ToolError(Exception):
     """What is wrong, what was seen, what to try; one sentence without a traceback."""

@@ -1,9 +1,9 @@
 """How a run ended, in one word and one sentence."""
 
-import re
 import signal
 from typing import Any, Literal
 
+from .._core.errors import COLOURS
 from .._core.quantity import human_bytes
 from .series import Series
 from .trace import Trace
@@ -21,7 +21,6 @@ _OOM_SIGNS = (
     "std::bad_alloc",
     "RESOURCE_EXHAUSTED: Out of memory",
 )
-_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # Keras and others paint their messages
 _STALLED = 5  # times its longest step: then the program hangs
 
 
@@ -74,7 +73,7 @@ def _by_itself(
     code = usage["exit_code"]
     raised = trace.facts.get("exception", {})
     said = f"{raised.get('kind', '')}: {raised['text']}" if raised else _last_line(tail)
-    said = " ".join(_COLOURS.sub("", said).split())
+    said = " ".join(COLOURS.sub("", said).split())
     if code == 0:
         if max_steps and not series.steps and not trace.forwards:
             return "never_stepped", f"It ended by itself {steps}{_why_no_steps(trace)}"

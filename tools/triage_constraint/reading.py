@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .._core.contract import current_call
-from .._core.errors import ToolError
+from .._core.errors import COLOURS, ToolError
 from .._core.quantity import MIB, human_bytes
 
 _WHOLE_BYTES = 256 * 1024  # up to here every line is kept
@@ -24,7 +24,6 @@ _HEAD_LINES, _TAIL_LINES, _HIT_LINES = 40, 200, 3000
 # A word this long is data (base64, a dump); searching it for messages would only take time.
 _BLOB = re.compile(r"[!-~]{300,}")
 _BLOB_CHARACTERS = 100  # of it that are kept
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 # A line without any of these cannot hold a message format (tests hold the catalogue of messages against this list).
 WORDS = (
@@ -179,7 +178,7 @@ def _decode(data: bytes) -> str:
 
 def _clean(line: str) -> str:
     """A line as a terminal would show it: colours gone, of an overwritten progress bar the last state, blobs cut."""
-    shown = _ANSI.sub("", line).rstrip("\r").rsplit("\r", 1)[-1][:_LINE_CHARACTERS]
+    shown = COLOURS.sub("", line).rstrip("\r").rsplit("\r", 1)[-1][:_LINE_CHARACTERS]
     return _BLOB.sub(lambda blob: blob[0][:_BLOB_CHARACTERS] + "...", shown)
 
 
