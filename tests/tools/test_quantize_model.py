@@ -89,8 +89,8 @@ def test_a_size_limit_that_only_int8_keeps_decides_against_fp32_and_a_device_get
     report = quantize_model(request(max_metric_drop="50%", batch_sizes=[1], threads=2, **limits))
     assert report.baseline.size_bytes > 500_000
     assert report.outcome == "quantized" and report.chosen.variant.startswith("ort_")
-    settings = {c.variant.rpartition("int8_")[2] for c in report.candidates}  # of the fastest file's session
-    assert {"one_thread", "no_spinning"} <= settings
+    settings = [c.variant for c in report.candidates if c.variant.endswith(("_one_thread", "_no_spinning"))]
+    assert len(settings) == 2  # whichever file was the fastest
     assert {c.basis for c in report.candidates} == {
         "assumed"
     } and "latency there is unknown" in report.warnings[-1]
