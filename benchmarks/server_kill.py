@@ -231,6 +231,7 @@ def main(kills: int, chosen: list[str]) -> None:
                 Pipe(str(workspace.folder)).close()
                 left = workspace.temporaries(scratch)
                 problems.update(f"left after the next start: {Path(path).name}" for path in left)
+                print(f"{number + 1} kills: {dict(problems)}", flush=True)
         for script in workspace.folder.glob("*.py"):
             ast.parse(script.read_text(encoding="utf-8"))
     print(f"{kills} kills over {', '.join(writing)}: {dict(problems) or 'nothing damaged, nothing left'}")

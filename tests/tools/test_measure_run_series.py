@@ -115,6 +115,7 @@ def test_growth_is_told_in_bytes_per_step():
     [
         lambda number: (500 + min(number, 12) * 5) * MIB,  # a cache that is full after twelve steps
         lambda number: (500 + 15 * (number % 3)) * MIB,  # an allocator that gives back and takes again
+        lambda number: (500 if number % 5 == 0 else 530 + number) * MIB,  # swings wider from one floor
         lambda number: (500 + (40 if number > 25 else 0)) * MIB,  # one jump
     ],
 )

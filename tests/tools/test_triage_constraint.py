@@ -368,6 +368,15 @@ def test_without_a_gpu_series_get_models_that_need_none_first():
     assert [step.remedy for step in plan[:3]] == ["lightgbm_baseline", "dlinear", "nhits"]
 
 
+def test_a_slow_job_without_a_gpu_gets_no_remedy_that_needs_one():
+    report = triage_constraint(
+        TriageConstraintRequest(text="There is no GPU here and training takes three days")
+    )
+    assert (report.constraint, report.secondary) == ("compute_time", ["no_gpu"])
+    remedies = [step.remedy for step in report.plan]
+    assert remedies[0] == "cpu_threads" and "mixed_precision" not in remedies
+
+
 def test_every_call_of_every_plan_is_accepted_by_the_tool_it_names():
     """Triage imports no tool; here each remedy's call, completed by what it says it needs, meets the tool's Request."""
     tools = load_tools()

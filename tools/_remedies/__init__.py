@@ -511,6 +511,7 @@ REMEDIES = (
         "none",
         "latency by number of threads",
         tool="detect_hardware",
+        elsewhere={"compute_time": Effect(_STEP, 0.2, 1.1)},
     ),
     # edge
     Remedy(

@@ -18,6 +18,8 @@ from .._core.quantity import human_bytes
 from .causes import Cause
 from .outcome import Outcome
 
+_WORTH_NAMING = 0.01  # share of the step time below which a finding is a note, not a cause
+
 
 class MeasureRunRequest(Request):
     """What to run (`command` or `target`) and when to stop."""
@@ -106,7 +108,9 @@ class MeasureRunReport(Report):
     def brief(self) -> str:
         """Outcome, key figures, causes and what to do next."""
         lines = [f"{self.outcome}: {self.reason[:300]}.", *self._figures()]
-        lines += [f"Cause: {cause.cause}: {cause.evidence}." for cause in self.causes[:2]]
+        for cause in self.causes[:2]:
+            word = "Note" if cause.share is not None and cause.share < _WORTH_NAMING else "Cause"
+            lines.append(f"{word}: {cause.cause}: {cause.evidence}.")
         lines += [f"{name}: {value:g}." for name, value in list(self.metrics.items())[:5]]
         lines += [f"Note: {note}." for note in self.notes[:2]]
         lines.append(f"Ledger id {self.id}; output in {self.output_path}.")

@@ -147,13 +147,22 @@ def _growth(values: list[int]) -> float:
     """Bytes per step when memory rises from each quarter of the run to the next at a like pace, else 0.
 
     Medians, because an allocator gives back and takes again from step to step; a cache that fills slows down instead.
+    Minima as well, because what swings by more than it grows may rise in its medians by accident, but not in its floor.
     """
     quarter = len(values) / 4
-    levels = [statistics.median(values[round(n * quarter) : round((n + 1) * quarter)]) for n in range(4)]
+    quarters = [values[round(n * quarter) : round((n + 1) * quarter)] for n in range(4)]
+    return min(
+        _steady_rise([level(part) for part in quarters], len(values)) for level in (statistics.median, min)
+    )
+
+
+def _steady_rise(levels: list[float], steps: int) -> float:
+    """Bytes per step of levels that rise at a like pace from quarter to quarter and by enough in all, else 0."""
+    quarter = steps / 4
     rises = [later - earlier for earlier, later in itertools.pairwise(levels)]
     rate = (levels[-1] - levels[0]) / (3 * quarter)
     steady = min(rises) > 0.5 * rate * quarter
-    return rate if steady and rate * len(values) > max(_LEAK_BYTES, 0.02 * levels[0]) else 0.0
+    return rate if steady and rate * steps > max(_LEAK_BYTES, 0.02 * levels[0]) else 0.0
 
 
 def queued_share(usage: dict[str, Any]) -> float | None:

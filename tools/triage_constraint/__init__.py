@@ -113,7 +113,7 @@ def triage_constraint(request: TriageConstraintRequest) -> TriageConstraintRepor
         messages = [clue.of_another_program() for clue in messages]
     clues = measured.clues if measured else []
     verdict = judge([*clues, *messages, *read_prose(prose, messages)])
-    return _report(verdict, material, machine, script, measured)
+    return _report(verdict, material, machine, script, measured, says_no_gpu="nogpu" in prose.named)
 
 
 def _report(
@@ -122,19 +122,20 @@ def _report(
     machine: Machine | None,
     script: ScriptFacts | None,
     measured: Measured | None,
+    says_no_gpu: bool,
 ) -> TriageConstraintReport:
     constraint, lowered = verdict.constraint, material.text.lower()
     numbers = read_numbers(material.text, constraint, verdict.secondary)
     from_machine, cause_of_machine = by_machine(machine, constraint, numbers)
     from_script, cause_of_script = by_script(script, constraint)
     cause = cause_of_machine or sub_cause(constraint, verdict.clues, numbers, lowered) or cause_of_script
-    here = Situation(constraint, cause, numbers, machine, script, lowered, measured)
+    here = Situation(constraint, cause, numbers, machine, script, lowered, measured, says_no_gpu)
     plan, fallback = make_plan(here)
     return TriageConstraintReport(
         constraint=constraint,
         sub_cause=cause,
         confidence=verdict.confidence,
-        secondary=implied(verdict, cause),
+        secondary=implied(verdict, cause, says_no_gpu),
         numbers=numbers,
         evidence=[*quotes(verdict.clues, material), *from_machine, *from_script],
         rejected=[

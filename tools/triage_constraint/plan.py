@@ -43,6 +43,8 @@ _BY_HAND: dict[tuple[str, str | None], str] = {
 }
 _SERIES = re.compile(r"\bforecast|\btime[- ]series|\bseries\b|\bdemand\b|\bsales\b|预测|時系列|прогноз")
 _GROWING = ("gpu_memory", "host_memory")
+_FOR_A_CARD = ("mixed_precision", "sharding")  # on a CPU the one is slower as a rule, the other means nothing
+_CPU_WITH_BF16 = ("amx_bf16", "avx512_bf16", "bf16")  # x86 and ARM
 _STEPS = 6  # a plan is worked from the top; what comes later is the fallback
 
 
@@ -95,6 +97,14 @@ class Situation:
     script: ScriptFacts | None
     lowered: str
     measured: Measured | None = None
+    says_no_gpu: bool = False
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the job runs on a CPU without units for 16-bit numbers, as far as text or machine say."""
+        if self.machine is None:
+            return self.says_no_gpu
+        return not self.machine.accelerators and not set(_CPU_WITH_BF16) & set(self.machine.cpu.isa)
 
     @property
     def step_on_cpu(self) -> bool:
@@ -116,6 +126,8 @@ def make_plan(here: Situation) -> tuple[list[Step], list[str]]:
 def _order(here: Situation) -> list[str]:
     """The remedies of the constraint, in the order that fits this text, script and measurement."""
     ids = [*(STEP_ON_CPU if here.step_on_cpu else ()), *ordered(here.constraint, here.sub_cause)]
+    if here.constraint == "compute_time" and here.on_cpu:
+        ids = ["cpu_threads", *(name for name in ids if name not in _FOR_A_CARD)]
     if here.constraint == "no_gpu" and _SERIES.search(here.lowered):
         ids.sort(key=lambda name: BY_ID[name].tool != BACKTEST)  # models that need no GPU come first
     findings = here.script.findings if here.script else []

@@ -29,13 +29,16 @@ _IMPLIED = {
     "device_memory": "gpu_memory",
     "driver_mismatch": "no_gpu",
 }
+_FELT_WITHOUT_GPU = ("compute_time", "host_memory", "inference_latency")
 
 
-def implied(verdict: Verdict, cause: str | None) -> list[str]:
+def implied(verdict: Verdict, cause: str | None, says_no_gpu: bool) -> list[str]:
     """The secondary constraints: what else is short by the evidence, or follows from the sub-cause."""
     found = list(verdict.secondary)
     if (extra := _IMPLIED.get(cause or "")) and extra != verdict.constraint:
         found.append(extra)
+    if says_no_gpu and verdict.constraint in _FELT_WITHOUT_GPU:
+        found.append("no_gpu")
     return list(dict.fromkeys(found))[:3]
 
 
