@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+import subprocess
 import textwrap
 import time
 from collections.abc import Callable, Mapping
@@ -17,9 +18,9 @@ from .. import skill_root
 from ..tools import load_tools
 from ..tools._core.contract import CALL, Report, Request, Tool, ToolError, command, current_call, read
 from ..tools._core.interpreter import resolve_python
+from ..tools._core.quantity import human_bytes
 from ..tools._core.workspace import Workspace
 from . import demo_text as text
-from .doctor import modules_of
 
 _REPEATS = 3
 _WIDTH = 100
@@ -32,18 +33,12 @@ class Example:
 
     folder: str
     about: str
-    limit_bytes: int
+    limit_bytes: int  # of host memory, for the whole process
     remedied: str | None = None  # its own remedied version; None: the patcher writes one
     max_steps: tuple[int | None, int | None] = (None, None)  # under the limit; before and after in turns
     metrics: Mapping[str, str] = field(default_factory=dict)
 
 
-TORCH = Example(
-    "host_oom",
-    "train.py trains a small language model with PyTorch; here it may use 768 MiB of memory.",
-    768 * 1024**2,
-    max_steps=(6, 5),
-)
 PLAIN = Example(
     "host_oom_plain",
     "train.py learns from machine readings, in plain Python; here it may use 48 MiB of memory.",
@@ -51,6 +46,39 @@ PLAIN = Example(
     remedied="streaming.py",
     metrics={"accuracy": r"accuracy ([\d.]+)"},
 )
+_ROOM_BYTES = (
+    660 * 1024**2
+)  # beside torch itself: a whole batch needs 930 MiB and more, a quarter of one up to 500
+_RESIDENT = """
+import torch
+try:
+    print(int(open("/proc/self/statm").read().split()[1]) * __import__("os").sysconf("SC_PAGE_SIZE"))
+except OSError:
+    import resource
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # bytes on macOS
+"""
+_IMPORT_SECONDS = 120
+
+
+def with_torch(python: Path) -> Example | None:
+    """The example that trains with the torch of that interpreter, or None where it cannot be imported.
+
+    A CUDA build of torch takes twice the memory of a CPU build before anything is trained, so the limit rests on what
+    importing it takes here.
+    """
+    try:
+        done = subprocess.run(
+            [str(python), "-c", _RESIDENT], capture_output=True, timeout=_IMPORT_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    own = int(done.stdout)
+    limit = own + _ROOM_BYTES
+    about = (
+        "train.py trains a small language model with PyTorch; here it may use "
+        f"{human_bytes(limit)} of memory, of which importing torch takes {human_bytes(own)}."
+    )
+    return Example("host_oom", about, limit, max_steps=(6, 5))
 
 
 class DemoRequest(Request):
@@ -89,8 +117,7 @@ class DemoReport(Report):
 def demo(request: DemoRequest) -> DemoReport:
     """A run that dies for want of memory: found, predicted, patched, measured and reviewed, on this machine."""
     python = resolve_python(request.python, current_call().workspace)
-    has_torch = bool(modules_of(python, ("torch",)))
-    return journey(TORCH if has_torch else PLAIN, load_tools(), python)
+    return journey(with_torch(python) or PLAIN, load_tools(), python)
 
 
 def journey(

@@ -136,7 +136,8 @@ def summary(died: Found, found: Found, predicted: Found | None, remedied: Found,
     return [
         f"The run is short of {resource}: {_lowered(died['reason'])} [{died['id']}].",
         *_remedy(remedied, predicted),
-        f"Under the same limit it now runs, with a peak of {human_bytes(fits['peak_rss_bytes'])} [{fits['id']}]:"
+        f"Under the same limit it {'still dies' if fits['outcome'] == 'out_of_memory' else 'now runs'},"
+        f" with a peak of {human_bytes(fits['peak_rss_bytes'])} [{fits['id']}]:"
         f" {proof['review']['verdict']}.",
         f"Against the original, in turns and with memory to spare [{turns['id']}, {turns['against']['id']}]:",
         *(f"  {line}" for line in price(price_)),

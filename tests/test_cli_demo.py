@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from optimizing_resources.server.demo import PLAIN, TORCH, journey
+from optimizing_resources.server.demo import PLAIN, journey, with_torch
 from optimizing_resources.tools import load_tools
 from optimizing_resources.tools._core.contract import CALL, Call
 from optimizing_resources.tools._core.ledger import ledger_path, open_ledger, read_runs
@@ -61,7 +61,7 @@ def test_each_step_can_be_repeated_by_hand(plain):
 
 @pytest.mark.slow
 def test_with_torch_the_remedy_is_predicted_and_patched_before_it_is_measured(tmp_path):
-    report, runs = told(replace(TORCH, max_steps=(1, 2)), tmp_path)
+    report, runs = told(replace(with_torch(Path(sys.executable)), max_steps=(1, 2)), tmp_path)
     check_that_it_is_traceable(report, runs)
     assert "gradient_accumulation" in report.readable() and "(simulated)" in report.readable()
     assert "as expected" in report.readable() and "TORCH=1" not in report.readable()

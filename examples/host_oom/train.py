@@ -1,4 +1,4 @@
-"""Trains a small language model on the CPU; under a limit of 768 MiB of host memory its first steps run out of it.
+"""Trains a small language model on the CPU; under the demo's limit its first steps run out of memory.
 
 The text is made here, so nothing is downloaded. `make_step` is what estimate_memory and the other tools that need the
 model itself call.
