@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from optimizing_resources.tools import load_tools
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError, current_call
-from optimizing_resources.tools._core.ledger import Run, append, ledger_path, new_id, now, open_ledger
+from optimizing_resources.tools._core.ledger import Figure, Run, append, ledger_path, new_id, now, open_ledger
 from optimizing_resources.tools._core.machine import Accelerator, GpuProcess, HostMemory, Machine
 from optimizing_resources.tools._core.quantity import GIB
 from optimizing_resources.tools._core.workspace import Workspace
@@ -219,11 +219,11 @@ def test_what_the_machine_shows_decides_what_the_log_leaves_open():
     assert triage("MemoryError", hardware=limited.model_dump()).sub_cause == "container_limit"
 
 
-def kept(folder, outcome, report, **conditions):
+def kept(folder, outcome, report, figures=(), **conditions):
     """The id of a run in a fresh ledger."""
     CALL.set(Call(Workspace.of_the_caller(folder)))
     usual = {"tool": "measure_run", "device": "cpu", "workload": "w", "conditions": conditions}
-    run = Run(id=new_id(), taken_at=now(), outcome=outcome, report=report, **usual)
+    run = Run(id=new_id(), taken_at=now(), outcome=outcome, report=report, figures=list(figures), **usual)
     with closing(open_ledger(ledger_path(current_call().workspace))) as ledger:
         append(ledger, run)
     return run.id
@@ -241,10 +241,50 @@ def kept(folder, outcome, report, **conditions):
     ],
 )
 def test_a_measurement_outweighs_what_the_text_complains_of(outcome, causes, found, tmp_path):
-    report = {"causes": [{"cause": c, "share": share, "evidence": "seen"} for c, share in causes]}
+    report = {
+        "causes": [{"cause": c, "share": share, "evidence": "seen"} for c, share in causes],
+        "steps": 30,
+    }
     answer = triage("inference is too slow", measurement=kept(tmp_path, outcome, report))
     assert (answer.constraint, answer.sub_cause) == found
     assert answer.evidence[0].source == "measurement"
+
+
+_CARD_FULL = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "on_gpu", "found"),
+    [
+        ("out_of_memory", f"Out of memory before any training step: {_CARD_FULL}", False, "gpu_memory"),
+        ("out_of_memory", "Ended after 9 steps at 8 GiB of host memory, over the limit", True, "host_memory"),
+        ("crashed", "Exit code 1 after 3 s: OSError: [Errno 28] No space left on device", False, "disk"),
+        ("crashed", "Exit code 1 after 3 s: KeyError: 'x'", False, "not_a_resource_problem"),
+    ],
+)
+def test_a_measured_run_failed_of_what_its_last_error_says(outcome, reason, on_gpu, found, tmp_path):
+    card = [Figure(metric="peak_gpu_bytes", value=2.0**30, unit="bytes")] if on_gpu else []
+    assert triage(measurement=kept(tmp_path, outcome, {"reason": reason}, card)).constraint == found
+
+
+def test_a_failed_run_s_output_is_read_with_its_measurement(tmp_path):
+    output = tmp_path / "output.log"
+    output.write_text(oom("2.00 GiB", 14.58, 1.0, 13.2, 0.2) + "\n", encoding="utf-8")
+    reason = f"Out of memory before any training step: {_CARD_FULL}"
+    report = triage(
+        measurement=kept(tmp_path, "out_of_memory", {"reason": reason, "output_path": str(output)})
+    )
+    assert report.numbers["total_gib"] == 14.58
+    assert [evidence.source for evidence in report.evidence][:2] == ["measurement", "output.log"]
+
+
+def test_a_measured_run_that_took_no_step_names_no_constraint(tmp_path):
+    with pytest.raises(ToolError, match="neither failed nor took a step"):
+        triage(measurement=kept(tmp_path, "finished", {"steps": 0}))
+    calls = {"steps": 200, "step_source": "calls"}
+    assert triage(measurement=kept(tmp_path, "finished", calls)).constraint == "inference_latency"
+    few = triage(measurement=kept(tmp_path, "finished", {"steps": 3, "step_source": "optimizer"}))
+    assert (few.constraint, few.sub_cause) == ("compute_time", None)
 
 
 @pytest.mark.parametrize(

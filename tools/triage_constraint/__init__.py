@@ -103,13 +103,13 @@ def triage_constraint(request: TriageConstraintRequest) -> TriageConstraintRepor
     where the evidence does not decide. Raises ToolError for a binary or missing file, or when nothing says what went
     wrong. Source: references/triage.md.
     """
-    material = _material(request)
-    machine = _machine(request.hardware)
     measured = read_measurement(request.measurement) if request.measurement else None
+    material = _material(request, measured)
+    machine = _machine(request.hardware)
     script = _script(request.script_path or (measured.script if measured else None))
     messages = found_messages(material.text.lower(), MESSAGES)
     prose = Prose(material.text)
-    if prose.is_about_another_program():
+    if prose.is_about_another_program() and not measured:
         messages = [clue.of_another_program() for clue in messages]
     clues = measured.clues if measured else []
     verdict = judge([*clues, *messages, *read_prose(prose, messages)])
@@ -150,15 +150,15 @@ def _report(
     )
 
 
-def _material(request: TriageConstraintRequest) -> Material:
+def _material(request: TriageConstraintRequest, measured: Measured | None) -> Material:
     """The text and the log as one: the text first, since it says what the caller wants."""
-    if not (request.text or "").strip() and not request.log_path and not request.measurement:
-        raise ToolError(
-            "Nothing says what went wrong", try_next="`text` with the error or question, or `log_path`"
-        )
+    if not (request.text or "").strip() and not request.log_path and not (measured and measured.clues):
+        saw = f"{request.measurement}, which neither failed nor took a step" if measured else None
+        wanted = "`text` with the error or question, or `log_path`"
+        raise ToolError("Nothing says what went wrong", saw=saw, try_next=wanted)
     material = read_pasted(request.text or "")
-    if request.log_path:
-        log = read_log(current_call().workspace.file(request.log_path))
+    if path := request.log_path or (measured.output if measured else None):
+        log = read_log(current_call().workspace.file(path))
         material = material + log if request.text else log
     return material
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from .._core.contract import current_call
 from .._core.ledger import Run, ledger_path, open_ledger, read_run
 from .._core.quantity import human_bytes
-from .clues import FINAL, Clue
+from .clues import FINAL, STRONG, Clue, found_messages
+from .messages import MESSAGES
 
 _READ_BACK = 0.05  # share of the step time from which reading tensors back counts on a CPU
 _SEEN = FINAL + 10
@@ -23,10 +24,9 @@ _CAUSES = {
     "leak": ("gpu_memory", "leak"),
     "swap": ("host_memory", "ram_capacity"),
 }
-_OUTCOMES = {
-    "timed_out": ("compute_time", None, "measured: the run did not finish in its time"),
-    "crashed": ("not_a_resource_problem", "bug_other", "measured: the run crashed, with memory to spare"),
-}
+_MEMORIES = ("gpu_memory", "host_memory")
+_FAILED = ("out_of_memory", "crashed", "timed_out")  # then what the run printed says more
+_LEAST_STEPS = 10  # with fewer, warm-up aside, measure_run looks for no causes
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Measured:
     clues: list[Clue]
     step_on_cpu: bool  # its own training step, on the CPU, is what filled host memory
     script: Path | None  # that it ran, where the workspace still has it
+    output: Path | None  # what it printed, where it failed and the workspace still has that
 
 
 def read_measurement(ledger_id: str) -> Measured:
@@ -43,11 +44,13 @@ def read_measurement(ledger_id: str) -> Measured:
     with closing(open_ledger(ledger_path(current_call().workspace))) as ledger:
         run = read_run(ledger, ledger_id)
     on_cpu = _step_fills_host_memory(run)
-    return Measured([*_by_causes(run), *_by_outcome(run, on_cpu)], on_cpu, _script(run))
+    output = _kept(run.report.get("output_path")) if run.outcome in _FAILED else None
+    script = _kept((run.conditions.get("script") or {}).get("path"))
+    return Measured([*_by_causes(run), *_by_outcome(run, on_cpu)], on_cpu, script, output)
 
 
-def _script(run: Run) -> Path | None:
-    path, root = Path((run.conditions.get("script") or {}).get("path") or ""), current_call().workspace.root
+def _kept(name: str | None) -> Path | None:
+    path, root = Path(name or ""), current_call().workspace.root
     return path.relative_to(root) if path.is_file() and path.is_relative_to(root) else None
 
 
@@ -68,20 +71,52 @@ def _by_causes(run: Run) -> list[Clue]:
 
 
 def _by_outcome(run: Run, step_on_cpu: bool) -> list[Clue]:
+    reason = run.report.get("reason") or run.outcome
+    shows = f"measured: {reason}"
+    if run.outcome == "out_of_memory" and step_on_cpu:
+        before = human_bytes(run.report["rss_before_training_bytes"])
+        return [
+            _clue("host_memory", "ram_capacity", f"{shows}; {before} of it before its first forward pass")
+        ]
     if run.outcome == "out_of_memory":
-        shows = f"measured: {run.report.get('reason', 'the run ran out of memory')}"
-        if step_on_cpu:
-            before = human_bytes(run.report["rss_before_training_bytes"])
-            return [
-                _clue("host_memory", "ram_capacity", f"{shows}; {before} of it before its first forward pass")
-            ]
-        return [_clue("gpu_memory" if _on_gpu(run) else "host_memory", None, shows)]
-    if run.outcome in _OUTCOMES:
-        return [_clue(*_OUTCOMES[run.outcome])]
-    if not _by_causes(run) and run.outcome in ("finished", "stopped_at_limit"):
-        shows = "measured: the steps hold no wait, no synchronisation and no growth; they compute"
-        return [_clue("compute_time", "true_capacity", shows)]
+        return [_clue(_exhausted(run, reason), None, shows)]
+    if run.outcome == "crashed":
+        return [_crash(reason, shows)]
+    if run.outcome == "timed_out":
+        return [_clue("compute_time", None, "measured: the run did not finish in its time")]
+    if run.outcome in ("finished", "stopped_at_limit") and not _by_causes(run):
+        return _by_steps(run)
     return []
+
+
+def _exhausted(run: Run, reason: str) -> str:
+    """Which memory ran out, by the error that was raised; a limit that ended the run is one of host memory."""
+    raised = [clue for clue in found_messages(reason.lower(), MESSAGES) if clue.constraint in _MEMORIES]
+    if raised:
+        return max(raised, key=lambda clue: clue.points).constraint
+    return "gpu_memory" if reason.startswith("Out of memory") and _on_gpu(run) else "host_memory"
+
+
+def _crash(reason: str, shows: str) -> Clue:
+    """What the last error means; an error of no known kind yields to one that the output raises before it."""
+    raised = found_messages(reason.lower(), MESSAGES) if reason.startswith("Exit code") else []
+    known = max(raised, key=lambda clue: clue.points, default=None)
+    if known and known.points >= STRONG:
+        return _clue(known.constraint, known.sub_cause, shows)
+    return Clue("not_a_resource_problem", "bug_other", FINAL, 0, 0, shows, source="measurement")
+
+
+def _by_steps(run: Run) -> list[Clue]:
+    """A run that worked and shows no cause: how it spent its time, as far as its steps tell."""
+    steps, source = run.report.get("steps") or 0, run.report.get("step_source")
+    if not steps:
+        return []
+    if source in ("forward", "calls"):
+        return [_clue("inference_latency", None, "measured: it trains nothing; its calls take the time")]
+    if steps < _LEAST_STEPS:
+        return [_clue("compute_time", None, f"measured: it trains, but {steps} steps are too few to say why")]
+    shows = "measured: the steps hold no wait, no synchronisation and no growth; they compute"
+    return [_clue("compute_time", "true_capacity", shows)]
 
 
 def _on_gpu(run: Run) -> bool:
