@@ -22,6 +22,7 @@ from .workspace import ARTIFACT_FOLDER, Workspace
 
 _PREFIX = "optimizing-resources-process-"
 _PENDING, _FRESH = "pending", ".fresh"
+_HALF_WRITTEN = "tmp" + 8 * "[a-z0-9_]"  # as tempfile names them; a whole artifact has its hash and suffix
 _YOUNG_SECONDS = 2.0  # what was made just now may not be locked or open yet
 
 
@@ -68,7 +69,7 @@ def sweep(workspace: Workspace) -> list[Path]:
     left = [folder for folder in shared_temporary().glob(f"{_PREFIX}*") if _is_orphan(folder)]
     for folder in left:
         shutil.rmtree(folder, ignore_errors=True)
-    artifacts = [] if workspace.refusal else workspace.root.joinpath(ARTIFACT_FOLDER).rglob("tmp????????*")
+    artifacts = [] if workspace.refusal else workspace.root.joinpath(ARTIFACT_FOLDER).rglob(_HALF_WRITTEN)
     half_written = [file for file in artifacts if file.is_file() and not _is_young(file)]
     notes = [] if workspace.refusal else _old_notes(workspace)
     pending = [fresh for note in notes if (fresh := _noted(note, workspace))]

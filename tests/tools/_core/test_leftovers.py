@@ -55,7 +55,8 @@ def test_a_process_that_ends_in_peace_leaves_nothing(owner, tmp_path):
 def test_half_written_artifacts_go_unless_somebody_writes_them(tmp_path, monkeypatch):
     monkeypatch.setattr(leftovers.tempfile, "tempdir", str(tmp_path / "elsewhere"))
     workspace = Workspace.of_a_server(tmp_path)
-    whole = workspace.store("report.json", b"{}")
+    whole = workspace.store("tmp_train_v2.py", b"{}")
+    os.utime(whole, (time.time() - 60,) * 2)
     dead, living = whole.with_name("tmpdeadbeef"), whole.with_name("tmpalive123")
     for file in (dead, living):
         file.write_bytes(b"half")
