@@ -1,5 +1,6 @@
 """The command line: `serve` for MCP hosts, `call` for programs, and one word per tool and command for people."""
 
+import contextlib
 import difflib
 import gc
 import json
@@ -29,6 +30,7 @@ optimizing-resources: which resource binds your ML job, and what to do about it.
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 when it worked, 2 for what the caller can mend."""
     typed = sys.argv[1:] if arguments is None else arguments
+    _speak_utf8()
     try:
         return _run(typed or [_default()])
     except (ToolError, ValidationError) as error:
@@ -39,6 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+
+
+def _speak_utf8() -> None:
+    """Whatever the locale: JSON is UTF-8, and no character of a path or a log may end a command."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # closed, or another kind of stream
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _default() -> str:
@@ -108,7 +117,7 @@ def _text(argument: str) -> str:
     if not argument.startswith("@"):
         return argument
     try:
-        return Path(argument[1:]).read_text(encoding="utf-8")
+        return Path(argument[1:]).read_text(encoding="utf-8-sig")  # some editors put a mark in front
     except (OSError, UnicodeDecodeError) as error:
         raise ToolError("The arguments cannot be read", saw=str(error), try_next="a file of JSON") from error
 

@@ -18,7 +18,7 @@ class Parser(argparse.ArgumentParser):
     """argparse, except that a mistake is one sentence with the nearest valid option."""
 
     def error(self, message: str) -> NoReturn:
-        wrong = message.rpartition("unrecognized arguments: ")[2].split()[0]
+        wrong = message.rpartition("unrecognized arguments: ")[2].partition(" ")[0]
         known = [option for action in self._actions for option in action.option_strings]
         near = difflib.get_close_matches(wrong.split("=")[0], known, n=1)
         hint = f"{near[0]}, or {self.prog} --help" if near else f"{self.prog} --help"

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 
 import anyio
@@ -61,7 +61,7 @@ def _parser() -> Parser:
     made.add_argument(
         "--jobs",
         metavar="N",
-        type=int,
+        type=_count,
         default=PER_CLIENT,
         help=f"jobs of a client at once (default: {PER_CLIENT})",
     )
@@ -80,9 +80,16 @@ def _parser() -> Parser:
         "--introspection", metavar="URL", help="where that server is asked about a token (RFC 7662)"
     )
     http.add_argument(
-        "--sessions", metavar="N", type=int, default=64, help="sessions of a client (default: 64)"
+        "--sessions", metavar="N", type=_count, default=64, help="sessions of a client (default: 64)"
     )
     return made
+
+
+def _count(text: str) -> int:
+    """At least one: with none every call would wait for ever."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"a whole number from 1 on is wanted, not {text!r}")
+    return int(text)
 
 
 def _offered(only: str | None) -> dict[str, Tool]:

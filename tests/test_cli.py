@@ -126,6 +126,9 @@ def test_call_takes_json_from_anywhere_and_prints_the_report(typed, monkeypatch,
         (["config", "emacs"], "'claude-code'"),
         (["config"], "try one of claude-code, claude-desktop"),
         (["serve", "--workspace", "nowhere"], "folder"),
+        (["serve", "--jobs", "0"], "from 1 on"),
+        (["add", "--numbers", "1", ""], "Unrecognized"),
+        (["doctor", "--python", "~nobody-here/bin/python"], "No Python interpreter"),
         (["serve", "--http", "--host", "0.0.0.0"], "only with tokens"),
     ],
 )
@@ -193,6 +196,21 @@ def test_without_a_command_it_serves_a_pipe_and_helps_a_person():
     shown = run_piped(stdin=ours).stdout
     os.close(theirs)
     assert "TOOL --help" in shown
+
+
+def test_a_locale_that_lacks_a_character_ends_no_command(tmp_path):
+    elsewhere = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    text = json.dumps({"text": "显存不足 naïve"}, ensure_ascii=False)
+    done = subprocess.run(
+        [*COMMAND, "call", "triage_constraint", "-"], input=text.encode(), capture_output=True, env=elsewhere
+    )
+    assert "naïve" in done.stdout.decode() and not done.stderr
+
+
+def test_a_folder_that_is_gone_is_one_line(tmp_path):
+    gone = f"cd {tmp_path} && rmdir {tmp_path} && {' '.join(COMMAND)} doctor"
+    done = subprocess.run(gone, shell=True, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stderr.startswith("The current folder is gone")
 
 
 def test_a_reader_that_hangs_up_early_is_no_error():

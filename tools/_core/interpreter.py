@@ -16,7 +16,7 @@ def resolve_python(named: str | None, workspace: Workspace) -> Path:
     A folder is taken as a virtual environment. A link is kept: following it would leave the environment.
     """
     if named:
-        path = Path(os.path.abspath(workspace.root / Path(named).expanduser()))
+        path = Path(os.path.abspath(workspace.root / os.path.expanduser(named)))
         path = path / _BIN if path.is_dir() else path
         if not (path.is_file() and os.access(path, os.X_OK)):
             raise ToolError(

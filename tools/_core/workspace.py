@@ -28,16 +28,15 @@ class Workspace:
     @classmethod
     def of_the_caller(cls, root: Path | None = None, allowed: tuple[Path, ...] = ()) -> "Workspace":
         """For the command line and Python: the current folder, trusting the paths that the user names."""
-        return cls((root or Path.cwd()).resolve(), tuple(p.resolve() for p in allowed), confined=False)
+        return cls((root or _here()).resolve(), tuple(p.resolve() for p in allowed), confined=False)
 
     @classmethod
     def of_a_server(cls, root: Path | None, allowed: tuple[Path, ...] = ()) -> "Workspace":
         """For a server: the named folder, else the current one unless that is no project folder."""
-        here = (root or Path.cwd()).resolve()
+        here = (root or _here()).resolve()
         refusal = None
-        if root is None and (
-            here == Path(here.anchor) or here == Path.home() or not os.access(here, os.W_OK)
-        ):
+        home = Path(os.path.expanduser("~"))  # stays `~` for a user without one
+        if root is None and (here in (Path(here.anchor), home) or not os.access(here, os.W_OK)):
             refusal = "The server was started outside a project folder, so it reads and writes no files"
         return cls(here, tuple(p.resolve() for p in allowed), confined=True, refusal=refusal)
 
@@ -134,6 +133,15 @@ class Workspace:
             saw=str(self.root),
             try_next="the server's flags --workspace DIR or --allow DIR",
         )
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise ToolError(
+            "The current folder is gone", try_next="--workspace DIR, or another folder"
+        ) from error
 
 
 def _names(folder: Path) -> list[str]:
