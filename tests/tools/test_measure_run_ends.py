@@ -185,3 +185,16 @@ def test_metrics_come_from_output_and_from_files(workspace):
     )
     assert report.metrics == {"acc": 0.5, "f1": 0.75}
     assert [value for _, value in report.metric_series["acc"]] == [0.0, 0.25, 0.5]
+    assert [note for note in report.notes if "'absent'" in note]
+
+
+def test_a_metric_of_an_earlier_run_is_none_of_this_one(workspace):
+    (workspace / "old.json").write_text('{"f1": 0.9}', encoding="utf-8")
+    (workspace / "program.py").write_text("open('bad.csv', 'w').write('acc\\nn/a\\n')", encoding="utf-8")
+    metrics = {"f1": "old.json", "acc": "bad.csv", "auc": "none.json"}
+    report = measure_run(
+        MeasureRunRequest(command=["python", "program.py"], python=sys.executable, metrics=metrics)
+    )
+    assert report.metrics == {} and report.id  # the measurement itself is kept
+    assert ["did not write old.json" in report.notes[0], "could not convert" in report.notes[1]] == [True] * 2
+    assert "did not write none.json" in report.notes[2]

@@ -40,27 +40,47 @@ def series_found(found: dict[str, list[tuple[float, str]]]) -> dict[str, list[tu
     return series
 
 
-def read_files(files: dict[str, Path]) -> dict[str, float]:
-    """The last value of each metric that a file holds; one that it does not hold is left out."""
-    values = {name: _from_file(name, path) for name, path in files.items() if path.is_file()}
-    return {name: value for name, value in values.items() if value is not None}
+def written_at(files: dict[str, Path]) -> dict[Path, int]:
+    """When each of these files that is there was written."""
+    return {path: path.stat().st_mtime_ns for path in files.values() if path.is_file()}
 
 
-def _from_file(name: str, path: Path) -> float | None:
+def read_files(files: dict[str, Path], before: dict[Path, int]) -> tuple[dict[str, float], list[str]]:
+    """The last value of each metric that a file holds, and why another has none.
+
+    A file that is as it was `before` the run holds an earlier run's figures.
+    """
+    values, notes, fresh = {}, [], written_at(files)
+    for name, path in files.items():
+        if fresh.get(path) == before.get(path):
+            notes.append(f"metric {name!r}: this run did not write {path.name}")
+            continue
+        try:
+            values[name] = _from_file(name, path)
+        except (LookupError, OSError, TypeError, ValueError) as error:
+            notes.append(f"metric {name!r}: not found in {path.name} ({error})")
+    return values, notes
+
+
+def unmatched(patterns: dict[str, str], series: dict[str, list[tuple[float, float]]]) -> list[str]:
+    """A note for each pattern that found no number in the output."""
+    return [
+        f"metric {name!r}: no line of the output holds a number by {pattern}"
+        for name, pattern in patterns.items()
+        if name not in series
+    ]
+
+
+def _from_file(name: str, path: Path) -> float:
     """The value under `name` in a JSON object, in the last JSON line or CSV row that has it."""
     text = path.read_text(encoding="utf-8", errors="replace")
-    try:
-        if path.suffix == ".csv":
-            rows: list[Any] = list(csv.DictReader(text.splitlines()))
-        elif path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-        else:
-            rows = [json.loads(text)]
-        having = [row[name] for row in rows if isinstance(row, dict) and row.get(name) not in (None, "")]
-        return float(having[-1]) if having else None
-    except (ValueError, TypeError) as error:
-        raise ToolError(
-            f"Metric {name!r} cannot be read",
-            saw=f"{path.name}: {error}",
-            try_next="a JSON object or CSV column of that name",
-        ) from error
+    if path.suffix == ".csv":
+        rows: list[Any] = list(csv.DictReader(text.splitlines()))
+    elif path.suffix == ".jsonl":
+        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+    else:
+        rows = [json.loads(text)]
+    having = [row[name] for row in rows if isinstance(row, dict) and row.get(name) not in (None, "")]
+    if not having:
+        raise LookupError("a JSON object or a CSV column of that name is wanted")
+    return float(having[-1])

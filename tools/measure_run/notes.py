@@ -20,7 +20,7 @@ def probe_of(run: Taken) -> str:
 
 
 def notes_of(run: Taken) -> list[str]:
-    notes = []
+    notes = [*run.metric_notes]
     if run.usage["left_behind"]:
         notes.append(f"{run.usage['left_behind']} processes that the program left behind were ended")
     if run.series.evaluated:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._core.worker import Limits, run
 from .launch import Launch, own_python
-from .metrics import read_files, series_found, split_metrics
+from .metrics import read_files, series_found, split_metrics, unmatched, written_at
 from .outcome import Outcome, outcome_of
 from .series import Series, forward_passes, percentile, series_of
 from .trace import Trace, read_trace
@@ -30,6 +30,7 @@ class Taken:
     metrics: dict[str, float]
     metric_series: dict[str, list[tuple[float, float]]]
     calls: list[dict[str, Any]]
+    metric_notes: list[str]  # why a metric that was asked for has no value
 
     @property
     def peak_rss_bytes(self) -> int:
@@ -77,6 +78,7 @@ def take(
 ) -> Taken:
     """Run the command once. Raises ToolError when it does not start; how it ends is part of the answer."""
     patterns, files = split_metrics(metrics, launch.cwd)
+    before = written_at(files)
     with tempfile.TemporaryDirectory(prefix="optimizing-resources-run-") as scratch:
         events, output = Path(scratch) / "events", Path(scratch) / "output"
         events.mkdir()
@@ -98,5 +100,7 @@ def take(
         usage, trace, series, tail, max_steps=max_steps, limit_bytes=memory_limit_bytes
     )
     found = series_found(usage.pop("values"))
-    last = {**{name: values[-1][1] for name, values in found.items()}, **read_files(files)}
-    return Taken(outcome, reason, usage, trace, series, printed, last, found, forward_passes(trace))
+    from_files, notes = read_files(files, before)
+    last = {**{name: values[-1][1] for name, values in found.items()}, **from_files}
+    notes += unmatched(patterns, found)
+    return Taken(outcome, reason, usage, trace, series, printed, last, found, forward_passes(trace), notes)
