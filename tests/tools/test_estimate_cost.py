@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from cost_questions import CHECKPOINT, G5, ask, refused, training
+from cost_questions import CHECKPOINT, G5, ask, costs, near, refused, training
 from optimizing_resources.tools._core.contract import CALL, Call, current_call, input_schema
 from optimizing_resources.tools._core.ledger import Figure, Run, append, ledger_path, new_id, open_ledger
 from optimizing_resources.tools._core.workspace import Workspace
@@ -171,3 +171,21 @@ def test_the_schema_is_small() -> None:
     entry = estimate_cost.tool  # type: ignore[attr-defined]
     schema = json.dumps(input_schema(entry.request), separators=(",", ":"))
     assert len(entry.name) + len(entry.summary) + len(schema) <= 1250
+
+
+@pytest.mark.parametrize(
+    ("workload", "hours"),
+    [
+        ({"kind": "running", "usd_per_hour": 1, "busy_hours_per_day": 4}, 30 * 4),
+        ({"kind": "training", "hours": 3}, 3),
+    ],
+)
+def test_hours_on_a_serverless_platform_are_neither_free_nor_forgotten(workload: Any, hours: int) -> None:
+    by_memory = {"name": "x", "kind": "serverless", "usd_per_gb_second": 1e-5, "memory_bytes": 2 * 2**30}
+    assert costs(ask(workload, [by_memory]))["x"] == near(hours * 3600 * 2e-5)
+    assert costs(ask(workload, [{"name": "x", "kind": "serverless", "usd_per_second": 3e-4}]))["x"] == near(
+        hours * 3600 * 3e-4
+    )
+    by_request = {"name": "x", "kind": "serverless", "usd_per_million_requests": 0.2}
+    assert "requests_per_day" in ask(workload, [by_request]).infeasible[0].why
+    assert "memory_bytes" in ask(workload, [{**by_memory, "memory_bytes": None}]).infeasible[0].why

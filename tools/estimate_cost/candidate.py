@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .bands import Band, combine
-from .option import Choice, Constraints
+from .option import Choice, Constraints, Fees, billed_gb
 
 # What fits a card: the rest goes to the driver, the context and fragmentation (references/cost.md#memory).
 USABLE_SHARE = 0.92
@@ -81,6 +81,18 @@ def memory_miss(choice: Choice, wanted: float | None) -> Miss | None:
         math.ceil(wanted - usable),
         "bytes",
     )
+
+
+def serverless_hourly(choice: Choice, fees: Fees, memory_bytes: float | None) -> float | Miss:
+    """Dollars for an hour at work of what bills by time, for work that is known by its hours, not by its requests."""
+    gb = billed_gb(choice.memory_bytes or memory_bytes or 0)
+    if fees.per_gb_second and not gb:
+        return Miss(choice.name, "memory", "billed by memory, and memory_bytes is not given")
+    hourly = 3600 * (fees.per_second + gb * fees.per_gb_second)
+    if hourly:
+        return hourly
+    why = "billed by the request alone: ask with kind inference, requests_per_day and seconds_per_request"
+    return Miss(choice.name, "capacity", why)
 
 
 def deadline_miss(one: Candidate, constraints: Constraints) -> Miss | None:

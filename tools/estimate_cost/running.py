@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 
 from .bands import EXACT, Band, price_band
-from .candidate import Candidate, Miss, Purchase, memory_miss
+from .candidate import Candidate, Miss, Purchase, memory_miss, serverless_hourly
 from .option import Choice, Constraints
 from .rates import rate_of
 from .sizing import OTHER_CARD
@@ -79,7 +79,8 @@ def running_plans(
     bands = {"price": price_band(choice.as_of, today), "speed of the card": speed}
     plan = functools.partial(_in_its_place, workload, choice, bands, workload.busy_hours * slower)
     if choice.fees is not None:
-        yield plan("serverless", "serverless", choice.fees.per_second * 3600)
+        hourly = serverless_hourly(choice, choice.fees, workload.memory_bytes)
+        yield hourly if isinstance(hourly, Miss) else plan("serverless", "serverless", hourly)
         return
     if choice.on_demand is not None and constraints.spot != "require" and not runs_already:
         own = choice.kind == "own"

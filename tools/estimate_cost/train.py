@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import date
 
 from .._core.errors import ToolError
-from .candidate import Candidate, Miss, memory_miss
+from .candidate import Candidate, Miss, memory_miss, serverless_hourly
 from .job import Job
 from .option import Choice, Constraints, Option
 from .purchase import purchases
@@ -58,6 +58,12 @@ def training_plans(
     if miss := memory_miss(choice, workload.memory_bytes) or _precision_miss(workload, choice):
         yield miss
         return
+    if choice.fees is not None:  # such a platform trains by the second
+        hourly = serverless_hourly(choice, choice.fees, workload.memory_bytes)
+        if isinstance(hourly, Miss):
+            yield hourly
+            return
+        choice = replace(choice, on_demand=hourly, fees=None)
     job = training_job(workload, choice, constraints, today)
     if isinstance(job, Miss):
         yield job
