@@ -210,6 +210,23 @@ def test_a_remedy_that_changes_results_wants_a_quality_figure(review):
     assert review(*accuracy, **request).verdict == "better"
 
 
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("val_WER", "worse"),
+        ("macro_f1", "better"),
+        ("valAcc", "better"),
+        ("images_per_second", "better"),
+        ("confidence", "cannot tell"),  # holds "fid"
+        ("answered", "cannot tell"),  # holds "wer"
+        ("previous", "cannot tell"),  # holds "iou"
+    ],
+)
+def test_whether_more_of_a_metric_is_better_is_read_from_whole_words_of_its_name(review, name, verdict):
+    sides = [{"figures": [figure(f"metric:{name}", *v, unit="1")]} for v in [(1, 1.01, 1), (2, 2.01, 2)]]
+    assert review(*sides, constraint="training_data", remedies=["augmentation"]).quality[0].verdict == verdict
+
+
 def test_a_gain_that_costs_quality_is_left_to_the_user(review):
     lost = [
         {"figures": [*side["figures"], figure("metric:acc", *values, unit="1")]}

@@ -19,11 +19,16 @@ MEMORY_MARGIN = (
     0.05  # assumed spread of a peak that was measured once; references/measuring.md has measured ones
 )
 
+# Abbreviations only as words of their own: "fid" stands in confidence, "wer" in power, "iou" in previous.
 _LOWER = re.compile(
-    r"loss|err|mae|mse|mape|mase|perplexity|ppl|wer|cer|brier|fid|seconds|bytes|latency", re.IGNORECASE
+    r"loss|error|mae|mse|mape|mase|perplexity|brier|(?<!per_)seconds|bytes|latency"
+    r"|(?<![a-z])(?:err|ppl|wer|cer|fid)(?![a-z])",
+    re.IGNORECASE,
 )
 _HIGHER = re.compile(
-    r"acc|f1|auc|precision|recall|r2|iou|bleu|rouge|map\b|score|top\d|per_second", re.IGNORECASE
+    r"accuracy|auc|auroc|precision|recall|bleu|rouge|score|per_second"
+    r"|(?<![a-z])(?:[a-z]*acc|f1|r2|m?iou|map|top\d)(?![a-z])",
+    re.IGNORECASE,
 )
 
 
