@@ -19,8 +19,9 @@ from ..tools._core.contract import Report, Request, Tool, command, current_call
 from ..tools._core.interpreter import resolve_python
 
 _PROBE_SECONDS = 20.0
-_PROBE = (
-    "import importlib.util, json, platform, sys; "
+_PROBE = (  # without the current folder, whose files and folders may have the names of libraries
+    "import sys; sys.path[:] = [place for place in sys.path if place]; "
+    "import importlib.util, json, platform; "
     "print(json.dumps([platform.python_version(), [n for n in sys.argv[1:] if importlib.util.find_spec(n)]]))"
 )
 
@@ -105,12 +106,12 @@ def _nvml() -> Check:
     pynvml = importlib.import_module("pynvml")  # looks for NVIDIA's library, so only when asked
     try:
         pynvml.nvmlInit()
+        count = pynvml.nvmlDeviceGetCount()
+        pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
         return Check(
             name="NVML", ok=False, found=str(error), fix="none needed without an NVIDIA GPU; else its driver"
         )
-    count = pynvml.nvmlDeviceGetCount()
-    pynvml.nvmlShutdown()
     return Check(name="NVML", ok=True, found=f"{count} NVIDIA GPU(s)")
 
 

@@ -176,6 +176,7 @@ def test_clean_removes_artifacts_and_keeps_the_rest(typed, tmp_path):
 
 def test_doctor_says_what_works_and_how_to_add_the_rest(typed, monkeypatch, toys):
     monkeypatch.setattr("optimizing_resources.server.doctor.load_tools", lambda: toys.TOOLS)
+    Path("no_such_module").mkdir()  # a folder of data is no library
     status, out, _ = typed("doctor")
     assert status == 0 and "ok  mcp" in out and "ok  add" in out
     assert "--  work" in out and "pip install no_such_module" in out

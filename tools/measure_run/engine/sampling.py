@@ -90,14 +90,14 @@ class Gpus:
 
 
 def open_gpus():
-    """The GPUs of this machine, or None where NVML finds no driver."""
+    """The GPUs of this machine, or None where NVML cannot tell."""
     import pynvml
 
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
+        return Gpus(pynvml)
+    except pynvml.NVMLError:  # no driver, or a card that fell off the bus: no reason to lose the run
         return None
-    return Gpus(pynvml)
 
 
 def machine_memory():
