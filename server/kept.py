@@ -13,6 +13,7 @@ from ..tools._core.workspace import Workspace
 
 SCHEME = "report://"
 LONG_SECONDS = 5.0  # a shorter call is as quickly made again
+_ANY = 10 * "[0-9a-f]"  # a job's id; other artifacts may be called a report too
 _LISTED, _SHOWN = 20, 200  # answers in the list, and characters of each
 
 log = logging.getLogger(__name__)
@@ -51,17 +52,17 @@ def _keep(tool: Tool, began: float, answer: dict[str, Any]) -> None:
 def kept_report(workspace: Workspace, job: str) -> str | None:
     """The kept answer of that job as JSON text; the newest first where `job` is empty; None where there is none."""
     if not job:
-        return json.dumps([_summary(text) for text in _texts(workspace, "*")[:_LISTED]])
-    found = _texts(workspace, job) if re.fullmatch(r"[0-9a-f]+", job) else []
-    return found[0] if found else None
+        return json.dumps([_summary(text) for text in _texts(workspace, _ANY)])
+    return next(iter(_texts(workspace, job)), None) if re.fullmatch(r"[0-9a-f]+", job) else None
 
 
 def _texts(workspace: Workspace, job: str) -> list[str]:
+    """The newest answers by that pattern of a job."""
     if workspace.refusal:
         return []
     files = list(workspace.artifacts().joinpath("artifacts").glob(f"*-report-{job}-*.json"))
     files.sort(key=lambda file: file.stat().st_mtime, reverse=True)
-    return [file.read_text(encoding="utf-8") for file in files]
+    return [file.read_text(encoding="utf-8") for file in files[:_LISTED]]
 
 
 def _summary(text: str) -> dict[str, Any]:

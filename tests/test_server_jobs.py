@@ -92,7 +92,9 @@ async def test_a_client_that_asks_for_too_many_is_refused():
 
 async def test_the_answer_of_a_long_call_can_be_fetched_later(toys, tmp_path, monkeypatch):
     monkeypatch.setattr(kept, "LONG_SECONDS", 0.05)
-    async with Client(build(toys.TOOLS, Workspace.of_a_server(tmp_path))) as client:
+    workspace = Workspace.of_a_server(tmp_path)
+    workspace.store("weekly-report-2024.json", b"{}")  # an artifact of another kind
+    async with Client(build(toys.TOOLS, workspace)) as client:
         for steps in (1, 10):
             await client.call_tool("count", {"steps": steps})
         (listed,) = json.loads((await client.read_resource("report://")).contents[0].text)
