@@ -425,6 +425,13 @@ def test_an_amd_gpu_is_read_from_sysfs(machine):
     assert (gpu.free_bytes, gpu.power_limit_watts, gpu.utilization_percent) == (191 * GIB, 750, 7)
 
 
+def test_the_variable_that_hides_an_amd_gpu_is_quoted(machine):
+    system = machine(MI300X, environ={"HIP_VISIBLE_DEVICES": "1"})
+    seen = {"frameworks": {"torch": "2.13.0"}, "torch_hip_version": "6.2"}
+    reason = _reason(system, seen, read_drm(system, Notes()), None, NO_LIBRARY)
+    assert reason == "hidden by the environment: HIP_VISIBLE_DEVICES='1'"
+
+
 def test_hip_visible_devices_hides_an_amd_gpu(machine):
     notes = Notes()
     (gpu,) = read_drm(machine(MI300X, environ={"HIP_VISIBLE_DEVICES": "1"}), notes)
@@ -495,8 +502,9 @@ def test_windows_reports_what_it_can_and_says_what_it_cannot(report):
             {"torch_cuda_version": "12.8"},
             reply(device()),
             {"CUDA_VISIBLE_DEVICES": ""},
-            "hidden by the environment",
+            "hidden by the environment: CUDA_VISIBLE_DEVICES=''",
         ),
+        ({"torch_cuda_version": "12.8"}, reply(device(mig=True)), {}, "no device: MIG mode"),
         (
             {"torch_cuda_version": "12.8"},
             reply(device()),

@@ -109,8 +109,13 @@ def _reason(
         why = nvml.get("error") or "NVML counts no GPU"
         return f"no device: {why if wanted == 'nvidia' else 'no AMD GPU was found'}"
     if not any(a.is_visible for a in accelerators if a.vendor == wanted):
-        name = "CUDA_VISIBLE_DEVICES" if wanted == "nvidia" else "HIP_VISIBLE_DEVICES or ROCR_VISIBLE_DEVICES"
-        return f"hidden by the environment: {name}={system.environ.get('CUDA_VISIBLE_DEVICES', '')!r}"
+        names = (
+            ("CUDA_VISIBLE_DEVICES",)
+            if wanted == "nvidia"
+            else ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+        )
+        shown = ", ".join(f"{name}={system.environ[name]!r}" for name in names if name in system.environ)
+        return f"hidden by the environment: {shown}" if shown else "no device: MIG mode without a slice"
     if build and driver_cuda and int(build.split(".")[0]) > int(driver_cuda.split(".")[0]):
         return (
             f"driver too old: {torch} needs CUDA {build}, the driver {nvml.get('driver')} runs up to {driver_cuda}; "
