@@ -278,6 +278,35 @@ def test_a_failed_run_s_output_is_read_with_its_measurement(tmp_path):
     assert [evidence.source for evidence in report.evidence][:2] == ["measurement", "output.log"]
 
 
+@pytest.mark.parametrize(
+    ("text", "first", "never"),
+    [
+        ("CUDA out of memory during inference of a 7B model", "inference_mode", "gradient_accumulation"),
+        ("CUDA out of memory when training with batch size 1", "mixed_precision", "gradient_accumulation"),
+        (
+            "CUDA out of memory: batch_size 1 works, training at batch_size 16 not",
+            "gradient_accumulation",
+            "",
+        ),
+        ("MPS backend out of memory while training on my MacBook", "mixed_precision", "eight_bit_optimizer"),
+        ("LightGBM training is slow on 10 million rows", "cpu_threads", "compile"),
+    ],
+)
+def test_no_remedy_is_named_that_means_nothing_for_the_job(text, first, never):
+    report = triage(text)
+    assert report.plan[0].remedy == first
+    assert never not in [step.remedy for step in report.plan] + report.fallback
+    assert report.sub_cause != "batch_too_large" or never == ""
+
+
+def test_no_tool_for_series_is_named_for_pictures():
+    pictures = triage("I have only 90 images")
+    tools = {call.tool for call in [*pictures.plan, *pictures.baseline]}
+    assert not tools & {"compare_baselines", "augment_series"} and "measure_run" in tools
+    series = triage("I have only 90 data points of monthly sales to forecast")
+    assert series.baseline[0].tool == "compare_baselines"
+
+
 def test_a_measured_run_that_took_no_step_names_no_constraint(tmp_path):
     with pytest.raises(ToolError, match="neither failed nor took a step"):
         triage(measurement=kept(tmp_path, "finished", {"steps": 0}))

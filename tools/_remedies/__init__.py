@@ -645,6 +645,7 @@ _MEMORY = (
     "channels_last",
 )
 _SERVING_MEMORY = ("quantization", "model_reduction", "sharding", "cpu_offload", "kv_cache_limit")
+INFERENCE_MEMORY = ("inference_mode", *_SERVING_MEMORY)  # where nothing is trained
 _BILLS = (
     "right_size",
     "spot",

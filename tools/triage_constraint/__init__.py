@@ -5,6 +5,7 @@ clues        what a text says for a constraint; messages/ are the formats that p
              prose what people write (rules over concepts); numbers the figures in it
 verdict      from clues to one constraint; causes: to its sub-cause, or to none where the evidence does not decide
 plan         the table of remedies (tools/_remedies) fitted to the machine, the script and the numbers at hand
+kind         what kind of job it is, and which remedies mean nothing for it
 script       what a training script shows without being run
 measured     what a measurement of the ledger shows
 advice       the look that would decide what is open, and where other questions belong
@@ -24,6 +25,7 @@ from .advice import decisive_check, handoff
 from .causes import sub_cause
 from .clues import found_messages
 from .evidence import Evidence, by_machine, by_script, quotes
+from .kind import infers
 from .measured import Measured, read_measurement
 from .messages import MESSAGES
 from .numbers import Numbers, read_numbers
@@ -113,7 +115,7 @@ def triage_constraint(request: TriageConstraintRequest) -> TriageConstraintRepor
         messages = [clue.of_another_program() for clue in messages]
     clues = measured.clues if measured else []
     verdict = judge([*clues, *messages, *read_prose(prose, messages)])
-    return _report(verdict, material, machine, script, measured, says_no_gpu="nogpu" in prose.named)
+    return _report(verdict, material, machine, script, measured, prose)
 
 
 def _report(
@@ -122,14 +124,15 @@ def _report(
     machine: Machine | None,
     script: ScriptFacts | None,
     measured: Measured | None,
-    says_no_gpu: bool,
+    prose: Prose,
 ) -> TriageConstraintReport:
     constraint, lowered = verdict.constraint, material.text.lower()
+    says_no_gpu, answers = "nogpu" in prose.named, infers(lowered, prose.named)
     numbers = read_numbers(material.text, constraint, verdict.secondary)
     from_machine, cause_of_machine = by_machine(machine, constraint, numbers)
     from_script, cause_of_script = by_script(script, constraint)
     cause = cause_of_machine or sub_cause(constraint, verdict.clues, numbers, lowered) or cause_of_script
-    here = Situation(constraint, cause, numbers, machine, script, lowered, measured, says_no_gpu)
+    here = Situation(constraint, cause, numbers, machine, script, lowered, measured, says_no_gpu, answers)
     plan, fallback = make_plan(here)
     return TriageConstraintReport(
         constraint=constraint,

@@ -8,6 +8,7 @@ from importlib.resources import files
 
 from .beginnings import beginnings
 from .clues import FINAL, Clue
+from .kind import batch_is_one
 from .numbers import Numbers, size
 
 # Shares of the memory limit that tell causes apart, from messages of known cause (benchmarks/triage_score.py); the
@@ -25,7 +26,8 @@ _HEAD_CHARACTERS = 12
 
 def gpu_cause(numbers: Numbers, lowered: str) -> str | None:
     """Which cause the figures and words of a GPU memory failure establish; None where they do not decide."""
-    return _from_figures(numbers, lowered) or _named("gpu_memory", lowered)
+    cause = _from_figures(numbers, lowered) or _named("gpu_memory", lowered)
+    return None if cause == "batch_too_large" and batch_is_one(lowered) else cause
 
 
 def sub_cause(constraint: str, clues: list[Clue], numbers: Numbers, lowered: str) -> str | None:

@@ -12,8 +12,10 @@ from .._catalog.gpus import candidates
 from .._core.machine import Machine
 from .._core.quantity import Basis
 from .._remedies import (
+    AUGMENT,
     BACKTEST,
     BY_ID,
+    COMMAND,
     MEASURE,
     PATCH,
     PREDICT,
@@ -26,6 +28,7 @@ from .._remedies import (
     ordered,
 )
 from .goals import goals
+from .kind import for_inference, grows_trees, is_about_other_data, is_about_series, meaningless
 from .measured import Measured
 from .numbers import Numbers
 from .script import ScriptFacts
@@ -41,7 +44,6 @@ _BY_HAND: dict[tuple[str, str | None], str] = {
         " (set_per_process_memory_fraction, or the serving engine's memory share)"
     ),
 }
-_SERIES = re.compile(r"\bforecast|\btime[- ]series|\bseries\b|\bdemand\b|\bsales\b|预测|時系列|прогноз")
 _GROWING = ("gpu_memory", "host_memory")
 _FOR_A_CARD = ("mixed_precision", "sharding")  # on a CPU the one is slower as a rule, the other means nothing
 _CPU_WITH_BF16 = ("amx_bf16", "avx512_bf16", "bf16")  # x86 and ARM
@@ -98,6 +100,7 @@ class Situation:
     lowered: str
     measured: Measured | None = None
     says_no_gpu: bool = False
+    infers: bool = False  # it answers, and trains nothing
 
     @property
     def on_cpu(self) -> bool:
@@ -126,20 +129,25 @@ def make_plan(here: Situation) -> tuple[list[Step], list[str]]:
 def _order(here: Situation) -> list[str]:
     """The remedies of the constraint, in the order that fits this text, script and measurement."""
     ids = [*(STEP_ON_CPU if here.step_on_cpu else ()), *ordered(here.constraint, here.sub_cause)]
-    if here.constraint == "compute_time" and here.on_cpu:
+    if here.constraint == "compute_time" and (here.on_cpu or grows_trees(here.lowered)):
         ids = ["cpu_threads", *(name for name in ids if name not in _FOR_A_CARD)]
-    if here.constraint == "no_gpu" and _SERIES.search(here.lowered):
+    if here.constraint == "gpu_memory" and here.infers:
+        ids = for_inference(ids)
+    if here.constraint == "no_gpu" and is_about_series(here.lowered):
         ids.sort(key=lambda name: BY_ID[name].tool != BACKTEST)  # models that need no GPU come first
     findings = here.script.findings if here.script else []
     if here.constraint in _GROWING and any(cause == "leak" for *_, cause in findings):
         ids.insert(1, "release_graph")  # a defect in plain sight, whatever else binds
-    return list(dict.fromkeys(ids))
+    useless = meaningless(here.lowered)
+    return [name for name in dict.fromkeys(ids) if name not in useless]
 
 
 def preparation(here: Situation) -> list[Call]:
     """The calls that give the baseline, and the prediction where one can be had."""
     calls = []
     wanted = [*PREPARE.get(here.constraint, ()), *(PREPARE_STEP_ON_CPU if here.step_on_cpu else ())]
+    if here.constraint == "training_data" and is_about_other_data(here.lowered):
+        wanted = [(MEASURE, {}, (COMMAND,))]
     for tool, arguments, needs in wanted:
         if _is_here(tool) and not (tool == MEASURE and here.measured):  # the measurement is the baseline
             fitted, missing = _fitted(tool, dict(arguments), list(needs), here)
@@ -188,9 +196,16 @@ def _step(remedy: Remedy, here: Situation) -> Step:
 
 def _call(remedy: Remedy, here: Situation) -> tuple[str | None, dict[str, Any], list[str]]:
     """The tool that does it where this installation has it, its arguments, and what is still missing from them."""
-    if remedy.tool is None or not _is_here(remedy.tool):
+    if remedy.tool is None or not _is_here(remedy.tool) or _misses(remedy.tool, here.lowered):
         return None, {}, []
     return remedy.tool, *_fitted(remedy.tool, dict(remedy.arguments), list(remedy.needs), here)
+
+
+def _misses(tool: str, lowered: str) -> bool:
+    """Whether the tool is for other data or another framework than the text is about."""
+    if tool in (BACKTEST, AUGMENT):
+        return is_about_other_data(lowered)
+    return tool == PATCH and grows_trees(lowered)
 
 
 @cache
