@@ -11,8 +11,7 @@ _ANOTHER_QUESTION = ("nonml", "howto", "choice", "bug", "nan", "converge")
 _HINTS = {
     "gpu_memory": r"vram|cards?|allocat\w+|gpu memory|activations|batch size|context length|resolution",
     "host_memory": r"ram|memory|pandas|workers|dataframes?|swap\w*|kernel|notebook|concat\w*|killed",
-    "compute_time": r"it/s|s/it|hours?|days|weeks?|months?|overnight|deadline|epochs?|faster|speed|runs?"
-    r"|(?:re)?train\w*",
+    "compute_time": r"it/s|s/it|hours?|days|weeks?|months?|overnight|deadline|epochs?|faster|speed|runs?|retrain\w*",
     "inference_latency": r"ms|milliseconds?|seconds?|wait(?:s|ing)?|real[- ]time|repl(?:y|ies)|respon\w+"
     r"|serv(?:e|es|ing)|users|requests?|scor(?:e|es|ing)|generation|fps",
     "training_data": r"label\w*|history|samples?|examples|short|few|scarce|rare|observations|installed|opened"
