@@ -446,6 +446,15 @@ def test_a_slow_job_without_a_gpu_gets_no_remedy_that_needs_one():
     assert remedies[0] == "cpu_threads" and "mixed_precision" not in remedies
 
 
+def test_single_words_give_a_guess_that_says_so_and_silence_a_question():
+    guess = triage_constraint(TriageConstraintRequest(text="BERT pretraining would take a month here"))
+    assert guess.constraint == "compute_time" and guess.confidence < 0.4
+    assert "single words" in guess.evidence[0].shows
+    silent = triage_constraint(TriageConstraintRequest(text="our model is from last spring"))
+    assert (silent.constraint, silent.sub_cause, silent.handoff) == ("out_of_scope", None, None)
+    assert "what runs short" in silent.decisive_check
+
+
 def test_every_call_of_every_plan_is_accepted_by_the_tool_it_names():
     """Triage imports no tool; here each remedy's call, completed by what it says it needs, meets the tool's Request."""
     tools = load_tools()

@@ -21,10 +21,11 @@ from .._core.errors import ToolError
 from .._core.interpreter import resolve_python
 from .._core.machine import Machine
 from .._hardware.survey import survey_here
-from .advice import decisive_check, handoff
+from .advice import UNCLEAR, decisive_check, handoff
 from .causes import sub_cause
 from .clues import found_messages
 from .evidence import Evidence, by_machine, by_script, quotes
+from .hints import read_hints
 from .kind import infers
 from .measured import Measured, read_measurement
 from .messages import MESSAGES
@@ -114,7 +115,7 @@ def triage_constraint(request: TriageConstraintRequest) -> TriageConstraintRepor
     if prose.is_about_another_program() and not measured:
         messages = [clue.of_another_program() for clue in messages]
     clues = measured.clues if measured else []
-    verdict = judge([*clues, *messages, *read_prose(prose, messages)])
+    verdict = judge([*clues, *messages, *read_prose(prose, messages)] or read_hints(prose))
     return _report(verdict, material, machine, script, measured, prose)
 
 
@@ -132,11 +133,12 @@ def _report(
     from_machine, cause_of_machine = by_machine(machine, constraint, numbers)
     from_script, cause_of_script = by_script(script, constraint)
     cause = cause_of_machine or sub_cause(constraint, verdict.clues, numbers, lowered) or cause_of_script
+    unclear = not verdict.clues and cause == "how_to"  # what is said when no word tells anything
     here = Situation(constraint, cause, numbers, machine, script, lowered, measured, says_no_gpu, answers)
     plan, fallback = make_plan(here)
     return TriageConstraintReport(
         constraint=constraint,
-        sub_cause=cause,
+        sub_cause=None if unclear else cause,
         confidence=verdict.confidence,
         secondary=implied(verdict, cause, says_no_gpu),
         numbers=numbers,
@@ -144,11 +146,11 @@ def _report(
         rejected=[
             f"{name} ({score:.0f} points against {verdict.points:.0f})" for name, score in verdict.rejected
         ],
-        decisive_check=decisive_check(constraint, cause, lowered),
+        decisive_check=UNCLEAR if unclear else decisive_check(constraint, cause, lowered),
         baseline=preparation(here),
         plan=plan,
         fallback=fallback,
-        handoff=handoff(constraint, cause, lowered),
+        handoff=None if unclear else handoff(constraint, cause, lowered),
         notes=[*material.notes, *([script.note] if script and script.note else [])],
     )
 

@@ -32,6 +32,11 @@ _PROVIDER_CHECK = (
     " CUDAExecutionProvider it is the card, with CPUExecutionProvider host memory"
 )
 
+UNCLEAR = (
+    "nothing here says what runs short: name what fills up, takes too long, costs too much or is too little, with its"
+    " number, or send the error or the log"
+)
+
 _HANDOFFS: dict[str, str] = {
     "architecture_selection": "the skill designing-ts-architectures (choice of architecture)",
     "instance_selection": (

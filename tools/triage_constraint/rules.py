@@ -189,6 +189,7 @@ RULES = (
     Rule("budget", None, 7, "money cloud", "", shows="cost is the complaint"),
     Rule("budget", None, 3, "money", "nonml", shows="cost is named"),
     Rule("budget", "idle_resources", 5, "money idle", "", shows="charged without use"),
+    Rule("budget", "idle_resources", 4, "idletime cloud", "", shows="a rented machine stands idle"),
     Rule("budget", "idle_resources", 3, "money idle cloud", "", scope="text", shows="charged without use"),
     Rule(
         "budget", "inference_cost", 3, "money infer cloud", "train", scope="text", shows="the cost of serving"

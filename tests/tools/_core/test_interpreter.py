@@ -36,7 +36,7 @@ def test_a_folder_is_an_environment_and_its_link_is_kept(workspace):
     assert resolve_python("env", workspace) == python and python.is_symlink()
 
 
-@pytest.mark.parametrize("named", ["nowhere/python", "notes.txt", "."])
+@pytest.mark.parametrize("named", ["nowhere/python", "notes.txt", ".", "/bin/true"])
 def test_what_is_no_interpreter_is_refused_with_advice(workspace, named):
     (workspace.root / "notes.txt").touch()
     with pytest.raises(ToolError, match="which python"):
