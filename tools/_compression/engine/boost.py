@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from . import clock, judge, prepare, program, rows, trees
+from . import clock, judge, npz, prepare, program, rows, trees
 from .refusal import Refused
 
 ROUNDS, LEAVES, RATE = 300, 31, 0.05
@@ -17,7 +17,7 @@ def boost(request, progress):
     import lightgbm
 
     names = request["names"]
-    arrays = rows.read_npz(request["train_data"])
+    arrays = npz.read(request["train_data"])
     specs = [{"name": n, "dtype": "float32", "shape": None} for n in names]
     feeds, y = rows.match_inputs(arrays, specs)
     x = next(iter(feeds.values()))

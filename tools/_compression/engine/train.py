@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from . import agree, program, rows
+from . import agree, npz, program, rows
 from .refusal import Refused, first_line
 
 BATCH = 64
@@ -27,7 +27,7 @@ class Rows:
     """Training tensors, with the last tenth held out, and the teacher's outputs where there is one."""
 
     def __init__(self, request, names):
-        arrays = rows.read_npz(request["train_data"])
+        arrays = npz.read(request["train_data"])
         specs = [
             {"name": n, "dtype": str(agree.as_fed(arrays[n]).dtype), "shape": None}
             for n in names
