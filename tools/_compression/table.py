@@ -127,13 +127,19 @@ def _why_not(search: Search, outcome: Outcome) -> str:
     untried = sum(row["status"] == "not_tried" for row in search.rows.values())
     more = f"; {untried} were not tried for time: raise max_search_seconds" if untried else ""
     if not tried:
-        return "no candidate could be measured" + more
+        return f"no candidate could be measured{_first_failure(search)}{more}"
     if not fast:
         return f"none of the {len(tried)} measured was faster beyond the tie band of {outcome.tie_band:.0%}{more}"
     lost = {text: sum(row["status"] == status for row in fast) for status, text in _LOST.items()}
-    lost["were slower at another batch size"] = len(fast) - sum(lost.values())
+    lost["lost speed at another batch size"] = len(fast) - sum(lost.values())
     told = ", ".join(f"{count} {text}" for text, count in lost.items() if count)
     return f"{len(fast)} of {len(tried)} measured candidates gained speed, but {told}{_nearest(search)}{more}"
+
+
+def _first_failure(search: Search) -> str:
+    """The most promising variant that could not be made or measured, and why."""
+    failed = ((n, r["reason"]) for n, r in search.rows.items() if r["status"] in ("failed", "crashed"))
+    return next((f" ({name}: {reason})" for name, reason in failed), "")
 
 
 def _nearest(search: Search) -> str:
