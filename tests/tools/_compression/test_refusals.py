@@ -230,9 +230,18 @@ def quantized(model, rows):
     model.graph.node.append(onnx.helper.make_node("MatMulInteger", ["a", "b"], ["c"]))
 
 
+def random(model, rows):
+    node = onnx.helper.make_node
+    model.graph.node[-1].output[0] = "mean"
+    model.graph.node.extend(
+        [node("RandomNormalLike", ["mean"], ["noise"]), node("Add", ["mean", "noise"], ["y"])]
+    )
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
+        (random, "The model gives other outputs when it is called again on the same rows"),
         (lambda model, rows: model.SerializeToString()[:3000], "The file is no complete ONNX model"),
         (lambda model, rows: b"\x00junk", "The file is no complete ONNX model"),
         (nan_weight, "The model's weights hold NaN"),

@@ -65,7 +65,8 @@ def _first_rows(archive, name, count):
         if by_columns or not shape:
             return archive[name][:count] if shape else archive[name]
         few = (min(count, shape[0]), *shape[1:])
-        return np.frombuffer(stream.read(int(np.prod(few)) * kind.itemsize), kind).reshape(few)
+        content = bytearray(stream.read(int(np.prod(few)) * kind.itemsize))  # torch wants to be able to write
+        return np.frombuffer(content, kind).reshape(few)
 
 
 @contextlib.contextmanager
