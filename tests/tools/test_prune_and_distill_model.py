@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from optimizing_resources.tools._compression import search
 from optimizing_resources.tools._compression.trained import Trained
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError, input_schema
 from optimizing_resources.tools._core.workspace import Workspace
@@ -35,22 +36,23 @@ def folder(tmp_path_factory):
     names: dict = {}
     exec(NET, names)
     torch.manual_seed(0)
-    net, y = names["make"](), torch.randint(0, 3, (3000,))
-    x = 3 * torch.eye(8)[y] + 0.3 * torch.randn(3000, 8)
+    net, y = names["make"](), torch.randint(0, 3, (1600,))
+    x = 3 * torch.eye(8)[y] + 0.3 * torch.randn(1600, 8)
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     for i in range(150):
-        rows = torch.arange(i * 64, (i + 1) * 64) % 2000
+        rows = torch.arange(i * 64, (i + 1) * 64) % 600
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(net(x[rows]), y[rows]).backward()
         optimizer.step()
     torch.save(net.state_dict(), folder / "net.pt")
-    np.savez(folder / "train.npz", x=x[:2000].numpy(), y=y[:2000].numpy())
-    np.savez(folder / "eval.npz", x=x[2000:].numpy(), y=y[2000:].numpy())
+    np.savez(folder / "train.npz", x=x[:600].numpy(), y=y[:600].numpy())
+    np.savez(folder / "eval.npz", x=x[600:].numpy(), y=y[600:].numpy())
     return folder
 
 
 @pytest.fixture(autouse=True)
-def call(folder):
+def call(folder, monkeypatch):
+    monkeypatch.setattr(search, "RACE_WINDOW_SECONDS", 0.3)  # no test looks at a latency
     token = CALL.set(Call(Workspace(folder)))
     yield
     CALL.reset(token)
@@ -58,7 +60,8 @@ def call(folder):
 
 BASE = {
     "model": "net.py:make", "weights": "net.pt", "data": "eval.npz", "train_data": "train.npz",
-    "max_metric_drop": "10%", "max_train_seconds": 6,
+    "batch_sizes": [1], "max_metric_drop": "10%",
+    "max_train_seconds": 60,  # all epochs of the 600 rows take a second per network
 }  # fmt: skip
 
 
