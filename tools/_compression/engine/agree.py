@@ -28,12 +28,13 @@ def compare(model, path, names, arrays):
 def refuse_random(call):
     """A model that draws random numbers has no accuracy that a candidate's could be compared with."""
     once, again = call(), call()
-    if once.shape != again.shape or not np.allclose(
-        once, again, rtol=EAGER_TOLERANCE, atol=EAGER_TOLERANCE, equal_nan=True
-    ):
+    same = once.shape == again.shape
+    if not same or not np.allclose(once, again, rtol=EAGER_TOLERANCE, atol=EAGER_TOLERANCE, equal_nan=True):
         raise Refused(
             "The model gives other outputs when it is called again on the same rows",
-            "largest gap %g" % np.abs(once - again).max() if once.shape == again.shape else "another shape",
+            f"largest gap {np.abs(once - again).max():g}"
+            if same
+            else f"shapes {once.shape} and {again.shape}",
             "a forward without random numbers, such as the mean instead of a sample",
         )
     return once
