@@ -1,5 +1,6 @@
 """prune_model and distill_model through their public surface, on a network that trains in seconds."""
 
+import importlib
 import json
 from pathlib import Path
 
@@ -80,6 +81,31 @@ def test_half_of_the_channels_go_and_the_small_network_is_faster_and_confirmed()
     if report.next_step:
         assert report.next_step.tool == "quantize_model"
         assert Path(str(report.next_step.arguments["model"])).exists()
+
+
+class Heads(torch.nn.Module):
+    """Weight norm inside, and two answers, neither of them a layer's own result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inner = [torch.nn.Linear(8, 64), torch.nn.ReLU(), torch.nn.Linear(64, 64), torch.nn.ReLU()]
+        torch.nn.utils.parametrizations.weight_norm(inner[2])
+        self.body, self.first = torch.nn.Sequential(*inner), torch.nn.Linear(64, 5)
+        self.second = torch.nn.Linear(64, 3)
+
+    def forward(self, x):
+        rows = self.body(x)
+        return 2 * self.first(rows), torch.sigmoid(self.second(rows))
+
+
+def test_every_answer_keeps_its_shape_when_channels_go():
+    prune = importlib.import_module("optimizing_resources.tools._compression.engine.prune")
+    model, x = Heads(), torch.randn(4, 8)
+    before = [out.detach() for out in model(x)]
+    small = prune.shrink(model, [x], 0.5)
+    assert [out.shape for out in small(x)] == [(4, 5), (4, 3)]
+    assert small.first.in_features == small.second.in_features == 32
+    assert all(torch.allclose(a, b) for a, b in zip(before, model(x), strict=True))
 
 
 def test_every_student_has_its_control_and_a_teacher_that_adds_nothing_is_told():

@@ -31,6 +31,7 @@ def prune(request: Any) -> dict[str, Any]:
         outcome, baseline = decide(session, Limits(), _weaker_twins(session.search.rows, trained))
         verdict = summarise(session.search, outcome, baseline["metric"], keep="the dense network")
         verdict += _against_scratch(session.search.rows, trained, outcome.overall)
+        verdict += "" if outcome.overall else _what_would_help(session.search.rows, trained)
         fields = report_fields(
             session, outcome, baseline, target, kind="prune", assumed=False, verdict=verdict, warnings=[],
             extra={"trained": {n: r["about"] for n, r in session.search.rows.items()}},
@@ -53,6 +54,15 @@ def _against_scratch(rows: dict[str, Any], trained: Trained, chosen: str | None)
             a, b = rows[pruned]["metric"], rows[scratch]["metric"]
             return f" That network gave {a:.4g} pruned and tuned, {b:.4g} from scratch (confirmation rows, one seed)."
     return ""
+
+
+def _what_would_help(rows: dict[str, Any], trained: Trained) -> str:
+    """What may keep the budget where the pruned networks lost too much of the metric."""
+    lost = [n for n in trained.candidates if rows[n]["status"] in ("over_budget", "not_confirmed")]
+    if not lost:
+        return ""
+    epochs = max(trained.candidates[name]["epochs"] for name in lost)
+    return f" Fine-tuning took {epochs:.3g} epochs: more max_train_seconds or a smaller sparsity may keep the budget."
 
 
 def _weaker_twins(rows: dict[str, Any], trained: Trained) -> dict[str, str]:

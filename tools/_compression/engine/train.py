@@ -155,7 +155,7 @@ def _value(out, y, soft, loss, soft_share, kind):
         raise Refused(
             "The loss does not fit outputs and targets",
             first_line(error),
-            "cross_entropy with class numbers, l1 or mse with floats",
+            "cross_entropy with class numbers and a column per class, l1 or mse with floats, or file.py:f(out, y)",
         ) from error
     if soft is None or not soft_share:
         return hard
