@@ -9,6 +9,7 @@ import shutil
 
 from . import graph, nncf_variants, prepare
 from .calibration import Rows
+from .floats import float32_source
 from .refusal import Refused
 
 # Operations whose weights are quantized while everything around them stays in float: level arithmetic
@@ -47,7 +48,7 @@ def preprocessed(request):
 
     path = os.path.join(request["folder"], "preprocessed.onnx")
     if not os.path.exists(path):
-        source = _with_recent_operations(request["model"], path + ".recent")
+        source = _with_recent_operations(float32_source(request), path + ".recent")
         # symbolic shape inference fails on some graphs: onnxruntime #10484, #21476
         for skip in (False, True):
             try:
@@ -175,6 +176,12 @@ def _float16(request, variant, target):
     return {"artifact": {"runtime": "onnxruntime", "path": path}}
 
 
+def _float32(request, variant, target):
+    path = os.path.join(target, "model.onnx")
+    shutil.copyfile(float32_source(request), path)
+    return {"artifact": {"runtime": "onnxruntime", "path": path}}
+
+
 def _rewrite_conv1d(request, variant, target):
     from .rewrite import conv1d_as_conv2d
 
@@ -222,6 +229,7 @@ _BUILDERS = {
     "sensitive": _sensitive,
     "weight_only": _weight_only,
     "float16": _float16,
+    "float32": _float32,
     "conv1d": _rewrite_conv1d,
     "openvino": nncf_variants.convert,
     "nncf": nncf_variants.quantize,
