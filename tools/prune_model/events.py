@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .._compression.choose import Twins
 from .._compression.finish import decide, report_fields
 from .._compression.limits import Limits
 from .._compression.processor import find_target
@@ -65,13 +66,13 @@ def _what_would_help(rows: dict[str, Any], trained: Trained) -> str:
     return f" Fine-tuning took {epochs:.3g} epochs: more max_train_seconds or a smaller sparsity may keep the budget."
 
 
-def _weaker_twins(rows: dict[str, Any], trained: Trained) -> dict[str, str]:
-    """Of two networks of one shape, the one with the worse search metric cannot win: their speed is the same."""
-    barred = {}
+def _weaker_twins(rows: dict[str, Any], trained: Trained) -> Twins:
+    """Of two networks of one shape, the one with the worse search metric: their speed is the same."""
+    twins = {}
     for pruned, scratch in trained.pairs():
         a, b = rows[pruned].get("drop"), rows[scratch].get("drop")
         if a is None or b is None:
             continue
         loser, winner = (scratch, pruned) if a <= b else (pruned, scratch)
-        barred[loser] = f"the same network as {winner}, which lost less on the search rows"
-    return barred
+        twins[loser] = (winner, f"the same network as {winner}, which lost less on the search rows")
+    return twins

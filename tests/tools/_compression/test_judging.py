@@ -1,14 +1,17 @@
 """How a drop is bounded, how rows are cut, and what the picture shows."""
 
 import xml.etree.ElementTree as ElementTree
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optimizing_resources.tools._compression.arguments import read_budget
+from optimizing_resources.tools._compression.choose import choose
 from optimizing_resources.tools._compression.limits import Limits
 from optimizing_resources.tools._compression.nouns import Candidate
 from optimizing_resources.tools._compression.picture import draw
+from optimizing_resources.tools._compression.search import Metric
 from optimizing_resources.tools._compression.shortlist import finalists
 
 np = pytest.importorskip("numpy")
@@ -72,6 +75,24 @@ def test_a_drop_that_may_be_noise_is_raced_after_those_within_the_budget():
 
     rows = {"noisy": row(2.0, 0.0, 0.012), "lost": row(2.1, 0.04, 0.05), "sound": row(1.9, 0.0, 0.0)}
     assert finalists(rows, [1], 0.01, Limits(), set()) == ["sound", "noisy"]
+
+
+@pytest.mark.parametrize(("bound", "winner"), [(0.0, "plain"), (0.5, "taught")])
+def test_a_lesser_twin_wins_only_where_its_better_one_is_not_confirmed(bound, winner):
+    def row():
+        return {"ratio": {"1": 2.0}, "finite": True, "drop": 0.0, "metric": 1.0}
+
+    search = SimpleNamespace(
+        rows={"taught": row(), "plain": row()},
+        batch_sizes=[1],
+        metric=Metric("accuracy", True, {"share": 0.01}),
+    )
+    raced = {
+        "control": {"ratio": {"1": 1.0}, "clock": {"1": "wall"}},
+        "taught": {"drop_bound": 0.0}, "plain": {"drop_bound": bound},
+    }  # fmt: skip
+    outcome = choose(search, raced, Limits(), {"metric": 1.0}, {"taught": ("plain", "no difference")})
+    assert outcome.overall == winner
 
 
 def test_scores_are_judged_where_a_classifier_gives_labels_first(tmp_path):
