@@ -62,8 +62,9 @@ def _what_would_help(rows: dict[str, Any], trained: Trained) -> str:
     lost = [n for n in trained.candidates if rows[n]["status"] in ("over_budget", "not_confirmed")]
     if not lost:
         return ""
-    epochs = max(trained.candidates[name]["epochs"] for name in lost)
-    return f" Fine-tuning took {epochs:.3g} epochs: more max_train_seconds or a smaller sparsity may keep the budget."
+    short = any(trained.candidates[name]["cut_short"] for name in lost)
+    time = "more max_train_seconds (time ended the fine-tune) or " if short else ""
+    return f" Try {time}a smaller sparsity."
 
 
 def _weaker_twins(rows: dict[str, Any], trained: Trained) -> Twins:

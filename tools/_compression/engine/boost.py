@@ -97,6 +97,8 @@ class Task:
             "objective": objective, "num_leaves": LEAVES, "learning_rate": RATE, "seed": seed, "bagging_fraction": 0.8,
             "bagging_freq": 1, "feature_fraction": 0.9, "verbose": -1, "num_threads": self.threads,
         }  # fmt: skip
+        if objective == "multiclass":
+            settings["num_class"] = self.classes
         held = lightgbm.Dataset(self.x[cut:], targets[cut:])
         ends = [
             lightgbm.early_stopping(PATIENCE, verbose=False),

@@ -67,7 +67,7 @@ def predict(model, inputs, batch=256):
 
 
 def fit(model, data, loss, *, seed, seconds, start, soft_share=0.0, kind="other", steps=None):
-    """Train in place; returns the steps taken and the held-out loss of the epoch that was kept.
+    """Train in place; returns the steps taken, the held-out loss of the epoch that was kept, and if time ran out.
 
     Without `steps`, for `seconds` or MOST_EPOCHS; with them, as many as an earlier training took (twice the time at
     most), so that two trainings compare. The learning rate follows the share that is done.
@@ -102,7 +102,8 @@ def fit(model, data, loss, *, seed, seconds, start, soft_share=0.0, kind="other"
         )
     model.load_state_dict(kept)
     model.eval()
-    return {"steps": count, "epochs": round(count / per_epoch, 2), "held_out_loss": round(best, 6)}
+    about = {"steps": count, "epochs": round(count / per_epoch, 2), "held_out_loss": round(best, 6)}
+    return {**about, "cut_short": count < most}
 
 
 def _fastest_threads(model, data, loss):
