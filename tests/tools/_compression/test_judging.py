@@ -113,6 +113,16 @@ def test_scores_are_judged_where_a_classifier_gives_labels_first(tmp_path):
     assert [engine("judge").metric_value("accuracy", found, np.arange(4)) for found in models] == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("axis", [1, -1])
+def test_a_label_for_every_pixel_is_judged_whichever_axis_holds_the_classes(axis):
+    judge, y = engine("judge"), np.arange(4 * 6 * 5).reshape(4, 6, 5) % 3
+    scores = np.moveaxis(np.eye(3)[y], -1, axis)
+    assert judge.check_targets("accuracy", scores, y).shape == y.shape
+    assert judge.metric_value("accuracy", scores, y) == 1
+    y[:, :, 0] = (y[:, :, 0] + 1) % 3
+    assert judge.metric_value("accuracy", scores, y) == pytest.approx(0.8)
+
+
 def test_equal_predictions_have_a_drop_of_exactly_nothing():
     assert engine("judge").drop_bounds("mae", np.ones(50), np.ones(50), 7) == (0.0, 0.0, 0.0)
 
