@@ -23,9 +23,8 @@ import onnx
 from onnx import TensorProto, helper
 from optimizing_resources.tools import load_tools
 from optimizing_resources.tools._catalog.prices import shipped
-from optimizing_resources.tools._compression.engine import graph
+from optimizing_resources.tools._compression.engine import graph, npz
 from optimizing_resources.tools._compression.engine.refusal import Refused
-from optimizing_resources.tools._compression.engine.rows import read_npz
 from optimizing_resources.tools._compression.sources import find_source
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError, input_schema, read
 from optimizing_resources.tools._core.workspace import Workspace
@@ -123,7 +122,7 @@ def model(data: bytes) -> str:
     path.write_bytes(data)
     try:
         if data[:2] == b"PK" and b".npy" in data:
-            return str({name: array.dtype.kind for name, array in read_npz(path).items()})[:40]
+            return str({name: array.dtype.kind for name, array in npz.read(path).items()})[:40]
         kind = find_source("model", None, False, Workspace.of_a_server(SCRATCH)).kind
         if kind != "onnx":  # the other libraries read their files in a child alone
             return kind

@@ -1,9 +1,11 @@
 """prune_model and distill_model through their public surface, on a network that trains in seconds."""
 
+import importlib
 import json
 from pathlib import Path
 
 import pytest
+from optimizing_resources.tools._compression import search
 from optimizing_resources.tools._compression.trained import Trained
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError, input_schema
 from optimizing_resources.tools._core.workspace import Workspace
@@ -35,22 +37,24 @@ def folder(tmp_path_factory):
     names: dict = {}
     exec(NET, names)
     torch.manual_seed(0)
-    net, y = names["make"](), torch.randint(0, 3, (3000,))
-    x = 3 * torch.eye(8)[y] + 0.3 * torch.randn(3000, 8)
+    net, y = names["make"](), torch.randint(0, 3, (1600,))
+    x = 3 * torch.eye(8)[y] + 0.3 * torch.randn(1600, 8)
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
-    for i in range(150):
-        rows = torch.arange(i * 64, (i + 1) * 64) % 2000
+    for i in range(50):
+        rows = torch.arange(i * 64, (i + 1) * 64) % 600
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(net(x[rows]), y[rows]).backward()
         optimizer.step()
+    assert (net(x).argmax(1) == y).all()
     torch.save(net.state_dict(), folder / "net.pt")
-    np.savez(folder / "train.npz", x=x[:2000].numpy(), y=y[:2000].numpy())
-    np.savez(folder / "eval.npz", x=x[2000:].numpy(), y=y[2000:].numpy())
+    np.savez(folder / "train.npz", x=x[:600].numpy(), y=y[:600].numpy())
+    np.savez(folder / "eval.npz", x=x[600:].numpy(), y=y[600:].numpy())
     return folder
 
 
 @pytest.fixture(autouse=True)
-def call(folder):
+def call(folder, monkeypatch):
+    monkeypatch.setattr(search, "RACE_WINDOW_SECONDS", 0.3)  # no test looks at a latency
     token = CALL.set(Call(Workspace(folder)))
     yield
     CALL.reset(token)
@@ -58,7 +62,8 @@ def call(folder):
 
 BASE = {
     "model": "net.py:make", "weights": "net.pt", "data": "eval.npz", "train_data": "train.npz",
-    "max_metric_drop": "10%", "max_train_seconds": 6,
+    "batch_sizes": [1], "max_metric_drop": "10%",
+    "max_train_seconds": 60,  # all epochs of the 600 rows take a second per network
 }  # fmt: skip
 
 
@@ -77,6 +82,31 @@ def test_half_of_the_channels_go_and_the_small_network_is_faster_and_confirmed()
     if report.next_step:
         assert report.next_step.tool == "quantize_model"
         assert Path(str(report.next_step.arguments["model"])).exists()
+
+
+class Heads(torch.nn.Module):
+    """Weight norm inside, and two answers, neither of them a layer's own result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inner = [torch.nn.Linear(8, 64), torch.nn.ReLU(), torch.nn.Linear(64, 64), torch.nn.ReLU()]
+        torch.nn.utils.parametrizations.weight_norm(inner[2])
+        self.body, self.first = torch.nn.Sequential(*inner), torch.nn.Linear(64, 5)
+        self.second = torch.nn.Linear(64, 3)
+
+    def forward(self, x):
+        rows = self.body(x)
+        return 2 * self.first(rows), torch.sigmoid(self.second(rows))
+
+
+def test_every_answer_keeps_its_shape_when_channels_go():
+    prune = importlib.import_module("optimizing_resources.tools._compression.engine.prune")
+    model, x = Heads(), torch.randn(4, 8)
+    before = [out.detach() for out in model(x)]
+    small = prune.shrink(model, [x], 0.5)
+    assert [out.shape for out in small(x)] == [(4, 5), (4, 3)]
+    assert small.first.in_features == small.second.in_features == 32
+    assert all(torch.allclose(a, b) for a, b in zip(before, model(x), strict=True))
 
 
 def test_every_student_has_its_control_and_a_teacher_that_adds_nothing_is_told():

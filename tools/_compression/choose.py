@@ -8,6 +8,7 @@ from .shortlist import overall_ratio
 
 # fp32 against itself on an idle machine stayed within this; references/compression.md
 NARROWEST_TIE_BAND = 0.03
+Twins = dict[str, tuple[str, str]]  # a row, the better of the same kind, and what makes that one better
 CLEARLY_FASTER = 1.02  # below, one file for all batch sizes is worth more than the gain at one of them
 
 
@@ -27,26 +28,26 @@ def tie_band(raced: Row) -> float:
     return max([NARROWEST_TIE_BAND, *gaps])
 
 
-def choose(search: Search, raced: Row, limits: Limits, baseline: Row, barred: dict[str, str]) -> Outcome:
-    """Mark each row's status; return the winners. `barred` rows cannot win, with the reason.
+def choose(search: Search, raced: Row, limits: Limits, baseline: Row, twins: Twins) -> Outcome:
+    """Mark each row's status; return the winners.
 
-    A row wins when the bound of its drop keeps the budget, no limit is broken, and it is faster than the baseline
-    beyond the tie band (or the baseline breaks a limit that the row keeps).
+    A row wins when the bound of its drop keeps the budget, no limit is broken, no better twin of it is confirmed, and
+    it is faster than the baseline beyond the tie band (or the baseline breaks a limit that the row keeps).
     """
     band = tie_band(raced)
     smallest = search.batch_sizes[0]
     needed = bool(limits.broken_by(baseline, smallest))
     allowed = search.metric.allowed(baseline["metric"])
-    eligible = []
     for name, row in search.rows.items():
         if name in raced:
             row.update({k: v for k, v in raced[name].items() if k != "artifact"}, raced=True)
         row.setdefault("status", "")
         row["status"], row["reason"] = judge(row, limits, smallest, band, allowed, needed)
-        if row["status"] == "confirmed" and name in barred:
-            row["reason"] = barred[name]
-        elif row["status"] == "confirmed":
-            eligible.append(name)
+    confirmed = [name for name, row in search.rows.items() if row["status"] == "confirmed"]
+    lesser = {n: why for n, (better, why) in twins.items() if n in confirmed and better in confirmed}
+    for name, why in lesser.items():
+        search.rows[name]["reason"] = why
+    eligible = [name for name in confirmed if name not in lesser]
     outcome = Outcome(_best(search, eligible, band, needed), {}, band, raced["control"]["clock"])
     for batch in map(str, search.batch_sizes):
         outcome.by_batch[batch] = _best_at(search, eligible, batch, outcome, needed)

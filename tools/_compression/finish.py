@@ -8,7 +8,7 @@ from typing import Any
 
 from .._core.contract import ToolError, current_call
 from . import bundle, picture, table
-from .choose import Outcome, choose
+from .choose import Outcome, Twins, choose
 from .job import digest
 from .limits import Limits
 from .nouns import Candidate, Chosen, Conditions, Pick
@@ -23,8 +23,9 @@ RACE_STEP = 1000  # progress only grows: a race comes after whatever was counted
 BUSY = 1.5  # load per core above which latency figures are distrusted; references/compression.md
 
 
-def decide(session: Session, limits: Limits, barred: dict[str, str] | None = None) -> tuple[Outcome, Row]:
-    """Race finalists until one is confirmed; returns the outcome and the baseline's row."""
+def decide(session: Session, limits: Limits, twins: Twins | None = None) -> tuple[Outcome, Row]:
+    """Race finalists until one is confirmed that no better twin could beat; the outcome and the baseline's row."""
+    twins = twins or {}
     search = session.search
     raced: Row = {}
     baseline = _baseline_row(search, {})
@@ -48,12 +49,15 @@ def decide(session: Session, limits: Limits, barred: dict[str, str] | None = Non
                 search.rows[name].update(status="crashed", reason=f"in the race: {error}"[:240])
             continue
         baseline = _baseline_row(search, raced)
-        if any(_confirmed(search, raced[n], baseline) for n in names) or search.job.left() < 0:
+        if (
+            any(_confirmed(search, raced[n], baseline) for n in names if n not in twins)
+            or search.job.left() < 0
+        ):
             break
     if not raced:
         raced = race(search, [])
         baseline = _baseline_row(search, raced)
-    return choose(search, raced, limits, baseline, barred or {}), baseline
+    return choose(search, raced, limits, baseline, twins), baseline
 
 
 def _confirmed(search: Search, row: Row, baseline: Row) -> bool:

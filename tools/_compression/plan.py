@@ -98,7 +98,10 @@ def _add_onnxruntime(plan: Plan, graph: dict[str, Any], target: Target) -> None:
         )
     if graph["convolutions_1d"]:
         plan.variants.append(Variant("ort_fp32_conv2d", "conv1d"))
-    plan.variants.append(Variant("ort_fp16", "float16"))
+    if graph.get("other_floats"):
+        plan.variants.append(Variant("ort_float32", "float32"))
+    else:
+        plan.variants.append(Variant("ort_fp16", "float16"))
     plan.skipped["ort_bf16"] = "ONNX Runtime's CPU kernels do not take bf16"
 
 
@@ -175,5 +178,5 @@ def _rank(variant: Variant, graph: dict[str, Any]) -> int:
     else:
         order = _ATTENTION if graph["attention"] else _DENSE
     tail = ["ort_static_int8", "openvino_nncf_int8", "torch_compile_fp32", "ort_weight_only_int8", "ort_fp16"]
-    names = [*order, *(name for name in tail if name not in order)]
+    names = ["ort_float32", *order, *(name for name in tail if name not in order)]
     return names.index(variant.name) if variant.name in names else len(names)

@@ -46,6 +46,7 @@ class Search:
             "baseline": self.facts["artifact"],
             "batch_sizes": self.batch_sizes,
             "fixed_batch": self.facts["fixed_batch"],
+            "other_floats": self.facts["graph"].get("other_floats", False),
             "evaluation_batch": self.facts["evaluation_batch"],
             "metric": self.metric.name,
             "moves_on": self.facts["moves_on"],

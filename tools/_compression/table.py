@@ -114,7 +114,12 @@ def summarise(search: Search, outcome: Outcome, baseline_metric: float, keep: st
     for batch, other in outcome.by_batch.items():
         if other and other != name:
             parts.append(f"at batch {batch} {other} is faster ({search.rows[other]['ratio'][batch]:.2f}x)")
-    return "; ".join(parts) + "."
+    return "; ".join(parts) + _untried(search) + "."
+
+
+def _untried(search: Search) -> str:
+    count = sum(row["status"] == "not_tried" for row in search.rows.values())
+    return f"; {count} were not tried for time: raise max_search_seconds" if count else ""
 
 
 def _gain(batch: str, ratio: float, tie_band: float) -> str:
@@ -124,16 +129,24 @@ def _gain(batch: str, ratio: float, tie_band: float) -> str:
 def _why_not(search: Search, outcome: Outcome) -> str:
     tried = [row for row in search.rows.values() if "ratio" in row]
     fast = [r for r in tried if max(r["ratio"].values()) > 1 + outcome.tie_band]
-    untried = sum(row["status"] == "not_tried" for row in search.rows.values())
-    more = f"; {untried} were not tried for time: raise max_search_seconds" if untried else ""
     if not tried:
-        return "no candidate could be measured" + more
+        return f"no candidate could be measured{_first_failure(search)}"
     if not fast:
-        return f"none of the {len(tried)} measured was faster beyond the tie band of {outcome.tie_band:.0%}{more}"
+        return f"none of the {len(tried)} measured was faster beyond the tie band of {outcome.tie_band:.0%}"
     lost = {text: sum(row["status"] == status for row in fast) for status, text in _LOST.items()}
-    lost["were slower at another batch size"] = len(fast) - sum(lost.values())
+    open_rows = [row for row in fast if row["status"] not in _LOST]
+    lost["lost speed at another batch size"] = sum(
+        min(row["ratio"].values()) <= 1 - outcome.tie_band for row in open_rows
+    )
+    lost["were not raced"] = len(fast) - sum(lost.values())
     told = ", ".join(f"{count} {text}" for text, count in lost.items() if count)
-    return f"{len(fast)} of {len(tried)} measured candidates gained speed, but {told}{_nearest(search)}{more}"
+    return f"{len(fast)} of {len(tried)} measured candidates gained speed, but {told}{_nearest(search)}"
+
+
+def _first_failure(search: Search) -> str:
+    """The most promising variant that could not be made or measured, and why."""
+    failed = ((n, r["reason"]) for n, r in search.rows.items() if r["status"] in ("failed", "crashed"))
+    return next((f" ({name}: {reason})" for name, reason in failed), "")
 
 
 def _nearest(search: Search) -> str:

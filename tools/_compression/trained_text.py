@@ -27,7 +27,10 @@ def then_quantize(
     if not outcome.overall:
         return None
     row = search.rows[outcome.overall]
-    left = search.metric.allowed(search.facts["metric"]["confirmation"]) - row["drop_bound"]
+    allowed = search.metric.allowed(search.facts["metric"]["confirmation"])
+    left = min(
+        allowed, allowed - row["drop_bound"]
+    )  # a network that is better than its source keeps its gain
     arguments = {
         "model": fields["chosen"].path,
         "data": request.data,

@@ -30,10 +30,11 @@ def distill(request: Any) -> dict[str, Any]:
         search = session.search
         trained = train(session, request, "boost" if request.student == "lightgbm" else "distill", **settings)
         students = [compare(c, k, trained, higher=search.metric.higher) for c, k in trained.pairs()]
-        barred = {
-            _second(c, k, s["finding"]): _why(s) for (c, k), s in zip(trained.pairs(), students, strict=True)
-        }
-        outcome, baseline = decide(session, Limits(), barred)
+        twins = {}
+        for pair, student in zip(trained.pairs(), students, strict=True):
+            better, lesser = pair if student["finding"] == "helped" else pair[::-1]
+            twins[lesser] = (better, _why(student))
+        outcome, baseline = decide(session, Limits(), twins)
         verdict = " ".join(
             [summarise(search, outcome, baseline["metric"], keep="the teacher"), *map(_sentence, students)]
         )
@@ -78,11 +79,6 @@ def compare(distilled: str, control: str, trained: Trained, *, higher: bool) -> 
         "distilled": [round(v, 6) for v in with_teacher],
         "finding": finding if len(a) >= FEWEST_SEEDS else "too_few_seeds",
     }
-
-
-def _second(distilled: str, control: str, finding: str) -> str:
-    """Which of the two twins cannot win: the distilled one unless the teacher helped."""
-    return control if finding == "helped" else distilled
 
 
 def _why(student: Row) -> str:

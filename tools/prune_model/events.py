@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .._compression.choose import Twins
 from .._compression.finish import decide, report_fields
 from .._compression.limits import Limits
 from .._compression.processor import find_target
@@ -31,6 +32,7 @@ def prune(request: Any) -> dict[str, Any]:
         outcome, baseline = decide(session, Limits(), _weaker_twins(session.search.rows, trained))
         verdict = summarise(session.search, outcome, baseline["metric"], keep="the dense network")
         verdict += _against_scratch(session.search.rows, trained, outcome.overall)
+        verdict += "" if outcome.overall else _what_would_help(session.search.rows, trained)
         fields = report_fields(
             session, outcome, baseline, target, kind="prune", assumed=False, verdict=verdict, warnings=[],
             extra={"trained": {n: r["about"] for n, r in session.search.rows.items()}},
@@ -55,13 +57,23 @@ def _against_scratch(rows: dict[str, Any], trained: Trained, chosen: str | None)
     return ""
 
 
-def _weaker_twins(rows: dict[str, Any], trained: Trained) -> dict[str, str]:
-    """Of two networks of one shape, the one with the worse search metric cannot win: their speed is the same."""
-    barred = {}
+def _what_would_help(rows: dict[str, Any], trained: Trained) -> str:
+    """What may keep the budget where the pruned networks lost too much of the metric."""
+    lost = [n for n in trained.candidates if rows[n]["status"] in ("over_budget", "not_confirmed")]
+    if not lost:
+        return ""
+    short = any(trained.candidates[name]["cut_short"] for name in lost)
+    time = "more max_train_seconds (time ended the fine-tune) or " if short else ""
+    return f" Try {time}a smaller sparsity."
+
+
+def _weaker_twins(rows: dict[str, Any], trained: Trained) -> Twins:
+    """Of two networks of one shape, the one with the worse search metric: their speed is the same."""
+    twins = {}
     for pruned, scratch in trained.pairs():
         a, b = rows[pruned].get("drop"), rows[scratch].get("drop")
         if a is None or b is None:
             continue
         loser, winner = (scratch, pruned) if a <= b else (pruned, scratch)
-        barred[loser] = f"the same network as {winner}, which lost less on the search rows"
-    return barred
+        twins[loser] = (winner, f"the same network as {winner}, which lost less on the search rows")
+    return twins

@@ -1,14 +1,17 @@
 """How a drop is bounded, how rows are cut, and what the picture shows."""
 
 import xml.etree.ElementTree as ElementTree
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optimizing_resources.tools._compression.arguments import read_budget
+from optimizing_resources.tools._compression.choose import choose
 from optimizing_resources.tools._compression.limits import Limits
 from optimizing_resources.tools._compression.nouns import Candidate
 from optimizing_resources.tools._compression.picture import draw
+from optimizing_resources.tools._compression.search import Metric
 from optimizing_resources.tools._compression.shortlist import finalists
 
 np = pytest.importorskip("numpy")
@@ -74,6 +77,24 @@ def test_a_drop_that_may_be_noise_is_raced_after_those_within_the_budget():
     assert finalists(rows, [1], 0.01, Limits(), set()) == ["sound", "noisy"]
 
 
+@pytest.mark.parametrize(("bound", "winner"), [(0.0, "plain"), (0.5, "taught")])
+def test_a_lesser_twin_wins_only_where_its_better_one_is_not_confirmed(bound, winner):
+    def row():
+        return {"ratio": {"1": 2.0}, "finite": True, "drop": 0.0, "metric": 1.0}
+
+    search = SimpleNamespace(
+        rows={"taught": row(), "plain": row()},
+        batch_sizes=[1],
+        metric=Metric("accuracy", True, {"share": 0.01}),
+    )
+    raced = {
+        "control": {"ratio": {"1": 1.0}, "clock": {"1": "wall"}},
+        "taught": {"drop_bound": 0.0}, "plain": {"drop_bound": bound},
+    }  # fmt: skip
+    outcome = choose(search, raced, Limits(), {"metric": 1.0}, {"taught": ("plain", "no difference")})
+    assert outcome.overall == winner
+
+
 def test_scores_are_judged_where_a_classifier_gives_labels_first(tmp_path):
     onnx, helper = pytest.importorskip("onnx"), pytest.importorskip("onnx").helper
     pytest.importorskip("onnxruntime")
@@ -90,6 +111,16 @@ def test_scores_are_judged_where_a_classifier_gives_labels_first(tmp_path):
         models.append(engine("runners").load({"runtime": "onnxruntime", "path": path}, 1)({"x": x}))
     assert np.array_equal(models[0], x)
     assert [engine("judge").metric_value("accuracy", found, np.arange(4)) for found in models] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_a_label_for_every_pixel_is_judged_whichever_axis_holds_the_classes(axis):
+    judge, y = engine("judge"), np.arange(4 * 6 * 5).reshape(4, 6, 5) % 3
+    scores = np.moveaxis(np.eye(3)[y], -1, axis)
+    assert judge.check_targets("accuracy", scores, y).shape == y.shape
+    assert judge.metric_value("accuracy", scores, y) == 1
+    y[:, :, 0] = (y[:, :, 0] + 1) % 3
+    assert judge.metric_value("accuracy", scores, y) == pytest.approx(0.8)
 
 
 def test_equal_predictions_have_a_drop_of_exactly_nothing():
@@ -156,7 +187,7 @@ def test_on_a_busy_machine_processor_time_compares_and_on_a_quiet_one_the_wall_c
 
     def times(seconds, waited):
         found = clock.Times()
-        found.wall, found.processor, found.waited = [seconds * waited] * 5, [seconds] * 5, [waited] * 5
+        found.wall, found.processor = [seconds * waited] * 5, [seconds] * 5
         return found
 
     held_up = {"baseline": times(0.04, waited=6.0), "int8": times(0.02, waited=13.0)}

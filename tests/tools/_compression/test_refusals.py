@@ -230,9 +230,18 @@ def quantized(model, rows):
     model.graph.node.append(onnx.helper.make_node("MatMulInteger", ["a", "b"], ["c"]))
 
 
+def random(model, rows):
+    node = onnx.helper.make_node
+    model.graph.node[-1].output[0] = "mean"
+    model.graph.node.extend(
+        [node("RandomNormalLike", ["mean"], ["noise"]), node("Add", ["mean", "noise"], ["y"])]
+    )
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
+        (random, "The model gives other outputs when it is called again on the same rows"),
         (lambda model, rows: model.SerializeToString()[:3000], "The file is no complete ONNX model"),
         (lambda model, rows: b"\x00junk", "The file is no complete ONNX model"),
         (nan_weight, "The model's weights hold NaN"),
@@ -301,12 +310,30 @@ def test_broken_rows_are_refused(prepare, spoil, said):
     assert prepare(spoil) == said
 
 
+def test_rows_that_do_not_fit_are_refused_before_any_of_them_is_unpacked(prepare, monkeypatch):
+    from optimizing_resources.tools._compression.engine import npz
+
+    monkeypatch.setattr(npz, "read", lambda path: pytest.fail("unpacked"))
+    assert prepare(rows_with(x=lambda r: r["x"][:, :9])) == "Input x has the wrong shape"
+
+
+def test_the_first_rows_are_the_same_however_an_array_is_stored(tmp_path):
+    from optimizing_resources.tools._compression.engine import npz
+
+    arrays = {"c": np.arange(24.0).reshape(6, 2, 2), "f": np.arange(12).reshape(2, 6).T, "n": np.array(7)}
+    np.savez_compressed(tmp_path / "rows.npz", **arrays)
+    few, told = npz.head(str(tmp_path / "rows.npz"), 3), npz.outline(str(tmp_path / "rows.npz"))
+    for name, array in arrays.items():
+        assert np.array_equal(few[name], array[:3] if array.ndim else array)
+        assert (told[name].shape, told[name].dtype) == (array.shape, array.dtype)
+
+
 def test_a_member_that_is_no_array_is_refused_and_does_not_fire(bomb, tmp_path):
-    from optimizing_resources.tools._compression.engine import refusal, rows
+    from optimizing_resources.tools._compression.engine import npz, refusal
 
     archive(tmp_path / "rows.npz", {"x.npy": bomb, "y.npy": bomb})
     with pytest.raises(refusal.Refused, match="holds more than arrays"):
-        rows.read_npz(str(tmp_path / "rows.npz"))
+        npz.read(str(tmp_path / "rows.npz"))
 
 
 def test_float64_rows_for_a_float32_model_are_cast(prepare):

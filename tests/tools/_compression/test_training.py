@@ -29,3 +29,19 @@ def test_a_good_teacher_helps_where_labels_are_noisy(tmp_path):
         unseen = torch.from_numpy(rng.standard_normal((2000, 6)).astype("float32"))
         right[share] = float((net(unseen).argmax(1) == (unseen[:, 0] * unseen[:, 1] > 0)).float().mean())
     assert right[0.7] > right[0.0] + 0.1
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_boosted_student_learns_any_number_of_classes(classes, tmp_path):
+    lightgbm, onnxruntime = pytest.importorskip("lightgbm"), pytest.importorskip("onnxruntime")
+    boost = importlib.import_module("optimizing_resources.tools._compression.engine.boost")
+    x = np.random.default_rng(0).standard_normal((600, 4)).astype("float32")
+    y = np.digitize(x[:, 0], [0.0, 0.7][: classes - 1])
+    np.save(tmp_path / "y.search.npy", y[500:])
+    request = {
+        "folder": str(tmp_path), "metric": "accuracy", "train_seconds": 60, "seeds": 1, "threads": 1, "higher": True,
+    }  # fmt: skip
+    student = boost.Task(request, lightgbm, x[:500], y[:500], x[500:]).train("student", y[:500])
+    assert student["search_metric_by_seed"][0] > 0.9
+    session = onnxruntime.InferenceSession(student["artifact"]["path"], providers=["CPUExecutionProvider"])
+    assert session.run(None, {"x": x[500:]})[0].shape == (100, classes)

@@ -37,3 +37,24 @@ def test_a_missing_value_is_a_value_to_trees_and_a_fault_to_networks():
     for bad, settings in ((x, spec), (np.where(np.isnan(x), np.inf, x), {**spec, "missing": True})):
         with pytest.raises(refusal.Refused, match="NaN or infinity"):
             rows.match_inputs({"x": bad, "y": np.zeros(30)}, [settings])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"objective": "binary:logistic", "booster": "dart", "rate_drop": 0.5},
+        {"objective": "binary:logistic", "num_parallel_tree": 3, "subsample": 0.7},
+        {"objective": "multi:softprob", "num_class": 3},
+        {"objective": "rank:pairwise"},
+    ],
+)
+def test_a_booster_of_any_kind_gives_the_same_as_onnx(settings, tmp_path):
+    xgboost = pytest.importorskip("xgboost")
+    trees = importlib.import_module("optimizing_resources.tools._compression.engine.trees")
+    x = np.random.default_rng(0).standard_normal((300, 5)).astype("float32")
+    y = np.digitize(x[:, 0], [0.0, 0.7]) if "num_class" in settings else (x[:, 0] > 0).astype(int)
+    booster = xgboost.train({"nthread": 1, **settings}, xgboost.DMatrix(x, y), 6)
+    booster.save_model(tmp_path / "model.json")
+    content = trees.convert({"runtime": "xgboost", "path": str(tmp_path / "model.json")}).SerializeToString()
+    found = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+    assert np.allclose(found, booster.inplace_predict(x).reshape(found.shape), atol=1e-5)

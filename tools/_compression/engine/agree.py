@@ -25,20 +25,41 @@ def compare(model, path, names, arrays):
     return gap
 
 
-def _gap(model, session, few):
+def refuse_random(call):
+    """A model that draws random numbers has no accuracy that a candidate's could be compared with."""
+    once, again = call(), call()
+    same = once.shape == again.shape
+    if not same or not np.allclose(once, again, rtol=EAGER_TOLERANCE, atol=EAGER_TOLERANCE, equal_nan=True):
+        raise Refused(
+            "The model gives other outputs when it is called again on the same rows",
+            f"largest gap {np.abs(once - again).max():g}"
+            if same
+            else f"shapes {once.shape} and {again.shape}",
+            "a forward without random numbers, such as the mean instead of a sample",
+        )
+    return once
+
+
+def _eager(model, few):
     import torch
 
+    with torch.no_grad():
+        found = model(*[torch.from_numpy(np.ascontiguousarray(a)) for a in few.values()])
+    return first_output(found).detach().float().numpy()
+
+
+def _gap(model, session, few):
     try:
         ours = session.run(None, {i.name: few[i.name] for i in session.get_inputs()})[0]
-        with torch.no_grad():
-            theirs = model(*[torch.from_numpy(np.ascontiguousarray(a)) for a in few.values()])
+        theirs = refuse_random(lambda: _eager(model, few))
+    except Refused:
+        raise
     except Exception as error:  # onnxruntime's and the model's own
         raise Refused(
             "The exported file does not run at another batch size or length",
             first_line(error),
             "a forward without Python branches on shapes, or an ONNX file exported by you",
         ) from error
-    theirs = first_output(theirs).detach().float().numpy()
     if ours.shape != theirs.shape or not np.allclose(
         ours, theirs, rtol=EAGER_TOLERANCE, atol=EAGER_TOLERANCE, equal_nan=True
     ):

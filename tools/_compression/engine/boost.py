@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from . import clock, judge, prepare, program, rows, trees
+from . import clock, judge, npz, prepare, program, rows, trees
 from .refusal import Refused
 
 ROUNDS, LEAVES, RATE = 300, 31, 0.05
@@ -17,7 +17,7 @@ def boost(request, progress):
     import lightgbm
 
     names = request["names"]
-    arrays = rows.read_npz(request["train_data"])
+    arrays = npz.read(request["train_data"])
     specs = [{"name": n, "dtype": "float32", "shape": None} for n in names]
     feeds, y = rows.match_inputs(arrays, specs)
     x = next(iter(feeds.values()))
@@ -97,6 +97,8 @@ class Task:
             "objective": objective, "num_leaves": LEAVES, "learning_rate": RATE, "seed": seed, "bagging_fraction": 0.8,
             "bagging_freq": 1, "feature_fraction": 0.9, "verbose": -1, "num_threads": self.threads,
         }  # fmt: skip
+        if objective == "multiclass":
+            settings["num_class"] = self.classes
         held = lightgbm.Dataset(self.x[cut:], targets[cut:])
         ends = [
             lightgbm.early_stopping(PATIENCE, verbose=False),

@@ -13,25 +13,29 @@ import numpy as np
 
 BLOCK_SECONDS = 0.025
 FEWEST_ROUNDS = 4
-WAITED = 1.15  # wall over processor time of the baseline's blocks, above which it waited for a core
-FINEST_SECONDS = 1e-4  # a coarser processor clock (Windows: 16 ms) cannot time a block
+WAITED = 1.15  # wall over processor time of the baseline, above which it waited for a core
+FINEST_SECONDS = 1e-4  # a coarser processor clock (Windows: 16 ms) cannot time a call
 
 
 class Times:
-    """What one runner took: `wall` seconds per call, `processor` seconds per call of each block, and their ratio."""
+    """What the calls of one runner took, in seconds of wall and of processor time."""
 
     def __init__(self):
-        self.wall, self.processor, self.waited = [], [], []
+        self.wall, self.processor = [], []
 
     def add(self, call, calls):
-        began, processor = time.perf_counter(), time.process_time()
-        self.wall += [_time(call) for _ in range(calls)]
-        used = time.process_time() - processor
-        self.processor.append(used / calls)
-        self.waited.append((time.perf_counter() - began) / used if used else 1.0)
+        for _ in range(calls):
+            processor, wall = time.process_time(), time.perf_counter()
+            call()
+            self.wall.append(time.perf_counter() - wall)
+            self.processor.append(time.process_time() - processor)
 
     def p10(self, kind):
         return float(np.percentile(getattr(self, kind), 10))
+
+    def waited(self):
+        """How much longer than their work the calls took in all."""
+        return sum(self.wall) / max(sum(self.processor), 1e-9)
 
 
 def interleave(calls, seconds, times=None):
@@ -71,8 +75,7 @@ def kind(baseline, threads):
     Processor time is latency on one thread only: more threads add theirs up.
     """
     fine = time.get_clock_info("process_time").resolution <= FINEST_SECONDS
-    waited = fine and threads == 1 and float(np.mean(baseline.waited)) > WAITED
-    return "processor" if waited else "wall"
+    return "processor" if fine and threads == 1 and baseline.waited() > WAITED else "wall"
 
 
 def ratios(times, threads, baseline="baseline"):

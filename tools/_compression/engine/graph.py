@@ -149,7 +149,9 @@ def describe(model):
         n.op_type for g in graphs(model.graph) for n in g.node
         if n.op_type in ("MatMul", "Gemm") and len(n.input) > 1 and n.input[1] in constants
     )  # fmt: skip
-    parameters = sum(int(np.prod(t.dims)) for t in _tensors(model) if t.data_type in (1, 10, 11))
+    numbers = Counter()
+    for tensor in _tensors(model):
+        numbers[tensor.data_type] += int(np.prod(tensor.dims))
     convolutions = [n for g in graphs(model.graph) for n in g.node if n.op_type == "Conv"]
     one_dimensional = sum(
         any(a.name == "kernel_shape" and len(a.ints) == 1 for a in node.attribute) for node in convolutions
@@ -163,7 +165,8 @@ def describe(model):
         "recurrent": int(ops["LSTM"] + ops["GRU"] + ops["RNN"]),
         "lstm": int(ops["LSTM"]),
         "attention": bool(ops["Softmax"] and ops["MatMul"] > weighted["MatMul"]) or bool(ops["Attention"]),
-        "parameters": parameters,
+        "parameters": numbers[1] + numbers[10] + numbers[11],
+        "other_floats": numbers[10] + numbers[11] > numbers[1],  # half or double precision
         "opset": next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), None),
     }
 

@@ -28,6 +28,7 @@ def check_targets(metric, predictions, y):
 
 def _check_labels(predictions, y):
     labels = np.squeeze(y)
+    predictions = classes_last(predictions, labels)
     classes = class_count(predictions)
     if labels.shape != predicted_classes(predictions).shape:
         raise Refused(
@@ -42,6 +43,13 @@ def _check_labels(predictions, y):
             f"whole class numbers from 0 to {classes - 1}; of several outputs the first of floats is judged",
         )
     return labels.astype(np.int64)
+
+
+def classes_last(predictions, labels):
+    """Scores with their classes in the last axis; torch puts them second where every pixel or step has a label."""
+    one_each = predictions.shape[:1] + predictions.shape[2:]
+    is_second = predictions.ndim > 2 and labels.shape == one_each != predictions.shape[:-1]
+    return np.moveaxis(predictions, 1, -1) if is_second else predictions
 
 
 def class_count(predictions):
@@ -69,7 +77,7 @@ def predicted_classes(predictions):
 def row_losses(metric, predictions, y):
     """One number per row whose mean gives the metric (for rmse, the mean square)."""
     if metric == "accuracy":
-        right = predicted_classes(predictions) == y
+        right = predicted_classes(classes_last(predictions, y)) == y
         return right.reshape(len(y), -1).mean(1)
     error = (predictions.reshape(len(y), -1) - y.reshape(len(y), -1)).astype(np.float64)
     return np.abs(error).mean(1) if metric == "mae" else (error**2).mean(1)

@@ -6,6 +6,7 @@ import os
 import numpy as np
 
 from . import calibration, judge, prepare
+from .floats import float32_source
 from .refusal import Refused
 
 KEPT_TYPES = {"Convolution", "MatMul", "GroupConvolution", "Constant", "Parameter", "Result"}
@@ -79,7 +80,7 @@ def _read(request):
     import openvino as ov
 
     logging.disable(logging.WARNING)
-    return ov.Core().read_model(request["model"])
+    return ov.Core().read_model(float32_source(request))
 
 
 def _artifact(model, variant, target):

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from . import clock, graph, judge, rows, runners, stress
+from . import agree, clock, graph, judge, npz, rows, runners, stress
 from .refusal import Refused
 
 EVALUATION_BATCH = 64
@@ -15,7 +15,8 @@ def prepare(request, progress):
     """Facts of model and rows; the arrays lie in the folder as NAME.PART.npy and baseline.PART.npy."""
     facts = _model_facts(request) if request["artifact"]["runtime"] == "onnxruntime" else _tree_facts(request)
     artifact = {**request["artifact"], "path": facts.pop("path", request["artifact"]["path"])}
-    feeds, y = rows.match_inputs(rows.read_npz(request["data"]), facts["inputs"])
+    rows.check_inputs(npz.outline(request["data"]), facts["inputs"])  # before any row is unpacked
+    feeds, y = rows.match_inputs(npz.read(request["data"]), facts["inputs"])
     call = runners.load(artifact, request["threads"])
     batch = facts["fixed_batch"] or EVALUATION_BATCH
     targets = _check_outputs(call, feeds, y, batch, request["metric"])
@@ -135,7 +136,7 @@ def _tree_facts(request):
 def _check_outputs(call, feeds, y, batch, metric):
     """The model runs on these rows, at two batch sizes, and gives finite numbers that fit the targets."""
     few = {name: array[: min(len(array), 2 * batch)] for name, array in feeds.items()}
-    predictions = _predict(call, few, batch)
+    predictions = agree.refuse_random(lambda: _predict(call, few, batch))
     if not np.isfinite(predictions).all():
         raise Refused(
             "The model's outputs hold NaN or infinity",

@@ -8,7 +8,7 @@ import copy
 
 import torch
 
-from . import agree, program, train
+from . import program, train
 from .refusal import Refused, first_line
 
 NARROW, WIDE = 8, 16  # channels are rounded to these multiples: below and from 64 channels
@@ -67,26 +67,32 @@ def shrink(model, example, sparsity):
         raise Refused(
             "Pruning needs torch-pruning", "not installed", "pip install torch-pruning in that interpreter"
         ) from error
-    small = copy.deepcopy(model)
+    small = copy.deepcopy(
+        without_parametrizations(model)
+    )  # a copy shares its class with what it computes weights by
     for parameter in small.parameters():
         parameter.requires_grad_(True)
     keep = output_layers(small, example)
+    multiple = _multiple(small, keep)
     try:
         pruner = tp.pruner.MagnitudePruner(
             small, tuple(example), importance=tp.importance.GroupMagnitudeImportance(p=2), pruning_ratio=sparsity,
-            ignored_layers=keep, round_to=_multiple(small, keep),
+            ignored_layers=keep, round_to=multiple,
         )  # fmt: skip
         pruner.step()
         with torch.no_grad():
-            agree.first_output(small.eval()(*example))
-    except Refused:
-        raise
+            shapes = [[t.shape for t in _tensors(net.eval()(*example))] for net in (model, small)]
     except Exception as error:  # torch-pruning raises from tracing, indexing and assertions
+        recurrent = sorted({type(m).__name__ for m in model.modules() if isinstance(m, torch.nn.RNNBase)})
         raise Refused(
             "This architecture cannot be pruned by channels",
-            first_line(error),
+            first_line(error) if str(error) or not recurrent else ", ".join(recurrent),
             "distill_model, or quantize_model",
         ) from error
+    if shapes[0] != shapes[1]:
+        raise Refused(
+            "Pruning would change the model's outputs", f"shapes {shapes[1]} for {shapes[0]}", "distill_model"
+        )
     before = train.parameter_count(model)
     if train.parameter_count(small) >= before:
         raise Refused("No channel could be removed", f"{before} parameters before and after", "distill_model")
@@ -107,22 +113,47 @@ def _multiple(model, keep):
 
 
 def output_layers(model, example):
-    """The last layers that were called, and those whose output is the model's: their channels are the answer."""
-    called = []
-    hooks = [
-        module.register_forward_hook(lambda m, _, out: called.append((m, out)))
-        for module in model.modules()
-        if isinstance(module, PRUNABLE)
-    ]
-    model.eval()
-    with torch.no_grad():
-        found = model(*example)
-    for hook in hooks:
-        hook.remove()
-    pointers = set()
-    for tensor in found if isinstance(found, (tuple, list)) else [found]:
-        if isinstance(tensor, torch.Tensor):
-            pointers.add(tensor.data_ptr())
-    return list(
-        {id(m): m for m, out in [*called[-1:], *[c for c in called if c[1].data_ptr() in pointers]]}.values()
-    )
+    """The layers whose results reach an output through no other such layer: their channels are the answer.
+
+    Found by walking back from every output along the gradient's path, so a scale or a reshape in between hides none.
+    """
+    owners = {m.weight: m for m in model.modules() if isinstance(m, PRUNABLE)}
+    with torch.enable_grad():
+        left = [tensor.grad_fn for tensor in _tensors(model.eval()(*example)) if tensor.grad_fn is not None]
+    found, seen = [], set()
+    while left:
+        step = left.pop()
+        if step in seen:
+            continue
+        seen.add(step)
+        before = [node for node, _ in step.next_functions if node is not None]
+        owner = next((owners[w] for w in map(_weight, before) if w is not None and w in owners), None)
+        if owner is None:
+            left += before
+        elif not any(owner is layer for layer in found):
+            found.append(owner)
+    return found
+
+
+def _tensors(found):
+    if isinstance(found, torch.Tensor):
+        return [found]
+    parts = found.values() if isinstance(found, dict) else found if isinstance(found, (tuple, list)) else []
+    return [tensor for part in parts for tensor in _tensors(part)]
+
+
+def _weight(node):
+    """The parameter that a step of the gradient's path accumulates into, directly or transposed."""
+    if node.name() in ("TBackward0", "TransposeBackward0") and node.next_functions[0][0] is not None:
+        node = node.next_functions[0][0]
+    return getattr(node, "variable", None)
+
+
+def without_parametrizations(model):
+    """The model with weights in place of what computes them (weight norm, spectral norm): channels of those are cut."""
+    from torch.nn.utils import parametrize
+
+    for module in model.modules():
+        for name in list(getattr(module, "parametrizations", ())):
+            parametrize.remove_parametrizations(module, name)
+    return model

@@ -7,10 +7,7 @@ Windows cut from one series overlap, so a gap as long as the overlap separates t
 
 import importlib.util
 import os
-import struct
 import sys
-import zipfile
-import zlib
 
 import numpy as np
 
@@ -75,37 +72,8 @@ def _as_arrays(found):
     }
 
 
-# A file that is cut, encrypted, packed in an unknown way, or whose arrays are described wrongly.
-_UNREADABLE = (
-    ValueError, OSError, EOFError, KeyError, TypeError, RuntimeError, SyntaxError, MemoryError, struct.error,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
-
-
-def read_npz(path):
-    """Arrays by name; object arrays, which would unpickle, are refused by numpy and here."""
-    if not zipfile.is_zipfile(path):
-        raise Refused(
-            "The data file is no whole .npz", os.path.basename(path), "np.savez(path, x=..., y=...)"
-        )
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except _UNREADABLE as error:
-        what = (
-            "holds objects, which would run code on loading" if "pickle" in str(error) else "cannot be read"
-        )
-        raise Refused(
-            f"The data file {what}", first_line(error), "np.savez(path, x=float32 rows, y=targets)"
-        ) from error
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # numpy hands out the bytes of a member that it does not know
-            raise Refused("The data file holds more than arrays", name, "np.savez(path, x=..., y=...)")
-    return arrays
-
-
-def match_inputs(arrays, inputs):
-    """The arrays of the model's inputs, in its order and types; the target is `y`."""
+def check_inputs(arrays, inputs):
+    """The arrays of the model's inputs, in its order, and the target `y`; names, row counts, types and shapes hold."""
     names = [spec["name"] for spec in inputs]
     if len(names) == 1 and names[0] not in arrays and "x" in arrays:
         arrays = {**arrays, names[0]: arrays["x"]}
@@ -124,39 +92,48 @@ def match_inputs(arrays, inputs):
     rows = min(counts.values())
     if rows < FEWEST_ROWS:
         raise Refused("Too few rows to calibrate, search and confirm on", rows, "a few hundred rows at least")
-    feeds = {spec["name"]: _fit(arrays[spec["name"]], spec) for spec in inputs}
-    return feeds, arrays["y"]
+    for spec in inputs:
+        _check_input(arrays[spec["name"]], spec)
+    return {name: arrays[name] for name in names}, arrays["y"]
 
 
-def _fit(array, spec):
-    """One input in the model's dtype and rank; a float64 array for a float32 input is cast, nothing else is guessed."""
+def match_inputs(arrays, inputs):
+    """Checked inputs in the model's types, finite, and the target; float64 for a float32 input is cast, no more."""
+    feeds, y = check_inputs(arrays, inputs)
+    for spec in inputs:
+        _refuse_gaps(feeds[spec["name"]], spec)
+    return {s["name"]: feeds[s["name"]].astype(np.dtype(s["dtype"]), copy=False) for s in inputs}, y
+
+
+def _check_input(array, spec):
+    """Type and rank of one input."""
     wanted = np.dtype(spec["dtype"])
     if array.dtype.kind not in "fiub" or (array.dtype.kind == "f" and wanted.kind in "iu"):
         raise Refused(
             "Input {} has the wrong type".format(spec["name"]), array.dtype, f"an array of {wanted}"
         )
     shape = spec["shape"]
-    if shape is not None:
-        same = array.ndim == len(shape) and all(
-            not isinstance(want, int) or i == 0 or want == have
-            for i, (want, have) in enumerate(zip(shape, array.shape))
+    if shape is None:
+        return
+    same = array.ndim == len(shape) and all(
+        not isinstance(want, int) or i == 0 or want == have
+        for i, (want, have) in enumerate(zip(shape, array.shape))
+    )
+    if not same:
+        rows = ["rows", *shape[1:]]
+        raise Refused(
+            "Input {} has the wrong shape".format(spec["name"]), list(array.shape), f"rows of shape {rows}"
         )
-        if not same:
-            rows = ["rows", *shape[1:]]
-            raise Refused(
-                "Input {} has the wrong shape".format(spec["name"]),
-                list(array.shape),
-                f"rows of shape {rows}",
-            )
+
+
+def _refuse_gaps(array, spec):
+    """NaN and infinity; to trees NaN is a value."""
     fine = array.dtype.kind != "f" or np.isfinite(array) | (np.isnan(array) & spec.get("missing", False))
     if not np.all(fine):
         bad = int((~fine.reshape(len(array), -1).all(1)).sum())
         raise Refused(
-            "Input {} holds NaN or infinity".format(spec["name"]),
-            f"{bad} of {len(array)} rows",
-            "clean rows",
+            "Input {} holds NaN or infinity".format(spec["name"]), f"{bad} of {len(array)} rows", "clean rows"
         )
-    return array.astype(wanted, copy=False)
 
 
 def split(feeds, y, shares=SHARES):

@@ -4,7 +4,8 @@ import zipfile
 
 from .refusal import Refused, first_line
 
-# What scikit-learn's tree models hold beyond what skops trusts by itself: arrays behind constructors, no callables.
+# What scikit-learn's models hold beyond what skops trusts by itself: arrays and settings behind constructors, and the
+# score functions of a selection, which only `fit` calls.
 HARMLESS = {
     "sklearn.tree._tree.Tree", "sklearn._loss.link.LogitLink", "sklearn._loss.link.IdentityLink",
     "sklearn._loss.link.Interval",
@@ -14,6 +15,14 @@ HARMLESS = {
     "sklearn._loss._loss.CyHalfSquaredError", "sklearn._loss._loss.CyAbsoluteError",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+    "numpy.dtype", "sklearn.utils._bunch.Bunch",  # imputers and binning; voting and stacking
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration",
+    "sklearn.feature_selection._univariate_selection.f_classif",
+    "sklearn.feature_selection._univariate_selection.f_regression",
+    "sklearn.model_selection._split.KFold", "sklearn.model_selection._split.StratifiedKFold",
+    "sklearn.metrics._scorer._PassthroughScorer",
 }  # fmt: skip
 
 
@@ -32,7 +41,7 @@ def load_sklearn(path, trust):
             raise Refused(
                 "The skops file uses types that are not known to be harmless",
                 ", ".join(sorted(unknown)[:4]),
-                "an ONNX export of it",
+                "an ONNX export of it, or trust: true for a file of your own",
             )
         return skops.io.load(path, trusted=found)
     except Refused:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from . import agree, program, rows
+from . import agree, npz, program, rows
 from .refusal import Refused, first_line
 
 BATCH = 64
@@ -27,7 +27,7 @@ class Rows:
     """Training tensors, with the last tenth held out, and the teacher's outputs where there is one."""
 
     def __init__(self, request, names):
-        arrays = rows.read_npz(request["train_data"])
+        arrays = npz.read(request["train_data"])
         specs = [
             {"name": n, "dtype": str(agree.as_fed(arrays[n]).dtype), "shape": None}
             for n in names
@@ -67,7 +67,7 @@ def predict(model, inputs, batch=256):
 
 
 def fit(model, data, loss, *, seed, seconds, start, soft_share=0.0, kind="other", steps=None):
-    """Train in place; returns the steps taken and the held-out loss of the epoch that was kept.
+    """Train in place; returns the steps taken, the held-out loss of the epoch that was kept, and if time ran out.
 
     Without `steps`, for `seconds` or MOST_EPOCHS; with them, as many as an earlier training took (twice the time at
     most), so that two trainings compare. The learning rate follows the share that is done.
@@ -102,7 +102,8 @@ def fit(model, data, loss, *, seed, seconds, start, soft_share=0.0, kind="other"
         )
     model.load_state_dict(kept)
     model.eval()
-    return {"steps": count, "epochs": round(count / per_epoch, 2), "held_out_loss": round(best, 6)}
+    about = {"steps": count, "epochs": round(count / per_epoch, 2), "held_out_loss": round(best, 6)}
+    return {**about, "cut_short": count < most}
 
 
 def _fastest_threads(model, data, loss):
@@ -155,7 +156,7 @@ def _value(out, y, soft, loss, soft_share, kind):
         raise Refused(
             "The loss does not fit outputs and targets",
             first_line(error),
-            "cross_entropy with class numbers, l1 or mse with floats",
+            "cross_entropy with class numbers and a column per class, l1 or mse with floats, or file.py:f(out, y)",
         ) from error
     if soft is None or not soft_share:
         return hard

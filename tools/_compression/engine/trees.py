@@ -24,6 +24,7 @@ _LINKS = {  # what stands between the sum of the leaves and the prediction
     "reg:squarederror": None, "reg:absoluteerror": None, "reg:pseudohubererror": None, "reg:quantileerror": None,
     "binary:logistic": "Sigmoid", "reg:logistic": "Sigmoid", "multi:softprob": "Softmax",
     "count:poisson": "Exp", "reg:gamma": "Exp", "reg:tweedie": "Exp",
+    "lambdarank": None, "rank_xendcg": None, "rank:ndcg": None, "rank:pairwise": None, "rank:map": None,
 }  # fmt: skip
 
 
@@ -32,7 +33,9 @@ def feature_count(artifact):
     if artifact["runtime"] == "lightgbm":
         return _lightgbm(artifact["path"]).num_feature()
     if artifact["runtime"] == "xgboost":
-        return _xgboost(artifact["path"]).num_features()
+        booster = _xgboost(artifact["path"])
+        _refuse_unlike_trees(_learner(booster))
+        return booster.num_features()
     return int(getattr(load_sklearn(artifact["path"], artifact["trust"]), "n_features_in_", 0)) or None
 
 
@@ -56,6 +59,23 @@ def _xgboost(path):
         raise Refused(
             "The XGBoost model cannot be read", first_line(error), "model.save_model again"
         ) from error
+
+
+def _learner(booster):
+    import json
+
+    return json.loads(booster.save_config())["learner"]
+
+
+def _refuse_unlike_trees(learner):
+    """Boosters without trees, and those that hand out class numbers where scores are compared."""
+    if learner["gradient_booster"]["name"] == "gblinear":
+        raise Refused("A linear booster holds no trees", "gblinear", "an ONNX file of the same linear model")
+    if learner["learner_train_param"]["objective"] == "multi:softmax":
+        raise Refused(
+            "multi:softmax gives class numbers without their probabilities", "multi:softmax",
+            "booster.set_param({'objective': 'multi:softprob'}), then save_model again",
+        )  # fmt: skip
 
 
 def build(request, variant, target):
@@ -94,6 +114,8 @@ def _convert_sklearn(artifact):
         ) from error
     if hasattr(model, "predict_proba"):  # the label comes first there; probabilities are what is compared
         del converted.graph.output[0]
+    else:  # scores would be judged before the label that `predict` gives
+        del converted.graph.output[1:]
     return converted
 
 
@@ -151,13 +173,21 @@ def _read_xgboost(path):
     import json
 
     booster = _xgboost(path)
-    config = json.loads(booster.save_config())["learner"]
+    config = _learner(booster)
     objective = config["learner_train_param"]["objective"]
     groups = max(1, int(config["learner_model_param"].get("num_class", "0")))
     text = str(config["learner_model_param"]["base_score"]).strip("[]")
     scores = [float(part) for part in text.split(",")]
     base = [_margin(scores[i % len(scores)], objective) for i in range(groups)]
-    trees = [_xgboost_node(json.loads(tree)) for tree in booster.get_dump(dump_format="json")]
+    dumped = booster.get_dump(dump_format="json")
+    saved = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]
+    shares = saved.get("weight_drop", [1.0] * len(dumped))
+    order = saved.get("gbtree", saved)["model"]["tree_info"]
+    if order != [i % groups for i in range(len(dumped))]:
+        raise Refused(
+            "Several trees per round and class have no ONNX form here", f"{len(dumped)} trees", "boosting"
+        )
+    trees = [_xgboost_node(json.loads(tree), share) for tree, share in zip(dumped, shares)]
     return trees, groups, booster.num_features(), objective, base
 
 
@@ -167,9 +197,10 @@ def _margin(score, objective):
     return float(np.log(score)) if _LINKS.get(objective) == "Exp" else score
 
 
-def _xgboost_node(node):
+def _xgboost_node(node, share):
+    """A node as a nested dict; `share` is what dropout left of the tree's weight (dart)."""
     if "leaf" in node:
-        return {"leaf": float(node["leaf"])}
+        return {"leaf": float(node["leaf"]) * share}
     children = {child["nodeid"]: child for child in node["children"]}
     if not isinstance(node["split_condition"], (int, float)):
         raise Refused(
@@ -181,7 +212,7 @@ def _xgboost_node(node):
     return {
         "feature": int(feature[1:]), "threshold": float(node["split_condition"]), "mode": "BRANCH_LT",
         "missing": node["missing"] == node["yes"],
-        "true": _xgboost_node(children[node["yes"]]), "false": _xgboost_node(children[node["no"]]),
+        "true": _xgboost_node(children[node["yes"]], share), "false": _xgboost_node(children[node["no"]], share),
     }  # fmt: skip
 
 

@@ -9,12 +9,14 @@ import shutil
 
 from . import graph, nncf_variants, prepare
 from .calibration import Rows
+from .floats import float32_source
 from .refusal import Refused
 
 # Operations whose weights are quantized while everything around them stays in float: level arithmetic
 # (subtract the last value, add it back) clips once later rows leave the calibrated range.
 WEIGHTED_OPS = ["Conv", "MatMul", "Gemm"]
 FOUR_BIT_BLOCK = 32
+PER_CHANNEL_OPSET = 13  # DequantizeLinear takes an axis from here on
 
 
 def build(request, progress):
@@ -46,18 +48,33 @@ def preprocessed(request):
 
     path = os.path.join(request["folder"], "preprocessed.onnx")
     if not os.path.exists(path):
-        for skip in (
-            False,
-            True,
-        ):  # symbolic shape inference fails on some graphs: onnxruntime #10484, #21476
+        source = _with_recent_operations(float32_source(request), path + ".recent")
+        # symbolic shape inference fails on some graphs: onnxruntime #10484, #21476
+        for skip in (False, True):
             try:
-                quant_pre_process(request["model"], path + ".part", skip_symbolic_shape=skip)
+                quant_pre_process(source, path + ".part", skip_symbolic_shape=skip)
                 break
             except Exception:  # it raises plain Exception("Incomplete symbolic shape inference") among others
                 if skip:
-                    shutil.copyfile(request["model"], path + ".part")
+                    shutil.copyfile(source, path + ".part")
         os.replace(path + ".part", path)
     return path
+
+
+def _with_recent_operations(source, target):
+    """The model's file, or a copy in an opset that knows scales per channel, as far as it can be converted."""
+    import onnx
+    from onnx import version_converter
+
+    model = onnx.load(source)
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), PER_CHANNEL_OPSET)
+    if opset >= PER_CHANNEL_OPSET:
+        return source
+    try:
+        onnx.save(version_converter.convert_version(model, PER_CHANNEL_OPSET), target)
+    except Exception:  # RuntimeError from C++ for operations without an adapter, and others
+        return source
+    return target
 
 
 def _dynamic(request, variant, target):
@@ -159,6 +176,12 @@ def _float16(request, variant, target):
     return {"artifact": {"runtime": "onnxruntime", "path": path}}
 
 
+def _float32(request, variant, target):
+    path = os.path.join(target, "model.onnx")
+    shutil.copyfile(float32_source(request), path)
+    return {"artifact": {"runtime": "onnxruntime", "path": path}}
+
+
 def _rewrite_conv1d(request, variant, target):
     from .rewrite import conv1d_as_conv2d
 
@@ -206,6 +229,7 @@ _BUILDERS = {
     "sensitive": _sensitive,
     "weight_only": _weight_only,
     "float16": _float16,
+    "float32": _float32,
     "conv1d": _rewrite_conv1d,
     "openvino": nncf_variants.convert,
     "nncf": nncf_variants.quantize,

@@ -1,0 +1,47 @@
+"""A candidate is made from whatever the file is, in the form that it needs."""
+
+import importlib
+
+import pytest
+
+np = pytest.importorskip("numpy")
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+
+@pytest.mark.parametrize("opset", [9, 12, 17])
+def test_int8_with_scales_per_channel_is_made_from_files_of_any_age(opset, make_network, tmp_path):
+    variants = importlib.import_module("optimizing_resources.tools._compression.engine.variants")
+    model = make_network()
+    model.opset_import[0].version = opset
+    onnx.save(model, tmp_path / "model.onnx")
+    x = np.random.default_rng(0).standard_normal((64, 16)).astype("float32")
+    np.save(tmp_path / "input0.calibration.npy", x)
+    request = {
+        "folder": str(tmp_path), "model": str(tmp_path / "model.onnx"), "names": ["x"], "fixed_batch": None,
+        "variant": {"name": "int8", "kind": "static"},
+    }  # fmt: skip
+    made = variants.build(request, lambda *_: None)["artifact"]["path"]
+    outputs = [
+        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+        for path in (made, str(tmp_path / "model.onnx"))
+    ]
+    assert np.abs(outputs[0] - outputs[1]).max() < 0.2
+
+
+@pytest.mark.parametrize("kind", ["float16", "float64"])
+def test_a_model_in_another_precision_is_float32_inside_and_the_same_outside(kind, make_network):
+    floats = importlib.import_module("optimizing_resources.tools._compression.engine.floats")
+    model = make_network()
+    for tensor in model.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor).astype(kind)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    for value in [*model.graph.input, *model.graph.output]:
+        value.type.tensor_type.elem_type = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    x = np.random.default_rng(0).standard_normal((64, 16)).astype(kind)
+    before, after = (
+        onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+        for content in (model.SerializeToString(), floats.as_float32(model).SerializeToString())
+    )
+    assert before.dtype == after.dtype == kind and np.allclose(before, after, atol=0.02)
+    assert all(tensor.data_type == onnx.TensorProto.FLOAT for tensor in model.graph.initializer)
