@@ -1,8 +1,8 @@
 """The command line: `serve` for MCP hosts, `call` for programs, and one word per tool and command for people."""
 
-import contextlib
 import difflib
 import gc
+import io
 import json
 import os
 import sys
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _speak_utf8() -> None:
     """Whatever the locale: JSON is UTF-8, and no character of a path or a log may end a command."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError):  # closed, or another kind of stream
+        if isinstance(stream, io.TextIOWrapper):  # there may be none, as in a window without a console
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 

@@ -72,7 +72,7 @@ def with_torch(python: Path) -> Example | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    own = int(done.stdout)
+    own = int(done.stdout.split()[-1])  # what a start file of that interpreter prints stands before
     limit = own + _ROOM_BYTES
     about = (
         "train.py trains a small language model with PyTorch; here it may use "

@@ -97,9 +97,7 @@ def _package(requirement: str) -> Check:
     try:
         return Check(name=name, ok=True, found=importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
-        return Check(
-            name=name, ok=False, found="missing", fix=f"{sys.executable} -m pip install '{requirement}'"
-        )
+        return Check(name=name, ok=False, found="missing", fix=_install(sys.executable, [requirement]))
 
 
 def _nvml() -> Check:
@@ -139,7 +137,7 @@ def _tool(tool: Tool, found: set[str], python: Path) -> Check:
         name=tool.name,
         ok=False,
         found=f"needs {', '.join(missing)} in your interpreter",
-        fix=f"{python} -m pip install {' '.join(missing)}",
+        fix=_install(python, missing),
     )
 
 
@@ -156,8 +154,13 @@ def _extra(name: str, requirements: list[str]) -> Check:
     missing = [requirement for requirement in wanted if not _package(requirement).ok]
     if not missing:
         return Check(name=name, ok=True, found="installed")
-    fix = f"{sys.executable} -m pip install {shlex.join(missing)}"
-    return Check(name=name, ok=False, found=f"missing {', '.join(missing)}", fix=fix)
+    found = f"missing {', '.join(missing)}"
+    return Check(name=name, ok=False, found=found, fix=_install(sys.executable, missing))
+
+
+def _install(python: Path | str, packages: list[str]) -> str:
+    """The command, with quotes where a path or a version needs them."""
+    return shlex.join([str(python), "-m", "pip", "install", *packages])
 
 
 def _line(check: Check) -> str:

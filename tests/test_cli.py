@@ -180,7 +180,12 @@ def test_doctor_says_what_works_and_how_to_add_the_rest(typed, monkeypatch, toys
     status, out, _ = typed("doctor")
     assert status == 0 and "ok  mcp" in out and "ok  add" in out
     assert "--  work" in out and "pip install no_such_module" in out
-    assert "does not start" in typed("doctor", "--python", "/bin/false")[1]
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    broken = Path(".venv/bin/python")
+    broken.parent.mkdir(parents=True)
+    broken.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    broken.chmod(0o755)
+    assert "does not start" in typed("doctor")[1]
 
 
 def test_no_colour_reaches_a_pipe(typed):

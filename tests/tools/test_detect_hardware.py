@@ -260,6 +260,8 @@ def test_a_turing_card_is_never_offered_bf16(report):
     found = report(nvml=reply(device(name="Tesla T4", total=15, free=15, cc=(7, 5))))
     assert found.recommended.precision == "fp16" and found.accelerators[0].supports_bf16 is False
     assert report(nvml=reply(device())).recommended.precision == "bf16"
+    gtx = device(name="NVIDIA GeForce GTX 1660 Ti", total=6, free=5, cc=(7, 5))  # Turing without tensor cores
+    assert report(nvml=reply(gtx)).recommended.precision == "fp32"
 
 
 def test_mig_slices_stand_in_for_their_gpu(report):

@@ -187,12 +187,16 @@ def test_a_line_that_was_cut_off_by_a_kill_ends_the_trace_quietly(tmp_path):
     assert len(read_trace(tmp_path).steps) == 1
 
 
-def test_secrets_of_the_command_are_not_kept(tmp_path):
+def test_secrets_of_the_command_and_names_of_machines_are_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "hunter2:1234")
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
     words = ["python", "-V", "--api-key", "hunter2", "--hub_token=hunter2", "--seed", "7"]
+    words.append("--db=postgres://me:hunter2@db/runs")
     launch = prepare(words, python=Path(sys.executable), cwd=tmp_path, max_steps=None)
     kept = conditions_of(launch, Trace(), None)
     assert "hunter2" not in str(kept)
     assert kept["seed"] == "7" and "7" not in kept["workload"]["arguments"]
+    assert kept["environment"]["TOKENIZERS_PARALLELISM"] == "false"
 
 
 def test_a_file_the_command_reads_is_part_of_the_workload_and_one_it_writes_is_not(tmp_path):

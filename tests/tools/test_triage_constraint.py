@@ -219,6 +219,13 @@ def test_what_the_machine_shows_decides_what_the_log_leaves_open():
     assert triage("MemoryError", hardware=limited.model_dump()).sub_cause == "container_limit"
 
 
+def test_a_machine_that_says_nothing_of_its_cards_is_not_taken_for_one_without():
+    with pytest.raises(ValidationError, match="belongs in `text`"):
+        triage("training is slow", hardware={"gpu": "T4"})
+    for hardware, first in [({"memory": {}}, "dataloader"), ({"accelerators": []}, "cpu_threads")]:
+        assert triage("training is slow", hardware=hardware).plan[0].remedy == first
+
+
 def kept(folder, outcome, report, figures=(), **conditions):
     """The id of a run in a fresh ledger."""
     CALL.set(Call(Workspace.of_the_caller(folder)))

@@ -41,6 +41,9 @@ def _is_python(path: Path, modified_ns: int) -> bool:
         done = subprocess.run(
             [str(path), "-I", "-S", "-c", "print(6 * 7)"], capture_output=True, timeout=_ANSWER_SECONDS
         )
-    except (OSError, subprocess.SubprocessError):
+    except subprocess.TimeoutExpired as error:  # raised, so that the cache does not keep it
+        saw = f"{path} after {_ANSWER_SECONDS} s"
+        raise ToolError("The interpreter does not answer", saw=saw, try_next="again, or another") from error
+    except OSError:
         return False
     return done.stdout.strip() == b"42"

@@ -61,12 +61,17 @@ def _precision(cpu: Cpu, visible: list[Accelerator]) -> tuple[Literal["bf16", "f
         return "bf16", f"native on {_names(visible)}"
     if any(a.supports_bf16 is None for a in visible):
         return "fp32", f"whether {_names(visible)} computes bf16 natively is unknown; try bf16 and compare"
-    if all(a.vendor == "nvidia" and float(a.compute_capability or 0) >= 7.0 for a in visible):
+    if all(map(_has_tensor_cores, visible)):
         return (
             "fp16",
             f"{_names(visible)} has fp16 tensor units but no native bf16; fp16 needs a gradient scaler",
         )
     return "fp32", f"{_names(visible)} has neither native bf16 nor fp16 tensor units"
+
+
+def _has_tensor_cores(a: Accelerator) -> bool:
+    """Volta and later, but for the GTX 16 cards, which are Turing without them."""
+    return a.vendor == "nvidia" and float(a.compute_capability or 0) >= 7.0 and "GTX" not in a.name
 
 
 def _names(accelerators: list[Accelerator]) -> str:

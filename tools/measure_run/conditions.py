@@ -20,6 +20,8 @@ _ENVIRONMENT = re.compile(
 )
 _SEED = re.compile(r"--?(?:random[-_]|manual[-_])?seed(?:=(.+))?", re.IGNORECASE)
 _SECRET = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
+_WHERE = re.compile(r"addr|host", re.IGNORECASE)  # names of machines explain no difference
+_IN_ADDRESS = re.compile(r"(?<=://)[^/\s@]+(?=@)")  # user:password@
 _LINES = 3000  # of a script, kept as hashes: enough to know a revision of it
 _HASHED_BYTES = 64 * 1024**2  # a larger data file is known by its size and time
 
@@ -41,7 +43,9 @@ def conditions_of(launch: Launch, trace: Trace, samples: int | None) -> dict[str
         "python": str(launch.python),
         "git": _git(launch.cwd, launch.script),
         "environment": {
-            name: value for name, value in sorted(os.environ.items()) if _ENVIRONMENT.fullmatch(name)
+            name: value
+            for name, value in sorted(os.environ.items())
+            if _ENVIRONMENT.fullmatch(name) and not _WHERE.search(name)
         },
         "load_per_core": round(os.getloadavg()[0] / usable_cores(), 2) if hasattr(os, "getloadavg") else None,
     }
@@ -176,5 +180,5 @@ def _redacted(words: list[str]) -> list[str]:
         ):
             kept.append("***")
         else:
-            kept.append(word)
+            kept.append(_IN_ADDRESS.sub("***", word))
     return kept

@@ -14,7 +14,7 @@ advice       the look that would decide what is open, and where other questions 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from .._core.contract import Report, Request, current_call, tool
 from .._core.errors import ToolError
@@ -51,8 +51,19 @@ Constraint = Literal[
     "out_of_scope",
 ]
 
+
+def _is_a_report(machine: Machine) -> Machine:
+    """Other fields are ignored, so that a whole report will do; with nothing but those nothing was said."""
+    if not machine.model_fields_set:
+        fields = ", ".join(Machine.model_fields)
+        raise ValueError(
+            f"should hold what detect_hardware reports: {fields}; a card's name belongs in `text`"
+        )
+    return machine
+
+
 _Hardware = Annotated[
-    Literal["unknown", "detect"] | Machine,
+    Literal["unknown", "detect"] | Annotated[Machine, AfterValidator(_is_a_report)],
     WithJsonSchema({"type": ["string", "object"]}),
 ]
 

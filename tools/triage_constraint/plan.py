@@ -105,7 +105,7 @@ class Situation:
     @property
     def on_cpu(self) -> bool:
         """Whether the job runs on a CPU without units for 16-bit numbers, as far as text or machine say."""
-        if self.machine is None:
+        if self.machine is None or "accelerators" not in self.machine.model_fields_set:
             return self.says_no_gpu
         return not self.machine.accelerators and not set(_CPU_WITH_BF16) & set(self.machine.cpu.isa)
 

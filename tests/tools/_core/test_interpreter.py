@@ -5,6 +5,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from optimizing_resources.tools._core import interpreter
 from optimizing_resources.tools._core.contract import ToolError
 from optimizing_resources.tools._core.interpreter import resolve_python
 from optimizing_resources.tools._core.workspace import Workspace
@@ -41,3 +42,17 @@ def test_what_is_no_interpreter_is_refused_with_advice(workspace, named):
     (workspace.root / "notes.txt").touch()
     with pytest.raises(ToolError, match="which python"):
         resolve_python(named, workspace)
+
+
+def test_an_interpreter_that_was_slow_once_is_asked_again(workspace, monkeypatch):
+    slow = workspace.root / "python"
+    slow.write_text(
+        '#!/bin/sh\n[ -e "$0.ran" ] && echo 42 && exit\ntouch "$0.ran"; exec sleep 60\n', encoding="utf-8"
+    )
+    slow.chmod(0o755)
+    monkeypatch.setattr(interpreter, "_ANSWER_SECONDS", 1)
+    with pytest.raises(ToolError, match="does not answer"):
+        resolve_python("python", workspace)
+    monkeypatch.setattr(interpreter, "_ANSWER_SECONDS", 60)
+    (workspace.root / "python.ran").touch()  # however slow the first start was
+    assert resolve_python("python", workspace) == slow
