@@ -117,6 +117,12 @@ def test_a_limit_that_does_not_apply_is_said() -> None:
     assert "deadline_hours" in report.warnings[0] and len(report.plans) == 3
 
 
+def test_a_spot_plan_that_may_end_dearer_than_one_without_interruptions_says_so() -> None:
+    own = {"name": "x", "usd_per_hour": 1.0, "spot_usd_per_hour": 0.3}
+    assert "may cost up to" in ask(training(hours=40), [own]).warnings[0]  # no checkpoints, an assumed rate
+    assert not ask(training(hours=1), [own]).warnings
+
+
 def test_a_stale_list_price_is_noticed() -> None:
     report = ask(training(hours=1), [{"name": "p4d.24xlarge", "usd_per_hour": 32.7726}])
     assert "21.9576" in report.warnings[0]

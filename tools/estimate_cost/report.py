@@ -68,6 +68,9 @@ def _cautions(comparison: Comparison) -> Iterator[str]:
     if best.purchase == "spot" and best.choice.as_of and spot and listed and spot < _VERY_CHEAP * listed:
         then = f"on {best.choice.spot_as_of}: it may have risen since"
         yield f"{best.name}: the spot price was {spot / listed:.0%} of the list price {then}"
+    high = best.range_usd()[1]
+    if best.purchase == "spot" and (calm := _without_interruptions(comparison)) and high > calm.usd:
+        yield f"{best.name} may cost up to {high:.2f} USD; {calm.name} costs {calm.usd:.2f} without interruptions"
     odds = best.extras.get("deadline_probability", 1.0)
     if odds < _SURE:
         sure = (
@@ -78,6 +81,10 @@ def _cautions(comparison: Comparison) -> Iterator[str]:
         other = next(sure, None)
         instead = f"; {other.name} for {other.usd:.2f} USD is surer" if other else ""
         yield f"{best.name} meets the deadline with {odds:.0%} only{instead}"
+
+
+def _without_interruptions(comparison: Comparison) -> Candidate | None:
+    return next((one for one in comparison.feasible if one.purchase != "spot"), None)
 
 
 def telling(comparison: Comparison) -> list[Candidate]:
@@ -93,7 +100,7 @@ def telling(comparison: Comparison) -> list[Candidate]:
         left_out = one.choice.as_of is not None and (key in seen or len(seen) >= SHOWN)
         (rest if left_out else shown).append(one)
         seen.add(key)
-    calm = next((one for one in comparison.feasible if one.purchase != "spot"), None)
+    calm = _without_interruptions(comparison)
     wanted = [one for one in (comparison.recommended, calm) if one is not None and one in rest]
     return sorted([*shown, *dict.fromkeys(wanted)], key=comparison.feasible.index) if wanted else shown
 
