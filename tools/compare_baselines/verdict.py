@@ -34,6 +34,7 @@ class Change:
     error: float
     freedom: float
     series: int
+    draws: int = 1
 
     @property
     def chance(self) -> float:
@@ -95,6 +96,7 @@ def _judged(
             "verdict": found.verdict(level),
             "series": found.series,
             "origins": len(folds),
+            "draws": found.draws,
         }
         for key, found in changes.items()
     }
@@ -159,7 +161,7 @@ def change_here(plain: Floats, augmented: Floats) -> Change | None:
     luck = paired.of_draws
     draws, origins, _ = paired.parts.shape
     freedom = _freedom((paired.by_series, count - 1), (luck, max(origins * (draws - 1), 1)))
-    return Change(paired.percent, (paired.by_series + luck) ** 0.5, freedom, count)
+    return Change(paired.percent, (paired.by_series + luck) ** 0.5, freedom, count, draws)
 
 
 def change_anywhere(plain: Floats, augmented: Floats) -> Change | None:
