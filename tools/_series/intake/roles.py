@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -11,13 +12,20 @@ from ..._core.errors import ToolError
 from .files import ID_NAMES, Source
 from .numbers import is_numeric
 
-_TIME_NAMES = (
-    "ds", "date", "datetime", "timestamp", "time", "t", "step", "period",
-    "month", "quarter", "week", "year", "day",
-)  # fmt: skip
+_TIME_NAMES = ("ds", "date", "datetime", "timestamp", "time", "t", "step", "period")
+_PARTS = ("month", "quarter", "week", "year", "day")  # in numbers, only a year alone is a time
+_LOOKED_AT = 100  # rows
+_FEWEST_NUMBERED = 8  # rows, for consecutive numbers to be no accident
 _CALENDAR = re.compile(
     r"(^|_)(month|quarter|week|weekday|year|day|dow|hour|minute|holiday|event|season|is)(_|$|of)", re.I
 )
+_DATE = re.compile(
+    r"^(\d{4}([-/.]\d{1,2}){1,2}|\d{1,2}([-/.])\d{1,2}\3\d{2,4}|\d{4}[- ]?Q[1-4]|[a-z]{3,9}[- ]\d{1,2},? \d{4})"
+    r"([T ].*)?$",
+    re.I,
+)
+_YEAR = re.compile(r"^(1[5-9]|20)\d\d$")
+_UNNAMED = ("", "unnamed: 0")  # what an index becomes in a file
 _TARGET_NAMES = ("y", "value", "values", "target", "sales", "demand")
 _SPLIT_NAMES = ("split", "subset", "partition", "fold")
 _TRAIN = ("train", "training")
@@ -44,6 +52,11 @@ class Roles:
     targets: tuple[str, ...] = ()
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def taken(self) -> set[str | None]:
+        """The columns that cannot hold the series."""
+        return {*self.ids, self.time, self.split, self.label}
+
 
 def is_text(kind: pa.DataType) -> bool:
     """Whether a column holds text, dictionary-encoded or not."""
@@ -63,26 +76,37 @@ def resolve(source: Source, asked: Asked) -> Roles:
     warnings: list[str] = []
     split = find_split(source.table, told)
     free = [n for n in names if n not in told and n != split]
-    time = asked.time or _find_time(source.table, free)
+    time = asked.time or _find_time(source.table, free, warnings)
+    if time is None and not asked.targets:
+        _refuse_steps_in_the_header(source)
     free = [n for n in free if n != time]
     ids = asked.ids if asked.ids is not None else _find_ids(source, free, time, warnings)
+    if time is None and not ids:
+        numbered = [n for n in free if n.lower() in _UNNAMED and _numbers_rows(source.table[n])]
+        time = numbered[0] if numbered else None
     if time is None:
         warnings.append("No time column: rows are taken as evenly spaced, in the order of the file")
     return Roles(ids, time, split, asked.label, asked.targets or (), warnings)
 
 
-def find_targets(table: pa.Table, roles: Roles, wide: bool, file: str) -> tuple[str, ...]:
+def find_targets(
+    table: pa.Table, roles: Roles, wide: bool, file: str, warnings: list[str]
+) -> tuple[str, ...]:
     """The columns that hold the series: as told, else by name; in a wide table, all that vary as numbers."""
     if roles.targets:
         return roles.targets
-    taken = {*roles.ids, roles.time, roles.split, roles.label}
-    named = [n for n in table.column_names if n not in taken and n.lower() in _TARGET_NAMES]
+    named = [n for n in table.column_names if n not in roles.taken and n.lower() in _TARGET_NAMES]
     if named and not wide:
         return (named[0],)
-    free = [n for n in table.column_names if n not in taken and is_numeric(table[n])]
+    free = [n for n in table.column_names if n not in roles.taken and is_numeric(table[n])]
     plain = [n for n in free if not _CALENDAR.search(n)] or free
+    if counters := [n for n in plain if len(plain) > 1 and _numbers_rows(table[n])]:
+        warnings.append(
+            f"Not taken for a series, as it only numbers the rows: {', '.join(map(repr, counters))}"
+        )
+        plain = [n for n in plain if n not in counters]
     if not plain:
-        left = [n for n in table.column_names if n not in taken]
+        left = [n for n in table.column_names if n not in roles.taken]
         seen = f"{file}: {left[0]!r} holds {table[left[0]][0].as_py()!r}" if left else file
         raise ToolError(
             "No column of numbers is left for the series",
@@ -117,18 +141,50 @@ def find_split(table: pa.Table, told: Sequence[str] = ()) -> str | None:
     return None
 
 
-def _find_time(table: pa.Table, free: list[str]) -> str | None:
+def _find_time(table: pa.Table, free: list[str], warnings: list[str]) -> str | None:
+    """By type, by name, by content."""
     for name in free:
         kind = table[name].type
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
             return name
-    for wanted in _TIME_NAMES:
+    parts = [n for n in free if n.lower() in _PARTS]
+    for wanted in (*_TIME_NAMES, *_PARTS):
         for name in free:
             if name.lower() == wanted and (
-                len(wanted) < 3 or wanted in _TIME_NAMES[:8] or not is_numeric(table[name])
+                wanted in _TIME_NAMES or not is_numeric(table[name]) or (wanted == "year" and parts == [name])
             ):
                 return name
-    return None
+    found = next((n for n in free if _holds_dates(table[n])), None)
+    if found is not None:
+        warnings.append(f"The time stamps are taken from column {found!r}; name time_column for another")
+    return found
+
+
+def _holds_dates(column: pa.ChunkedArray) -> bool:
+    """Whether a text column begins with dates."""
+    if not is_text(column.type) or is_numeric(column):
+        return False
+    return all(t is not None and _DATE.match(t.strip()) for t in column.slice(0, _LOOKED_AT).to_pylist())
+
+
+def _numbers_rows(column: pa.ChunkedArray) -> bool:
+    """Whether its numbers are consecutive and each is there once."""
+    try:
+        whole = np.sort(np.asarray(pc.cast(column, pa.int64())))
+    except (pa.ArrowException, ValueError):
+        return False
+    return len(whole) >= _FEWEST_NUMBERED and bool(np.all(np.diff(whole) == 1))
+
+
+def _refuse_steps_in_the_header(source: Source) -> None:
+    names = source.table.column_names
+    steps = [n for n in names if _DATE.match(n) or _YEAR.match(n)]
+    if 2 * len(steps) > len(names) and len(steps) > 2:
+        raise ToolError(
+            "The time steps stand in the header, a column each",
+            saw=f"{source.path.name}: {', '.join(steps[:3])}",
+            try_next="one time step a row: columns for id, time and value",
+        )
 
 
 def _find_ids(source: Source, free: list[str], time: str | None, warnings: list[str]) -> tuple[str, ...]:
@@ -145,11 +201,5 @@ def _find_ids(source: Source, free: list[str], time: str | None, warnings: list[
     if texts:
         warnings.append(
             f"The series are told apart by {', '.join(texts)}; name id_column for another reading"
-        )
-    elif time is not None:
-        raise ToolError(
-            "Time stamps repeat and no column tells the series apart",
-            saw=f"{source.path.name}, column {time!r}",
-            try_next="naming id_column, or removing the repeated rows",
         )
     return texts

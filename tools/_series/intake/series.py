@@ -64,7 +64,7 @@ def load(
     order = kept[np.lexsort((stamped.ticks[kept], codes[kept]))]
     order = _without_twins(source, roles, codes, stamped, order, warnings)
     train_table = source.table.take(pa.array(order))
-    targets = find_targets(train_table, roles, wide=not roles.ids, file=source.path.name)
+    targets = find_targets(train_table, roles, not roles.ids, source.path.name, warnings)
     roles = replace(roles, targets=targets)
     columns = [
         numbers(
@@ -159,10 +159,11 @@ def _without_twins(
     if not equal.all():
         at = later[int(np.argmin(equal))]
         where = source.place(int(order[at]))
+        fix = "" if roles.ids else "id_column if they belong to different series, or "
         raise ToolError(
             "Two rows of one series have the same time stamp and differ",
             saw=f"{source.place(int(order[at - 1]))} and {where}",
-            try_next="keeping one of them (a doubled hour when clocks change: write the UTC offset)",
+            try_next=f"{fix}keeping one of them (a doubled hour when clocks change: write the UTC offset)",
         )
     warnings.append(f"{len(later)} rows repeat another row exactly; each was used once")
     return np.delete(order, later)

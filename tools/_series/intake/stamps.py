@@ -15,7 +15,7 @@ from ..._core.errors import ToolError
 Ticks = npt.NDArray[np.int64]
 
 _OFFSET = r"(Z|z|[+-]\d{2}:?\d{2}|UTC|GMT)$"
-_SLASHED = r"^\d{1,2}[/.]\d{1,2}[/.]\d{4}"
+_SLASHED = re.compile(r"^(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d{2})(?!\d)")  # 31/12/2020, 31-12-20
 _QUARTER = re.compile(r"^(\d{4})[- ]?Q([1-4])$", re.I)
 _DAY = 86_400 * 10**9
 _YEAR_ONLY = re.compile(r"^\d{4}$")
@@ -122,18 +122,18 @@ def _from_text(
 
 
 def _day_first(texts: list[str], name: str, where: Callable[[int], str]) -> bool:
-    """Whether 03/04/2020 is the 3rd of April, shown by a part above 12; refused where nothing shows it."""
-    slashed = [i for i, t in enumerate(texts) if re.match(_SLASHED, t)]
-    if not slashed:
+    """Whether 03/04/2020 is the 3rd of April, shown by a part above 12; refused where nothing or too much shows it."""
+    found = [(i, m) for i, t in enumerate(texts) if (m := _SLASHED.match(t))]
+    if not found:
         return False
-    parts = np.array([re.split(r"[/.]", texts[i])[:2] for i in slashed]).astype(int)
-    if (parts[:, 0] > 12).any():
-        return True
-    if (parts[:, 1] > 12).any():
-        return False
+    parts = np.array([(int(m[1]), int(m[3])) for _, m in found])
+    day, month = (parts > 12).any(axis=0).tolist()
+    two_digits = [i for i, m in found if m[2] == "-" and len(m[4]) == 2]  # 20-03-04 may begin with its year
+    if day != month and not two_digits:
+        return bool(day)
     raise ToolError(
         f"Column {name!r} can be read with the day or the month first",
-        saw=where(slashed[-1]),
+        saw=where(two_digits[0] if two_digits else found[-1][0]),
         try_next="dates written as 2020-12-31",
     )
 
