@@ -44,8 +44,8 @@ def compare_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
     run_started = time.perf_counter()
     outcomes, late = run_all(chosen, folds, bounds, progress, Path(request["partial"]))
     if not outcomes:
-        seen = f"{request['max_seconds']} s"
-        raise ToolError("No model fits into the time", saw=seen, try_next="more max_seconds or fewer models")
+        seen = f"{request['max_seconds']} s; {too_long[0]['model']} {too_long[0]['why']}"
+        raise ToolError("No model fits into the time", saw=seen, try_next="more max_seconds, or fewer series")
     further = add_origins(outcomes, extra, bounds, progress)
     add_draws(outcomes, folds, bounds, progress)
     return {

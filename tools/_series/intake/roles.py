@@ -12,7 +12,8 @@ from ..._core.errors import ToolError
 from .files import ID_NAMES, Source
 from .numbers import is_numeric
 
-_TIME_NAMES = ("ds", "date", "datetime", "timestamp", "time", "t", "step", "period")
+_TIME_NAMES = ("ds", "date", "datetime", "timestamp", "time")
+_STEP_NAMES = ("t", "step", "period")  # of whole numbers; T may be a temperature
 _PARTS = ("month", "quarter", "week", "year", "day")  # in numbers, only a year alone is a time
 _LOOKED_AT = 100  # rows
 _FEWEST_NUMBERED = 8  # rows, for consecutive numbers to be no accident
@@ -148,10 +149,12 @@ def _find_time(table: pa.Table, free: list[str], warnings: list[str]) -> str | N
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
             return name
     parts = [n for n in free if n.lower() in _PARTS]
-    for wanted in (*_TIME_NAMES, *_PARTS):
+    for wanted in (*_TIME_NAMES, *_STEP_NAMES, *_PARTS):
         for name in free:
+            is_whole = wanted in _STEP_NAMES and _is_whole(table[name])
+            is_year = wanted == "year" and parts == [name]
             if name.lower() == wanted and (
-                wanted in _TIME_NAMES or not is_numeric(table[name]) or (wanted == "year" and parts == [name])
+                wanted in _TIME_NAMES or is_whole or is_year or not is_numeric(table[name])
             ):
                 return name
     found = next((n for n in free if _holds_dates(table[n])), None)
@@ -167,13 +170,19 @@ def _holds_dates(column: pa.ChunkedArray) -> bool:
     return all(t is not None and _DATE.match(t.strip()) for t in column.slice(0, _LOOKED_AT).to_pylist())
 
 
+def _is_whole(column: pa.ChunkedArray) -> bool:
+    """Whether it holds whole numbers and nothing else, as a count of steps does."""
+    try:
+        return pc.cast(column, pa.int64()).null_count == 0
+    except pa.ArrowException:
+        return False
+
+
 def _numbers_rows(column: pa.ChunkedArray) -> bool:
     """Whether its numbers are consecutive and each is there once."""
-    try:
-        whole = np.sort(np.asarray(pc.cast(column, pa.int64())))
-    except (pa.ArrowException, ValueError):
+    if len(column) < _FEWEST_NUMBERED or not _is_whole(column):
         return False
-    return len(whole) >= _FEWEST_NUMBERED and bool(np.all(np.diff(whole) == 1))
+    return bool(np.all(np.diff(np.sort(np.asarray(pc.cast(column, pa.int64())))) == 1))
 
 
 def _refuse_steps_in_the_header(source: Source) -> None:

@@ -55,7 +55,9 @@ def load(
     roles = resolve(source, asked)
     roles = replace(roles, split=None) if whole else roles
     codes, ids = _codes(source, roles)
-    stamped = stamps(source.table[roles.time], roles.time, source.place) if roles.time else _positions(codes)
+    stamped = _positions(codes)
+    if roles.time is not None:  # an index may have been written without a name
+        stamped = stamps(source.table[roles.time], roles.time, source.place)
     warnings = [*source.warnings, *roles.warnings]
     train = _training(source, roles, stamped, train_until, warnings)
     kept = np.nonzero(train)[0]
