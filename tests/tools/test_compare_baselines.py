@@ -10,7 +10,7 @@ from optimizing_resources.tools._core.contract import CALL, Call, ToolError
 from optimizing_resources.tools._core.workspace import Workspace
 from optimizing_resources.tools._series.methods import wish
 from optimizing_resources.tools.compare_baselines import CompareBaselinesRequest, compare_baselines
-from optimizing_resources.tools.compare_baselines.backtest import Cell, run_cell
+from optimizing_resources.tools.compare_baselines.backtest import DRAWS, MOST_DRAWS, Cell, run_cell
 from optimizing_resources.tools.compare_baselines.compare_file import compare_file
 from optimizing_resources.tools.compare_baselines.folds import MOST_ORIGINS, Fold, roll, roll_more
 from optimizing_resources.tools.compare_baselines.metrics import score
@@ -19,6 +19,7 @@ from optimizing_resources.tools.compare_baselines.models.forecast import LEVELS,
 from optimizing_resources.tools.compare_baselines.models.menu import MENU
 from optimizing_resources.tools.compare_baselines.panel import Line
 from optimizing_resources.tools.compare_baselines.recommend import recommend
+from optimizing_resources.tools.compare_baselines.run_cells import Bounds, add_draws
 from optimizing_resources.tools.compare_baselines.verdict import (
     ERROR_RATE,
     Change,
@@ -225,6 +226,18 @@ def test_further_origins_lie_beside_the_asked_ones_and_leave_enough_to_learn_fro
     assert not roll_more([Line("a", np.arange(30.0), None)], 18, 12, 3)
 
 
+def test_further_draws_are_made_where_time_is_left_and_all_differ() -> None:
+    folds = roll([Line(str(i), y, None) for i, y in enumerate(seasonal())], 6, 12, 2)
+    cells = Cell(MENU["dlinear"], is_judged=True), Cell(MENU["dlinear"], wish("jitter"))
+    outcomes = [run_cell(cell, folds, 6, 12, 0) for cell in cells]
+    add_draws(outcomes, folds, Bounds(6, 12, 0, until=-np.inf), lambda *_: None)
+    assert [len(found) for o in outcomes for found in o.scores] == [1, 1, DRAWS, DRAWS]
+    add_draws(outcomes, folds, Bounds(6, 12, 0, until=np.inf), lambda *_: None)
+    plain, copied = (o.by_line(folds, 12, "mase") for o in outcomes)
+    assert len(plain) == 1 and len(np.unique(copied[:, :, 0])) == MOST_DRAWS * len(folds)
+    assert here(plain, copied).draws == MOST_DRAWS
+
+
 def test_table_verdict_and_forecast_of_a_whole_comparison(compare: Compare) -> None:
     reply = compare(
         as_table(seasonal()), horizon=6, models=["seasonal_naive", "drift", "dlinear"], augment=["jitter"]
@@ -254,7 +267,13 @@ def test_table_verdict_and_forecast_of_a_whole_comparison(compare: Compare) -> N
     assert low < mean < high
 
 
-def test_pre_training_is_judged_against_the_same_model_without_it(compare: Compare) -> None:
+def test_pre_training_is_judged_against_the_same_model_without_it(
+    compare: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from optimizing_resources.tools.compare_baselines.models import dlinear as module
+
+    monkeypatch.setattr(module, "_CORPUS", 16)  # fifteen times as fast
+    monkeypatch.setattr(module, "_pre_trained", module._pre_trained.__wrapped__)
     reply = compare(as_table(seasonal()), horizon=6, models=["dlinear", "dlinear_transfer"])
     rows = {r["model"]: r for r in reply["table"]}
     (verdict,) = reply["verdict"]
@@ -296,7 +315,7 @@ def test_the_order_of_series_changes_no_figure(compare: Compare) -> None:
     table = as_table(seasonal())
     turned = pd.concat([g for _, g in reversed(list(table.groupby("unique_id")))])
     asked = {"horizon": 6, "models": ["dlinear"], "augment": ["mixup", "jitter"]}
-    first, second = (compare(t, **asked) for t in (table, turned))
+    first, second = (compare(t, folds=1, **asked) for t in (table, turned))
     for a, b in zip(first["table"], second["table"], strict=True):
         assert a["mase"] == pytest.approx(b["mase"], abs=2e-6)
 
@@ -313,16 +332,13 @@ def test_bad_series_are_listed_and_never_end_the_panel(compare: Compare) -> None
 
 
 def test_what_does_not_fit_the_time_or_is_missing_is_listed_with_the_way_to_run_it(compare: Compare) -> None:
-    reply = compare(
-        as_table(seasonal(100)),
-        horizon=6,
-        models=["seasonal_naive", "auto_ets", "chronos_bolt"],
-        max_seconds=1.0,
-    )
+    models = ["seasonal_naive", "auto_ets", "chronos_bolt"]
+    reply = compare(as_table(seasonal()), horizon=6, models=models, max_seconds=1e-6)
     why = {n["model"]: n["why"] for n in reply["not_run"]}
-    assert "max_seconds" in why["auto_ets"] and (
-        "pip install" in why["chronos_bolt"] or "checkpoint" in why["chronos_bolt"]
-    )
+    (ran,) = (r["model"] for r in reply["table"])  # the one that seemed cheapest
+    (late,) = {"seasonal_naive", "auto_ets"} - {ran}
+    assert "max_seconds" in why[late]
+    assert "pip install" in why["chronos_bolt"] or "checkpoint" in why["chronos_bolt"]
 
 
 @pytest.mark.parametrize(
@@ -414,6 +430,21 @@ def test_classifiers_are_compared_on_labelled_series(compare: Compare) -> None:
         verdicts["knn_dtw", "identity"]["difference"] == 0
         and verdicts["knn_dtw", "identity"]["verdict"] == "cannot tell"
     )
+
+
+def test_every_column_of_numbers_is_a_channel_of_labelled_series(compare: Compare) -> None:
+    pytest.importorskip("numba")
+    wide = labelled(12)
+    rows = [
+        {"case": r.unique_id, "t": t, "kind": r.kind, "noise": float(t % 3), "wave": v}
+        for r in wide.itertuples()
+        for t, v in enumerate(r.values)
+    ]
+    reply = compare(pd.DataFrame(rows), label_column="kind", models=["knn_dtw"])
+    assert reply["series"] == 12 and reply["table"][0]["accuracy"] > 0.8
+    assert "2 channels: noise, wave" in reply["warnings"]
+    with pytest.raises(ToolError, match="no id column"):
+        compare(pd.DataFrame(rows)[["kind", "wave"]].assign(kind=1), label_column="kind")
 
 
 def test_a_class_with_one_member_is_learned_from_and_never_tested(compare: Compare) -> None:

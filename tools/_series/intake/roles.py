@@ -86,7 +86,12 @@ def resolve(source: Source, asked: Asked) -> Roles:
         numbered = [n for n in free if n.lower() in _UNNAMED and _numbers_rows(source.table[n])]
         time = numbered[0] if numbered else None
     if time is None:
-        warnings.append("No time column: rows are taken as evenly spaced, in the order of the file")
+        warnings.append(
+            "No time column: rows are taken as evenly spaced, in the order of the file"
+            if ids
+            else f"No time column and no id column: the {source.table.num_rows} rows are taken as one series, evenly "
+            "spaced, in the order of the file"
+        )
     return Roles(ids, time, split, asked.label, asked.targets or (), warnings)
 
 
@@ -204,11 +209,18 @@ def _find_ids(source: Source, free: list[str], time: str | None, warnings: list[
     table = source.table
     if time is not None and len(pc.unique(table[time])) == table.num_rows:
         return ()
-    texts = tuple(
-        n for n in free if is_text(table[n].type) and not is_numeric(table[n]) and not is_calendar(n)
-    )
+    texts = [n for n in free if is_text(table[n].type) and not is_numeric(table[n]) and not is_calendar(n)]
+    beside = [time] if time is not None else []
+    rows = _distinct_rows(table, texts + beside)
+    for name in reversed(texts):  # a static, or text that changes over time, tells nothing apart
+        left = [n for n in texts if n != name]
+        texts = left if left and _distinct_rows(table, left + beside) == rows else texts
     if texts:
         warnings.append(
             f"The series are told apart by {', '.join(texts)}; name id_column for another reading"
         )
-    return texts
+    return tuple(texts)
+
+
+def _distinct_rows(table: pa.Table, names: list[str]) -> int:
+    return int(table.group_by(names).aggregate([]).num_rows) if names else 0

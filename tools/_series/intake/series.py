@@ -46,11 +46,13 @@ class Series:
 
 
 def load(
-    source: Source, asked: Asked, train_until: str | int | float | None = None, *, whole: bool = False
-) -> Series:
+    source: Source, asked: Asked, train_until: str | int | float | None = None, *, whole: bool = False,
+    channels: bool = False,
+) -> Series:  # fmt: skip
     """Every series of a table up to the cut; nothing of a value after it is read.
 
-    A column that splits training from test rows counts as a cut too, unless the `whole` table is wanted.
+    A column that splits training from test rows counts as a cut too, unless the `whole` table is wanted. Of several
+    columns of numbers in a long table none is chosen, unless all are wanted as `channels`.
     """
     roles = resolve(source, asked)
     roles = replace(roles, split=None) if whole else roles
@@ -66,7 +68,7 @@ def load(
     order = kept[np.lexsort((stamped.ticks[kept], codes[kept]))]
     order = _without_twins(source, roles, codes, stamped, order, warnings)
     train_table = source.table.take(pa.array(order))
-    targets = find_targets(train_table, roles, not roles.ids, source.path.name, warnings)
+    targets = find_targets(train_table, roles, channels or not roles.ids, source.path.name, warnings)
     roles = replace(roles, targets=targets)
     columns = [
         numbers(
