@@ -34,7 +34,9 @@ def is_numeric(column: pa.ChunkedArray) -> bool:
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
     try:
-        return pc.cast(column, pa.float64()).null_count < len(column)  # most columns, and ten times as fast
+        return bool(
+            pc.cast(column, pa.float64()).null_count < len(column)
+        )  # most columns, and ten times as fast
     except pa.ArrowInvalid:
         texts = _present(column)
     return bool(len(texts)) and all(

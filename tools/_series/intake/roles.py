@@ -106,7 +106,8 @@ def find_targets(
         return (named[0],)
     free = [n for n in table.column_names if n not in roles.taken and is_numeric(table[n])]
     plain = [n for n in free if not _CALENDAR.search(n)] or free
-    if counters := [n for n in plain if len(plain) > 1 and _numbers_rows(table[n])]:
+    counters = [n for n in plain if len(plain) > 1 and _numbers_rows(table[n])]
+    if 0 < len(counters) < len(plain):
         warnings.append(
             f"Not taken for a series, as it only numbers the rows: {', '.join(map(repr, counters))}"
         )
@@ -178,7 +179,7 @@ def _holds_dates(column: pa.ChunkedArray) -> bool:
 def _is_whole(column: pa.ChunkedArray) -> bool:
     """Whether it holds whole numbers and nothing else, as a count of steps does."""
     try:
-        return pc.cast(column, pa.int64()).null_count == 0
+        return bool(pc.cast(column, pa.int64()).null_count == 0)
     except pa.ArrowException:
         return False
 

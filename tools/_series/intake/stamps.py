@@ -127,10 +127,10 @@ def _day_first(texts: list[str], name: str, where: Callable[[int], str]) -> bool
     if not found:
         return False
     parts = np.array([(int(m[1]), int(m[3])) for _, m in found])
-    day, month = (parts > 12).any(axis=0).tolist()
+    day, month = (bool((parts[:, k] > 12).any()) for k in (0, 1))
     two_digits = [i for i, m in found if m[2] == "-" and len(m[4]) == 2]  # 20-03-04 may begin with its year
     if day != month and not two_digits:
-        return bool(day)
+        return day
     raise ToolError(
         f"Column {name!r} can be read with the day or the month first",
         saw=where(two_digits[0] if two_digits else found[-1][0]),
