@@ -34,7 +34,7 @@ class Change:
     error: float
     freedom: float
     series: int
-    draws: int = 1
+    draws: int | None = None  # at each origin, where the luck of the fits is told by them
 
     @property
     def chance(self) -> float:
@@ -96,7 +96,7 @@ def _judged(
             "verdict": found.verdict(level),
             "series": found.series,
             "origins": len(folds),
-            "draws": found.draws,
+            **({"draws": found.draws} if found.draws else {}),
         }
         for key, found in changes.items()
     }
