@@ -275,6 +275,7 @@ DAYS = [f"a,2020-01-{d:02d},{d}.5" for d in range(1, 13)]
         ([f"a,0{d}-0{d + 1}-2020,{d}" for d in range(1, 8)], "the day or the month first"),
         ([f"a,{d}-01-20,{d}" for d in range(8, 20)], "the day or the month first"),  # or the year
         (["a,13/01/2020,1", "a,01/13/2020,2"], "the day or the month first"),
+        (["a,12:30,1", "a,12:31,2"], "no time stamp .*12:30.*line 2"),  # of no day
         ([f"a,{1600000000 + d},{d}" for d in range(5)] + ["a,1600000006000,3"], "mixes epoch seconds"),
         ([], "no data rows|empty"),
     ],
@@ -344,6 +345,7 @@ def test_roles_are_found_under_any_header(
         ("place,2019,2020,2021", "time steps stand in the header"),
         ("place,1/22/20,1/23/20,1/24/20", "time steps stand in the header"),
         ("place,,", "Two columns have no name .*columns 2 and 3"),
+        ("place,y", "Each row would be a series of its own"),
     ],
 )
 def test_a_header_that_cannot_be_meant_is_refused(

@@ -357,6 +357,14 @@ def test_the_season_and_the_next_stamp_follow_from_the_time_steps(
     assert reply["season"] == season and reply["forecast"].splitlines()[1].startswith(f"s0,{stamp},")
 
 
+@pytest.mark.parametrize("spelling", ["%m.%Y", "%Y%m", "%Y%m%d", "%b %Y", "%d %B %Y", "%Y/%m/%d"])
+def test_months_are_months_however_they_are_written(spelling: str, compare: Compare) -> None:
+    table = as_table([np.arange(60.0) + np.arange(60) % 3], start="2019-03-01")
+    table["ds"] = table["ds"].dt.strftime(spelling)
+    reply = compare(table, horizon=2, models=["drift"], folds=1)
+    assert reply["season"] == 12 and reply["forecast"].splitlines()[1].startswith("s0,2024-03-01,")
+
+
 def test_values_whose_squares_overflow_are_left_out_and_listed(compare: Compare) -> None:
     lines = [*seasonal(3), seasonal(1)[0] * 1e200, seasonal(1)[0] * 1e-200]
     reply = compare(as_table(lines), horizon=6, models=["seasonal_naive", "auto_theta", "dlinear"])

@@ -21,8 +21,8 @@ _CALENDAR = re.compile(
     r"(^|_)(month|quarter|week|weekday|year|day|dow|hour|minute|holiday|event|season|is)(_|$|of)", re.I
 )
 _DATE = re.compile(
-    r"^(\d{4}([-/.]\d{1,2}){1,2}|\d{1,2}([-/.])\d{1,2}\3\d{2,4}|\d{4}[- ]?Q[1-4]|[a-z]{3,9}[- ]\d{1,2},? \d{4})"
-    r"([T ].*)?$",
+    r"^(\d{4}([-/.]\d{1,2}){1,2}|\d{1,2}([-/.])\d{1,2}\3\d{2,4}|\d{1,2}[-/]\d{4}|\d{4}[- ]?Q[1-4]"
+    r"|[a-z]{3,9}[- ](\d{1,2},? )?\d{4}|\d{1,2}[- ][a-z]{3,9}[- ]\d{4})([T ].*)?$",
     re.I,
 )
 _YEAR = re.compile(r"^(1[5-9]|20)\d\d$")
@@ -216,6 +216,12 @@ def _find_ids(source: Source, free: list[str], time: str | None, warnings: list[
     for name in reversed(texts):  # a static, or text that changes over time, tells nothing apart
         left = [n for n in texts if n != name]
         texts = left if left and _distinct_rows(table, left + beside) == rows else texts
+    if time is None and texts and rows == table.num_rows > 1:
+        raise ToolError(
+            f"Each row would be a series of its own, told apart by {', '.join(texts)}",
+            saw=f"{source.path.name}: {table[texts[-1]][0].as_py()!r}",
+            try_next="time_column, with stamps such as 2020-12-31",
+        )
     if texts:
         warnings.append(
             f"The series are told apart by {', '.join(texts)}; name id_column for another reading"
