@@ -67,7 +67,7 @@ def panel(series: Series, horizon: int) -> Panel:
         raise ToolError(
             "No series can be used for a backtest",
             saw="{}: {}".format(*next(iter(left_out.items()), ("none", "no series"))),
-            try_next=f"a shorter horizon than {horizon}, or more history",
+            try_next=f"more history, a shorter horizon than {horizon}, or a table with a row for each time step",
         )
     return Panel(lines, grid, left_out, _notes(series, grid, gaps))
 

@@ -118,14 +118,14 @@ def find_targets(
         raise ToolError(
             "No column of numbers is left for the series",
             saw=seen,
-            try_next="numbers without signs such as %, or naming target columns",
+            try_next="numbers without signs such as %, or target_column (target_columns to augment)",
         )
     if wide or len(plain) == 1:
         return tuple(plain)
     raise ToolError(
         "Several columns could be the series",
         saw=f"{file}: {', '.join(plain[:8])}",
-        try_next="naming target columns",
+        try_next="target_column (target_columns to augment)",
     )
 
 
