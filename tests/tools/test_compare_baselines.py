@@ -10,7 +10,7 @@ from optimizing_resources.tools._core.contract import CALL, Call, ToolError
 from optimizing_resources.tools._core.workspace import Workspace
 from optimizing_resources.tools._series.methods import wish
 from optimizing_resources.tools.compare_baselines import CompareBaselinesRequest, compare_baselines
-from optimizing_resources.tools.compare_baselines.backtest import DRAWS, MOST_DRAWS, Cell, run_cell
+from optimizing_resources.tools.compare_baselines.backtest import Cell, run_cell
 from optimizing_resources.tools.compare_baselines.compare_file import compare_file
 from optimizing_resources.tools.compare_baselines.folds import MOST_ORIGINS, Fold, roll, roll_more
 from optimizing_resources.tools.compare_baselines.metrics import score
@@ -19,7 +19,6 @@ from optimizing_resources.tools.compare_baselines.models.forecast import LEVELS,
 from optimizing_resources.tools.compare_baselines.models.menu import MENU
 from optimizing_resources.tools.compare_baselines.panel import Line
 from optimizing_resources.tools.compare_baselines.recommend import recommend
-from optimizing_resources.tools.compare_baselines.run_cells import Bounds, add_draws
 from optimizing_resources.tools.compare_baselines.verdict import (
     ERROR_RATE,
     Change,
@@ -224,18 +223,6 @@ def test_further_origins_lie_beside_the_asked_ones_and_leave_enough_to_learn_fro
     assert len(asked) + len(more) == MOST_ORIGINS and not {f.back for f in asked} & {f.back for f in more}
     assert min(len(f.train[0]) for f in more) > 48
     assert not roll_more([Line("a", np.arange(30.0), None)], 18, 12, 3)
-
-
-def test_further_draws_are_made_where_time_is_left_and_all_differ() -> None:
-    folds = roll([Line(str(i), y, None) for i, y in enumerate(seasonal())], 6, 12, 2)
-    cells = Cell(MENU["dlinear"], is_judged=True), Cell(MENU["dlinear"], wish("jitter"))
-    outcomes = [run_cell(cell, folds, 6, 12, 0) for cell in cells]
-    add_draws(outcomes, folds, Bounds(6, 12, 0, until=-np.inf), lambda *_: None)
-    assert [len(found) for o in outcomes for found in o.scores] == [1, 1, DRAWS, DRAWS]
-    add_draws(outcomes, folds, Bounds(6, 12, 0, until=np.inf), lambda *_: None)
-    plain, copied = (o.by_line(folds, 12, "mase") for o in outcomes)
-    assert len(plain) == 1 and len(np.unique(copied[:, :, 0])) == MOST_DRAWS * len(folds)
-    assert here(plain, copied).draws == MOST_DRAWS
 
 
 def test_table_verdict_and_forecast_of_a_whole_comparison(compare: Compare) -> None:

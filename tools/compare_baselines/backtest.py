@@ -17,7 +17,6 @@ from .models.forecast import Forecast, Model, Task
 
 COPIES = 3  # a series, in the cells with augmentation
 DRAWS = 4  # of the copies at each asked origin: the luck of one draw is no verdict
-MOST_DRAWS = 16  # where the time allows: for some methods the luck of four is most of the uncertainty
 FEWER_DRAWS = 2  # at further origins, whose number does what draws would
 
 
@@ -68,8 +67,7 @@ class Outcome:
 
     def by_line(self, folds: list[Fold], lines: int, measure: str) -> Floats:
         """A measure, (draw, fold, line); NaN where a line sat a fold out or has no scale."""
-        most = max(len(drawn) for drawn in self.scores[: len(folds)])
-        table = np.full((most, len(folds), lines), np.nan)
+        table = np.full((self.cell.draws(), len(folds), lines), np.nan)
         for k, fold in enumerate(folds):
             for draw, found in enumerate(self.scores[k]):
                 table[draw, k, fold.members] = found[measure]
@@ -89,19 +87,14 @@ def run_cell(cell: Cell, folds: list[Fold], horizon: int, season: int, seed: int
 
 def run_fold(outcome: Outcome, fold: Fold, horizon: int, season: int, seed: int, draws: int = DRAWS) -> None:
     """One fold more; each fold has draws of its own, so that their luck is independent."""
-    found = []
-    for draw in range(outcome.cell.draws(draws)):
-        forecast = fit_draw(outcome.cell, fold, horizon, season, seed, draw)
+    found, cell = [], outcome.cell
+    for draw in range(cell.draws(draws)):
+        own = seed + draw + DRAWS * fold.back if cell.is_drawn else seed
+        forecast = fit(cell, fold.train, fold.ids, horizon, season, own)
         found.append(score(fold, forecast, season))
     outcome.scores.append(found)
     outcome.errors.append(fold.test - forecast.mean)
     outcome.failed.update({fold.ids[i]: why for i, why in forecast.failed.items()})
-
-
-def fit_draw(cell: Cell, fold: Fold, horizon: int, season: int, seed: int, draw: int) -> Forecast:
-    """One draw of a cell at an origin."""
-    own = seed + draw + MOST_DRAWS * fold.back if cell.is_drawn else seed
-    return fit(cell, fold.train, fold.ids, horizon, season, own)
 
 
 def fit(cell: Cell, train: list[Floats], ids: list[str], horizon: int, season: int, seed: int) -> Forecast:

@@ -13,7 +13,7 @@ from .folds import Fold, roll, roll_more
 from .inputs import read_cases, read_series
 from .panel import Panel, panel
 from .recommend import describe, final_forecast, forecast_csv, picture, recommend
-from .run_cells import Bounds, add_draws, add_origins, choose, label_all, rows_of, run_all
+from .run_cells import Bounds, add_origins, choose, label_all, rows_of, run_all
 from .verdict import judge
 
 _LISTED = 20
@@ -47,7 +47,6 @@ def compare_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
         seen = f"{request['max_seconds']} s; {too_long[0]['model']} {too_long[0]['why']}"
         raise ToolError("No model fits into the time", saw=seen, try_next="more max_seconds, or fewer series")
     further = add_origins(outcomes, extra, bounds, progress)
-    add_draws(outcomes, folds, bounds, progress)
     return {
         **_results(outcomes, data, folds, further, bounds),
         "not_run": [*not_run, *too_long, *late],

@@ -1,4 +1,4 @@
-"""Cells run one after the other within the time; then more origins and draws for those that are to be judged."""
+"""Cells run one after the other within the time; then more origins for those whose difference is to be judged."""
 
 import json
 import time
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .backtest import DRAWS, FEWER_DRAWS, MOST_DRAWS, Cell, Outcome, fit_draw, run_cell, run_fold, summary
+from .backtest import FEWER_DRAWS, Cell, Outcome, run_cell, run_fold, summary
 from .cells import affordable, skipped
 from .estimate import time_cost
 from .folds import Fold
-from .metrics import score
 
 Progress = Callable[[int, int, str], None]
 
@@ -34,15 +33,17 @@ class Bounds:
 def choose(
     cells: list[Cell], folds: list[Fold], extra: list[Fold], bounds: Bounds, seconds: float
 ) -> tuple[list[Cell], float, list[dict[str, str]]]:
-    """The cells that fit, the seconds they with extra origins and draws are expected to take, and the others."""
+    """The cells that fit, the seconds they and the extra origins are expected to take, and the other cells."""
     costs = {c.model.name: time_cost(c, folds, bounds.horizon, bounds.season) for c in cells if not c.wished}
     needed = {id(c): costs[c.model.name].seconds(c, folds, bounds.season) for c in cells}
     left = max(bounds.left, seconds / 2)  # however long the timing itself took
     chosen, too_long = affordable(cells, needed, left)
     expected = sum(needed[id(c)] for c in chosen)
-    judged = [c for c in chosen if is_judged(c, chosen)]
-    more = sum(needed[id(c)] * len(extra) / len(folds) * c.draws(FEWER_DRAWS) / c.draws() for c in judged)
-    more += sum(needed[id(c)] * (c.draws(MOST_DRAWS) / c.draws() - 1) for c in judged)
+    more = sum(
+        needed[id(c)] * len(extra) / len(folds) * c.draws(FEWER_DRAWS) / c.draws()
+        for c in chosen
+        if is_judged(c, chosen)
+    )
     return chosen, min(expected + more, max(left, expected)), too_long
 
 
@@ -78,7 +79,7 @@ def add_origins(outcomes: list[Outcome], extra: list[Fold], bounds: Bounds, prog
 
     How many is settled by the clock and never by how the comparison stands, which would make chance look like help.
     """
-    judged = _judged(outcomes)
+    judged = [o for o in outcomes if is_judged(o.cell, [p.cell for p in outcomes])]
     done: list[Fold] = []
     took = 0.0
     for fold in extra if judged else []:
@@ -91,26 +92,6 @@ def add_origins(outcomes: list[Outcome], extra: list[Fold], bounds: Bounds, prog
         done.append(fold)
         took = time.perf_counter() - started
     return done
-
-
-def add_draws(outcomes: list[Outcome], folds: list[Fold], bounds: Bounds, progress: Progress) -> None:
-    """Further draws at the asked origins, one at a time for every cell that has any; the clock settles how many."""
-    drawn = [o for o in _judged(outcomes) if o.cell.is_drawn]
-    took = 0.0
-    for draw in range(DRAWS, MOST_DRAWS) if drawn else []:
-        started = time.perf_counter()
-        if bounds.left < took:
-            break
-        progress(draw, MOST_DRAWS, f"draw {draw + 1} of {MOST_DRAWS} of the copies")
-        for outcome in drawn:
-            for fold, found in zip(folds, outcome.scores, strict=False):  # further origins come after
-                forecast = fit_draw(outcome.cell, fold, bounds.horizon, bounds.season, bounds.seed, draw)
-                found.append(score(fold, forecast, bounds.season))
-        took = time.perf_counter() - started
-
-
-def _judged(outcomes: list[Outcome]) -> list[Outcome]:
-    return [o for o in outcomes if is_judged(o.cell, [p.cell for p in outcomes])]
 
 
 def label_all(cells: list[Cell]) -> str:

@@ -34,7 +34,6 @@ class Change:
     error: float
     freedom: float
     series: int
-    draws: int | None = None  # at each origin, where the luck of the fits is told by them
 
     @property
     def chance(self) -> float:
@@ -96,7 +95,6 @@ def _judged(
             "verdict": found.verdict(level),
             "series": found.series,
             "origins": len(folds),
-            **({"draws": found.draws} if found.draws else {}),
         }
         for key, found in changes.items()
     }
@@ -161,7 +159,7 @@ def change_here(plain: Floats, augmented: Floats) -> Change | None:
     luck = paired.of_draws
     draws, origins, _ = paired.parts.shape
     freedom = _freedom((paired.by_series, count - 1), (luck, max(origins * (draws - 1), 1)))
-    return Change(paired.percent, (paired.by_series + luck) ** 0.5, freedom, count, draws)
+    return Change(paired.percent, (paired.by_series + luck) ** 0.5, freedom, count)
 
 
 def change_anywhere(plain: Floats, augmented: Floats) -> Change | None:
