@@ -225,6 +225,9 @@ def test_what_a_method_cannot_change_is_left_out_and_said(augment: Augment, tmp_
     )
     said = " ".join(reply["warnings"])
     assert "too large" in said and "constant" in said and "shorter than the 4 points" in said
+    alone = long_table(series=1)[["unique_id", "ds", "y"]]
+    reply, _ = augment(stored(alone, tmp_path / "alone.parquet"), methods=["mixup"])
+    assert reply["synthetic_rows"] == 0 and "no other donor" in " ".join(reply["warnings"])
 
 
 def test_infinite_and_missing_values_pass_through_and_stay_missing_in_copies(
@@ -269,6 +272,10 @@ DAYS = [f"a,2020-01-{d:02d},{d}.5" for d in range(1, 13)]
         ([*DAYS, "a,2020-01-13T00:00:00Z,3"], "with and without a UTC offset"),
         ([*DAYS, "a,2020-01-13"], "2 cells where the header has 3 .*line 14"),
         ([f"a,0{d}/0{d + 1}/2020,{d}" for d in range(1, 8)], "the day or the month first"),
+        ([f"a,0{d}-0{d + 1}-2020,{d}" for d in range(1, 8)], "the day or the month first"),
+        ([f"a,{d}-01-20,{d}" for d in range(8, 20)], "the day or the month first"),  # or the year
+        (["a,13/01/2020,1", "a,01/13/2020,2"], "the day or the month first"),
+        (["a,12:30,1", "a,12:31,2"], "no time stamp .*12:30.*line 2"),  # of no day
         ([f"a,{1600000000 + d},{d}" for d in range(5)] + ["a,1600000006000,3"], "mixes epoch seconds"),
         ([], "no data rows|empty"),
     ],
@@ -310,6 +317,43 @@ def test_hard_text_is_read_by_a_rule(rows: list[str], series: int, augment: Augm
         and result["is_synthetic"].any()
         and len(originals(result, pd.read_csv(tmp_path / "hard.csv"))) == len(rows)
     )
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "found"),
+    [
+        ("Filiale;Datum;Umsatz", "Köln {k};{d}.01.2020;1,{d}", (["Filiale"], "Datum", ["Umsatz"])),
+        (",0", "2020-01-{d:02d},{d}.5", ([], "", ["0"])),  # an index written without a name
+        (",0", "19{d},{d}.5", ([], "", ["0"])),
+        ("Obs,YEAR,people", "{d},19{d},{d}.5", ([], "YEAR", ["people"])),
+        ("Data,T,RH", "2020-01-{d:02d},{d}.5,7.{d}", ([], "Data", ["T", "RH"])),  # T is a temperature
+        ("city,mood,date,y", "a{k},m{d},2020-01-{d:02d},{d}.5", (["city"], "date", ["y"])),
+    ],
+)
+def test_roles_are_found_under_any_header(
+    header: str, row: str, found: tuple[Any, ...], augment: Augment, tmp_path: Path
+) -> None:
+    rows = [row.format(d=d, k=k) for k in range(2 if "{k}" in row else 1) for d in range(12, 30)]
+    reply, _ = augment(_csv(tmp_path, *rows, header=header), recipe_only=True)
+    columns = json.loads(Path(reply["manifest_path"]).read_text(encoding="utf-8"))["columns"]
+    assert (columns["id"], columns["time"], columns["targets"]) == found
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("place,2019,2020,2021", "time steps stand in the header"),
+        ("place,1/22/20,1/23/20,1/24/20", "time steps stand in the header"),
+        ("place,,", "Two columns have no name .*columns 2 and 3"),
+        ("place,y", "Each row would be a series of its own"),
+    ],
+)
+def test_a_header_that_cannot_be_meant_is_refused(
+    header: str, says: str, augment: Augment, tmp_path: Path
+) -> None:
+    rows = [f"p{i}" + f",{i}.5" * header.count(",") for i in range(4)]
+    with pytest.raises(ToolError, match=says):
+        augment(_csv(tmp_path, *rows, header=header))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1", "utf-8-sig"])

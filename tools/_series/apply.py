@@ -11,8 +11,9 @@ from .methods import Wish
 
 MOST_DONORS = 64
 _UNCHANGED = (
-    "the method leaves such a series as it is (constant, too small to differ, all missing, no donor as long)"
+    "the method leaves such a series as it is (constant, too small to differ, all missing, no other donor)"
 )
+_ROUNDING = 1e-14  # of a series' size: a mixture of a series with itself is no copy
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,11 @@ def fates(x: Floats, made: Floats, wished: Wish, season: int) -> Any:
     """Why each copy is left out, or "" for those that stay."""
     count = len(x)
     why = np.full(count, "", dtype=object)
-    same = ((x == made) | (np.isnan(x) & np.isnan(made))).reshape(count, -1).all(axis=1)
+    size = np.nan_to_num(np.abs(x)).max(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # what overflowed differs
+        same = (np.abs(x - made) <= _ROUNDING * size) | (np.isnan(x) & np.isnan(made))
     if wished.name != "identity":
-        why[same] = (
-            "the method leaves such a series as it is (constant, too small to differ, all missing, or no donor as long)"
-        )
+        why[same.reshape(count, -1).all(axis=1)] = _UNCHANGED
     why[
         (np.isinf(made) | (np.isnan(made) & ~np.isnan(x) & ~_near_holes(x))).reshape(count, -1).any(axis=1)
     ] = "values too large for double precision"

@@ -35,7 +35,7 @@ def classify(cases: Cases, request: dict[str, Any], wishes: list[Wish], progress
         "not_run": [*not_run, *late],
         "estimated_seconds": round(expected, 1),
         "run_seconds": round(time.perf_counter() - started, 1),
-        "warnings": notes,
+        "warnings": [*cases.warnings, *notes],
     }
 
 

@@ -44,8 +44,8 @@ def compare_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
     run_started = time.perf_counter()
     outcomes, late = run_all(chosen, folds, bounds, progress, Path(request["partial"]))
     if not outcomes:
-        seen = f"{request['max_seconds']} s"
-        raise ToolError("No model fits into the time", saw=seen, try_next="more max_seconds or fewer models")
+        seen = f"{request['max_seconds']} s; {too_long[0]['model']} {too_long[0]['why']}"
+        raise ToolError("No model fits into the time", saw=seen, try_next="more max_seconds, or fewer series")
     further = add_origins(outcomes, extra, bounds, progress)
     return {
         **_results(outcomes, data, folds, further, bounds),
@@ -59,7 +59,7 @@ def compare_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
 def _season(asked: int | None, data: Panel) -> tuple[int, list[str]]:
     """The season, and the notes of a Report to begin with."""
     season = asked or data.grid.season
-    told = [] if asked else [f"season {season}, from time steps of one {data.grid.name}"]
+    told = [] if asked else [f"season {season}, from the time steps ({data.grid.name})"]
     return season, [*data.warnings, *told]
 
 

@@ -38,12 +38,20 @@ def read_cases(request: dict[str, Any]) -> Cases:
     source = _table(path)
     if column := nested_column(source.table, None):
         return from_table(source, column, request["id_column"], request["label_column"], None)
-    series = load(source, _asked(request), whole=True)
-    values = [series.of(i) for i in range(len(series.ids))]
-    return Cases(series.ids, values, _labels(source, series), np.ones(len(values), bool), "")
+    series = load(source, _asked(request), whole=True, channels=True)
+    values, notes = [series.of(i) for i in range(len(series.ids))], list(series.warnings)
+    if len(series.roles.targets) > 1:
+        notes.append(f"{len(series.roles.targets)} channels: {', '.join(series.roles.targets)[:100]}")
+    return Cases(series.ids, values, _labels(source, series), np.ones(len(values), bool), "", warnings=notes)
 
 
 def _labels(source: Source, series: Series) -> list[str]:
+    if not series.roles.ids:
+        raise ToolError(
+            "The table has no id column, so all its rows are one series",
+            saw=source.path.name,
+            try_next="a row a time step with an id; one series a row goes into npz (x, y) or a column of lists",
+        )
     labels = source.table[series.roles.label].to_pylist()
     own = [{str(labels[r]) for r in series.rows[a:b]} for a, b in itertools.pairwise(series.start.tolist())]
     if mixed := [i for i, found in enumerate(own) if len(found) > 1]:

@@ -67,7 +67,7 @@ def panel(series: Series, horizon: int) -> Panel:
         raise ToolError(
             "No series can be used for a backtest",
             saw="{}: {}".format(*next(iter(left_out.items()), ("none", "no series"))),
-            try_next=f"a shorter horizon than {horizon}, or more history",
+            try_next=f"more history, a shorter horizon than {horizon}, or a table with a row for each time step",
         )
     return Panel(lines, grid, left_out, _notes(series, grid, gaps))
 
@@ -89,8 +89,8 @@ def _why_not(y: Floats, grid: Grid) -> str | None:
     steps = int(seen[-1] - seen[0]) + 1
     if len(seen) < LEAST_SEEN * steps:
         return (
-            f"{len(seen)} values on {steps} steps of one {grid.name}, the commonest step of the table: "
-            "series with another step belong in a file of their own, month ends and starts are not to be mixed"
+            f"{len(seen)} values on {steps} steps of one {grid.name}: too many gaps, or another step than most of "
+            "the table (such series belong in a file of their own, month ends and starts are not to be mixed)"
         )
     return None
 

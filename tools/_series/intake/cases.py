@@ -25,6 +25,7 @@ class Cases:
     column: str  # where the values stand
     table: pa.Table | None = None
     arrays: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 def nested_column(table: pa.Table, asked: tuple[str, ...] | None) -> str | None:

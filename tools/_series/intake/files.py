@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,10 +127,7 @@ def checked(source: Source) -> Source:
     names = source.table.column_names
     if not source.table.num_rows:
         raise ToolError("The table has no data rows", saw=source.path.name, try_next="a file with rows")
-    if twice := sorted({n for n in names if names.count(n) > 1}):
-        raise ToolError(
-            "Two columns have the same name", saw=f"{source.path.name}: {twice[0]}", try_next="renaming one"
-        )
+    _refuse_twins(names, source.path)
     if taken := sorted({"is_synthetic", "source_id"} & set(names)):
         raise ToolError(
             "The table was augmented already, and copies of copies are refused",
@@ -229,7 +227,14 @@ def _check_header(header: list[str], path: Path) -> None:
 
     if header and all(map(is_number, header)):
         raise ToolError("The file has no header row", saw=f"{path.name}: {header[:4]}", try_next="adding one")
-    if twice := sorted({n for n in header if header.count(n) > 1}):
+    _refuse_twins(header, path)
+
+
+def _refuse_twins(names: list[str], path: Path) -> None:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        where = [str(k + 1) for k, n in enumerate(names) if n == twice[0]]
         raise ToolError(
-            "Two columns have the same name", saw=f"{path.name}: {twice[0]!r}", try_next="renaming one"
+            "Two columns have the same name" if twice[0] else "Two columns have no name",
+            saw=f"{path.name}: {twice[0]!r}, columns {' and '.join(where[:2])}",
+            try_next="renaming one, or removing it if it is empty",
         )

@@ -33,7 +33,12 @@ def is_numeric(column: pa.ChunkedArray) -> bool:
     kind = column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
-    texts = _present(column)
+    try:
+        return bool(
+            pc.cast(column, pa.float64()).null_count < len(column)
+        )  # most columns, and ten times as fast
+    except pa.ArrowInvalid:
+        texts = _present(column)
     return bool(len(texts)) and all(
         _NUMBER.match(t) or re.match(_COMMA_DECIMAL, t) or re.match(_THOUSANDS, t) for t in texts.to_pylist()
     )

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -11,13 +12,21 @@ from ..._core.errors import ToolError
 from .files import ID_NAMES, Source
 from .numbers import is_numeric
 
-_TIME_NAMES = (
-    "ds", "date", "datetime", "timestamp", "time", "t", "step", "period",
-    "month", "quarter", "week", "year", "day",
-)  # fmt: skip
+_TIME_NAMES = ("ds", "date", "datetime", "timestamp", "time")
+_STEP_NAMES = ("t", "step", "period")  # of whole numbers; T may be a temperature
+_PARTS = ("month", "quarter", "week", "year", "day")  # in numbers, only a year alone is a time
+_LOOKED_AT = 100  # rows
+_FEWEST_NUMBERED = 8  # rows, for consecutive numbers to be no accident
 _CALENDAR = re.compile(
     r"(^|_)(month|quarter|week|weekday|year|day|dow|hour|minute|holiday|event|season|is)(_|$|of)", re.I
 )
+_DATE = re.compile(
+    r"^(\d{4}([-/.]\d{1,2}){1,2}|\d{1,2}([-/.])\d{1,2}\3\d{2,4}|\d{1,2}[-/]\d{4}|\d{4}[- ]?Q[1-4]"
+    r"|[a-z]{3,9}[- ](\d{1,2},? )?\d{4}|\d{1,2}[- ][a-z]{3,9}[- ]\d{4})([T ].*)?$",
+    re.I,
+)
+_YEAR = re.compile(r"^(1[5-9]|20)\d\d$")
+_UNNAMED = ("", "unnamed: 0")  # what an index becomes in a file
 _TARGET_NAMES = ("y", "value", "values", "target", "sales", "demand")
 _SPLIT_NAMES = ("split", "subset", "partition", "fold")
 _TRAIN = ("train", "training")
@@ -44,6 +53,11 @@ class Roles:
     targets: tuple[str, ...] = ()
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def taken(self) -> set[str | None]:
+        """The columns that cannot hold the series."""
+        return {*self.ids, self.time, self.split, self.label}
+
 
 def is_text(kind: pa.DataType) -> bool:
     """Whether a column holds text, dictionary-encoded or not."""
@@ -63,38 +77,55 @@ def resolve(source: Source, asked: Asked) -> Roles:
     warnings: list[str] = []
     split = find_split(source.table, told)
     free = [n for n in names if n not in told and n != split]
-    time = asked.time or _find_time(source.table, free)
+    time = asked.time or _find_time(source.table, free, warnings)
+    if time is None and not asked.targets:
+        _refuse_steps_in_the_header(source)
     free = [n for n in free if n != time]
     ids = asked.ids if asked.ids is not None else _find_ids(source, free, time, warnings)
+    if time is None and not ids:
+        numbered = [n for n in free if n.lower() in _UNNAMED and _numbers_rows(source.table[n])]
+        time = numbered[0] if numbered else None
     if time is None:
-        warnings.append("No time column: rows are taken as evenly spaced, in the order of the file")
+        warnings.append(
+            "No time column: rows are taken as evenly spaced, in the order of the file"
+            if ids
+            else f"No time column and no id column: the {source.table.num_rows} rows are taken as one series, evenly "
+            "spaced, in the order of the file"
+        )
     return Roles(ids, time, split, asked.label, asked.targets or (), warnings)
 
 
-def find_targets(table: pa.Table, roles: Roles, wide: bool, file: str) -> tuple[str, ...]:
+def find_targets(
+    table: pa.Table, roles: Roles, wide: bool, file: str, warnings: list[str]
+) -> tuple[str, ...]:
     """The columns that hold the series: as told, else by name; in a wide table, all that vary as numbers."""
     if roles.targets:
         return roles.targets
-    taken = {*roles.ids, roles.time, roles.split, roles.label}
-    named = [n for n in table.column_names if n not in taken and n.lower() in _TARGET_NAMES]
+    named = [n for n in table.column_names if n not in roles.taken and n.lower() in _TARGET_NAMES]
     if named and not wide:
         return (named[0],)
-    free = [n for n in table.column_names if n not in taken and is_numeric(table[n])]
+    free = [n for n in table.column_names if n not in roles.taken and is_numeric(table[n])]
     plain = [n for n in free if not _CALENDAR.search(n)] or free
+    counters = [n for n in plain if len(plain) > 1 and _numbers_rows(table[n])]
+    if 0 < len(counters) < len(plain):
+        warnings.append(
+            f"Not taken for a series, as it only numbers the rows: {', '.join(map(repr, counters))}"
+        )
+        plain = [n for n in plain if n not in counters]
     if not plain:
-        left = [n for n in table.column_names if n not in taken]
+        left = [n for n in table.column_names if n not in roles.taken]
         seen = f"{file}: {left[0]!r} holds {table[left[0]][0].as_py()!r}" if left else file
         raise ToolError(
             "No column of numbers is left for the series",
             saw=seen,
-            try_next="numbers without signs such as %, or naming target columns",
+            try_next="numbers without signs such as %, or target_column (target_columns to augment)",
         )
     if wide or len(plain) == 1:
         return tuple(plain)
     raise ToolError(
         "Several columns could be the series",
         saw=f"{file}: {', '.join(plain[:8])}",
-        try_next="naming target columns",
+        try_next="target_column (target_columns to augment)",
     )
 
 
@@ -117,18 +148,58 @@ def find_split(table: pa.Table, told: Sequence[str] = ()) -> str | None:
     return None
 
 
-def _find_time(table: pa.Table, free: list[str]) -> str | None:
+def _find_time(table: pa.Table, free: list[str], warnings: list[str]) -> str | None:
+    """By type, by name, by content."""
     for name in free:
         kind = table[name].type
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
             return name
-    for wanted in _TIME_NAMES:
+    parts = [n for n in free if n.lower() in _PARTS]
+    for wanted in (*_TIME_NAMES, *_STEP_NAMES, *_PARTS):
         for name in free:
+            is_whole = wanted in _STEP_NAMES and _is_whole(table[name])
+            is_year = wanted == "year" and parts == [name]
             if name.lower() == wanted and (
-                len(wanted) < 3 or wanted in _TIME_NAMES[:8] or not is_numeric(table[name])
+                wanted in _TIME_NAMES or is_whole or is_year or not is_numeric(table[name])
             ):
                 return name
-    return None
+    found = next((n for n in free if _holds_dates(table[n])), None)
+    if found is not None:
+        warnings.append(f"The time stamps are taken from column {found!r}; name time_column for another")
+    return found
+
+
+def _holds_dates(column: pa.ChunkedArray) -> bool:
+    """Whether a text column begins with dates."""
+    if not is_text(column.type) or is_numeric(column):
+        return False
+    return all(t is not None and _DATE.match(t.strip()) for t in column.slice(0, _LOOKED_AT).to_pylist())
+
+
+def _is_whole(column: pa.ChunkedArray) -> bool:
+    """Whether it holds whole numbers and nothing else, as a count of steps does."""
+    try:
+        return bool(pc.cast(column, pa.int64()).null_count == 0)
+    except pa.ArrowException:
+        return False
+
+
+def _numbers_rows(column: pa.ChunkedArray) -> bool:
+    """Whether its numbers are consecutive and each is there once."""
+    if len(column) < _FEWEST_NUMBERED or not _is_whole(column):
+        return False
+    return bool(np.all(np.diff(np.sort(np.asarray(pc.cast(column, pa.int64())))) == 1))
+
+
+def _refuse_steps_in_the_header(source: Source) -> None:
+    names = source.table.column_names
+    steps = [n for n in names if _DATE.match(n) or _YEAR.match(n)]
+    if 2 * len(steps) > len(names) and len(steps) > 2:
+        raise ToolError(
+            "The time steps stand in the header, a column each",
+            saw=f"{source.path.name}: {', '.join(steps[:3])}",
+            try_next="one time step a row: columns for id, time and value",
+        )
 
 
 def _find_ids(source: Source, free: list[str], time: str | None, warnings: list[str]) -> tuple[str, ...]:
@@ -139,17 +210,24 @@ def _find_ids(source: Source, free: list[str], time: str | None, warnings: list[
     table = source.table
     if time is not None and len(pc.unique(table[time])) == table.num_rows:
         return ()
-    texts = tuple(
-        n for n in free if is_text(table[n].type) and not is_numeric(table[n]) and not is_calendar(n)
-    )
+    texts = [n for n in free if is_text(table[n].type) and not is_numeric(table[n]) and not is_calendar(n)]
+    beside = [time] if time is not None else []
+    rows = _distinct_rows(table, texts + beside)
+    for name in reversed(texts):  # a static, or text that changes over time, tells nothing apart
+        left = [n for n in texts if n != name]
+        texts = left if left and _distinct_rows(table, left + beside) == rows else texts
+    if time is None and texts and rows == table.num_rows > 1:
+        raise ToolError(
+            f"Each row would be a series of its own, told apart by {', '.join(texts)}",
+            saw=f"{source.path.name}: {table[texts[-1]][0].as_py()!r}",
+            try_next="time_column, with stamps such as 2020-12-31",
+        )
     if texts:
         warnings.append(
             f"The series are told apart by {', '.join(texts)}; name id_column for another reading"
         )
-    elif time is not None:
-        raise ToolError(
-            "Time stamps repeat and no column tells the series apart",
-            saw=f"{source.path.name}, column {time!r}",
-            try_next="naming id_column, or removing the repeated rows",
-        )
-    return texts
+    return tuple(texts)
+
+
+def _distinct_rows(table: pa.Table, names: list[str]) -> int:
+    return int(table.group_by(names).aggregate([]).num_rows) if names else 0

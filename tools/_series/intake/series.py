@@ -46,16 +46,20 @@ class Series:
 
 
 def load(
-    source: Source, asked: Asked, train_until: str | int | float | None = None, *, whole: bool = False
-) -> Series:
+    source: Source, asked: Asked, train_until: str | int | float | None = None, *, whole: bool = False,
+    channels: bool = False,
+) -> Series:  # fmt: skip
     """Every series of a table up to the cut; nothing of a value after it is read.
 
-    A column that splits training from test rows counts as a cut too, unless the `whole` table is wanted.
+    A column that splits training from test rows counts as a cut too, unless the `whole` table is wanted. Of several
+    columns of numbers in a long table none is chosen, unless all are wanted as `channels`.
     """
     roles = resolve(source, asked)
     roles = replace(roles, split=None) if whole else roles
     codes, ids = _codes(source, roles)
-    stamped = stamps(source.table[roles.time], roles.time, source.place) if roles.time else _positions(codes)
+    stamped = _positions(codes)
+    if roles.time is not None:  # an index may have been written without a name
+        stamped = stamps(source.table[roles.time], roles.time, source.place)
     warnings = [*source.warnings, *roles.warnings]
     train = _training(source, roles, stamped, train_until, warnings)
     kept = np.nonzero(train)[0]
@@ -64,7 +68,7 @@ def load(
     order = kept[np.lexsort((stamped.ticks[kept], codes[kept]))]
     order = _without_twins(source, roles, codes, stamped, order, warnings)
     train_table = source.table.take(pa.array(order))
-    targets = find_targets(train_table, roles, wide=not roles.ids, file=source.path.name)
+    targets = find_targets(train_table, roles, channels or not roles.ids, source.path.name, warnings)
     roles = replace(roles, targets=targets)
     columns = [
         numbers(
@@ -159,10 +163,11 @@ def _without_twins(
     if not equal.all():
         at = later[int(np.argmin(equal))]
         where = source.place(int(order[at]))
+        fix = "" if roles.ids else "id_column if they belong to different series, or "
         raise ToolError(
             "Two rows of one series have the same time stamp and differ",
             saw=f"{source.place(int(order[at - 1]))} and {where}",
-            try_next="keeping one of them (a doubled hour when clocks change: write the UTC offset)",
+            try_next=f"{fix}keeping one of them (a doubled hour when clocks change: write the UTC offset)",
         )
     warnings.append(f"{len(later)} rows repeat another row exactly; each was used once")
     return np.delete(order, later)

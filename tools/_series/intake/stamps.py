@@ -15,10 +15,12 @@ from ..._core.errors import ToolError
 Ticks = npt.NDArray[np.int64]
 
 _OFFSET = r"(Z|z|[+-]\d{2}:?\d{2}|UTC|GMT)$"
-_SLASHED = r"^\d{1,2}[/.]\d{1,2}[/.]\d{4}"
+_SLASHED = re.compile(r"^(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d{2})(?!\d)")  # 31/12/2020, 31-12-20
 _QUARTER = re.compile(r"^(\d{4})[- ]?Q([1-4])$", re.I)
 _DAY = 86_400 * 10**9
 _YEAR_ONLY = re.compile(r"^\d{4}$")
+_COMPACT = re.compile(r"^((?:1[89]|20)\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])?$")  # 20201231, 202012
+_MONTH_YEAR = re.compile(r"^(0?[1-9]|1[0-2])[-/.]((?:1[89]|20)\d\d)$")  # 12.2020, which is no number
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ def stamps(column: pa.ChunkedArray, name: str, place: Callable[[int], str]) -> S
         aware = pa.types.is_timestamp(kind) and kind.tz is not None
         whole = pc.cast(column, pa.timestamp("ns", tz=kind.tz if aware else None))
         return Stamps(np.asarray(pc.cast(whole, pa.int64())), True, aware)
+    if pa.types.is_integer(kind) and all(_COMPACT.match(str(v)) for v in pc.unique(column).to_pylist()):
+        return _from_text(pc.cast(column, pa.string()), name, place)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return _numeric(np.asarray(column), name, place)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -106,7 +110,8 @@ def _from_text(
     def where(text_row: int) -> str:
         return f"{texts[text_row]!r} at {place(int(np.argmax(index == text_row)))}"
 
-    if all(re.fullmatch(r"[+-]?\d+(\.\d+)?", t) for t in texts) and not all(len(t) == 8 for t in texts):
+    is_number = all(re.fullmatch(r"[+-]?\d+(\.\d+)?", t) for t in texts)
+    if is_number and not all(_COMPACT.match(t) or _MONTH_YEAR.match(t) for t in texts):
         whole = all(re.fullmatch(r"[+-]?\d+", t) for t in texts)
         return _numeric(np.array([int(t) if whole else float(t) for t in texts])[index], name, place)
     aware = [re.search(_OFFSET, t) is not None and (":" in t) for t in texts]
@@ -122,18 +127,18 @@ def _from_text(
 
 
 def _day_first(texts: list[str], name: str, where: Callable[[int], str]) -> bool:
-    """Whether 03/04/2020 is the 3rd of April, shown by a part above 12; refused where nothing shows it."""
-    slashed = [i for i, t in enumerate(texts) if re.match(_SLASHED, t)]
-    if not slashed:
+    """Whether 03/04/2020 is the 3rd of April, shown by a part above 12; refused where nothing or too much shows it."""
+    found = [(i, m) for i, t in enumerate(texts) if (m := _SLASHED.match(t))]
+    if not found:
         return False
-    parts = np.array([re.split(r"[/.]", texts[i])[:2] for i in slashed]).astype(int)
-    if (parts[:, 0] > 12).any():
-        return True
-    if (parts[:, 1] > 12).any():
-        return False
+    parts = np.array([(int(m[1]), int(m[3])) for _, m in found])
+    day, month = (bool((parts[:, k] > 12).any()) for k in (0, 1))
+    two_digits = [i for i, m in found if m[2] == "-" and len(m[4]) == 2]  # 20-03-04 may begin with its year
+    if day != month and not two_digits:
+        return day
     raise ToolError(
         f"Column {name!r} can be read with the day or the month first",
-        saw=where(slashed[-1]),
+        saw=where(two_digits[0] if two_digits else found[-1][0]),
         try_next="dates written as 2020-12-31",
     )
 
@@ -144,9 +149,15 @@ def _parse(texts: list[str], name: str, where: Callable[[int], str], day_first: 
     def one(text: str) -> Any:
         if found := _QUARTER.match(text):
             return f"{found[1]}-{3 * int(found[2]) - 2:02d}-01"
+        if found := _COMPACT.match(text):
+            return f"{found[1]}-{found[2]}-{found[3] or '01'}"
+        if found := _MONTH_YEAR.match(text):
+            return f"{found[2]}-{int(found[1]):02d}-01"
+        if not re.search(r"\d{4}", text) and not _SLASHED.match(text):
+            return None  # a time of day, say, which pandas would take for today's
         return f"{text}-01-01" if _YEAR_ONLY.match(text) else text
 
-    normal = pd.Series([one(t) for t in texts])
+    normal = pd.Series([one(t) for t in texts], dtype=object)
     parsed = pd.to_datetime(normal, format="ISO8601", utc=True, errors="coerce")
     if parsed.isna().any():
         parsed = pd.to_datetime(normal, format="mixed", dayfirst=day_first, utc=True, errors="coerce")
