@@ -55,6 +55,9 @@ def _default() -> str:
 
 
 def _run(typed: list[str]) -> int:
+    if typed[0].partition("=")[0] == "--workspace":  # in front of the word, where many programs take it
+        folder = 1 if "=" in typed[0] else 2
+        typed = [*(typed[folder : folder + 1] or [_default()]), *typed[:folder], *typed[folder + 1 :]]
     word, rest = typed[0].replace("-", "_"), typed[1:]
     if word == "serve":
         gc.disable()  # an import makes no garbage worth looking for: 12 % off the start

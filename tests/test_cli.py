@@ -96,6 +96,8 @@ def test_the_workspace_can_be_named(typed, tmp_path):
     (tmp_path / "sub/x.log").touch()
     assert typed("read_log", "--path", "x.log", "--workspace", "sub")[0] == 0
     assert typed("call", "read_log", '{"path": "x.log"}', "--workspace", "sub")[0] == 0
+    assert typed("--workspace", "sub", "call", "read_log", '{"path": "x.log"}')[0] == 0
+    assert typed("--workspace=sub", "read_log", "--path", "x.log")[0] == 0
 
 
 @pytest.mark.parametrize("how", ["text", "file", "stdin"])
