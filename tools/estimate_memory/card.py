@@ -41,16 +41,20 @@ class Card:
     single_flops: float = _ASSUMED["single_flops"]
     bandwidth: float = _ASSUMED["bandwidth"]
     used_bytes: int = 0  # by other processes, where the driver was asked
+    free_bytes: int | None = None  # likewise
+    driver: str | None = None  # its version; None where it is not the machine's own card
+    visible_as: str | None = None  # what makes CUDA show this card alone; None where it is the only one
     speeds_assumed: bool = True
 
-    def for_engine(self, expandable: bool) -> dict[str, object]:
-        """The nouns of the engine's request."""
+    def for_engine(self, expandable: bool, cublas_bytes: int | None = None) -> dict[str, object]:
+        """The nouns of the engine's request; `cublas_bytes`: the workspace of cuBLAS where it was measured."""
+        assumed = CUBLAS_BYTES_SM90 if self.capability >= (9, 0) else CUBLAS_BYTES
         return {
             "name": self.name,
             "memory_bytes": self.memory_bytes,
             "capability": list(self.capability),
             "bf16": self.capability >= (8, 0),
-            "cublas_bytes": CUBLAS_BYTES_SM90 if self.capability >= (9, 0) else CUBLAS_BYTES,
+            "cublas_bytes": assumed if cublas_bytes is None else cublas_bytes,
             "expandable_segments": expandable,
             "caching": self.kind == "cuda",
             "half_flops": self.half_flops,
@@ -100,7 +104,7 @@ _REPORTED_SHARE = 0.97
 
 def _own_card() -> Card | None:
     """The visible NVIDIA GPU with the most free memory, as its driver reports it."""
-    found, _ = read_nvidia(System(), False, Notes(), ask_nvml)
+    found, reply = read_nvidia(System(), False, Notes(), ask_nvml)
     usable = [gpu for gpu in found if gpu.is_visible and gpu.memory_bytes]
     if not usable:
         return None
@@ -115,6 +119,11 @@ def _own_card() -> Card | None:
         basis="measured",
         capability=(int(major), int(minor)),
         used_bytes=gpu.used_bytes or 0,
+        free_bytes=gpu.free_bytes,
+        driver=reply.get("driver") or "of unknown version",
+        visible_as=None
+        if gpu.is_mig_slice
+        else gpu.uuid_short,  # CUDA takes the start of a whole card's name only
     )
 
 
