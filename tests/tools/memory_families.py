@@ -339,5 +339,29 @@ def scan(steps=24):
     return made(model, torch.randn(8, steps, 32), loss)
 
 
+def table(batch_size=512):
+    """A sparse gradient of rows that all differ, and the optimizer for it."""
+    model = nn.Embedding(5000, 32, sparse=True)
+    optimizer = torch.optim.SparseAdam
+    return made(model, torch.randperm(batch_size), lambda m, b: m(b).square().mean(), optimizer)
+
+
+def scaled(batch_size=64):
+    """autocast with a gradient scaler, which skips a step only where a gradient is infinite."""
+    found = mlp(batch_size)
+
+    def step(model, batch, optimizer):
+        scaler = torch.amp.GradScaler(batch[0].device.type)
+        with torch.autocast(batch[0].device.type, torch.bfloat16):
+            loss = classify(model, batch)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+
+    return {**found, "step": step}
+
+
 FAMILIES = (mlp, cnn, resnet, unet, gru, encoder, decoder, decoder_checkpointed, decoder_accumulating,
-            decoder_autocast, vit, dlinear, patchtst, nhits, gnn, volume, lstm, segmenter, scan)  # fmt: skip
+            decoder_autocast, vit, dlinear, patchtst, nhits, gnn, volume, lstm, segmenter, scan,
+            table, scaled)  # fmt: skip
