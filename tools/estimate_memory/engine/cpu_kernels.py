@@ -6,6 +6,7 @@ As in kernels.py: REPLACED are operators answered here, HIDDEN the rules for blo
 import math
 
 import torch
+from torch._prims_common import suggest_memory_format
 
 from . import caveats, probe
 
@@ -201,8 +202,17 @@ def _promoted(recorder, args, kwargs, result):
     return [(t.numel() * result.element_size(), False) for t in other]
 
 
+def _batch_norm(recorder, func, args, kwargs):
+    """Its output is contiguous, where torch's fake kernel keeps strides (aten/src/ATen/native/Normalization.cpp)."""
+    y, *rest = func(*args, **kwargs)
+    if recorder.device.type == "cpu" and y.dim() > 2:
+        layout = suggest_memory_format(args[0])
+        y = y if y.is_contiguous(memory_format=layout) else torch.empty_like(y, memory_format=layout)
+    return y, *rest
+
+
 _ARITHMETIC = ("add", "sub", "mul", "div", "add_", "sub_", "mul_", "div_")
-REPLACED = {aten.mkldnn_rnn_layer.default: _lstm_layer}
+REPLACED = {aten.mkldnn_rnn_layer.default: _lstm_layer, aten.native_batch_norm.default: _batch_norm}
 HIDDEN = {
     **{getattr(aten, name).Tensor: _promoted for name in _ARITHMETIC},
     aten.convolution.default: _convolution,

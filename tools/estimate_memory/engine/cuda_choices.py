@@ -7,6 +7,7 @@ inside the backward pass where function modes are gone.
 import warnings
 
 import torch
+from torch._prims_common import suggest_memory_format
 
 from . import caveats
 from .fake import real_world
@@ -61,6 +62,13 @@ def _dropout(x, p, train):
     if p == 1:
         return x * torch.zeros((), dtype=x.dtype, device=x.device)
     return torch.native_dropout(x, p, train)[0]
+
+
+def _batch_norm(x, weight, bias, mean, var, training, momentum, eps, cudnn_enabled):
+    """cuDNN's, which reads and keeps a contiguous input (_batch_norm_impl_index in native/Normalization.cpp)."""
+    if x.dim() > 2 and weight is not None and bias is not None and cudnn_enabled:
+        x = x.contiguous(memory_format=suggest_memory_format(x))
+    return aten.native_batch_norm(x, weight, bias, mean, var, training, momentum, eps)[0]
 
 
 def _rms_norm(x, normalized_shape, weight=None, eps=None):
@@ -298,6 +306,7 @@ class _Recurrent(torch.autograd.Function):
 
 
 _ON_CUDA = {
+    "batch_norm": _batch_norm,
     "dropout": _dropout,
     "scaled_dot_product_attention": _attention,
     **{name: _recurrent(mode) for name, mode in _MODES.items()},

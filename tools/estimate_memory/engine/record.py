@@ -70,21 +70,16 @@ class Recorder(TorchDispatchMode):
     def _accumulated(self, args, result):
         """The engine adds gradients of two paths in place where it may, but never for tensors with a Python class.
 
-        Where it would have, the sum stands for the block of the operand that it would have overwritten.
+        Where it would have, the sum stands for the block of what came first (torch/csrc/autograd/input_buffer.cpp).
         """
         if not _called_by_the_engine():
             return
-        for operand in args[:2]:
-            if (
-                isinstance(operand, torch.Tensor)
-                and operand.untyped_storage().nbytes() == result.untyped_storage().nbytes()
-                and all(seen <= alone for seen, alone in zip(_use_counts(operand), self._unique))
-            ):
-                block = self.block_of(operand)
-                if block is not None:
-                    self._owners[block] += 1
-                    self._watch(result, block)
-                return
+        kept, size = args[0], result.untyped_storage().nbytes()
+        alone = all(seen <= known for seen, known in zip(_use_counts(kept), self._unique))
+        block = self.block_of(kept)
+        if alone and block is not None and kept.untyped_storage().nbytes() == size:
+            self._owners[block] += 1
+            self._watch(result, block)
 
     def hold(self, tensors, kind):
         """Count tensors that exist already: weights, the batch."""
