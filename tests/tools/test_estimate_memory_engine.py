@@ -32,6 +32,7 @@ MISTAKES = {  # source of the step -> words of the sentence that must come back
         "def make_step():\n    return open('/no/such/data.bin')",
         ["FileNotFoundError", "random tensors"],
     ),
+    "nothing": (GOOD.replace("batch_size=4", "batch_size=0"), ["one sample at least", "batch_size 0"]),
     "no_mapping": ("def make_step():\n    return nn.Linear(1, 1)", ["must return a mapping", "Linear"]),
     "keys": ("def make_step():\n    return {'model': nn.Linear(1, 1)}", ["lacks batch, loss"]),
     "vector_loss": (GOOD.replace(".sum()", ""), ["one element", "[4, 8]"]),

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .._catalog.gpus import Gpu, find_gpu
+from .._catalog.gpus import Gpu, candidates, find_gpu
 from .._core.errors import ToolError
 from .._core.quantity import GIB, MIB, Basis
 from .._hardware.nvidia import ask_nvml, read_nvidia
@@ -22,6 +22,8 @@ CUBLAS_BYTES = 2 * 4096 * 1024 + 8 * 16 * 1024
 CUBLAS_BYTES_SM90 = 32 * MIB
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(GiB|GB|MiB|MB|TiB)\s*", re.IGNORECASE)
+_NUMBER = re.compile(r"\s*[-+]?[\d.]+(e\d+)?\s*([KMGTP]i?B?)?\s*", re.IGNORECASE)
+_LARGEST_BYTES = 1024**5
 _UNITS = {"gib": GIB, "gb": 1000**3, "mib": MIB, "mb": 1000**2, "tib": 1024 * GIB}
 
 # For a size without a name: the throughputs of an A10G-like card, good for ratios only.
@@ -71,9 +73,13 @@ def resolve_card(named: str | None) -> Card:
         return Card("cpu", "cpu", None, "simulated")
     if size := _SIZE.fullmatch(named):
         memory = int(float(size[1]) * _UNITS[size[2].lower()])
-        if not memory:
-            raise ToolError("A card of no size holds nothing", saw=named, try_next="24GiB")
+        if not 0 < memory <= _LARGEST_BYTES:
+            raise ToolError(
+                "A card of no size holds nothing, and none holds a PiB", saw=named, try_next="24GiB"
+            )
         return Card(named.strip(), "cuda", memory, "assumed")
+    if _NUMBER.fullmatch(named) and not candidates(named):
+        raise ToolError("This is no size of a card", saw=named, try_next="24GiB, or a name such as T4")
     return _from_catalog(find_gpu(named))
 
 

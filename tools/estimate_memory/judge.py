@@ -49,10 +49,11 @@ def limits(card: Card, message: OutOfMemoryMessage | None, seen: Overheads | Non
 def _without_context(total: int, used: int, seen: Overheads | None) -> Bounds:
     if seen:
         outside = used + seen.context_bytes
-        return Bounds(total - used - seen.least_context_bytes, total - outside, outside, True, seen.source)
+        least = used + seen.least_context_bytes
+        return Bounds(max(0, total - least), max(0, total - outside), outside, True, seen.source)
     return Bounds(
-        total - used - CONTEXT_LOW_BYTES,
-        total - used - CONTEXT_HIGH_BYTES,
+        max(0, total - used - CONTEXT_LOW_BYTES),
+        max(0, total - used - CONTEXT_HIGH_BYTES),
         used + CONTEXT_BYTES,
         measured=False,
     )
