@@ -192,19 +192,9 @@ def _recurrent(mode):
     return run
 
 
-_PACKED_CAVEAT = {
-    "cuda": ("packed sequences", "too_high", "taken at their full, padded length"),
-    "cpu": (
-        "packed sequences",
-        "either",
-        "taken at their full, padded length, but without the gradients of each step",
-    ),
-}
-
-
 def _pack(x, lengths, batch_first):
     """Every sequence at full length, since lengths are values; the batch sizes are then known."""
-    caveats.note(*_PACKED_CAVEAT[x.device.type])
+    caveats.note("packed sequences", "too_high", "taken at their full, padded length")
     time, batch = (x.shape[1], x.shape[0]) if batch_first else x.shape[:2]
     data = (x.transpose(0, 1) if batch_first else x).reshape(batch * time, *x.shape[2:]).clone()
     with real_world():
@@ -224,11 +214,11 @@ def _unpack(data, sizes, batch_first, padding_value, total_length):
 
 
 def _packed_on_cpu(name):
-    """torch's own loop over the steps of a packed sequence, which reads the batch sizes from memory."""
+    """torch's own loop over the steps of a packed sequence, which reads the batch sizes: _pack knows them."""
     operator = getattr(aten, name.partition(".")[0]).data
 
     def run(data, sizes, *rest):
-        return operator.decompose(data, sizes, *rest)
+        return operator._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, data, sizes.constant, *rest)
 
     return run
 
