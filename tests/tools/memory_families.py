@@ -362,6 +362,37 @@ def scaled(batch_size=64):
     return {**found, "step": step}
 
 
+def tied(batch_size=8):
+    """One weight at both ends: its first gradient is a view, so the engine does not add the second into it."""
+    batch = torch.randint(0, 20000, (batch_size, 2))
+    return made(
+        nn.Embedding(20000, 32), batch, lambda m, b: F.linear(m(b).mean(1), m.weight).square().mean(), sgd
+    )
+
+
+class Normed(nn.Module):
+    """Batch norm over transposed input, packed sequences behind it."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.mix, self.body = (
+            nn.BatchNorm1d(64),
+            nn.Linear(64, 64),
+            nn.GRU(64, 64, batch_first=True),
+        )
+
+    def forward(self, x):
+        y = self.mix(self.norm(x.transpose(1, 2)).transpose(1, 2))
+        lengths = torch.full((len(x),), x.shape[1])
+        return nn.utils.rnn.pad_packed_sequence(
+            self.body(nn.utils.rnn.pack_padded_sequence(y, lengths, batch_first=True))[0]
+        )[0]
+
+
+def normed(batch_size=16):
+    return made(Normed(), torch.randn(batch_size, 24, 64), lambda m, b: m(b).square().mean())
+
+
 FAMILIES = (mlp, cnn, resnet, unet, gru, encoder, decoder, decoder_checkpointed, decoder_accumulating,
             decoder_autocast, vit, dlinear, patchtst, nhits, gnn, volume, lstm, segmenter, scan,
-            table, scaled)  # fmt: skip
+            table, scaled, tied, normed)  # fmt: skip
