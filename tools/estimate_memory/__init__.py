@@ -148,7 +148,8 @@ def estimate_memory(request: EstimateMemoryRequest) -> EstimateMemoryReport:
     """Predict a training or inference step's peak GPU memory without a GPU, whether it fits, and which remedies would.
 
     Runs make_step on tensors without data in a child process, two optimizer steps, and replays torch's caching
-    allocator. Raises ToolError for a step that cannot be run so. How far it is to be trusted: references/memory.md.
+    allocator. Without `gpu`, a card that this machine has is measured first, once, by a small step in a process of its
+    own. Raises ToolError for a step that cannot be run so. How far it is to be trusted: references/memory.md.
     """
     call = current_call()
     _check_remedies(request.remedies)
