@@ -1,10 +1,11 @@
 """Peak of a CPU training step: ours and peers beside the allocator's own count, on the families of the tests.
 
-    python benchmarks/memory_peers.py [INTERPRETER_WITH_TORCH_KITSUNE]
+    python benchmarks/memory_peers.py [INTERPRETER_WITH_THE_PEERS]
 
-16 bytes per weight is also what `accelerate estimate-memory` prints for training with Adam (four times the weights).
-MemTracker is torch.distributed._tools.mem_tracker on a real CPU step; torch-kitsune's
-predict_memory gets the model and the shape of its input. "-" where a peer fails.
+accelerate is the peak of training with Adam in the table of `accelerate estimate-memory`, computed by its own functions
+on the family's model, since the command itself knows models of a hub only. MemTracker is
+torch.distributed._tools.mem_tracker on a real CPU step; torch-kitsune's predict_memory gets the model and the shape of
+its input. "-" where a peer fails.
 """
 
 import json
@@ -38,7 +39,7 @@ def peers() -> None:
     for family in memory_families.FAMILIES:
         name = family.__name__
         found[f"{name}/simple"] = 16 * sum(p.numel() for p in family()["model"].parameters())
-        for peer, predict in (("tracker", mem_tracker), ("kitsune", kitsune)):
+        for peer, predict in (("tracker", mem_tracker), ("kitsune", kitsune), ("accelerate", accelerate)):
             try:
                 found[f"{name}/{peer}"] = predict(family(), memory_runs.one_step, MemTracker)
             except Exception as error:  # a peer's failure is a result
@@ -81,7 +82,16 @@ def kitsune(made: Any, one_step: Any, tracker_class: Any) -> int:
     return int(sum(parts))
 
 
-COLUMNS = ("ours", "tracker", "kitsune", "simple")
+def accelerate(made: Any, one_step: Any, tracker_class: Any) -> int:
+    """The largest of the stages that its table shows for float32."""
+    from accelerate.commands.estimate import estimate_training_usage
+    from accelerate.utils import calculate_maximum_sizes
+
+    weights, _largest_layer = calculate_maximum_sizes(made["model"])
+    return int(max(estimate_training_usage(weights, "float32").values()))
+
+
+COLUMNS = ("ours", "tracker", "kitsune", "accelerate", "simple")
 
 
 def main() -> None:
@@ -92,9 +102,8 @@ def main() -> None:
     truth, ours = run(script, "truth"), run(script, "predict")
     others = run(__file__, "peers", python=sys.argv[1] if sys.argv[1:] else sys.executable)
     others |= {f"{name}/ours": value for name, value in ours.items()}
-    print(
-        f"{'family':22s} {'measured':>12s} {'ours':>9s} {'MemTracker':>11s} {'kitsune':>9s} {'16 B/weight':>12s}"
-    )
+    heads = f"{'family':22s} {'measured':>12s} {'ours':>9s} {'MemTracker':>11s} {'kitsune':>9s} {'accelerate':>10s}"
+    print(f"{heads} {'16 B/weight':>12s}")
     errors: dict[str, list[float]] = {column: [] for column in COLUMNS}
     for name, real in truth.items():
         cells = []
@@ -103,7 +112,8 @@ def main() -> None:
             error = None if value is None or not real else value / real - 1
             cells.append("-" if error is None else f"{error:+.2%}")
             errors[column] += [] if error is None else [abs(error)]
-        print(f"{name:22s} {real:12d} {cells[0]:>9s} {cells[1]:>11s} {cells[2]:>9s} {cells[3]:>12s}")
+        widths = zip(cells, (9, 11, 9, 10, 12), strict=True)
+        print(f"{name:22s} {real:12d}", *(f"{cell:>{width}s}" for cell, width in widths))
     for column, found in errors.items():
         if found:
             print(

@@ -21,6 +21,9 @@ from typing import Any
 
 import memory_unseen_kinds
 import memory_unseen_libraries
+import memory_unseen_loops
+import memory_unseen_models
+import memory_unseen_optimizers
 import memory_unseen_steps
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -29,6 +32,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "tools"))
 ENGINE = "optimizing_resources.tools.estimate_memory.engine"
 CARD = {"caching": False, "name": "cpu"}
 SECONDS = 300
+ALONE = (
+    memory_unseen_steps,
+    memory_unseen_kinds,
+    memory_unseen_loops,
+    memory_unseen_optimizers,
+    memory_unseen_models,
+)
 
 
 def names() -> list[str]:
@@ -37,13 +47,12 @@ def names() -> list[str]:
         prefix for prefix in ("transformers", "torchvision") if importlib.util.find_spec(prefix) is None
     ]
     libraries = [name for name in memory_unseen_libraries.NAMES if not name.startswith(tuple(missing))]
-    return memory_unseen_steps.NAMES + memory_unseen_kinds.NAMES + libraries
+    return [name for module in ALONE for name in module.NAMES] + libraries
 
 
 def home(name: str) -> Any:
     """The module that holds the step."""
-    homes = (memory_unseen_steps, memory_unseen_kinds, memory_unseen_libraries)
-    return next(module for module in homes if name in module.NAMES)
+    return next(module for module in (*ALONE, memory_unseen_libraries) if name in module.NAMES)
 
 
 def measured(name: str) -> int:

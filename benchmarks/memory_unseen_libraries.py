@@ -36,6 +36,60 @@ def transformers_t5() -> Made:
     )
 
 
+SMALL = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 4000,
+}
+
+
+def transformers_mixtral() -> Made:
+    sizes = {**SMALL, "num_key_value_heads": 2, "num_local_experts": 4}
+    return transformers_model("MixtralConfig", "MixtralForCausalLM", _ids(2, 32), **sizes)
+
+
+def transformers_mamba() -> Made:
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 4000}
+    return transformers_model("MambaConfig", "MambaForCausalLM", _ids(2, 32), **sizes)
+
+
+def transformers_whisper() -> Made:
+    """A decoder whose embedding is its head too: two gradients of one weight."""
+    ends = ("encoder", "decoder")
+    sizes = {
+        f"{end}_{name}": size
+        for end in ends
+        for name, size in (("layers", 2), ("attention_heads", 4), ("ffn_dim", 128))
+    }
+    tokens = {
+        "pad_token_id": 0,
+        "decoder_start_token_id": 1,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "vocab_size": 1000,
+    }
+    inputs = {"input_features": torch.randn(2, 80, 200), "labels": torch.randint(1, 500, (2, 12))}
+    name = "WhisperForConditionalGeneration"
+    return transformers_model(
+        "WhisperConfig", name, inputs, d_model=64, max_source_positions=100, **sizes, **tokens
+    )
+
+
+def transformers_patchtst() -> Made:
+    """Batch norm over transposed input."""
+    inputs = {"past_values": torch.randn(8, 64, 3), "future_values": torch.randn(8, 16, 3)}
+    sizes = {
+        "context_length": 64,
+        "prediction_length": 16,
+        "num_input_channels": 3,
+        "d_model": 32,
+        "num_hidden_layers": 2,
+    }
+    return transformers_model("PatchTSTConfig", "PatchTSTForPrediction", inputs, **sizes)
+
+
 def torchvision_model(path: str, batch: Any, loss: Any = classify, **options: Any) -> Made:
     module, _, name = path.rpartition(".")
     model = getattr(importlib.import_module(f"torchvision.models{module}"), name)(num_classes=10, **options)
@@ -72,5 +126,6 @@ def torchvision_deeplab() -> Made:
     )
 
 
-NAMES = ["transformers_gpt2", "transformers_t5", "torchvision_resnet18", "torchvision_convnext", "torchvision_swin",
+NAMES = ["transformers_gpt2", "transformers_t5", "transformers_mixtral", "transformers_mamba", "transformers_whisper",
+         "transformers_patchtst", "torchvision_resnet18", "torchvision_convnext", "torchvision_swin",
          "torchvision_r3d", "torchvision_deeplab"]  # fmt: skip

@@ -339,5 +339,60 @@ def scan(steps=24):
     return made(model, torch.randn(8, steps, 32), loss)
 
 
+def table(batch_size=512):
+    """A sparse gradient of rows that all differ, and the optimizer for it."""
+    model = nn.Embedding(5000, 32, sparse=True)
+    optimizer = torch.optim.SparseAdam
+    return made(model, torch.randperm(batch_size), lambda m, b: m(b).square().mean(), optimizer)
+
+
+def scaled(batch_size=64):
+    """autocast with a gradient scaler, which skips a step only where a gradient is infinite."""
+    found = mlp(batch_size)
+
+    def step(model, batch, optimizer):
+        scaler = torch.amp.GradScaler(batch[0].device.type)
+        with torch.autocast(batch[0].device.type, torch.bfloat16):
+            loss = classify(model, batch)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+
+    return {**found, "step": step}
+
+
+def tied(batch_size=8):
+    """One weight at both ends: its first gradient is a view, so the engine does not add the second into it."""
+    batch = torch.randint(0, 20000, (batch_size, 2))
+    return made(
+        nn.Embedding(20000, 32), batch, lambda m, b: F.linear(m(b).mean(1), m.weight).square().mean(), sgd
+    )
+
+
+class Normed(nn.Module):
+    """Batch norm over transposed input, packed sequences behind it."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.mix, self.body = (
+            nn.BatchNorm1d(64),
+            nn.Linear(64, 64),
+            nn.GRU(64, 64, batch_first=True),
+        )
+
+    def forward(self, x):
+        y = self.mix(self.norm(x.transpose(1, 2)).transpose(1, 2))
+        lengths = torch.full((len(x),), x.shape[1])
+        return nn.utils.rnn.pad_packed_sequence(
+            self.body(nn.utils.rnn.pack_padded_sequence(y, lengths, batch_first=True))[0]
+        )[0]
+
+
+def normed(batch_size=16):
+    return made(Normed(), torch.randn(batch_size, 24, 64), lambda m, b: m(b).square().mean())
+
+
 FAMILIES = (mlp, cnn, resnet, unet, gru, encoder, decoder, decoder_checkpointed, decoder_accumulating,
-            decoder_autocast, vit, dlinear, patchtst, nhits, gnn, volume, lstm, segmenter, scan)  # fmt: skip
+            decoder_autocast, vit, dlinear, patchtst, nhits, gnn, volume, lstm, segmenter, scan,
+            table, scaled, tied, normed)  # fmt: skip

@@ -143,6 +143,7 @@ def test_the_menu_entry_stays_within_its_budget() -> None:
         ({"step": "folder_without/config.json"}, "No such file"),
         ({"step": f"{FAMILIES}:mlp", "gpu": "Voodoo 2"}, "No such GPU"),
         ({"step": f"{FAMILIES}:mlp", "gpu": "0GiB"}, "holds nothing"),
+        ({"step": f"{FAMILIES}:mlp", "gpu": "-5 GB"}, "no size of a card.*24GiB"),
         ({"step": f"{FAMILIES}:mlp", "remedies": ["prayer"]}, "No such remedy"),
         ({"step": f"{FAMILIES}:mlp", "oom_text": "it crashed"}, "no total capacity"),
         ({"step": f"{FAMILIES}:mlp", "python": "/no/python"}, "No Python interpreter"),

@@ -32,6 +32,7 @@ MISTAKES = {  # source of the step -> words of the sentence that must come back
         "def make_step():\n    return open('/no/such/data.bin')",
         ["FileNotFoundError", "random tensors"],
     ),
+    "nothing": (GOOD.replace("batch_size=4", "batch_size=0"), ["one sample at least", "batch_size 0"]),
     "no_mapping": ("def make_step():\n    return nn.Linear(1, 1)", ["must return a mapping", "Linear"]),
     "keys": ("def make_step():\n    return {'model': nn.Linear(1, 1)}", ["lacks batch, loss"]),
     "vector_loss": (GOOD.replace(".sum()", ""), ["one element", "[4, 8]"]),
@@ -119,6 +120,21 @@ def make_step(batch_size=4):
         "F.ctc_loss(m(b)[:, None].log_softmax(-1), torch.ones(1, 2, "
         "dtype=torch.long), torch.tensor([batch_size]), torch.tensor([2]))",
     ),
+    "scaler": GOOD.replace('"optimizer"', '"step": step, "optimizer"')
+    + """
+def step(model, batch, optimizer):
+    scaler = torch.amp.GradScaler(batch.device.type)
+    scaler.scale(model(batch).sum()).backward()
+    scaler.step(optimizer)
+    scaler.update()
+""",
+    "divides_by_a_value": GOOD.replace("SGD(model.parameters(), 0.1)", "NAdam(model.parameters())"),
+    "without_a_fake_kernel": GOOD.replace("0.1)", "0.1, fused=True)").replace(
+        "m(b).sum()", "torch.fake_quantize_per_tensor_affine(m(b), 0.1, 0, -8, 7).sum()"
+    ),
+    "counts": GOOD.replace(
+        "m(b).sum()", "sum(p.sum() for p in m(b).split(torch.bincount(b[:, 0].long(), minlength=3).tolist()))"
+    ),
     "inference": GOOD.replace("torch.optim.SGD(model.parameters(), 0.1)", "None"),
 }
 
@@ -177,6 +193,7 @@ def test_every_mistake_of_the_caller_gets_one_sentence_and_every_odd_but_valid_s
     for name in WORKS:
         assert "peak_allocated_bytes" in found[name], (name, found[name])
     assert "step.py:" in found["asks_values"]["caveats"][0]["operation"]
+    assert any("CPU's kernel" in caveat["note"] for caveat in found["without_a_fake_kernel"]["caveats"])
     same = [
         found[name]["peak_allocated_bytes"]
         for name in ("good", "talks", "moves", "chooses_device", "explicit_cpu")

@@ -129,7 +129,7 @@ def _tail(log: Path) -> str:
 
 
 def _death(code: int, tail: str) -> ToolError:
-    last = tail.splitlines()[-1] if tail else "no output"
+    last = tail.splitlines()[-1] if tail else f"exit code {code}, no output"
     if code < 0:
         name = signal.Signals(-code).name
         hint = (

@@ -2,6 +2,7 @@
 
 card        the card of the question, and what only hardware knows of it
 oom_text    the figures of an out-of-memory message
+overheads   what a card takes beside the allocator, measured once and remembered in the ledger
 judge       limits from card and message; what the prediction leaves out
 dimensions  closed formulas for a transformer, without torch
 picture     the timeline as a self-contained page and as a PNG, of the shapes in shapes.py; png writes the latter
@@ -24,6 +25,7 @@ from .card import ENGINE, Card, resolve_card
 from .dimensions import reply
 from .judge import Bounds, judged, left_out, limits
 from .oom_text import OutOfMemoryMessage, read_oom
+from .overheads import known, learn_from_message, measure
 from .picture import pictures
 from .text import brief, readable
 
@@ -108,6 +110,9 @@ class EstimateMemoryReport(Report):
     peak_allocated_bytes: int = Field(description="What torch.cuda.max_memory_allocated() would say.")
     peak_reserved_bytes: int = Field(description="What torch.cuda.max_memory_reserved() would say.")
     device_bytes: int = Field(description="What nvidia-smi would say: reserved, context, libraries.")
+    outside_bytes: int = Field(
+        description="Of these: context, libraries and other processes, outside the allocator."
+    )
     breakdown: Breakdown
     fits: Fits | None
     margin_bytes: int | None = Field(description="Kept free before we say that it fits.")
@@ -143,36 +148,33 @@ def estimate_memory(request: EstimateMemoryRequest) -> EstimateMemoryReport:
     """Predict a training or inference step's peak GPU memory without a GPU, whether it fits, and which remedies would.
 
     Runs make_step on tensors without data in a child process, two optimizer steps, and replays torch's caching
-    allocator. Raises ToolError for a step that cannot be run so. How far it is to be trusted: references/memory.md.
+    allocator. Without `gpu`, a card that this machine has is measured first, once, by a small step in a process of its
+    own. Raises ToolError for a step that cannot be run so. How far it is to be trusted: references/memory.md.
     """
     call = current_call()
     _check_remedies(request.remedies)
     message = read_oom(request.oom_text) if request.oom_text else None
     card = resolve_card(request.gpu)
-    bounds = limits(card, message)
+    if message:
+        learn_from_message(card, message, call.workspace)
     if request.step == "transformer":
+        bounds = limits(card, message, known(card, call.workspace))
         return _from_dimensions(request, card, bounds, message)
     step, arguments = _source(request, call.workspace)
     python = resolve_python(request.python, call.workspace)
+    unmeasured = measure(card, python, call.workspace) if card.driver and not message else None
+    seen = known(card, call.workspace)
+    bounds = limits(card, message, seen)
+    card_now = card.for_engine(expandable=False, cublas_bytes=seen.cublas_bytes if seen else None)
     answer = run(
         ENGINE,
-        {
-            "step": step,
-            "arguments": arguments,
-            "batch_argument": request.batch_argument,
-            "model_arguments": request.model_arguments,
-            "kind": card.kind,
-            "card": card.for_engine(expandable=False),
-            "limits": bounds.for_engine() if bounds else None,
-            "remedies": request.remedies,
-            "search_seconds": SEARCH_SHARE * request.max_seconds,
-            "seconds": request.max_seconds,
-            "memory_limit_bytes": MEMORY_LIMIT_BYTES,
-        },
+        {**_question(request, step, arguments, bounds), "kind": card.kind, "card": card_now},
         python=python,
         limits=Limits(request.max_seconds, MEMORY_LIMIT_BYTES),
         warm=True,
     )
+    if unmeasured:
+        answer["notes"].append(f"The card was not measured: {unmeasured}.")
     page, picture = pictures(answer, card, bounds)
     return EstimateMemoryReport(
         **judged(answer, card, bounds, message),
@@ -181,6 +183,23 @@ def estimate_memory(request: EstimateMemoryRequest) -> EstimateMemoryReport:
         picture_path=str(call.workspace.store("memory-timeline.png", picture)),
         python=str(python),
     )
+
+
+def _question(
+    request: EstimateMemoryRequest, step: str, arguments: dict[str, Any], bounds: Bounds | None
+) -> dict[str, Any]:
+    """What the engine is asked, but for the card."""
+    return {
+        "step": step,
+        "arguments": arguments,
+        "batch_argument": request.batch_argument,
+        "model_arguments": request.model_arguments,
+        "limits": bounds.for_engine() if bounds else None,
+        "remedies": request.remedies,
+        "search_seconds": SEARCH_SHARE * request.max_seconds,
+        "seconds": request.max_seconds,
+        "memory_limit_bytes": MEMORY_LIMIT_BYTES,
+    }
 
 
 def _source(request: EstimateMemoryRequest, workspace: Workspace) -> tuple[str, dict[str, Any]]:
@@ -205,8 +224,9 @@ def _from_dimensions(request: EstimateMemoryRequest, card: Card, bounds: Bounds 
                      message: OutOfMemoryMessage | None) -> EstimateMemoryReport:  # fmt: skip
     """The answer without torch."""
     found = judged(reply(request.arguments, card, bounds), card, bounds, message)
+    bases = found["bases"]
     return EstimateMemoryReport(
-        **{**found, "bases": dict.fromkeys(found["bases"], "assumed")},
+        **{**found, "bases": {**dict.fromkeys(bases, "assumed"), "outside_bytes": bases["outside_bytes"]}},
         left_out=["Everything that makes the real model differ from a GPT of these dimensions"],
         timeline_path=None,
         picture_path=None,

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .._catalog.gpus import Gpu, find_gpu
+from .._catalog.gpus import Gpu, candidates, find_gpu
 from .._core.errors import ToolError
 from .._core.quantity import GIB, MIB, Basis
 from .._hardware.nvidia import ask_nvml, read_nvidia
@@ -22,6 +22,8 @@ CUBLAS_BYTES = 2 * 4096 * 1024 + 8 * 16 * 1024
 CUBLAS_BYTES_SM90 = 32 * MIB
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(GiB|GB|MiB|MB|TiB)\s*", re.IGNORECASE)
+_NUMBER = re.compile(r"\s*[-+]?[\d.]+(e\d+)?\s*([KMGTP]i?B?)?\s*", re.IGNORECASE)
+_LARGEST_BYTES = 1024**5
 _UNITS = {"gib": GIB, "gb": 1000**3, "mib": MIB, "mb": 1000**2, "tib": 1024 * GIB}
 
 # For a size without a name: the throughputs of an A10G-like card, good for ratios only.
@@ -41,16 +43,20 @@ class Card:
     single_flops: float = _ASSUMED["single_flops"]
     bandwidth: float = _ASSUMED["bandwidth"]
     used_bytes: int = 0  # by other processes, where the driver was asked
+    free_bytes: int | None = None  # likewise
+    driver: str | None = None  # its version; None where it is not the machine's own card
+    visible_as: str | None = None  # what makes CUDA show this card alone; None where it is the only one
     speeds_assumed: bool = True
 
-    def for_engine(self, expandable: bool) -> dict[str, object]:
-        """The nouns of the engine's request."""
+    def for_engine(self, expandable: bool, cublas_bytes: int | None = None) -> dict[str, object]:
+        """The nouns of the engine's request; `cublas_bytes`: the workspace of cuBLAS where it was measured."""
+        assumed = CUBLAS_BYTES_SM90 if self.capability >= (9, 0) else CUBLAS_BYTES
         return {
             "name": self.name,
             "memory_bytes": self.memory_bytes,
             "capability": list(self.capability),
             "bf16": self.capability >= (8, 0),
-            "cublas_bytes": CUBLAS_BYTES_SM90 if self.capability >= (9, 0) else CUBLAS_BYTES,
+            "cublas_bytes": assumed if cublas_bytes is None else cublas_bytes,
             "expandable_segments": expandable,
             "caching": self.kind == "cuda",
             "half_flops": self.half_flops,
@@ -67,9 +73,13 @@ def resolve_card(named: str | None) -> Card:
         return Card("cpu", "cpu", None, "simulated")
     if size := _SIZE.fullmatch(named):
         memory = int(float(size[1]) * _UNITS[size[2].lower()])
-        if not memory:
-            raise ToolError("A card of no size holds nothing", saw=named, try_next="24GiB")
+        if not 0 < memory <= _LARGEST_BYTES:
+            raise ToolError(
+                "A card of no size holds nothing, and none holds a PiB", saw=named, try_next="24GiB"
+            )
         return Card(named.strip(), "cuda", memory, "assumed")
+    if _NUMBER.fullmatch(named) and not candidates(named):
+        raise ToolError("This is no size of a card", saw=named, try_next="24GiB, or a name such as T4")
     return _from_catalog(find_gpu(named))
 
 
@@ -100,7 +110,7 @@ _REPORTED_SHARE = 0.97
 
 def _own_card() -> Card | None:
     """The visible NVIDIA GPU with the most free memory, as its driver reports it."""
-    found, _ = read_nvidia(System(), False, Notes(), ask_nvml)
+    found, reply = read_nvidia(System(), False, Notes(), ask_nvml)
     usable = [gpu for gpu in found if gpu.is_visible and gpu.memory_bytes]
     if not usable:
         return None
@@ -115,6 +125,11 @@ def _own_card() -> Card | None:
         basis="measured",
         capability=(int(major), int(minor)),
         used_bytes=gpu.used_bytes or 0,
+        free_bytes=gpu.free_bytes,
+        driver=reply.get("driver") or "of unknown version",
+        visible_as=None
+        if gpu.is_mig_slice
+        else gpu.uuid_short,  # CUDA takes the start of a whole card's name only
     )
 
 

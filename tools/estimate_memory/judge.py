@@ -6,6 +6,7 @@ from typing import Any
 from .._core.quantity import MIB, human_bytes
 from .card import CONTEXT_BYTES, CONTEXT_HIGH_BYTES, CONTEXT_LOW_BYTES, Card
 from .oom_text import OutOfMemoryMessage
+from .overheads import Overheads
 
 # Errors are one-sided low: kernels take memory that no trace shows. See references/memory.md for what was measured.
 MARGIN_RATIO = 0.06
@@ -20,6 +21,7 @@ class Bounds:
     sure_capacity_bytes: int
     outside_bytes: int
     measured: bool
+    source: str = "the message"
 
     def for_engine(self) -> dict[str, float]:
         return {
@@ -30,8 +32,8 @@ class Bounds:
         }
 
 
-def limits(card: Card, message: OutOfMemoryMessage | None) -> Bounds | None:
-    """The message's own totals where it has them, else the card less the CUDA context."""
+def limits(card: Card, message: OutOfMemoryMessage | None, seen: Overheads | None = None) -> Bounds | None:
+    """The message's own totals where it has them, else the card less the CUDA context, as seen or as assumed."""
     if card.kind == "cpu":
         return None
     if message is not None:
@@ -40,14 +42,18 @@ def limits(card: Card, message: OutOfMemoryMessage | None) -> Bounds | None:
             whole = message.total - outside
             whole = min(whole, message.allowed) if message.allowed else whole
             return Bounds(whole, whole, outside, measured=True)
-        return _without_context(min(message.total, message.allowed or message.total), 0)
-    return None if card.memory_bytes is None else _without_context(card.memory_bytes, card.used_bytes)
+        return _without_context(min(message.total, message.allowed or message.total), 0, seen)
+    return None if card.memory_bytes is None else _without_context(card.memory_bytes, card.used_bytes, seen)
 
 
-def _without_context(total: int, used: int) -> Bounds:
+def _without_context(total: int, used: int, seen: Overheads | None) -> Bounds:
+    if seen:
+        outside = used + seen.context_bytes
+        least = used + seen.least_context_bytes
+        return Bounds(max(0, total - least), max(0, total - outside), outside, True, seen.source)
     return Bounds(
-        total - used - CONTEXT_LOW_BYTES,
-        total - used - CONTEXT_HIGH_BYTES,
+        max(0, total - used - CONTEXT_LOW_BYTES),
+        max(0, total - used - CONTEXT_HIGH_BYTES),
         used + CONTEXT_BYTES,
         measured=False,
     )
@@ -59,6 +65,7 @@ def judged(
     """The fields of the Report that follow from the engine's reply."""
     peak = reply["peak_allocated_bytes"]
     outside = 0 if card.kind == "cpu" else bounds.outside_bytes if bounds else CONTEXT_BYTES
+    seen = bool(bounds and bounds.measured)
     rows = [_remedy(row, peak) for row in reply["remedies"]["rows"]]
     chosen = reply["remedies"]["recommended"]
     largest = reply["largest_batch"]
@@ -66,6 +73,7 @@ def judged(
         "peak_allocated_bytes": peak,
         "peak_reserved_bytes": reply["peak_reserved_bytes"],
         "device_bytes": reply["peak_reserved_bytes"] + outside,
+        "outside_bytes": outside,
         "breakdown": reply["breakdown"],
         "fits": reply["fits"],
         "margin_bytes": int(peak * MARGIN_RATIO) + SPARE_SEGMENT_BYTES if bounds else None,
@@ -89,8 +97,9 @@ def judged(
         "bases": {
             "peak_allocated_bytes": "simulated",
             "peak_reserved_bytes": "simulated",
-            "device_bytes": "simulated" if bounds and bounds.measured else "assumed",
-            "capacity_bytes": "measured" if bounds and bounds.measured else card.basis,
+            "device_bytes": "simulated" if seen else "assumed",
+            "outside_bytes": "measured" if seen else "assumed",
+            "capacity_bytes": "measured" if seen and message else card.basis,
             "step_cost_ratio": "assumed" if card.speeds_assumed else "catalog",
         },
         "simulation_seconds": round(reply["simulation_seconds"], 3),
@@ -105,7 +114,10 @@ def _remedy(row: dict[str, Any], peak: int) -> dict[str, Any]:
 
 def _assumptions(reply: dict[str, Any], card: Card, bounds: Bounds | None) -> list[str]:
     found = list(reply["notes"])
-    if card.kind == "cuda" and not (bounds and bounds.measured):
+    if card.kind == "cuda" and bounds and bounds.measured:
+        outside = human_bytes(bounds.outside_bytes)
+        found.append(f"Outside the allocator the card holds {outside}: measured, by {bounds.source}.")
+    elif card.kind == "cuda":
         found.append(f"CUDA context and libraries are assumed to take {human_bytes(CONTEXT_BYTES)}.")
     if card.kind == "cuda" and card.capability == (8, 0) and card.speeds_assumed:
         found.append("No card is named: compute capability 8.0 and middling speeds are assumed.")

@@ -16,6 +16,7 @@ _PATTERNS = {
     "unallocated": rf"{_AMOUNT} is reserved by PyTorch but unallocated",
     "reserved": rf"{_AMOUNT} reserved in total by PyTorch",
     "allowed": rf"{_AMOUNT} allowed",
+    "process": rf"this process has {_AMOUNT} memory in use",
 }
 
 
@@ -29,6 +30,12 @@ class OutOfMemoryMessage:
     allocated: int | None
     reserved: int | None
     allowed: int | None
+    process: int | None
+
+    @property
+    def own_context(self) -> int | None:
+        """Context and libraries of the process itself, where the message counts it apart from others."""
+        return None if self.process is None or self.reserved is None else self.process - self.reserved
 
     @property
     def outside(self) -> int | None:
@@ -52,7 +59,9 @@ def read_oom(text: str) -> OutOfMemoryMessage:
     reserved = found["reserved"]
     if reserved is None and allocated is not None and unallocated is not None:
         reserved = allocated + unallocated
-    return OutOfMemoryMessage(found["tried"], total, found["free"], allocated, reserved, found["allowed"])
+    return OutOfMemoryMessage(
+        found["tried"], total, found["free"], allocated, reserved, found["allowed"], found["process"]
+    )
 
 
 def _bytes(pattern: str, text: str) -> int | None:

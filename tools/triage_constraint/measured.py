@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .._core.contract import current_call
+from .._core.errors import ToolError
 from .._core.ledger import Run, ledger_path, open_ledger, read_run
 from .._core.quantity import human_bytes
 from .clues import FINAL, STRONG, Clue, found_messages
@@ -43,6 +44,8 @@ def read_measurement(ledger_id: str) -> Measured:
     """What the run of that id speaks for. Raises ToolError when the ledger has no such run."""
     with closing(open_ledger(ledger_path(current_call().workspace))) as ledger:
         run = read_run(ledger, ledger_id)
+    if run.tool != "measure_run":
+        raise ToolError("That id is no run of a program", saw=run.label, try_next="an id of measure_run")
     on_cpu = _step_fills_host_memory(run)
     output = _kept(run.report.get("output_path")) if run.outcome in _FAILED else None
     script = _kept((run.conditions.get("script") or {}).get("path"))

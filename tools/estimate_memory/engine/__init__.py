@@ -13,4 +13,5 @@ step           drives two optimizer steps under the recorder
 variants       the remedies, each as a change of the step
 allocator      the caching allocator, replayed
 timeline       what is alive over the step, by kind
+overheads      apart from all that: what a process takes on a real card beside the allocator
 """

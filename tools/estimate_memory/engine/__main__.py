@@ -26,7 +26,6 @@ def _load_package():
 
 
 def _engine(name):
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a prediction must not take memory on a card that is there
     if _NAME not in sys.modules:
         _load_package()
     return importlib.import_module(f"{_NAME}.{name}")
@@ -34,14 +33,18 @@ def _engine(name):
 
 def prepare():
     """Import what answers need, torch above all; for a process that is kept for several of them."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a prediction must not take memory on a card that is there
     _engine("simulate")
     with contextlib.suppress(ImportError):  # fake tensors need it, and it takes as long as torch itself
         importlib.import_module("torch._dynamo")
 
 
 def answer(request, progress):
-    """The reply of the engine: see simulate.answer."""
+    """The reply of the engine: see simulate.answer; to {"overheads": device} that of overheads.answer."""
+    if "overheads" in request:
+        return _engine("overheads").answer(request["overheads"])
     began = time.monotonic()
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a prediction must not take memory on a card that is there
     simulate = _engine("simulate")
     _engine("limits").watch(request["seconds"], began, request["memory_limit_bytes"])
     return simulate.answer(request, progress)

@@ -6,6 +6,7 @@ As in kernels.py: REPLACED are operators answered here, HIDDEN the rules for blo
 import math
 
 import torch
+from torch._prims_common import suggest_memory_format
 
 from . import caveats, probe
 
@@ -201,10 +202,38 @@ def _promoted(recorder, args, kwargs, result):
     return [(t.numel() * result.element_size(), False) for t in other]
 
 
+def _batch_norm(recorder, func, args, kwargs):
+    """Its output is contiguous, where torch's fake kernel keeps strides (aten/src/ATen/native/Normalization.cpp)."""
+    y, *rest = func(*args, **kwargs)
+    if recorder.device.type == "cpu" and y.dim() > 2:
+        layout = suggest_memory_format(args[0])
+        y = y if y.is_contiguous(memory_format=layout) else torch.empty_like(y, memory_format=layout)
+    return y, *rest
+
+
+SMALL_PRODUCT_FLOPS = 1e8  # beyond, what oneDNN takes for a half product is nothing beside its operands
+
+
+def _half_product(func):
+    """oneDNN's scratch space for a matrix product in half precision, by trial."""
+
+    def rule(recorder, args, kwargs, result):
+        a, b = args[-2:]
+        if result.dtype not in (torch.bfloat16, torch.float16) or a.dtype != b.dtype:
+            return ()
+        if 2 * result.numel() * a.shape[-1] > SMALL_PRODUCT_FLOPS or not probe.affordable(0, 0):
+            return ()
+        return _transient(probe.tried(func, args)[0])
+
+    return rule
+
+
+_PRODUCTS = (aten.mm.default, aten.addmm.default)
 _ARITHMETIC = ("add", "sub", "mul", "div", "add_", "sub_", "mul_", "div_")
-REPLACED = {aten.mkldnn_rnn_layer.default: _lstm_layer}
+REPLACED = {aten.mkldnn_rnn_layer.default: _lstm_layer, aten.native_batch_norm.default: _batch_norm}
 HIDDEN = {
     **{getattr(aten, name).Tensor: _promoted for name in _ARITHMETIC},
+    **{product: _half_product(product) for product in _PRODUCTS},
     aten.convolution.default: _convolution,
     aten.convolution_backward.default: _convolution_backward,
     aten.mkldnn_rnn_layer.default: _lstm_scratch,

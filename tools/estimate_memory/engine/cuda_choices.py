@@ -7,6 +7,7 @@ inside the backward pass where function modes are gone.
 import warnings
 
 import torch
+from torch._prims_common import suggest_memory_format
 
 from . import caveats
 from .fake import real_world
@@ -61,6 +62,13 @@ def _dropout(x, p, train):
     if p == 1:
         return x * torch.zeros((), dtype=x.dtype, device=x.device)
     return torch.native_dropout(x, p, train)[0]
+
+
+def _batch_norm(x, weight, bias, mean, var, training, momentum, eps, cudnn_enabled):
+    """cuDNN's, which reads and keeps a contiguous input (_batch_norm_impl_index in native/Normalization.cpp)."""
+    if x.dim() > 2 and weight is not None and bias is not None and cudnn_enabled:
+        x = x.contiguous(memory_format=suggest_memory_format(x))
+    return aten.native_batch_norm(x, weight, bias, mean, var, training, momentum, eps)[0]
 
 
 def _rms_norm(x, normalized_shape, weight=None, eps=None):
@@ -184,19 +192,9 @@ def _recurrent(mode):
     return run
 
 
-_PACKED_CAVEAT = {
-    "cuda": ("packed sequences", "too_high", "taken at their full, padded length"),
-    "cpu": (
-        "packed sequences",
-        "either",
-        "taken at their full, padded length, but without the gradients of each step",
-    ),
-}
-
-
 def _pack(x, lengths, batch_first):
     """Every sequence at full length, since lengths are values; the batch sizes are then known."""
-    caveats.note(*_PACKED_CAVEAT[x.device.type])
+    caveats.note("packed sequences", "too_high", "taken at their full, padded length")
     time, batch = (x.shape[1], x.shape[0]) if batch_first else x.shape[:2]
     data = (x.transpose(0, 1) if batch_first else x).reshape(batch * time, *x.shape[2:]).clone()
     with real_world():
@@ -216,11 +214,11 @@ def _unpack(data, sizes, batch_first, padding_value, total_length):
 
 
 def _packed_on_cpu(name):
-    """torch's own loop over the steps of a packed sequence, which reads the batch sizes from memory."""
+    """torch's own loop over the steps of a packed sequence, which reads the batch sizes: _pack knows them."""
     operator = getattr(aten, name.partition(".")[0]).data
 
     def run(data, sizes, *rest):
-        return operator.decompose(data, sizes, *rest)
+        return operator._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, data, sizes.constant, *rest)
 
     return run
 
@@ -298,6 +296,7 @@ class _Recurrent(torch.autograd.Function):
 
 
 _ON_CUDA = {
+    "batch_norm": _batch_norm,
     "dropout": _dropout,
     "scaled_dot_product_attention": _attention,
     **{name: _recurrent(mode) for name, mode in _MODES.items()},

@@ -14,8 +14,11 @@ import types
 import torch
 from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils import _pytree as pytree
 from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import _disable_current_modes
+
+from . import caveats
 
 META = torch.device("meta")
 DEVICE_QUERY = torch.ops.prim.device.default
@@ -45,6 +48,7 @@ def install(kind):
     if kind == "cpu":
         return
     _answer_meta_to_the_engine()
+    fake_tensor.run_fallback_kernel = _run_on_the_cpu
     FakeTensorMode.avoid_device_init = property(lambda self: True)
     fake_tensor.init_gpu_context = lambda device: None
     optimizer = importlib.import_module("torch.optim.optimizer")
@@ -75,6 +79,44 @@ def _answer_meta_to_the_engine():
 
     FakeTensor.__torch_dispatch__ = classmethod(dispatch)
     fake_tensor._DISPATCH_META_HANDLERS[DEVICE_QUERY] = lambda args: META
+
+
+def _run_on_the_cpu(mode, func, arguments, spec, error):
+    """An operator without a fake kernel: torch would run it on zeros on a card that is not there; here its CPU kernel.
+
+    `arguments`: flattened by `spec`; raises `error`, torch's own, where the results are no new tensors.
+    """
+    sparse = any(isinstance(t, torch.Tensor) and t.layout is not torch.strided for t in arguments)
+    if sparse or torch.Tag.inplace_view in func.tags:
+        raise error
+    given = {}
+
+    def real(value):
+        if not mode.is_our_fake(value):
+            return value
+        zeros = torch.zeros_like(value, device="cpu")
+        given[id(zeros)] = value
+        return zeros
+
+    def fake(value):
+        if not isinstance(value, torch.Tensor) or id(value) in given:
+            return given.get(id(value), value)
+        if value.layout is not torch.strided or value.untyped_storage()._cdata in storages:
+            raise error
+        with mode:
+            return torch.empty_strided(
+                value.shape, value.stride(), dtype=value.dtype, device=target_device("cuda")
+            )
+
+    with fake_tensor.no_dispatch():
+        zeros = [real(value) for value in arguments]
+        args, kwargs = pytree.tree_unflatten(zeros, spec)
+        results = func(*args, **kwargs)
+    storages = {zero.untyped_storage()._cdata for zero in zeros if id(zero) in given}
+    caveats.note(
+        str(func), "either", "no kernel for tensors without data: its results are those of the CPU's kernel"
+    )
+    return pytree.tree_map(fake, results)
 
 
 def _move_in_place():

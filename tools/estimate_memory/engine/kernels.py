@@ -38,15 +38,18 @@ def _value(recorder, func, args, kwargs):
     if not isinstance(tensor, FakeTensor) or tensor.constant is not None:
         return func(*args, **kwargs)
     asked = recorder.value_asked()
+    recorder.values_asked = recorder.values_asked or not hasattr(tensor, "lowest")
     if tensor.dtype == torch.bool:
-        recorder.truths_asked = True
         usual = recorder.truth if asked <= OFTEN else asked % 2 == 0
         return usual and not getattr(tensor, "not_finite", False)
     if hasattr(tensor, "lowest"):
         return tensor.lowest
-    return 1.0 if tensor.dtype.is_floating_point else 1
+    if tensor.dtype.is_floating_point:
+        return 1.0 if recorder.truth else OTHER_VALUE
+    return 1
 
 
+OTHER_VALUE = 0.5  # for a step that fails with 1.0: it divides by 1 - x, as NAdam does
 OFTEN = 32  # a line that asks for more truth values than this in a step is taken for a loop
 
 
@@ -107,6 +110,17 @@ def _all_unique(recorder, func, args, kwargs):
 _UNIQUE = ("self", "sorted", "return_inverse", "return_counts")
 
 
+def _counts(recorder, func, args, kwargs):
+    """bincount with a length: counts that add up to the number of elements, as tolist() will say."""
+    length = args[2] if len(args) > 2 else kwargs.get("minlength", 0)
+    if not length:
+        return func(*args, **kwargs)
+    weights = args[1] if len(args) > 1 else kwargs.get("weights")
+    result = args[0].new_empty(length, dtype=torch.int64 if weights is None else weights.dtype)
+    result.whole = args[0].numel()
+    return result
+
+
 def _whole_loss(recorder, func, args, kwargs):
     """A mean or sum of these losses sits in a storage as long as the input (aten/src/ATen/native/Loss.cpp)."""
     result = func(*args, **kwargs)
@@ -138,7 +152,51 @@ def _grouped(recorder, func, args, kwargs):
     return a.new_empty(*rows, b.shape[-1])
 
 
+def _clone(recorder, func, args, kwargs):
+    """The engine takes a sparse gradient as it is, where for a fake one it asks for a clone, which comes back empty."""
+    if not _is_sparse(args[0]):
+        return func(*args, **kwargs)
+    return _sparse(args[0], args[0]._indices(), args[0]._values(), args[0].is_coalesced())
+
+
+def _coalesced(recorder, func, args, kwargs):
+    """As many rows as there could be, or one; on a CPU one is a part of a block for all."""
+    indices, values = args[0]._indices(), args[0]._values()
+    found = recorder.selected(indices[0], "different rows of a sparse gradient")
+    kept = len(values) if recorder.device.type == "cpu" else found
+    indices, values = indices.new_empty(len(indices), kept), values.new_empty(kept, *values.shape[1:])
+    return _sparse(args[0], indices[:, :found], values[:found], True)
+
+
+def _masked_by_sparse(recorder, func, args, kwargs):
+    """The elements of a dense tensor at the places of a sparse one."""
+    dense, mask = args[:2]
+    values = mask._values()
+    return _sparse(mask, mask._indices(), values.new_empty(values.shape, dtype=dense.dtype), True)
+
+
+def _rows_added(recorder, func, args, kwargs):
+    """A sparse tensor added to a dense one in place."""
+    return args[0] if _is_sparse(args[1]) else func(*args, **kwargs)
+
+
+def _is_sparse(value):
+    return isinstance(value, torch.Tensor) and value.layout is torch.sparse_coo
+
+
+def _sparse(like, indices, values, coalesced):
+    make = aten._sparse_coo_tensor_with_dims_and_tensors.default
+    options = {"dtype": values.dtype, "layout": torch.sparse_coo, "device": values.device}
+    return make(
+        like.sparse_dim(), like.dense_dim(), like.shape, indices, values, is_coalesced=coalesced, **options
+    )
+
+
 REPLACED = {
+    aten.clone.default: _clone,
+    aten._coalesce.default: _coalesced,
+    aten.add_.Tensor: _rows_added,
+    aten.sparse_mask.default: _masked_by_sparse,
     **cpu_kernels.REPLACED,
     **({aten._grouped_mm.default: _grouped} if hasattr(aten, "_grouped_mm") else {}),
     aten._ctc_loss.Tensor: _ctc,
@@ -154,6 +212,7 @@ REPLACED = {
     aten.index.Tensor: _all_of_a_mask,
     aten.masked_select.default: _all_selected,
     aten._unique2.default: _all_unique,
+    aten.bincount.default: _counts,
 }
 
 
@@ -206,6 +265,14 @@ def _efficient_backward(recorder, args, kwargs, result):
     return [(rows * 4 + gathered, False)]
 
 
+def _rows_scaled(recorder, args, kwargs, result):
+    """Repeated rows that are scaled are copied first (aten/src/ATen/native/sparse/cuda/SparseCUDATensorMath.cu)."""
+    rows = args[1]
+    if not _is_sparse(rows) or rows.is_coalesced() or kwargs.get("alpha", 1) == 1:
+        return ()
+    return [(rows._values().numel() * rows._values().element_size(), False)]
+
+
 def _cudnn(recorder, args, kwargs, result):
     caveats.note(
         "convolution", "too_low", "cuDNN's workspaces are not counted: tens to hundreds of MiB, and short"
@@ -218,6 +285,7 @@ _ON_CUDA = {
     **_ON_BOTH,
     **{getattr(aten, name).default: _cublas for name in _MATMULS},
     aten.convolution.default: _cudnn,
+    aten.add_.Tensor: _rows_scaled,
     aten._scaled_dot_product_flash_attention_backward.default: _flash_backward,
     aten._scaled_dot_product_efficient_attention_backward.default: _efficient_backward,
 }

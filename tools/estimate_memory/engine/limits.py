@@ -42,7 +42,9 @@ def heard():
 
 
 def _interrupt(number, frame):
-    """At the next line of the caller's: raised inside a callback of torch it would be lost, or end the process."""
+    """At a line of the caller's, this or the next: inside a callback of torch it would be lost, or end the process."""
+    if is_a_script(frame.f_code.co_filename.replace("\\", "/")):  # it waits, as in sleep()
+        raise TimeUp
     while frame is not None and not is_a_script(frame.f_code.co_filename.replace("\\", "/")):
         frame = frame.f_back
     if frame is not None:

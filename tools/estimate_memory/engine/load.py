@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import torch
 
+from . import caveats
 from .fake import Declined
 
 NEEDED = ("model", "batch", "loss", "optimizer")
@@ -149,4 +150,8 @@ def _advice(error):
         return "a step without the CUDA extension, which cannot be built here and has no fake kernel"
     if "data_ptr" in text or "not allocated yet" in text or "numpy" in text.lower():
         return "a step that stays in torch: these tensors have shapes, but no data"
+    if "new Tensor subclass" in text:
+        return "plain tensors: classes derived from Tensor cannot be simulated"
+    if reads := [operation for operation in caveats.found if operation.startswith("value of")]:
+        return f"constants instead of the {reads[0]}, which has none here, if it works when run by hand"
     return "running make_step by hand in that environment"

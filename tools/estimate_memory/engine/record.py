@@ -32,7 +32,10 @@ class Recorder(TorchDispatchMode):
         self.read_values = {}  # line that asks for a value of a tensor -> how often
         self.fewest = False  # masks select one element instead of all
         self.masks = set()  # operations of the caveats about masks
-        self.truth, self.truths_asked = True, False  # what bool(tensor) says, and whether anybody asked
+        self.truth, self.values_asked = (
+            True,
+            False,
+        )  # what bool(tensor) says, and whether any value was asked for
         self.work = {}  # phase -> half and single precision FLOPs, bytes moved, operator calls
         self._live = {}  # address of a storage -> (block, weak reference)
         self._owners = {}  # block -> how many storages stand for it (see _accumulated)
@@ -67,21 +70,16 @@ class Recorder(TorchDispatchMode):
     def _accumulated(self, args, result):
         """The engine adds gradients of two paths in place where it may, but never for tensors with a Python class.
 
-        Where it would have, the sum stands for the block of the operand that it would have overwritten.
+        Where it would have, the sum stands for the block of what came first (torch/csrc/autograd/input_buffer.cpp).
         """
         if not _called_by_the_engine():
             return
-        for operand in args[:2]:
-            if (
-                isinstance(operand, torch.Tensor)
-                and operand.untyped_storage().nbytes() == result.untyped_storage().nbytes()
-                and all(seen <= alone for seen, alone in zip(_use_counts(operand), self._unique))
-            ):
-                block = self.block_of(operand)
-                if block is not None:
-                    self._owners[block] += 1
-                    self._watch(result, block)
-                return
+        kept, size = args[0], result.untyped_storage().nbytes()
+        alone = all(seen <= known for seen, known in zip(_use_counts(kept), self._unique))
+        block = self.block_of(kept)
+        if alone and block is not None and kept.untyped_storage().nbytes() == size:
+            self._owners[block] += 1
+            self._watch(result, block)
 
     def hold(self, tensors, kind):
         """Count tensors that exist already: weights, the batch."""
@@ -112,9 +110,9 @@ class Recorder(TorchDispatchMode):
         )
         return asked
 
-    def selected(self, mask):
+    def selected(self, mask, what="elements that depend on values"):
         """How many elements a mask selects: all, or one where the least memory is asked for."""
-        where = f"elements that depend on values at {_callers_line()}"
+        where = f"{what} at {_callers_line()}"
         caveats.note(where, "too_high", "all were taken")
         self.masks.add(where)
         return min(1, mask.numel()) if self.fewest else mask.numel()
@@ -152,7 +150,7 @@ class Recorder(TorchDispatchMode):
     def _note(self, func, args, kwargs, result):
         name = None
         for tensor in kernels.tensors(result):
-            if tensor.layout is torch.strided and tensor.untyped_storage()._cdata not in self._live:
+            if tensor.layout is not torch.strided or tensor.untyped_storage()._cdata not in self._live:
                 name = name or str(func)
                 self._born(tensor, name)
         for size, lasting in kernels.hidden(self, func, args, kwargs, result):
@@ -163,10 +161,10 @@ class Recorder(TorchDispatchMode):
     def _born(self, tensor, name):
         if not isinstance(tensor, FakeTensor) or tensor.fake_device != self.device:
             return
-        if tensor.layout is not torch.strided:  # its indices and values were seen
-            caveats.note(
-                "sparse gradients", "too_low", "what their sums and their optimizer take is not counted"
-            )
+        if tensor.layout is torch.sparse_coo:
+            self._born(tensor._indices(), name)
+            self._born(tensor._values(), name)
+        if tensor.layout is not torch.strided:
             return
         storage = tensor.untyped_storage()
         address = storage._cdata
@@ -242,7 +240,10 @@ def _callers_line():
     frame = sys._getframe(1)
     while frame is not None:
         path = frame.f_code.co_filename.replace("\\", "/")
-        if "/torch/" not in path and "/estimate_memory/engine/" not in path and not path.startswith("<"):
+        if not path.startswith("<") and not any(part in path for part in _NOT_THE_CALLERS):
             return f"{path.rsplit('/', 1)[-1]}:{frame.f_lineno}"
         frame = frame.f_back
-    return "an unknown line"
+    return "the optimizer's step"  # which is called from here
+
+
+_NOT_THE_CALLERS = ("/torch/", "/estimate_memory/engine/", "/_core/child.py", "/_core/warm_child.py")

@@ -24,6 +24,9 @@ def install(kind, card):
         _refuse(*name)
     _load_data_here()
     _patch_moves(target_device(kind))
+    torch.amp.grad_scaler.GradScaler._maybe_opt_step = lambda self, optimizer, state, *args, **kwargs: (
+        optimizer.step(*args, **kwargs)  # no gradient is infinite here
+    )
     if kind == "cuda":
         _claim_cuda(card)
 
@@ -40,6 +43,10 @@ def _value(tensor):
 
 def _tolist(self):
     nested = _value(self)
+    whole = getattr(self, "whole", None)
+    if whole is not None:  # counts, which must add up: even ones
+        share, rest = divmod(whole, len(self))
+        return [share + (at < rest) for at in range(len(self))]
     for size in reversed(self.shape):
         nested = [nested] * size
     return nested
@@ -183,6 +190,3 @@ def _claim_cuda(card):
     torch.cuda.stream = contextlib.nullcontext
     torch.cuda.current_stream = torch.cuda.default_stream = lambda *args, **kwargs: object.__new__(_Stream)
     torch.Tensor.record_stream = lambda self, stream: None
-    torch.amp.grad_scaler.GradScaler._maybe_opt_step = lambda self, optimizer, state, *args, **kwargs: (
-        optimizer.step(*args, **kwargs)  # no gradient is infinite here
-    )

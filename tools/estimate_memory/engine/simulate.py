@@ -128,7 +128,9 @@ class Study:
         name = named or "batch_size"
         if not accepts(self.function, name):
             return None
-        size = self.arguments.get(name, default_of(self.function, name))
+        size = self.argument(name)
+        if isinstance(size, int) and size < 1:
+            raise Declined("A batch holds one sample at least", f"{name} {size}", "1 or more")
         return name if isinstance(size, int) and size > 0 else None
 
     def batch(self):

@@ -42,14 +42,14 @@ class Trace:
 def simulate(function, arguments, kind, card, change=None, fewest=False):
     """The trace of make_step(**arguments), altered by `change` (see variants), on the target device.
 
-    `fewest`: masks select one element instead of all. Truth values of tensors are True; where the step fails with
-    that (a check of its data that raises), it is tried once more with False.
+    `fewest`: masks select one element instead of all. Truth values of tensors are True and numbers 1.0; where the
+    step fails with that (a check of its data that raises), it is tried once more with others.
     """
     recorders = []
     try:
         return _simulate(function, arguments, kind, card, change, fewest, True, recorders)
     except Declined:
-        if not recorders[0].truths_asked:
+        if not recorders[0].values_asked:
             raise
         with contextlib.suppress(Declined):
             return _simulate(function, arguments, kind, card, change, fewest, False, recorders)

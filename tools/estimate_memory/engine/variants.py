@@ -146,7 +146,7 @@ def _accumulated(study, ids):
     batch = study.batch() or _rows_of_batch(study)
     if not batch or batch < 2:
         raise NotApplicable("the batch is one sample already, or nothing says how to divide it")
-    factors = [n for n in range(2, batch + 1) if batch % n == 0]
+    factors = [n for n in range(2, min(batch, LARGEST) + 1) if batch % n == 0] or [batch]
     if not study.request["limits"]:
         return _part(study, ids, factors[0], batch)
     return _fewest(lambda at: _part(study, ids, factors[at], batch), len(factors))
