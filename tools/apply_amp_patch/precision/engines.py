@@ -14,6 +14,8 @@ _ENGINES = {
     "torch.cuda.graph": ("cuda_graph", "a captured graph replays the kernels of its own precision"),
     "torch.autograd.backward": ("autograd_backward", "torch.autograd.backward has no loss to follow"),
     "torch_xla": ("xla", "XLA devices have their own autocast and optimizer step"),
+    "opacus.": ("engine_backward", "Opacus clips each sample's gradient to a bound that rounding would move"),
+    "torch.jit.load": ("traced_model", "a saved TorchScript model keeps the precision it was made in"),
     "torch.jit.trace": ("traced_model", "a traced model keeps the precision it was traced in"),
 }
 

@@ -9,10 +9,21 @@ from ..patch import Declined
 from ..roles import Roles
 from ..script import Script
 from .functions import custom_functions, directions
-from .operations import fp16_only, refuse_unsafe
+from .operations import fp16_only, refuse_unsafe, takes_numpy
 
 BCE = {"torch.nn.BCELoss", "torch.nn.functional.binary_cross_entropy", "torch.binary_cross_entropy"}
-_SECOND_ORDER = ("torch.autograd.grad", "torch.autograd.functional.", "torch.func.", "functorch.", "higher.")
+_SECOND_ORDER = (
+    "torch.autograd.grad",
+    "torch.autograd.functional.",
+    "torch.func.",
+    "functorch.",
+    "higher.",
+    "torchopt.",
+    "learn2learn.algorithms.",
+    "learn2learn.optim.",
+    "torchmeta.utils.gradient",
+)
+_THREADS = "DataParallel's threads autocast to fp16 whatever the dtype around the call"
 _INDICES = {
     "nonzero",
     "where",
@@ -61,10 +72,23 @@ def weigh(context: Context) -> Verdict:
         if isinstance(node, ast.Assign | ast.AugAssign) and _puts_by_index(context, node):
             note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"
             raise Declined(node.lineno, "in_place_scatter", note)
+        if isinstance(node, ast.Call):
+            _run_by(context, node, verdict)
     _whole_file(context, verdict)
     for path, other in context.project.items():
         _other_file(context, path.name, other, verdict)
     return verdict
+
+
+def _run_by(context: Context, call: ast.Call, verdict: Verdict) -> None:
+    """What a function of another project file does that is called under autocast, a loss above all."""
+    where = f" inside {ast.unparse(call.func)}"
+    for script, node in context.run_elsewhere(call):
+        refuse_unsafe(script, node, call.lineno, where)
+        verdict.no_fp16 += [(call.lineno, code, note + where) for _, code, note in fp16_only(script, node)]
+        if isinstance(node, ast.Call) and is_bce(context.roles_of(script), node):
+            note = f"binary cross entropy{where} fails under autocast"
+            raise Declined(call.lineno, "bce_in_other_file", note)
 
 
 def _puts_by_index(context: Context, statement: ast.Assign | ast.AugAssign) -> bool:
@@ -136,7 +160,8 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         name = script.called(call) or ""
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         if name in ("torch.set_default_dtype", "torch.set_default_tensor_type"):
-            text = ast.unparse(call).lower()
+            named = (o.name for value in call.args for o in roles.origins(value))
+            text = " ".join([ast.unparse(call), *named]).lower()
             if "double" in text or "float64" in text:
                 raise Declined(
                     call.lineno, "float64", "the script computes in float64, which is not autocast"
@@ -152,11 +177,11 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         if name.startswith(_SECOND_ORDER):
             note = f"{name} gives gradients that a scaler would scale; bf16 needs none"
             verdict.no_fp16.append((call.lineno, "second_order", note))
+        _used_elsewhere(context, call, verdict)
         if method in _HOOKS:
             verdict.no_fp16.append((call.lineno, "gradient_hook", f".{method}() would see scaled gradients"))
         if _threads(name):
-            note = "DataParallel's threads autocast to fp16 whatever the dtype around the call"
-            verdict.no_bf16.append((call.lineno, "data_parallel", note))
+            verdict.no_bf16.append((call.lineno, "data_parallel", _THREADS))
     for holder in custom_functions(roles, [script]):
         forward, backward = directions(holder)
         if forward is None or backward is None:
@@ -167,10 +192,21 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         verdict.no_fp16.append((holder.lineno, "custom_function", note))
 
 
+def _used_elsewhere(context: Context, call: ast.Call, verdict: Verdict) -> None:
+    """What a function or class of another project file does: takes gradients of its own, starts threads."""
+    function = ast.unparse(call.func)
+    names = {script.called(node) or "" for script, node in context.used_elsewhere(call)}
+    if any(name.startswith(_SECOND_ORDER) for name in names):
+        note = f"{function} differentiates by itself in another file; bf16 needs no scaler"
+        verdict.no_fp16.append((call.lineno, "second_order", note))
+    if any(_threads(name) for name in names):
+        verdict.no_bf16.append((call.lineno, "data_parallel", f"{_THREADS} (inside {function})"))
+
+
 def _threads(name: str) -> bool:
-    """DataParallel itself, or one that a package derives from it."""
-    last = name.split(".")[-1]
-    return last == "data_parallel" or ("DataParallel" in last and "Distributed" not in last)
+    """DataParallel itself, one that a package derives from it, or the call that starts its threads."""
+    last = name.split(".")[-1].lower().replace("_", "")
+    return last == "parallelapply" or ("dataparallel" in last and "distributed" not in last)
 
 
 def _is_model(roles: Roles, node: ast.expr) -> bool:
@@ -202,6 +238,9 @@ def _other_file(context: Context, name: str, script: Script, verdict: Verdict) -
                 verdict.no_fp16 += [
                     (line, code, f"{note} (in {name})") for _, code, note in fp16_only(script, node)
                 ]
+                if function.name == "forward" and takes_numpy(node):
+                    note = f".numpy() (in {name}) of a tensor that may be bf16 raises TypeError"
+                    verdict.no_bf16.append((line, "numpy_of_low_precision", note))
                 if isinstance(node, ast.Call) and is_bce(roles, node):
                     raise Declined(
                         line, "bce_in_other_file", f"binary cross entropy in {name} fails under autocast"

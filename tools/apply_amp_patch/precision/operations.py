@@ -103,6 +103,16 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
         )
 
 
+def takes_numpy(node: ast.AST) -> bool:
+    """`x.numpy()`, unless x has been made fp32 or whole numbers just before."""
+    if not (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "numpy"
+    ):
+        return False
+    methods = {n.attr for n in ast.walk(node.func.value) if isinstance(n, ast.Attribute)}
+    return not methods & {"float", "long", "int", "bool", "argmax", "size", "shape"}
+
+
 def _is_number(script: Script, node: ast.expr) -> bool:
     """A constant, or an attribute that this file sets to sums of constants and parameters with numeric defaults."""
     if isinstance(node, ast.Constant | ast.UnaryOp):
@@ -141,6 +151,11 @@ def _takes_probabilities(script: Script, node: ast.AST) -> bool:
     return bool(node.args) or any(k.arg == "probs" for k in node.keywords)
 
 
+def _fills_part(statement: ast.AST | None) -> bool:
+    """`scores[mask] = -1e9`."""
+    return isinstance(statement, ast.Assign) and any(isinstance(t, ast.Subscript) for t in statement.targets)
+
+
 def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
     """Constants that overflow or vanish in fp16 but not in bf16."""
     if not (isinstance(node, ast.Constant) and isinstance(node.value, float | int)) or isinstance(
@@ -155,7 +170,7 @@ def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
     if (
         size > _LARGEST_FP16
         and size != float("inf")
-        and isinstance(above, ast.Call | ast.BinOp | ast.keyword)
+        and (isinstance(above, ast.Call | ast.BinOp | ast.keyword) or _fills_part(above))
     ):
         found.append((node.lineno, "fp16_constant", f"{node.value!r} overflows fp16"))
     if 0 < size < _SMALLEST_FP16 and isinstance(above, ast.BinOp | ast.Call):

@@ -40,6 +40,13 @@ def propose(context: Context) -> Patch:
         training = context.training
         if not training.backwards or (not training.steps and not _trains_a_model(context)):
             note = "no loss is differentiated in this file"
+            for backward in training.backwards:
+                if any(not (c.args or c.keywords) for c in context.script.method_calls("step")):
+                    note = "neither the forward pass behind this loss nor what steps can be followed in this file"
+                    raise Declined(backward.call.lineno, "step_elsewhere", note)
+                note = (
+                    "a loss is differentiated here, but neither its forward pass nor a step is in this file"
+                )
             return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", note)])
         return _proven(context, make_plan(context))
     except Declined as reason:
