@@ -30,10 +30,11 @@ _EXCHANGES = {
     "Bcast",
     "synchronize",
 }
-_LOOKS_ELSEWHERE = frozenset(
+_ELSEWHERE_WORDS = (
     "train eval zero_grad state_dict load_state_dict parameters named_parameters modules named_modules children "
-    "to cuda cpu float requires_grad_ forward apply no_sync".split()
+    "to cuda cpu float requires_grad_ forward apply no_sync "
 )
+_LOOKS_ELSEWHERE = frozenset(_ELSEWHERE_WORDS.split())
 _CALM = ("builtins.", "time.", "math.", "logging.", "wandb.", "tqdm.", "os.", "random.", "numpy.")
 
 
