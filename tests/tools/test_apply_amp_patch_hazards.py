@@ -178,3 +178,122 @@ def test_values_that_depend_on_each_other_are_weighed_once_each():
     chain = "\n    ".join(f"v{i + 1} = v{i} + v{i} * v{i}\n    v{i} = v{i + 1}" for i in range(40))
     result = result_of("bf16", before_step=f"v0 = out\n    {chain}\n    shown = v40.numpy()")
     assert "v40.float().numpy()" in result.text
+
+
+def remedy(text: str, name: str, path: Path | None = None):
+    return patch(text, [name], Wishes(), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "outcome", "code"),
+    [
+        (
+            "lr_schedule",
+            TRAIN.replace("{middle}", "optimizer.param_groups[0].update(lr=rate)"),
+            "already",
+            "already",
+        ),
+        (
+            "lr_schedule",
+            "import torch\n\ndef attack(model, delta, y):\n    optimizer = torch.optim.SGD([delta], lr=1.0)\n"
+            "    for step in range(10):\n        loss = -torch.nn.functional.mse_loss(model(delta), y)\n"
+            "        optimizer.zero_grad()\n        loss.backward()\n        optimizer.step()\n",
+            "declined",
+            "epochs_not_found",
+        ),
+        (
+            "gradient_checkpointing",
+            "from transformers import AutoModel\nteacher = AutoModel.from_pretrained('a')\n"
+            "teacher.requires_grad_(False)\nout = teacher(x)\n",
+            "nothing_to_do",
+            "no_training_loop",
+        ),
+        (
+            "gradient_checkpointing",
+            "from transformers import AutoModel\nsource = AutoModel.from_pretrained('a')\n"
+            "mine.load_state_dict(source.state_dict())\n",
+            "nothing_to_do",
+            "no_training_loop",
+        ),
+        (
+            "gradient_checkpointing",
+            "from transformers import AutoModel\nmodel = AutoModel.from_pretrained('a')\nloss = model(x)\n",
+            "framework_option",
+            "framework_option",
+        ),
+        (
+            "compile",
+            TRAIN.replace(
+                "out = net", "torch.autograd.grad(net(x).sum(), x, create_graph=True)\n    out = net"
+            ),
+            "declined",
+            "second_order",
+        ),
+        (
+            "compile",
+            TRAIN.replace("torch.nn.Linear(2, 1).cuda()", "make_net()")
+            .replace("{setup}", "mse = torch.nn.MSELoss()")
+            .replace("torch.nn.functional.mse_loss", "mse"),
+            "declined",
+            "model_not_found",
+        ),
+        (
+            "inference_mode",
+            "import torch, higher\n\ndef test(model, data):\n    model.eval()\n    for x in data:\n"
+            "        print(model(x))\n\nsolver = higher.get_diff_optim(a, b)\n",
+            "declined",
+            "evaluation_not_separate",
+        ),
+    ],
+)
+def test_the_other_remedies_leave_alone_what_is_no_training(name, text, outcome, code):
+    for part in ("imports", "setup", "middle", "before_step"):
+        text = text.replace("{" + part + "}", "pass")
+    result = remedy(text, name)
+    assert (result.outcome, result.sites[0].reason_code) == (outcome, code)
+
+
+DATA = """import torch
+
+
+class Lines(torch.utils.data.Dataset):
+    def __init__(self, name):
+        {init}
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        {item}
+        return self.file.readline() if {reads} else index
+
+
+def main():
+    loader = torch.utils.data.DataLoader({data}, batch_size=2)
+    for epoch in range(3):
+        batch = {batch}
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("parts", "code"),
+    [
+        ({}, "loader_options"),
+        ({"init": "self.file = open(name)"}, "data_has_state"),
+        ({"item": "self.position += 1"}, "data_has_state"),
+        ({"item": "if self.file is None: self.file = open('a')"}, "loader_options"),
+        ({"reads": "True"}, "data_has_state"),
+        ({"data": "range(100)"}, "data_in_memory"),
+        ({"batch": "next(iter(loader))"}, "data_has_state"),
+    ],
+)
+def test_workers_serve_only_data_that_each_can_read_alone(parts, code):
+    usual = {"init": "self.file = None", "item": "pass", "data": 'Lines("a")', "reads": "False"}
+    text = DATA.format(**{**usual, "batch": "list(loader)", **parts})
+    if parts.get("reads") != "True":
+        text = text.replace("self.file.readline() if False else index", "index")
+    assert remedy(text, "dataloader").sites[0].reason_code == code

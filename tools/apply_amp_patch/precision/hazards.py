@@ -174,14 +174,17 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
             )
         if method == "double" and _is_model(roles, call.func.value):  # type: ignore[attr-defined]
             raise Declined(call.lineno, "float64", "a float64 model is not autocast")
-        if name.startswith(_SECOND_ORDER):
-            note = f"{name} gives gradients that a scaler would scale; bf16 needs none"
-            verdict.no_fp16.append((call.lineno, "second_order", note))
-        _used_elsewhere(context, call, verdict)
         if method in _HOOKS:
             verdict.no_fp16.append((call.lineno, "gradient_hook", f".{method}() would see scaled gradients"))
         if _threads(name):
             verdict.no_bf16.append((call.lineno, "data_parallel", _THREADS))
+        elif any(_threads(other.called(n) or "") for other, n in context.used_elsewhere(call)):
+            note = f"{_THREADS} (inside {ast.unparse(call.func)})"
+            verdict.no_bf16.append((call.lineno, "data_parallel", note))
+    verdict.no_fp16 += [
+        (line, "second_order", f"{note}; a scaler would scale them, bf16 needs none")
+        for line, note in second_order(context)
+    ]
     for holder in custom_functions(roles, [script]):
         forward, backward = directions(holder)
         if forward is None or backward is None:
@@ -192,15 +195,18 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         verdict.no_fp16.append((holder.lineno, "custom_function", note))
 
 
-def _used_elsewhere(context: Context, call: ast.Call, verdict: Verdict) -> None:
-    """What a function or class of another project file does: takes gradients of its own, starts threads."""
-    function = ast.unparse(call.func)
-    names = {script.called(node) or "" for script, node in context.used_elsewhere(call)}
-    if any(name.startswith(_SECOND_ORDER) for name in names):
-        note = f"{function} differentiates by itself in another file; bf16 needs no scaler"
-        verdict.no_fp16.append((call.lineno, "second_order", note))
-    if any(_threads(name) for name in names):
-        verdict.no_bf16.append((call.lineno, "data_parallel", f"{_THREADS} (inside {function})"))
+def second_order(context: Context) -> list[tuple[int, str]]:
+    """The lines that take gradients inside of the forward pass or of a step, here or in a file of the project."""
+    found: list[tuple[int, str]] = []
+    for call in context.script.calls:
+        name = context.script.called(call) or ""
+        if name.startswith(_SECOND_ORDER):
+            found.append((call.lineno, f"{name} takes gradients by itself"))
+        elif any(
+            (script.called(n) or "").startswith(_SECOND_ORDER) for script, n in context.used_elsewhere(call)
+        ):
+            found.append((call.lineno, f"{ast.unparse(call.func)} takes gradients by itself in another file"))
+    return found
 
 
 def _threads(name: str) -> bool:
