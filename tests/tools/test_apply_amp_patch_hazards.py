@@ -297,3 +297,16 @@ def test_workers_serve_only_data_that_each_can_read_alone(parts, code):
     if parts.get("reads") != "True":
         text = text.replace("self.file.readline() if False else index", "index")
     assert remedy(text, "dataloader").sites[0].reason_code == code
+
+
+@pytest.mark.parametrize(
+    ("imports", "code"),
+    [
+        ("from opacus import PrivacyEngine\nengine = PrivacyEngine()", "engine_backward"),
+        ("from torch_geometric.loader import DataLoader\ndata = DataLoader(graphs)", "batch_axis_unknown"),
+        ("data = torch.utils.data.DataLoader(pairs, batch_size=8)", "micro_batches"),
+    ],
+)
+def test_only_batches_of_independent_samples_are_split(imports, code):
+    text = TRAIN.format(imports=imports, setup="", middle="pass", before_step="pass")
+    assert remedy(text, "gradient_accumulation").sites[0].reason_code == code

@@ -20,6 +20,14 @@ _ENGINES = {
 }
 
 
+def per_sample(context: Context) -> None:
+    """Raise where gradients are clipped sample by sample: the weight of a loss would change what is clipped."""
+    for node in context.script.nodes:
+        if (context.script.qualified(node) or "").startswith("opacus."):
+            note = "Opacus clips each sample's gradient; its BatchMemoryManager splits batches"
+            raise Declined(getattr(node, "lineno", 1), "engine_backward", note)
+
+
 def engines(context: Context) -> None:
     """Raise where something else than this file's loops runs backward or decides the precision."""
     script, roles = context.script, context.roles
