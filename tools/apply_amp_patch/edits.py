@@ -4,8 +4,10 @@ import io
 import re
 import tokenize
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from .script import Script
 
@@ -101,9 +103,10 @@ def _changes(script: Script, edits: list[Edit]) -> list[tuple[int, int, int, str
         (e.start, 50, e.end, re.sub(r"(?<!\r)\n", newline, e.text)) for e in edits if isinstance(e, Span)
     ]
     count = len(script.line_starts)
+    starts, depths = Counter(w.first for w in wraps), _depths(wraps, count)
     for line in (e for e in edits if isinstance(e, Line)):
-        begins = any(w.first == line.before for w in wraps)
-        around = sum(w.first < line.before <= w.last for w in wraps)
+        begins = line.before in starts
+        around = depths[line.before] - starts[line.before]
         depth = around + (line.inside and _begins_region(wraps, line.before))
         text = "".join(
             f"{line.indent}{unit * depth}{part}".rstrip() + newline for part in line.text.split("\n")
@@ -128,9 +131,17 @@ def _changes(script: Script, edits: list[Edit]) -> list[tuple[int, int, int, str
             start = script.line_starts[line_number - 1]
             if script.text[start : start + 1] in ("\n", "\r", ""):
                 continue
-            depth = sum(w.first <= line_number <= w.last for w in wraps)
-            changes.append((start, 40, start, unit * depth))
+            changes.append((start, 40, start, unit * depths[line_number]))
     return changes
+
+
+def _depths(wraps: list[Wrap], count: int) -> list[int]:
+    """How many wraps hold each line, by line number."""
+    steps = [0] * (count + 3)
+    for wrap in wraps:
+        steps[wrap.first] += 1
+        steps[wrap.last + 1] -= 1
+    return list(accumulate(steps))
 
 
 def _moved_up(script: Script, header: Line, edits: list[Edit]) -> Line:

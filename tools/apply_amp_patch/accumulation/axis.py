@@ -38,8 +38,8 @@ def check_axis(context: Context, found: BatchLoop) -> None:
             raise Declined(statement.lineno, "batch_axis_unknown", note)
     if _default_batches(context, loop):
         return
-    for node in context.script.nodes:
-        if (context.script.qualified(node) or "").startswith(_GRAPHS):
+    for used in context.script.nodes:
+        if (context.script.qualified(used) or "").startswith(_GRAPHS):
             note = "the nodes of all graphs of a batch lie along one dimension, where it cannot be cut"
             raise Declined(loop.lineno, "batch_axis_unknown", note)
     for script in (context.script, *context.project.values()):

@@ -95,12 +95,13 @@ def _cover(
     seen: dict[ast.AST, None],
 ) -> None:
     """An unscale_ in front of the first statement beside a step that reads its gradients."""
-    alone = len({s.path for s in context.training.steps}) == 1
     first: ast.stmt | None = None
     for statement in beside:
         nodes = reading_nodes(context, statement)
         seen.update(dict.fromkeys(nodes))
-        wanted = [n for n in nodes if alone or _matches(context, n, statement, step)]
+        wanted = [
+            n for n in nodes if len(context.training.step_paths) == 1 or _matches(context, n, statement, step)
+        ]
         if wanted:
             first = first or statement
             covered.update(wanted)
@@ -179,8 +180,8 @@ def _is_calm(context: Context, call: ast.Call) -> bool:
 
 def _is_handed(context: Context, call: ast.Call) -> bool:
     """Whether a call gets an optimizer that steps, parameters, or the model that holds them."""
-    steps = context.training.steps
-    paths = {s.path for s in steps} | {s.path.rpartition(".")[0] for s in steps} - {"", "self"}
+    paths = context.training.step_paths
+    paths |= {p.rpartition(".")[0] for p in paths} - {"", "self"}
     handed = [*call.args, *(k.value for k in call.keywords)]
     method = call.func if isinstance(call.func, ast.Attribute) else None
     if (
@@ -269,7 +270,7 @@ def _after_step(context: Context, node: ast.AST) -> bool:
         block = script.block(at)
         for earlier in reversed(block[: block.index(at)]):
             if "step" in training.effect(earlier):
-                return len({s.path for s in training.steps}) == 1
+                return len(training.step_paths) == 1
             if "backward" in training.effect(earlier):
                 return False
         at = script.outer(at)

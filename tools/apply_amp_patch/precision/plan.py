@@ -173,16 +173,16 @@ def _hidden_steps(context: Context) -> list[ast.Call]:
     return found
 
 
-def _for_layers(context: Context, dtypes: Dtypes, function: ast.AST | None) -> list[ast.expr]:
+def _for_layers(
+    context: Context, dtypes: Dtypes, function: ast.AST | None, cast: set[ast.AST]
+) -> list[ast.expr]:
     """Half tensors handed to a layer that runs outside of autocast, whose weights are fp32."""
     script = context.script
-    inside = {n for r in context.training.regions for s in r.statements for n in ast.walk(s)}
-    lifted = {n for b in context.training.backwards for n in ast.walk(b.loss)}
     nodes = ast.walk(function) if function is not None else script.nodes
     return [
         argument
         for call in nodes
-        if isinstance(call, ast.Call) and call not in inside and call not in lifted
+        if isinstance(call, ast.Call) and call not in cast
         if script.function(call) is function and is_model(context, call.func)
         for argument in call.args
         if isinstance(argument, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
@@ -210,8 +210,10 @@ def _numpy(context: Context) -> tuple[list[ast.expr], list[Reason]]:
     dtypes = Dtypes(context)
     unsure = _numpy_elsewhere(context, dtypes)
     hosts = {context.script.function(r.first) for r in context.training.regions}
+    cast = {n for r in context.training.regions for s in r.statements for n in ast.walk(s)}
+    cast |= {n for b in context.training.backwards for n in ast.walk(b.loss)}
     for function in hosts:
-        casts += _for_layers(context, dtypes, function)
+        casts += _for_layers(context, dtypes, function, cast)
     for call in context.script.method_calls("numpy"):
         assert isinstance(call.func, ast.Attribute)
         if context.script.function(call) not in {*hosts, *dtypes.functions}:
