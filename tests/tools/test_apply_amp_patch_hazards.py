@@ -310,3 +310,16 @@ def test_workers_serve_only_data_that_each_can_read_alone(parts, code):
 def test_only_batches_of_independent_samples_are_split(imports, code):
     text = TRAIN.format(imports=imports, setup="", middle="pass", before_step="pass")
     assert remedy(text, "gradient_accumulation").sites[0].reason_code == code
+
+
+def test_a_file_with_deprecated_helpers_only_is_migrated_and_patched_at_once():
+    text = TRAIN.format(
+        imports="from torch.cuda.amp import custom_fwd\n\n\nclass Scale(torch.autograd.Function):\n"
+        "    @staticmethod\n    @custom_fwd\n    def forward(ctx, x):\n        return x\n",
+        setup="",
+        middle="pass",
+        before_step="pass",
+    )
+    result = patch(text, ["mixed_precision"], Wishes("bf16"))
+    assert 'custom_fwd(device_type="cuda")' in result.text and "torch.autocast(" in result.text
+    assert patch(result.text, ["mixed_precision"], Wishes("bf16")).text == result.text
