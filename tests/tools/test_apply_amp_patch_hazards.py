@@ -126,6 +126,46 @@ def test_classes_of_other_files_are_followed(tmp_path: Path, body, fp16, bf16):
     assert found == [fp16, bf16]
 
 
+def test_what_a_class_inherits_from_another_file_counts(tmp_path: Path):
+    found = codes_with_helper(
+        tmp_path,
+        "torch.nn.DataParallel(net)",
+        imports="from helpers import Maker\n\n\nclass Mine(Maker):\n    pass\n\n",
+    )
+    assert found == ["patched", "data_parallel"]
+
+
+def test_a_patch_without_any_site_is_none():
+    text = TRAIN.format(imports="", setup="", middle="pass", before_step="pass")
+    text = text.replace("loss = torch.nn.functional.mse_loss(out, y.cuda())", "loss + ()").replace(
+        "    optimizer.zero_grad()\n", "    loss = 0\n"
+    )
+    assert patch(text, ["mixed_precision"], Wishes("bf16")).outcome == "declined"
+
+
+APEX = """from apex import amp
+import torch
+
+net = torch.nn.Linear(2, 1).cuda()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+{initialize}
+for x, y in data:
+    optimizer.zero_grad()
+    loss = torch.nn.functional.mse_loss(net(x), y)
+    with amp.scale_loss(loss, optimizer) as scaled:
+        scaled.backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("initialize", "outcome"),
+    [("net, optimizer = amp.initialize(net, optimizer, opt_level='O1')", "patched"), ("", "declined")],
+)
+def test_apex_that_another_file_initializes_stays(initialize, outcome):
+    assert patch(APEX.format(initialize=initialize), ["mixed_precision"], Wishes()).outcome == outcome
+
+
 def test_a_checkpoint_that_is_a_list_gets_no_entry_for_the_scaler():
     named = result_of(setup="states = torch.load('c.pt')\noptimizer.load_state_dict(states['optimizer'])")
     listed = result_of(setup="states = torch.load('c.pt')\noptimizer.load_state_dict(states[1])")

@@ -90,6 +90,16 @@ class Context:
         whole = [(made[0], node) for node in ast.walk(made[1])] if made else []
         return [*self.run_elsewhere(call), *whole]
 
+    @cached_property
+    def inherited(self) -> list[tuple[int, Script, ast.AST]]:
+        """What classes of this file inherit from another file of the project, with the line of the class."""
+        found: list[tuple[int, Script, ast.AST]] = []
+        for holder in self.script.classes:
+            for base in holder.bases:
+                made = self.class_elsewhere(self.script.qualified(base) or "")
+                found += [(holder.lineno, made[0], node) for node in ast.walk(made[1])] if made else []
+        return found
+
     def _runs(self, dotted: str, method: str) -> list[tuple[Script, ast.AST]]:
         """The nodes behind a function, or the method of a class, across the files of the project."""
         if (dotted, method) not in self._run_by:

@@ -181,6 +181,11 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         elif any(_threads(other.called(n) or "") for other, n in context.used_elsewhere(call)):
             note = f"{_THREADS} (inside {ast.unparse(call.func)})"
             verdict.no_bf16.append((call.lineno, "data_parallel", note))
+    verdict.no_bf16 += [
+        (line, "data_parallel", f"{_THREADS} (in a base class)")
+        for line, other, node in context.inherited
+        if _threads(other.called(node) or "")
+    ]
     verdict.no_fp16 += [
         (line, "second_order", f"{note}; a scaler would scale them, bf16 needs none")
         for line, note in second_order(context)

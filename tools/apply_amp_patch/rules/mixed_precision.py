@@ -83,6 +83,11 @@ def _after(context: Context, edits: list[Edit], sites: list[Site]) -> Patch | No
 def _proven(context: Context, plan: Plan) -> Patch:
     """The patch, if the scaler's use in the patched text can be proven; bf16 without a scaler where it cannot."""
     patch = rewrite(context, plan, REMEDY)
+    if not patch.sites:
+        line = context.training.backwards[0].call.lineno
+        raise Declined(
+            line, "forward_not_found", "nothing of the forward pass behind this loss is in this file"
+        )
     if not plan.scaled:
         return patch
     try:
