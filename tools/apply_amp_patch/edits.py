@@ -3,7 +3,7 @@
 import io
 import re
 import tokenize
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -126,13 +126,25 @@ def _changes(script: Script, edits: list[Edit]) -> list[tuple[int, int, int, str
         end = script.line_starts[number] if number < count else len(script.text)
         changes.append((script.line_starts[number - 1], 50, end, ""))
     if wraps:
-        fixed = _inside_strings(script.text) | gone
+        fixed = _inside_strings(script.text) | gone | _replaced(script, edits)
         for line_number in sorted({n for w in wraps for n in range(w.first, w.last + 1)} - fixed):
             start = script.line_starts[line_number - 1]
             if script.text[start : start + 1] in ("\n", "\r", ""):
                 continue
             changes.append((start, 40, start, unit * depths[line_number]))
     return changes
+
+
+def _replaced(script: Script, edits: list[Edit]) -> set[int]:
+    """The lines that begin inside of a text that gives way to another."""
+    return {
+        number
+        for e in edits
+        if isinstance(e, Span)
+        for number in range(
+            bisect_right(script.line_starts, e.start) + 1, bisect_left(script.line_starts, e.end) + 1
+        )
+    }
 
 
 def _depths(wraps: list[Wrap], count: int) -> list[int]:
