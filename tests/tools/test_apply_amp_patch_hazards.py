@@ -65,6 +65,13 @@ def code_of(precision="fp16", path=None, **parts):
             "patched",
         ),
         ({"middle": "out[y > 0] = -9999999"}, "fp16_constant", "patched"),
+        ({"middle": "out = out.masked_fill(y > 0, -2 ** 32 + 1)"}, "fp16_constant", "patched"),
+        ({"middle": "out = out * (3 ** 2 + 10 ** 99)"}, "patched", "patched"),
+        (
+            {"middle": "rows = torch.tensor([0, 1])\n    z[rows] = net(x[rows])"},
+            "in_place_scatter",
+            "in_place_scatter",
+        ),
         ({"before_step": "helper.unscale_(optimizer)"}, "partial_amp", "partial_amp"),
         (
             {"setup": "out = torch.nn.parallel.parallel_apply([net], [data[0]])"},

@@ -24,21 +24,11 @@ _SECOND_ORDER = (
     "torchmeta.utils.gradient",
 )
 _THREADS = "DataParallel's threads autocast to fp16 whatever the dtype around the call"
-_INDICES = {
-    "nonzero",
-    "where",
-    "randperm",
-    "argsort",
-    "bool",
-    "eq",
-    "ne",
-    "gt",
-    "lt",
-    "ge",
-    "le",
-    "long",
-    "topk",
-}
+_INDEX_WORDS = (
+    "nonzero where randperm randint arange argsort topk bool eq ne gt lt ge le long tensor as_tensor "
+    "LongTensor "
+)
+_INDICES = frozenset(_INDEX_WORDS.split())
 _HOOKS = {
     "register_hook",
     "register_full_backward_hook",
