@@ -123,8 +123,9 @@ def versions_of(path: Path) -> tuple[dict[str, str], dict[str, object]]:
     """The texts to run, and what was not patched."""
     text = path.read_text(encoding="utf-8")
     versions: dict[str, str] = {"original": text}
-    if "from __future__" not in text:
-        versions["rounded"] = ROUND_ONCE + text
+    future = [m.end() for m in re.finditer(r"(?m)^from __future__ import .*\n", text)]
+    place = future[-1] if future else 0
+    versions["rounded"] = text[:place] + ROUND_ONCE + text[place:]
     refused: dict[str, object] = {}
     for precision in ("bf16", "fp16"):
         result = patch(text, ["mixed_precision"], Wishes(precision), path)
