@@ -123,8 +123,9 @@ def versions_of(path: Path) -> tuple[dict[str, str], dict[str, object]]:
     """The texts to run, and what was not patched."""
     text = path.read_text(encoding="utf-8")
     versions: dict[str, str] = {"original": text}
-    if "from __future__" not in text:
-        versions["rounded"] = ROUND_ONCE + text
+    future = [m.end() for m in re.finditer(r"(?m)^from __future__ import .*\n", text)]
+    place = future[-1] if future else 0
+    versions["rounded"] = text[:place] + ROUND_ONCE + text[place:]
     refused: dict[str, object] = {}
     for precision in ("bf16", "fp16"):
         result = patch(text, ["mixed_precision"], Wishes(precision), path)
@@ -167,7 +168,7 @@ def serve(requests: list[dict]) -> None:
         child = os.fork()
         if not child:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            signal.alarm(120)
+            signal.alarm(600)
             reply = engine["answer"](request, None)
             with os.fdopen(writer, "w") as file:
                 json.dump(reply, file)
@@ -176,7 +177,7 @@ def serve(requests: list[dict]) -> None:
         with os.fdopen(reader) as file:
             text = file.read()
         os.waitpid(child, 0)
-        reply = json.loads(text) if text else {"losses": [], "error": "killed after 120 s"}
+        reply = json.loads(text) if text else {"losses": [], "error": "killed after 600 s"}
         print(json.dumps([request["key"], request["version"], reply]), flush=True)
 
 

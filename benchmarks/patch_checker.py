@@ -694,11 +694,12 @@ class Judge:
                     loop = above
                     break
             scope = loop or function
+            first = 0 if loop else self.backward_before(node)
             for call in ast.walk(scope):
                 if (
                     isinstance(call, ast.Call)
                     and self.is_model(ast.unparse(call.func))
-                    and call.lineno <= node.lineno
+                    and first < call.lineno <= node.lineno
                     and self.function(call) is function
                     and not self.plain_side(call)
                     and not self.no_grad(call)
@@ -709,6 +710,16 @@ class Judge:
                 ):
                     self.add(call, "model_outside_autocast", ast.unparse(call.func))
             self.loss_inside(node, scope, function, hot)
+
+    def backward_before(self, node: ast.Call) -> int:
+        """The line of the last backward in front of one that stands in no loop: its forward pass comes behind it."""
+        function = self.function(node)
+        lines = [
+            n.lineno
+            for n in ast.walk(function)
+            if isinstance(n, ast.Call) and self.is_backward(n) and self.function(n) is function
+        ]
+        return max((line for line in lines if line < node.lineno), default=0)
 
     def helpers_of_a_step(self, hot: set[ast.AST]) -> None:
         """What a function runs before it calls a backward elsewhere is the forward pass of that step."""
@@ -952,6 +963,16 @@ class Stripper(ast.NodeTransformer):
 
     def as_list(self, value):
         return value if isinstance(value, list) else [] if value is None else [value]
+
+    def visit_FunctionDef(self, node: ast.FunctionDef):
+        ours = r"torch\.amp\.custom_(fwd\(.*cast_inputs=torch\.float32\)|bwd\(device_type=.*\))$"
+        node.decorator_list = [d for d in node.decorator_list if not re.match(ours, ast.unparse(d))]
+        return self.generic_visit(node)
+
+    def visit_Try(self, node: ast.Try):
+        imports = (ast.Import, ast.ImportFrom)
+        alone = all(isinstance(s, imports) and "apex" in ast.unparse(s) for s in node.body)
+        return None if alone else self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign):
         target = node.targets[0]

@@ -26,6 +26,8 @@ class Context:
     wishes: Wishes = field(default_factory=Wishes)
     path: Path | None = None
     root: Path | None = None  # files outside of it are not read
+    _roles_of: dict[Script, Roles] = field(default_factory=dict)
+    _run_by: dict[tuple[str, str], list[tuple[Script, ast.AST]]] = field(default_factory=dict)
 
     @cached_property
     def roles(self) -> Roles:
@@ -35,6 +37,12 @@ class Context:
     def project(self) -> dict[Path, Script]:
         """The project files that the script imports."""
         return imported_scripts(self.script, self.path, self.root)
+
+    def roles_of(self, script: Script) -> Roles:
+        """The roles in another file of the project."""
+        if script not in self._roles_of:
+            self._roles_of[script] = Roles(script)
+        return self._roles_of[script]
 
     def class_elsewhere(self, name: str) -> tuple[Script, ast.ClassDef] | None:
         """A class of another project file by its dotted name."""
@@ -67,17 +75,49 @@ class Context:
         """What a call runs in another file of the project: the nodes of the function and of those it calls there."""
         name = self.script.called(call)
         names = [name] if name else []
+        if name is None and isinstance(call.func, ast.Name):  # bound by one of several star imports, perhaps
+            unbound = not self.script.bindings(call.func.id, call)
+            names = [f"{star}.{call.func.id}" for star in self.script.star_imports if unbound]
         method = ""
         if name is None and isinstance(call.func, ast.Attribute):
             method = call.func.attr
             names = [o.name for o in self.roles.origins(call.func.value) if o.kind == "call"]
-        found: list[tuple[Script, ast.AST]] = []
-        for dotted in names:
-            *module, last = dotted.split(".")
-            for path, other in self.project.items():
-                if module and module[-1] in (path.stem, path.parent.name):
-                    found += [(other, node) for node in _run(other, last, method)]
+        return [pair for dotted in names for pair in self._runs(dotted, method)]
+
+    def used_elsewhere(self, call: ast.Call) -> list[tuple[Script, ast.AST]]:
+        """What a call runs in other files of the project, or all that an object may do that it makes there."""
+        made = self.class_elsewhere(self.script.called(call) or "")
+        whole = [(made[0], node) for node in ast.walk(made[1])] if made else []
+        return [*self.run_elsewhere(call), *whole]
+
+    @cached_property
+    def inherited(self) -> list[tuple[int, Script, ast.AST]]:
+        """What classes of this file inherit from another file of the project, with the line of the class."""
+        found: list[tuple[int, Script, ast.AST]] = []
+        for holder in self.script.classes:
+            for base in holder.bases:
+                made = self.class_elsewhere(self.script.qualified(base) or "")
+                found += [(holder.lineno, made[0], node) for node in ast.walk(made[1])] if made else []
         return found
+
+    def _runs(self, dotted: str, method: str) -> list[tuple[Script, ast.AST]]:
+        """The nodes behind a function, or the method of a class, across the files of the project."""
+        if (dotted, method) not in self._run_by:
+            found: list[tuple[Script, ast.AST]] = []
+            queue, seen = [(dotted, method)], set()
+            while queue:
+                name, attribute = queue.pop()
+                *module, last = name.split(".")
+                if (name, attribute) in seen or not module:
+                    continue
+                seen.add((name, attribute))
+                for path, other in self.project.items():
+                    if module[-1] in (path.stem, path.parent.name):
+                        nodes = _run(other, last, attribute)
+                        found += [(other, node) for node in nodes]
+                        queue += [(called, "") for node in nodes if (called := other.called(node))]
+            self._run_by[(dotted, method)] = found
+        return self._run_by[(dotted, method)]
 
 
 def _run(script: Script, name: str, method: str) -> list[ast.AST]:

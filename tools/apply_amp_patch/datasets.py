@@ -6,11 +6,12 @@ from .context import Context
 from .roles import Roles
 
 _MEMORY = {"torch.utils.data.TensorDataset", "torch.utils.data.dataset.TensorDataset"}
+_OPENS = {"open", "h5py.File", "lmdb.open", "zipfile.ZipFile", "tarfile.open", "sqlite3.connect"}
 _MAPS = ("torchvision.datasets.", "torch.utils.data.", "datasets.load_", "torchaudio.datasets.")
 
 
 def kind_of_data(context: Context, call: ast.Call) -> str:
-    """memory, stream (every worker would yield all of it), map (indexed, so workers share it), or unknown."""
+    """memory, stream (every worker would yield all of it), shared (it has state), map (indexed), or unknown."""
     given = {k.arg: k.value for k in call.keywords}
     data = call.args[0] if call.args else given.get("dataset")
     if data is None:
@@ -18,7 +19,7 @@ def kind_of_data(context: Context, call: ast.Call) -> str:
     kinds = {_kind(context, o.kind, o.name, o.node) for o in context.roles.origins(data)}
     if _is_list(context, data):
         return "memory"
-    for kind in ("stream", "memory"):
+    for kind in ("stream", "shared", "memory"):
         if kind in kinds:
             return kind
     shuffled = given.get("shuffle") or (call.args[2] if len(call.args) > 2 else None)
@@ -35,7 +36,7 @@ def _kind(context: Context, origin: str, name: str, node: ast.AST | None) -> str
     found = context.class_elsewhere(name)
     if found is not None:
         return _class_kind(Roles(found[0]), found[1])
-    if name in _MEMORY:
+    if name in _MEMORY or name == "builtins.range":
         return "memory"
     if "Iterable" in name or "streaming" in name.lower():
         return "stream"
@@ -47,7 +48,51 @@ def _class_kind(roles: Roles, holder: ast.ClassDef) -> str:
     if any("IterableDataset" in base for base in roles.base_names(holder)):
         asks = any(getattr(n, "attr", getattr(n, "id", "")) == "get_worker_info" for n in ast.walk(holder))
         return "map" if asks else "stream"
+    if _has_state(holder):
+        return "shared"
     return "map" if any(n.startswith("torch.utils.data.") for n in roles.base_names(holder)) else "unknown"
+
+
+def _has_state(holder: ast.ClassDef) -> bool:
+    """A dataset that keeps a file open, or that reading an item changes: workers would read its copies or one file."""
+    methods = {f.name: f for f in holder.body if isinstance(f, ast.FunctionDef)}
+    opened = [n for n in ast.walk(methods["__init__"]) if _opens(n)] if "__init__" in methods else []
+    item = methods.get("__getitem__")
+    return bool(opened) or (item is not None and any(_changes(n) for s in item.body for n in _unguarded(s)))
+
+
+def _opens(node: ast.AST) -> bool:
+    """`self.file = open(...)`, outside of a with block."""
+    if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)):
+        return False
+    kept = any(isinstance(t, ast.Attribute) for t in node.targets)
+    return kept and ast.unparse(node.value.func) in _OPENS
+
+
+def _unguarded(statement: ast.stmt) -> list[ast.AST]:
+    """The nodes of a statement, without what happens once, under `if self.file is None`."""
+    return (
+        []
+        if isinstance(statement, ast.If) and "None" in ast.unparse(statement.test)
+        else list(ast.walk(statement))
+    )
+
+
+def _changes(node: ast.AST) -> bool:
+    """`self.position += 1`, `self.file.readline()`."""
+    targets = (
+        node.targets
+        if isinstance(node, ast.Assign)
+        else [node.target]
+        if isinstance(node, ast.AugAssign)
+        else []
+    )
+    if any(isinstance(t, ast.Attribute) for t in targets):
+        return True
+    read = (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "readline"
+    )
+    return read and "self." in ast.unparse(node)
 
 
 def _is_list(context: Context, data: ast.expr) -> bool:

@@ -3,9 +3,11 @@
 import io
 import re
 import tokenize
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from .script import Script
 
@@ -101,9 +103,10 @@ def _changes(script: Script, edits: list[Edit]) -> list[tuple[int, int, int, str
         (e.start, 50, e.end, re.sub(r"(?<!\r)\n", newline, e.text)) for e in edits if isinstance(e, Span)
     ]
     count = len(script.line_starts)
+    starts, depths = Counter(w.first for w in wraps), _depths(wraps, count)
     for line in (e for e in edits if isinstance(e, Line)):
-        begins = any(w.first == line.before for w in wraps)
-        around = sum(w.first < line.before <= w.last for w in wraps)
+        begins = line.before in starts
+        around = depths[line.before] - starts[line.before]
         depth = around + (line.inside and _begins_region(wraps, line.before))
         text = "".join(
             f"{line.indent}{unit * depth}{part}".rstrip() + newline for part in line.text.split("\n")
@@ -123,14 +126,34 @@ def _changes(script: Script, edits: list[Edit]) -> list[tuple[int, int, int, str
         end = script.line_starts[number] if number < count else len(script.text)
         changes.append((script.line_starts[number - 1], 50, end, ""))
     if wraps:
-        fixed = _inside_strings(script.text) | gone
+        fixed = _inside_strings(script.text) | gone | _replaced(script, edits)
         for line_number in sorted({n for w in wraps for n in range(w.first, w.last + 1)} - fixed):
             start = script.line_starts[line_number - 1]
             if script.text[start : start + 1] in ("\n", "\r", ""):
                 continue
-            depth = sum(w.first <= line_number <= w.last for w in wraps)
-            changes.append((start, 40, start, unit * depth))
+            changes.append((start, 40, start, unit * depths[line_number]))
     return changes
+
+
+def _replaced(script: Script, edits: list[Edit]) -> set[int]:
+    """The lines that begin inside of a text that gives way to another."""
+    return {
+        number
+        for e in edits
+        if isinstance(e, Span)
+        for number in range(
+            bisect_right(script.line_starts, e.start) + 1, bisect_left(script.line_starts, e.end) + 1
+        )
+    }
+
+
+def _depths(wraps: list[Wrap], count: int) -> list[int]:
+    """How many wraps hold each line, by line number."""
+    steps = [0] * (count + 3)
+    for wrap in wraps:
+        steps[wrap.first] += 1
+        steps[wrap.last + 1] -= 1
+    return list(accumulate(steps))
 
 
 def _moved_up(script: Script, header: Line, edits: list[Edit]) -> Line:

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from .flow import Flow, path, uses
 from .names import Function
@@ -66,6 +67,16 @@ class Training:
     effects: dict[ast.AST, set[str]] = field(default_factory=dict)
     elsewhere: Callable[[ast.Call], bool] = lambda call: False  # backward in another file of the project
 
+    @cached_property
+    def _kinds(self) -> dict[ast.Call, str]:
+        """What the calls are that differentiate or step."""
+        return {**{s.call: "step" for s in self.steps}, **{b.call: "backward" for b in self.backwards}}
+
+    @cached_property
+    def step_paths(self) -> frozenset[str]:
+        """What the optimizers that step are called."""
+        return frozenset(s.path for s in self.steps)
+
     def effect(self, node: ast.AST) -> set[str]:
         """What running a statement does to training: backward, step, yield; through calls of this file too."""
         if node not in self.effects:
@@ -83,10 +94,9 @@ class Training:
             if isinstance(inner, ast.Yield | ast.YieldFrom | ast.Await):
                 found.add("yield")
             if isinstance(inner, ast.Call):
-                if any(b.call is inner for b in self.backwards):
-                    found.add("backward")
-                elif any(s.call is inner for s in self.steps):
-                    found.add("step")
+                kind = self._kinds.get(inner)
+                if kind is not None:
+                    found.add(kind)
                 else:
                     functions = self.roles.callees(inner)
                     for function in functions:

@@ -116,7 +116,7 @@ class Origins(Index):
             if found:
                 return found
             path = self.script.called(value)
-            return [Origin("call", f"{path}[{index}]", value)] if path else [UNKNOWN]
+            return [Origin("call", f"{path}[{index}]", value) if path else Origin("unknown", "", value)]
         return [UNKNOWN]
 
     def _elements(self, container: ast.expr) -> list[Origin]:
@@ -201,7 +201,7 @@ class Origins(Index):
         if not found or UNKNOWN in found:
             for function in self.callees(node):
                 found = [o for value in returns(self.script, function) for o in self.origins(value)]
-        return found or [UNKNOWN]
+        return [Origin("unknown", "", node) if o == UNKNOWN else o for o in found or [UNKNOWN]]
 
     def _of_parameter(self, argument: ast.AST) -> list[Origin]:
         function = self.script.parents[self.script.parents[argument]]

@@ -11,6 +11,7 @@ _OPTIMIZER_PACKAGES = (
     "torch.optim.",
     "timm.optim.",
     "apex.optimizers.",
+    "apex.parallel.LARC.",
     "bitsandbytes.optim.",
     "torch_optimizer.",
     "pytorch_optimizer.",
@@ -79,7 +80,20 @@ class Roles(Origins):
             return "optimizer" if any(n.startswith("torch.optim.") for n in names) else "other"
         if origin.kind == "constant":
             return "nothing" if origin.name in ("None", "False") else "other"
+        if (origin.kind, origin.name) == ("import", "torch.optim"):
+            return "nothing"  # `optim = optim.Adam(...)` binds the module's name anew
         return "unknown"
+
+    def wraps_optimizer(self, node: ast.expr) -> ast.Call | None:
+        """The call of unknown code that takes an optimizer and gives what steps in its place."""
+        for origin in self.origins(node):
+            call = origin.node
+            if not isinstance(call, ast.Call) or self._stepper(origin) != "unknown":
+                continue
+            for value in [*call.args, *(k.value for k in call.keywords)]:
+                if any(self._stepper(o) == "optimizer" for o in self.origins(value)):
+                    return call
+        return None
 
     def constructor(self, node: ast.expr, prefix: str = "torch.") -> set[str]:
         """The imported constructors that a value may come from, below a prefix."""

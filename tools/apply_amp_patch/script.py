@@ -8,6 +8,7 @@ edit names stays what it was.
 import ast
 import builtins
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -59,6 +60,12 @@ class Script:
 
     def end(self, node: ast.AST) -> int:
         return self.offset(node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
+
+    def rest_of_line(self, offset: int) -> str:
+        """What stands behind a character in its line."""
+        line = bisect_right(self.line_starts, offset)
+        stop = self.line_starts[line] if line < len(self.line_starts) else len(self.text)
+        return self.text[offset:stop].rstrip("\r\n")
 
     def code(self, node: ast.AST) -> str:
         """The node's own text."""

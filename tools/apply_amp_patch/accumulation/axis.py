@@ -23,6 +23,7 @@ _TIME_FIRST = {
     )
 }
 _TIME_FIRST |= {"torch.nn.utils.rnn.pad_sequence", "torch.nn.utils.rnn.pad_packed_sequence"}
+_GRAPHS = ("torch_geometric.", "dgl.")
 _SWAPS = {"transpose", "transpose_", "swapaxes", "swapdims", "movedim", "moveaxis"}
 
 
@@ -37,6 +38,10 @@ def check_axis(context: Context, found: BatchLoop) -> None:
             raise Declined(statement.lineno, "batch_axis_unknown", note)
     if _default_batches(context, loop):
         return
+    for used in context.script.nodes:
+        if (context.script.qualified(used) or "").startswith(_GRAPHS):
+            note = "the nodes of all graphs of a batch lie along one dimension, where it cannot be cut"
+            raise Declined(loop.lineno, "batch_axis_unknown", note)
     for script in (context.script, *context.project.values()):
         node = _time_first(script)
         if node is not None:

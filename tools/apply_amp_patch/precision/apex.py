@@ -35,6 +35,11 @@ def without_apex(context: Context, uses: list[ast.expr], remedy: str) -> tuple[l
     script = context.script
     edits: list[Edit] = []
     sites: list[Site] = []
+    kinds = {script.qualified(node) for node in uses}
+    if "apex.amp.scale_loss" in kinds and "apex.amp.initialize" not in kinds:
+        raise Declined(
+            uses[0].lineno, "apex", "apex.amp is initialized in another file: take it out there first"
+        )
     for node in uses:
         call = script.parents[node]
         name = (script.qualified(node) or "").removeprefix("apex.amp.")

@@ -61,6 +61,8 @@ def _loaded(script: Script, optimizers: set[str], scaler: str, remedy: str) -> t
         source = call.args[0] if call.args else None
         if ast.unparse(call.func.value) not in optimizers or not isinstance(source, ast.Subscript):
             continue
+        if not (isinstance(source.slice, ast.Constant) and isinstance(source.slice.value, str)):
+            continue  # a list of states has no room for one more
         holder, statement = path(source.value), script.statement(call)
         if holder is None or not isinstance(statement, ast.Expr):
             continue

@@ -10,7 +10,9 @@ from ..names import Function
 _SAME_WORDS = (
     "detach cpu cuda to view squeeze unsqueeze clone contiguous permute reshape flatten transpose t mean "
     "sum sigmoid tanh relu softmax log_softmax exp log sqrt abs clamp expand repeat requires_grad_ mul "
-    "add sub div index_select gather select narrow topk max min round "
+    "add sub div index_select gather select narrow topk max min round var std norm prod cumsum cumprod "
+    "logsumexp pow square rsqrt reciprocal neg erf sin cos log1p expm1 floor ceil sign masked_select "
+    "masked_fill roll flip diag diagonal tril triu unfold softplus "
 )
 _SAME = frozenset(_SAME_WORDS.split())
 _INTEGER_WORDS = "long int argmax argmin eq ne gt lt ge le bool byte nonzero multinomial argsort "
@@ -53,19 +55,32 @@ class Dtypes:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.functions = _under_autocast(context)
-        self._inside: set[ast.AST] = {
+        self.inside: set[ast.AST] = {
             n for region in context.training.regions for s in region.statements for n in ast.walk(s)
         }
-        self._inside |= {n for f in self.functions for n in ast.walk(f)}
-        self._busy: set[ast.AST] = set()
+        self.inside |= {n for f in self.functions for n in ast.walk(f)}
+        self._kinds: dict[ast.AST, str] = {}
+        self._settled: set[ast.AST] = set()
+        self._asked: set[ast.AST] = set()
+        self._risen = False
+        self._simple: dict[ast.AST | None, list[ast.stmt]] = {}
 
     def of(self, node: ast.expr) -> str:
-        if node in self._busy:
-            return "full"
-        self._busy.add(node)
-        found = self._of(node)
-        self._busy.discard(node)
-        return found
+        """A name may depend on itself around a loop: asks again until no kind rises any more."""
+        while node not in self._settled:
+            self._asked, self._risen = set(), False
+            self._kind(node)
+            if not self._risen:
+                self._settled |= self._asked
+        return self._kinds[node]
+
+    def _kind(self, node: ast.expr) -> str:
+        if node not in self._asked and node not in self._settled:
+            self._asked.add(node)
+            found = _join([self._of(node), *([self._kinds[node]] if node in self._kinds else [])])
+            self._risen |= found != self._kinds.get(node)
+            self._kinds[node] = found
+        return self._kinds.get(node, "full")
 
     def _of(self, node: ast.expr) -> str:
         match node:
@@ -78,31 +93,31 @@ class Dtypes:
                 second = isinstance(node.slice, ast.Constant) and node.slice.value == 1
                 if isinstance(call, ast.Call) and second and _last(call) in _PAIRS:
                     return "integer"
-                return self.of(call)
+                return self._kind(call)
             case ast.BinOp():
-                return _join([self.of(node.left), self.of(node.right)])
+                return _join([self._kind(node.left), self._kind(node.right)])
             case ast.UnaryOp():
-                return self.of(node.operand)
+                return self._kind(node.operand)
             case ast.IfExp():
-                return _join([self.of(node.body), self.of(node.orelse)])
+                return _join([self._kind(node.body), self._kind(node.orelse)])
             case ast.Call():
                 return self._call(node)
-        return "unknown" if node in self._inside else "full"
+        return "unknown" if node in self.inside else "full"
 
     def _call(self, call: ast.Call) -> str:
         name = self.context.script.called(call)
         if name:
             if name in _INTEGER_FUNCTIONS:
                 return "integer"
-            if name in _FLOATING and call in self._inside:
+            if name in _FLOATING and call in self.inside:
                 return "low"
             if (
                 name in _SAME_FUNCTIONS or name.split(".")[-1] in _PAIRS or name == "torch.autograd.Variable"
             ) and call.args:
-                return self.of(call.args[0])
+                return self._kind(call.args[0])
             if "loss" in name or "cross_entropy" in name:
                 return "full"
-            return "unknown" if call in self._inside else self._arguments(call)
+            return "unknown" if call in self.inside else self._arguments(call)
         if isinstance(call.func, ast.Attribute):
             method = call.func.attr
             if method == "float" or method in ("item", "tolist", "size"):
@@ -110,8 +125,8 @@ class Dtypes:
             if method in _INTEGER:
                 return "integer"
             if method in _SAME:
-                return self.of(call.func.value)
-        if call not in self._inside:
+                return self._kind(call.func.value)
+        if call not in self.inside:
             return "full"
         losses = self.context.roles.constructor(call.func, "torch.nn.")
         if losses and all(n.endswith("Loss") for n in losses):
@@ -122,12 +137,12 @@ class Dtypes:
 
     def _arguments(self, call: ast.Call) -> str:
         """A function applied outside of autocast gives what it was given, at worst."""
-        found = _join([self.of(a) for a in call.args]) if call.args else "full"
+        found = _join([self._kind(a) for a in call.args]) if call.args else "full"
         return "unknown" if found == "low" else found
 
     def _path(self, node: ast.Name | ast.Attribute) -> str:
         if isinstance(node, ast.Attribute) and node.attr in ("data", "T"):
-            return self.of(node.value)
+            return self._kind(node.value)
         text = path(node)
         if text is None:
             return "full"
@@ -137,35 +152,37 @@ class Dtypes:
             if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
                 found.append(self._assigned(statement, text))
             else:
-                found.append("unknown" if statement in self._inside else "full")
+                found.append("unknown" if statement in self.inside else "full")
         return _join(found)
 
     def _setters(self, text: str, function: ast.AST | None) -> list[ast.stmt]:
         flow = self.context.training.flow
-        script = self.context.script
-        within = (
-            ast.walk(function)
-            if function is not None
-            else (n for n in script.nodes if not script.function(n))
-        )
-        simple = (n for n in within if isinstance(n, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr))
-        return [s for s in simple if text in flow.defs(s) and not _fills(s, text)]
+        if function not in self._simple:
+            script = self.context.script
+            within = (
+                ast.walk(function)
+                if function is not None
+                else (n for n in script.nodes if not script.function(n))
+            )
+            kinds = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr
+            self._simple[function] = [n for n in within if isinstance(n, kinds)]
+        return [s for s in self._simple[function] if text in flow.defs(s) and not _fills(s, text)]
 
     def _assigned(self, statement: ast.Assign, text: str) -> str:
         target = statement.targets[0]
         if path(target) == text:
-            return self.of(statement.value)
+            return self._kind(statement.value)
         if isinstance(target, ast.Tuple) and isinstance(statement.value, ast.Tuple):
             for element, value in zip(target.elts, statement.value.elts, strict=False):
                 if path(element) == text:
-                    return self.of(value)
+                    return self._kind(value)
         if (
             isinstance(target, ast.Tuple)
             and isinstance(statement.value, ast.Call)
             and _last(statement.value) in _PAIRS
         ):
-            return "integer" if path(target.elts[-1]) == text else self.of(statement.value)
-        return self.of(statement.value)
+            return "integer" if path(target.elts[-1]) == text else self._kind(statement.value)
+        return self._kind(statement.value)
 
 
 def _under_autocast(context: Context) -> list[Function]:

@@ -14,8 +14,18 @@ _ENGINES = {
     "torch.cuda.graph": ("cuda_graph", "a captured graph replays the kernels of its own precision"),
     "torch.autograd.backward": ("autograd_backward", "torch.autograd.backward has no loss to follow"),
     "torch_xla": ("xla", "XLA devices have their own autocast and optimizer step"),
+    "opacus.": ("engine_backward", "Opacus clips each sample's gradient to a bound that rounding would move"),
+    "torch.jit.load": ("traced_model", "a saved TorchScript model keeps the precision it was made in"),
     "torch.jit.trace": ("traced_model", "a traced model keeps the precision it was traced in"),
 }
+
+
+def per_sample(context: Context) -> None:
+    """Raise where gradients are clipped sample by sample: the weight of a loss would change what is clipped."""
+    for node in context.script.nodes:
+        if (context.script.qualified(node) or "").startswith("opacus."):
+            note = "Opacus clips each sample's gradient; its BatchMemoryManager splits batches"
+            raise Declined(getattr(node, "lineno", 1), "engine_backward", note)
 
 
 def engines(context: Context) -> None:

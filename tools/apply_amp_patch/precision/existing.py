@@ -32,6 +32,8 @@ def existing_amp(context: Context) -> Patch | None:
         n for n, name in uses if name in _SCALER or (name.startswith(DEPRECATED) and "GradScaler" in name)
     ]
     if not (old or autocasts or scalers):
+        for call in script.method_calls("unscale_"):
+            raise Declined(call.lineno, "partial_amp", "a scaler of another file is at work here")
         return None
     _half_done(context, autocasts, scalers)
     missing = _unscales(context) if scalers or any(s.scaled for s in context.training.steps) else None

@@ -30,30 +30,11 @@ _EXCHANGES = {
     "Bcast",
     "synchronize",
 }
-_LOOKS_ELSEWHERE = {
-    *(
-        "train",
-        "eval",
-        "zero_grad",
-        "state_dict",
-        "load_state_dict",
-        "parameters",
-        "named_parameters",
-        "modules",
-    ),
-    *(
-        "named_modules",
-        "children",
-        "to",
-        "cuda",
-        "cpu",
-        "float",
-        "requires_grad_",
-        "forward",
-        "apply",
-        "no_sync",
-    ),
-}
+_ELSEWHERE_WORDS = (
+    "train eval zero_grad state_dict load_state_dict parameters named_parameters modules named_modules children "
+    "to cuda cpu float requires_grad_ forward apply no_sync "
+)
+_LOOKS_ELSEWHERE = frozenset(_ELSEWHERE_WORDS.split())
 _CALM = ("builtins.", "time.", "math.", "logging.", "wandb.", "tqdm.", "os.", "random.", "numpy.")
 
 
@@ -75,7 +56,7 @@ class Readings:
 
 def find_readings(context: Context) -> Readings:
     """Every reading of gradients, covered by an unscale_ or listed as uncovered."""
-    found = Readings()
+    found = Readings(uncovered=_set_by_hand(context.script))
     covered: set[ast.AST] = set()
     seen: dict[ast.AST, None] = {}
     for step in context.training.steps:
@@ -93,6 +74,18 @@ def find_readings(context: Context) -> Readings:
     return found
 
 
+def _set_by_hand(script: Script) -> list[tuple[int, str, str]]:
+    """`p.grad = q.grad`: what is put there is scaled or not, whatever `unscale_` does to p."""
+    return [
+        (target.lineno, "reads_grad", "gradients are set by hand, which no unscale_ can follow")
+        for statement in script.nodes
+        if isinstance(statement, ast.Assign) and not isinstance(statement.value, ast.Constant)
+        for target in statement.targets
+        if isinstance(target, ast.Attribute) and target.attr in ("grad", "_grad")
+        if f"{ast.unparse(target.value)}.grad" not in ast.unparse(statement.value)
+    ]
+
+
 def _cover(
     context: Context,
     step: Step,
@@ -102,12 +95,13 @@ def _cover(
     seen: dict[ast.AST, None],
 ) -> None:
     """An unscale_ in front of the first statement beside a step that reads its gradients."""
-    alone = len({s.path for s in context.training.steps}) == 1
     first: ast.stmt | None = None
     for statement in beside:
         nodes = reading_nodes(context, statement)
         seen.update(dict.fromkeys(nodes))
-        wanted = [n for n in nodes if alone or _matches(context, n, statement, step)]
+        wanted = [
+            n for n in nodes if len(context.training.step_paths) == 1 or _matches(context, n, statement, step)
+        ]
         if wanted:
             first = first or statement
             covered.update(wanted)
@@ -186,8 +180,8 @@ def _is_calm(context: Context, call: ast.Call) -> bool:
 
 def _is_handed(context: Context, call: ast.Call) -> bool:
     """Whether a call gets an optimizer that steps, parameters, or the model that holds them."""
-    steps = context.training.steps
-    paths = {s.path for s in steps} | {s.path.rpartition(".")[0] for s in steps} - {"", "self"}
+    paths = context.training.step_paths
+    paths |= {p.rpartition(".")[0] for p in paths} - {"", "self"}
     handed = [*call.args, *(k.value for k in call.keywords)]
     method = call.func if isinstance(call.func, ast.Attribute) else None
     if (
@@ -268,19 +262,15 @@ def _after_step(context: Context, node: ast.AST) -> bool:
     """Whether the reading follows its optimizer's step in the same block: step() has unscaled the gradients."""
     script, training = context.script, context.training
     function = script.function(node)
-    if function is not None and node is not None:
-        sites = script.statement(node)
-        if any(s.statement in ast.walk(function) for s in training.steps) is False:
-            calls = context.roles.call_sites(function)
-            return bool(calls) and all(_covered_call(context, c) for c in calls)
-        del sites
-    statement = script.statement(node)
-    at: ast.stmt | None = statement
+    if function is not None and not any(s.statement in ast.walk(function) for s in training.steps):
+        calls = context.roles.call_sites(function)
+        return bool(calls) and all(_covered_call(context, c) for c in calls)
+    at: ast.stmt | None = script.statement(node)
     while at is not None:
         block = script.block(at)
         for earlier in reversed(block[: block.index(at)]):
             if "step" in training.effect(earlier):
-                return len({s.path for s in training.steps}) == 1
+                return len(training.step_paths) == 1
             if "backward" in training.effect(earlier):
                 return False
         at = script.outer(at)
@@ -289,10 +279,5 @@ def _after_step(context: Context, node: ast.AST) -> bool:
 
 def _covered_call(context: Context, call: ast.Call) -> bool:
     """Whether a call that reads gradients inside stands in the window of a step."""
-    statement = context.script.statement(call)
-    for step in context.training.steps:
-        window, _ = _window(context, step)
-        if any(call in list(ast.walk(s)) for s in window):
-            return True
-    del statement
-    return False
+    windows = (_window(context, step)[0] for step in context.training.steps)
+    return any(call in ast.walk(s) for window in windows for s in window)

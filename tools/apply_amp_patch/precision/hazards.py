@@ -9,25 +9,26 @@ from ..patch import Declined
 from ..roles import Roles
 from ..script import Script
 from .functions import custom_functions, directions
-from .operations import fp16_only, refuse_unsafe
+from .operations import fp16_only, refuse_unsafe, takes_numpy
 
 BCE = {"torch.nn.BCELoss", "torch.nn.functional.binary_cross_entropy", "torch.binary_cross_entropy"}
-_SECOND_ORDER = ("torch.autograd.grad", "torch.autograd.functional.", "torch.func.", "functorch.", "higher.")
-_INDICES = {
-    "nonzero",
-    "where",
-    "randperm",
-    "argsort",
-    "bool",
-    "eq",
-    "ne",
-    "gt",
-    "lt",
-    "ge",
-    "le",
-    "long",
-    "topk",
-}
+_SECOND_ORDER = (
+    "torch.autograd.grad",
+    "torch.autograd.functional.",
+    "torch.func.",
+    "functorch.",
+    "higher.",
+    "torchopt.",
+    "learn2learn.algorithms.",
+    "learn2learn.optim.",
+    "torchmeta.utils.gradient",
+)
+_THREADS = "DataParallel's threads autocast to fp16 whatever the dtype around the call"
+_INDEX_WORDS = (
+    "nonzero where randperm randint arange argsort topk bool eq ne gt lt ge le long tensor as_tensor "
+    "LongTensor "
+)
+_INDICES = frozenset(_INDEX_WORDS.split())
 _HOOKS = {
     "register_hook",
     "register_full_backward_hook",
@@ -61,10 +62,23 @@ def weigh(context: Context) -> Verdict:
         if isinstance(node, ast.Assign | ast.AugAssign) and _puts_by_index(context, node):
             note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"
             raise Declined(node.lineno, "in_place_scatter", note)
+        if isinstance(node, ast.Call):
+            _run_by(context, node, verdict)
     _whole_file(context, verdict)
     for path, other in context.project.items():
         _other_file(context, path.name, other, verdict)
     return verdict
+
+
+def _run_by(context: Context, call: ast.Call, verdict: Verdict) -> None:
+    """What a function of another project file does that is called under autocast, a loss above all."""
+    where = f" inside {ast.unparse(call.func)}"
+    for script, node in context.run_elsewhere(call):
+        refuse_unsafe(script, node, call.lineno, where)
+        verdict.no_fp16 += [(call.lineno, code, note + where) for _, code, note in fp16_only(script, node)]
+        if isinstance(node, ast.Call) and is_bce(context.roles_of(script), node):
+            note = f"binary cross entropy{where} fails under autocast"
+            raise Declined(call.lineno, "bce_in_other_file", note)
 
 
 def _puts_by_index(context: Context, statement: ast.Assign | ast.AugAssign) -> bool:
@@ -136,7 +150,8 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         name = script.called(call) or ""
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         if name in ("torch.set_default_dtype", "torch.set_default_tensor_type"):
-            text = ast.unparse(call).lower()
+            named = (o.name for value in call.args for o in roles.origins(value))
+            text = " ".join([ast.unparse(call), *named]).lower()
             if "double" in text or "float64" in text:
                 raise Declined(
                     call.lineno, "float64", "the script computes in float64, which is not autocast"
@@ -149,14 +164,22 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
             )
         if method == "double" and _is_model(roles, call.func.value):  # type: ignore[attr-defined]
             raise Declined(call.lineno, "float64", "a float64 model is not autocast")
-        if name.startswith(_SECOND_ORDER):
-            note = f"{name} gives gradients that a scaler would scale; bf16 needs none"
-            verdict.no_fp16.append((call.lineno, "second_order", note))
         if method in _HOOKS:
             verdict.no_fp16.append((call.lineno, "gradient_hook", f".{method}() would see scaled gradients"))
         if _threads(name):
-            note = "DataParallel's threads autocast to fp16 whatever the dtype around the call"
+            verdict.no_bf16.append((call.lineno, "data_parallel", _THREADS))
+        elif any(_threads(other.called(n) or "") for other, n in context.used_elsewhere(call)):
+            note = f"{_THREADS} (inside {ast.unparse(call.func)})"
             verdict.no_bf16.append((call.lineno, "data_parallel", note))
+    verdict.no_bf16 += [
+        (line, "data_parallel", f"{_THREADS} (in a base class)")
+        for line, other, node in context.inherited
+        if _threads(other.called(node) or "")
+    ]
+    verdict.no_fp16 += [
+        (line, "second_order", f"{note}; a scaler would scale them, bf16 needs none")
+        for line, note in second_order(context)
+    ]
     for holder in custom_functions(roles, [script]):
         forward, backward = directions(holder)
         if forward is None or backward is None:
@@ -167,10 +190,24 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         verdict.no_fp16.append((holder.lineno, "custom_function", note))
 
 
+def second_order(context: Context) -> list[tuple[int, str]]:
+    """The lines that take gradients inside of the forward pass or of a step, here or in a file of the project."""
+    found: list[tuple[int, str]] = []
+    for call in context.script.calls:
+        name = context.script.called(call) or ""
+        if name.startswith(_SECOND_ORDER):
+            found.append((call.lineno, f"{name} takes gradients by itself"))
+        elif any(
+            (script.called(n) or "").startswith(_SECOND_ORDER) for script, n in context.used_elsewhere(call)
+        ):
+            found.append((call.lineno, f"{ast.unparse(call.func)} takes gradients by itself in another file"))
+    return found
+
+
 def _threads(name: str) -> bool:
-    """DataParallel itself, or one that a package derives from it."""
-    last = name.split(".")[-1]
-    return last == "data_parallel" or ("DataParallel" in last and "Distributed" not in last)
+    """DataParallel itself, one that a package derives from it, or the call that starts its threads."""
+    last = name.split(".")[-1].lower().replace("_", "")
+    return last == "parallelapply" or ("dataparallel" in last and "distributed" not in last)
 
 
 def _is_model(roles: Roles, node: ast.expr) -> bool:
@@ -202,6 +239,9 @@ def _other_file(context: Context, name: str, script: Script, verdict: Verdict) -
                 verdict.no_fp16 += [
                     (line, code, f"{note} (in {name})") for _, code, note in fp16_only(script, node)
                 ]
+                if function.name == "forward" and takes_numpy(node):
+                    note = f".numpy() (in {name}) of a tensor that may be bf16 raises TypeError"
+                    verdict.no_bf16.append((line, "numpy_of_low_precision", note))
                 if isinstance(node, ast.Call) and is_bce(roles, node):
                     raise Declined(
                         line, "bce_in_other_file", f"binary cross entropy in {name} fails under autocast"

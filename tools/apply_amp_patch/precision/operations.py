@@ -1,6 +1,8 @@
 """Operations that lower precision breaks: without a half kernel, of mixed dtypes, or with constants out of range."""
 
 import ast
+from collections.abc import Callable
+from operator import add, mul, sub
 
 from ..patch import Declined
 from ..script import Script
@@ -59,6 +61,12 @@ _SCATTER = {
     "scatter_reduce_",
 }
 _SCATTER_VALUE = {"scatter_", "scatter"}
+_SIGNS: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: add,
+    ast.Sub: sub,
+    ast.Mult: mul,
+    ast.Pow: pow,
+}
 _SIMPLEX = ("distributions.Categorical", "distributions.OneHotCategorical", "distributions.Multinomial")
 
 
@@ -103,6 +111,16 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
         )
 
 
+def takes_numpy(node: ast.AST) -> bool:
+    """`x.numpy()`, unless x has been made fp32 or whole numbers just before."""
+    if not (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "numpy"
+    ):
+        return False
+    methods = {n.attr for n in ast.walk(node.func.value) if isinstance(n, ast.Attribute)}
+    return not methods & {"float", "long", "int", "bool", "argmax", "size", "shape"}
+
+
 def _is_number(script: Script, node: ast.expr) -> bool:
     """A constant, or an attribute that this file sets to sums of constants and parameters with numeric defaults."""
     if isinstance(node, ast.Constant | ast.UnaryOp):
@@ -141,23 +159,46 @@ def _takes_probabilities(script: Script, node: ast.AST) -> bool:
     return bool(node.args) or any(k.arg == "probs" for k in node.keywords)
 
 
+def _number(node: ast.AST) -> float | None:
+    """The value of a number as it is written, such as `-2 ** 32 + 1`."""
+    match node:
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+            return value if abs(value) < 1e300 or value == float("inf") else None
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            inner = _number(operand)
+            return None if inner is None else -inner
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Pow() as sign, right=right):
+            first, second = _number(left), _number(right)
+            if first is None or second is None:
+                return None
+            if isinstance(sign, ast.Pow) and not (abs(first) <= 1e6 and 0 <= second <= 40):
+                return None
+            return _SIGNS[type(sign)](float(first), float(second))
+    return None
+
+
+def _fills_part(statement: ast.AST | None) -> bool:
+    """`scores[mask] = -1e9`."""
+    return isinstance(statement, ast.Assign) and any(isinstance(t, ast.Subscript) for t in statement.targets)
+
+
 def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
     """Constants that overflow or vanish in fp16 but not in bf16."""
-    if not (isinstance(node, ast.Constant) and isinstance(node.value, float | int)) or isinstance(
-        node.value, bool
-    ):
-        return []
-    found: list[tuple[int, str, str]] = []
-    size = abs(node.value)
+    value = _number(node)
     above = script.parents.get(node)
-    if isinstance(above, ast.UnaryOp):
-        above = script.parents.get(above)
+    if value is None or not isinstance(node, ast.expr):
+        return []
+    if isinstance(above, ast.expr) and _number(above) is not None:
+        return []  # part of a longer number
+    found: list[tuple[int, str, str]] = []
+    size = abs(value)
+    text = ast.unparse(node.operand if isinstance(node, ast.UnaryOp) else node)
     if (
         size > _LARGEST_FP16
         and size != float("inf")
-        and isinstance(above, ast.Call | ast.BinOp | ast.keyword)
+        and (isinstance(above, ast.Call | ast.BinOp | ast.keyword) or _fills_part(above))
     ):
-        found.append((node.lineno, "fp16_constant", f"{node.value!r} overflows fp16"))
+        found.append((node.lineno, "fp16_constant", f"{text} overflows fp16"))
     if 0 < size < _SMALLEST_FP16 and isinstance(above, ast.BinOp | ast.Call):
-        found.append((node.lineno, "fp16_constant", f"{node.value!r} is zero in fp16"))
+        found.append((node.lineno, "fp16_constant", f"{text} is zero in fp16"))
     return found

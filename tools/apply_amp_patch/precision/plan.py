@@ -7,11 +7,13 @@ from ..context import Context
 from ..loops import Backward
 from ..models import is_model
 from ..patch import Declined
+from .closures import refuse_closures
 from .device import Device, find_device
 from .dtypes import Dtypes
 from .gradients import Readings, find_readings, line_of, reads
 from .hazards import Verdict, weigh
 from .leaves import is_of_leaves
+from .operations import takes_numpy
 from .updates import update_places
 
 _CALM = ("torch.profiler.", "torch.autograd.profiler", "torch.amp.", "builtins.", "gym", "tqdm.")
@@ -38,6 +40,7 @@ class Plan:
 
 def make_plan(context: Context) -> Plan:
     """Raises Declined where no precision the caller allows is provably right."""
+    refuse_closures(context)
     _need_forward(context)
     verdict = weigh(context)
     device = find_device(context)
@@ -117,7 +120,11 @@ def _no_scaler(context: Context) -> list[Reason]:
             found.append((line, "closure", "a scaler cannot step an optimizer that calls a closure"))
         if "torch.optim.LBFGS" in roles.constructor(step.optimizer):
             found.append((line, "closure", "LBFGS evaluates the loss several times per step"))
-        if step.kind == "unknown" and not _plausible(context, step.optimizer):
+        wrapper = roles.wraps_optimizer(step.optimizer) if step.kind == "unknown" else None
+        if wrapper is not None:
+            note = f"{ast.unparse(wrapper.func)} wraps the optimizer, and what its step does is not at hand"
+            found.append((line, "optimizer_unknown", note))
+        elif step.kind == "unknown" and not _plausible(context, step.optimizer):
             found.append((line, "optimizer_unknown", f"{step.path} cannot be traced to an optimizer"))
     try:
         update_places(training)
@@ -166,16 +173,16 @@ def _hidden_steps(context: Context) -> list[ast.Call]:
     return found
 
 
-def _for_layers(context: Context, dtypes: Dtypes, function: ast.AST | None) -> list[ast.expr]:
+def _for_layers(
+    context: Context, dtypes: Dtypes, function: ast.AST | None, cast: set[ast.AST]
+) -> list[ast.expr]:
     """Half tensors handed to a layer that runs outside of autocast, whose weights are fp32."""
     script = context.script
-    inside = {n for r in context.training.regions for s in r.statements for n in ast.walk(s)}
-    lifted = {n for b in context.training.backwards for n in ast.walk(b.loss)}
     nodes = ast.walk(function) if function is not None else script.nodes
     return [
         argument
         for call in nodes
-        if isinstance(call, ast.Call) and call not in inside and call not in lifted
+        if isinstance(call, ast.Call) and call not in cast
         if script.function(call) is function and is_model(context, call.func)
         for argument in call.args
         if isinstance(argument, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
@@ -183,14 +190,30 @@ def _for_layers(context: Context, dtypes: Dtypes, function: ast.AST | None) -> l
     ]
 
 
+def _numpy_elsewhere(context: Context, dtypes: Dtypes) -> list[Reason]:
+    """Calls under autocast that hand a tensor to `.numpy()` in another file of the project."""
+    return [
+        (
+            call.lineno,
+            "numpy_of_low_precision",
+            f"{ast.unparse(call.func)} calls .numpy(), which bf16 has not",
+        )
+        for call in context.script.calls
+        if call in dtypes.inside and any(dtypes.of(a) in ("low", "unknown") for a in call.args)
+        if any(takes_numpy(node) for _, node in context.run_elsewhere(call))
+    ]
+
+
 def _numpy(context: Context) -> tuple[list[ast.expr], list[Reason]]:
     """Tensors to cast, and `.numpy()` calls of which the dtype is not known."""
     casts: list[ast.expr] = []
-    unsure: list[Reason] = []
     dtypes = Dtypes(context)
+    unsure = _numpy_elsewhere(context, dtypes)
     hosts = {context.script.function(r.first) for r in context.training.regions}
+    cast = {n for r in context.training.regions for s in r.statements for n in ast.walk(s)}
+    cast |= {n for b in context.training.backwards for n in ast.walk(b.loss)}
     for function in hosts:
-        casts += _for_layers(context, dtypes, function)
+        casts += _for_layers(context, dtypes, function, cast)
     for call in context.script.method_calls("numpy"):
         assert isinstance(call.func, ast.Attribute)
         if context.script.function(call) not in {*hosts, *dtypes.functions}:

@@ -42,8 +42,7 @@ class Rewrite:
             return
         first = self.script.text[self.script.line_starts[statement.lineno - 1] : self.script.start(statement)]
         end = self.script.end(statement)
-        rest = self.script.text[end:].splitlines()[:1]
-        after = rest[0].strip() if rest else ""
+        after = self.script.rest_of_line(end).strip()
         if first.strip() or (after and not after.startswith("#")):
             raise Declined(statement.lineno, "shared_line", "the statement shares its line with another one")
 
@@ -54,7 +53,7 @@ class Rewrite:
         if any(s.lineno != line or s.end_lineno != line or self.training.is_barrier(s) for s in same):
             return False
         begin, end = self.script.start(same[0]), self.script.end(same[-1])
-        rest = (self.script.text[end:].splitlines()[:1] or [""])[0].strip(" ;\t")
+        rest = self.script.rest_of_line(end).strip(" ;\t")
         head = self.script.text[self.script.line_starts[line - 1] : begin]
         return len(same) > 1 and not head.strip() and (not rest or rest.startswith("#"))
 

@@ -10,10 +10,13 @@ import ast
 
 from ..context import Context
 from ..edits import Edit, Line
+from ..flow import path
 from ..models import trained_models
 from ..patch import Patch, Site
+from ..precision.hazards import second_order
 
 REMEDY = "compile"
+_WHOLE = ("Sequential", "DataParallel", "DistributedDataParallel", "Transformer", "convert_sync_batchnorm")
 
 
 def propose(context: Context) -> Patch:
@@ -31,7 +34,10 @@ def propose(context: Context) -> Patch:
         return Patch(
             "nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", "no training loop in this file")]
         )
-    models = trained_models(context)
+    for line, note in second_order(context):
+        note = f"{note}, and compiled code cannot be differentiated twice"
+        return Patch("declined", [Site(line, REMEDY, "decline", "second_order", note)])
+    models = [m for m in trained_models(context) if not _is_layer(context, m.made)]
     if not models:
         line = context.training.backwards[0].call.lineno
         note = "the statement that makes the model cannot be found in this file"
@@ -46,3 +52,22 @@ def propose(context: Context) -> Patch:
         )
     warnings = ["the first steps take longer; inputs of changing shapes are compiled again"]
     return Patch("patched", sites, edits, warnings)
+
+
+def _is_layer(context: Context, made: ast.stmt) -> bool:
+    """One layer or loss of torch.nn beside a model that is made elsewhere: not what takes the time."""
+    script, flow = context.script, context.training.flow
+    value = getattr(made, "value", None)
+    names = {n for c in ast.walk(value) if (n := script.called(c))} if isinstance(value, ast.AST) else set()
+    layers = {n for n in names if n.startswith("torch.nn.")}
+    if not layers or any(n.endswith(_WHOLE) for n in layers):
+        return False
+    known = {m.path for m in trained_models(context)}
+    calls = [
+        n
+        for region in context.training.regions
+        for s in region.statements
+        for n in ast.walk(s)
+        if isinstance(n, ast.Call) and script.called(n) is None and not context.roles.callees(n)
+    ]
+    return any(path(c.func) not in known and flow.calls_model(c) for c in calls)

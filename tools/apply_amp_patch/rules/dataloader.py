@@ -97,6 +97,14 @@ def _refusal(context: Context, call: ast.Call, kind: str) -> tuple[str, str] | N
         return "framework_flag", "its options come from a dictionary or by position"
     if kind == "memory":
         return "data_in_memory", "the data are in memory: workers would only copy them"
+    if kind == "shared":
+        note = (
+            "the dataset keeps a file open or changes as it is read, and each worker would do so in its copy"
+        )
+        return "data_has_state", note
+    if _fresh_each_time(context, call):
+        note = "an iterator is made for one batch at a time, which would throw away what workers loaded ahead"
+        return "data_has_state", note
     if kind == "stream":
         return "data_streams", "each worker would yield the whole stream; let it ask get_worker_info() first"
     device = _cuda_data(context)
@@ -106,6 +114,21 @@ def _refusal(context: Context, call: ast.Call, kind: str) -> tuple[str, str] | N
         )
         return "data_on_gpu", note
     return None
+
+
+def _fresh_each_time(context: Context, call: ast.Call) -> bool:
+    """`next(iter(loader))` inside of a loop."""
+    script = context.script
+    statement = script.parents[call]
+    names = {ast.unparse(t) for t in statement.targets} if isinstance(statement, ast.Assign) else set()
+    return any(
+        script.called(outer) == "builtins.next"
+        and script.loop(outer) is not None
+        and outer.args
+        and script.called(outer.args[0]) == "builtins.iter"
+        and any(ast.unparse(a) in names for a in getattr(outer.args[0], "args", []))
+        for outer in script.calls
+    )
 
 
 def _importable(context: Context, call: ast.Call) -> bool:

@@ -23,6 +23,7 @@ from ..accumulation.split import split
 from ..context import Context
 from ..edits import Edit, Span
 from ..patch import Declined, Patch, Site
+from ..precision.engines import per_sample
 
 REMEDY = "gradient_accumulation"
 _DEFAULT_STEPS = 2
@@ -40,6 +41,7 @@ def propose(context: Context) -> Patch:
                 "nothing_to_do",
                 [Site(1, REMEDY, "keep", "no_training_loop", "no optimizer steps in this file")],
             )
+        per_sample(context)
         found = find_loop(context)
         if context.wishes.grow_batch:
             return grow(context, found, steps)

@@ -35,6 +35,7 @@ _FUNCTIONS = (
     "torch.distributed.algorithms._checkpoint.",
     "fairscale.nn.checkpoint",
 )
+_SWITCHES = ("gradient_checkpointing_enable", "enable_gradient_checkpointing")  # transformers, diffusers
 _SWITCH = '.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})'
 
 
@@ -51,7 +52,7 @@ def _present(context: Context) -> Patch | None:
     for call in script.calls:
         name = script.called(call) or ""
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-        if name.startswith(_FUNCTIONS) or method == "gradient_checkpointing_enable":
+        if name.startswith(_FUNCTIONS) or method in _SWITCHES:
             if name.startswith("torch.utils.checkpoint.") and not any(
                 k.arg == "use_reentrant" for k in call.keywords
             ):
@@ -111,11 +112,30 @@ def _hugging_face(context: Context) -> Patch | None:
         model = name.startswith("transformers.") and name.endswith((".from_pretrained", ".from_config"))
         if not (model and holder and any(part in name for part in ("Model", "For"))):
             continue
+        if not _may_train(context, holder, node):
+            continue
         edits.append(
             Line((node.end_lineno or node.lineno) + 1, script.indentation(node.lineno), f"{holder}{_SWITCH}")
         )
         sites.append(Site(node.lineno, REMEDY, "edit", "framework_option", "the model's own switch"))
     return Patch("framework_option", sites, edits) if edits else None
+
+
+def _may_train(context: Context, holder: str, made: ast.stmt) -> bool:
+    """Whether a model is more than a frozen helper, or a source of weights that are copied."""
+    script, name = context.script, holder.split(".")[0]
+    ours = script.bindings(name, made)
+
+    def calls(method: str) -> list[ast.Call]:
+        return [c for c in script.method_calls(method) if ast.unparse(c.func.value) == holder]  # type: ignore[attr-defined]
+
+    frozen = any(c.args and ast.unparse(c.args[0]) == "False" for c in calls("requires_grad_"))
+    if frozen or (calls("eval") and not calls("train")):
+        return False
+    nodes = [n for n in script.nodes if path(n) == holder and script.bindings(name, n) is ours]
+    reads = [n for n in nodes if isinstance(getattr(n, "ctx", None), ast.Load)]
+    looks = ("state_dict", "config")
+    return not reads or any(getattr(script.parents[n], "attr", "") not in looks for n in reads)
 
 
 def _blocks(context: Context) -> Patch:

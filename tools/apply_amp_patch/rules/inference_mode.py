@@ -14,6 +14,7 @@ from ..edits import Edit, Line, Wrap
 from ..models import is_model
 from ..names import Function
 from ..patch import Patch, Site
+from ..precision.hazards import second_order
 from ..prelude import header
 
 REMEDY = "inference_mode"
@@ -34,6 +35,10 @@ def propose(context: Context) -> Patch:
         return Patch(
             "nothing_to_do", [Site(1, REMEDY, "keep", "no_evaluation", "no model is put into eval() here")]
         )
+    if all(not _is_off(context, c) for c in evals):
+        for line, note in second_order(context):
+            note = f"{note}, perhaps in the evaluation too"
+            return Patch("declined", [Site(line, REMEDY, "decline", "evaluation_not_separate", note)])
     edits: list[Edit] = []
     sites: list[Site] = []
     torch = script.torch_name() or "torch"

@@ -18,6 +18,7 @@ from ..edits import Edit, Line
 from ..epochs import Epochs, find_epochs
 from ..flow import path
 from ..patch import Declined, Patch, Site
+from ..precision.gradients import line_of
 from ..prelude import free_name, header
 from ..schedules import check_alone
 
@@ -35,16 +36,10 @@ def propose(context: Context) -> Patch:
                 "already",
                 [Site(call.lineno, REMEDY, "keep", "already", f"{name} schedules the learning rate")],
             )
-    for node in script.nodes:
-        if (
-            isinstance(node, ast.Subscript)
-            and isinstance(node.ctx, ast.Store)
-            and isinstance(node.slice, ast.Constant)
-        ) and node.slice.value == "lr":
-            return Patch(
-                "already",
-                [Site(node.lineno, REMEDY, "keep", "already", "the learning rate is set by hand")],
-            )
+    by_hand = next((n for n in script.nodes if _sets_rate(n)), None)
+    if by_hand is not None:
+        note = "the learning rate is set by hand"
+        return Patch("already", [Site(line_of(by_hand), REMEDY, "keep", "already", note)])
     if not context.training.backwards or not context.training.steps:
         return Patch(
             "nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", "no training loop in this file")]
@@ -55,12 +50,29 @@ def propose(context: Context) -> Patch:
         return reason.as_patch(REMEDY)
 
 
+def _sets_rate(node: ast.AST) -> bool:
+    """`group["lr"] = rate` or `optimizer.param_groups[0].update(lr=rate)`."""
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+        return isinstance(node.slice, ast.Constant) and node.slice.value == "lr"
+    if not (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "update"
+    ):
+        return False
+    named = any(k.arg == "lr" for k in node.keywords)
+    return named or any(isinstance(a, ast.Dict) and "'lr'" in ast.unparse(a) for a in node.args)
+
+
 def _schedule(context: Context, epochs: Epochs) -> Patch:
     script, step = context.script, epochs.step
     if step.call.args and not step.scaled:
         raise Declined(step.call.lineno, "closure", "a closure steps the optimizer several times per batch")
     if any(n.startswith("torch.optim.LBFGS") for n in context.roles.constructor(step.optimizer)):
         raise Declined(step.call.lineno, "closure", "LBFGS searches its own step length")
+    if script.function(epochs.loop) is not None and _steps_tensors(context, epochs):
+        note = (
+            "the optimizer changes tensors, not a model: an attack or another inner problem, not the training"
+        )
+        raise Declined(step.call.lineno, "epochs_not_found", note)
     optimizer = _visible_optimizer(context, epochs)
     check_alone(context, epochs)
     name = free_name(script, "lr_schedule")
@@ -69,7 +81,8 @@ def _schedule(context: Context, epochs: Epochs) -> Patch:
     total, after = per_batch if per_batch is not None else (f"{epochs.count}", None)
     indent = script.indentation(epochs.loop.lineno)
     peak = f'[group["lr"] for group in {optimizer}.param_groups]'
-    make = f"{name} = {torch}.optim.lr_scheduler.OneCycleLR({optimizer}, max_lr={peak}, total_steps={total})"
+    cycle = f"{torch}.optim.lr_scheduler.OneCycleLR"
+    make = f"{name} = {cycle}({optimizer}, max_lr={peak}, total_steps={total}, cycle_momentum=False)"
     edits: list[Edit] = [Line(epochs.loop.lineno, indent, make)]
     edits += [] if script.torch_name() else [header(script, ["import torch"])]
     place = after or epochs.loop.body[-1]
@@ -82,8 +95,19 @@ def _schedule(context: Context, epochs: Epochs) -> Patch:
         ),
         Site(place.lineno, REMEDY, "edit", "schedule_step", f"once per {unit}, after the optimizer"),
     ]
-    return Patch(
-        "patched", sites, edits, ["the schedule changes results: measure the quality before and after"]
+    warnings = ["the schedule changes results: measure the quality before and after"]
+    if any(ast.unparse(c.func.value) == step.path for c in script.method_calls("load_state_dict")):  # type: ignore[attr-defined]
+        warnings.append(f"a run that resumes starts the schedule anew: save and load {name}'s state as well")
+    return Patch("patched", sites, edits, warnings)
+
+
+def _steps_tensors(context: Context, epochs: Epochs) -> bool:
+    """The optimizer was built for a list of tensors: `SGD([delta], lr=...)`."""
+    built = [o.node for o in context.roles.origins(epochs.step.optimizer) if isinstance(o.node, ast.Call)]
+    given = [call.args[0] for call in built if call.args]
+    return bool(given) and all(
+        isinstance(value, ast.List) and not any(isinstance(e, ast.Dict | ast.Starred) for e in value.elts)
+        for value in given
     )
 
 

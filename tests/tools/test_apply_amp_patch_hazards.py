@@ -1,0 +1,372 @@
+"""What real scripts taught about lower precision: each case was patched wrongly once, or would have been."""
+
+from pathlib import Path
+
+import pytest
+from optimizing_resources.tools.apply_amp_patch.codemod import patch
+from optimizing_resources.tools.apply_amp_patch.context import Wishes
+
+TRAIN = """import torch
+{imports}
+net = torch.nn.Linear(2, 1).cuda()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+{setup}
+for x, y in data:
+    optimizer.zero_grad()
+    out = net(x.cuda())
+    {middle}
+    loss = torch.nn.functional.mse_loss(out, y.cuda())
+    loss.backward()
+    {before_step}
+    optimizer.step()
+"""
+
+
+def result_of(precision="fp16", path=None, **parts):
+    parts = {"imports": "", "setup": "", "middle": "pass", "before_step": "pass", **parts}
+    return patch(TRAIN.format(**parts), ["mixed_precision"], Wishes(precision), path)
+
+
+def code_of(precision="fp16", path=None, **parts):
+    """The outcome, with the reason where it is a refusal."""
+    result = result_of(precision, path, **parts)
+    return result.sites[0].reason_code if result.outcome == "declined" else result.outcome
+
+
+@pytest.mark.parametrize(
+    ("parts", "fp16", "bf16"),
+    [
+        ({}, "patched", "patched"),
+        ({"setup": "dtype = torch.float64\ntorch.set_default_dtype(dtype)"}, "float64", "float64"),
+        (
+            {"imports": "import cherry", "setup": "optimizer = cherry.Distributed(opt=optimizer)"},
+            "optimizer_unknown",
+            "patched",
+        ),
+        (
+            {"imports": "from opacus import PrivacyEngine", "setup": "engine = PrivacyEngine()"},
+            "engine_backward",
+            "engine_backward",
+        ),
+        ({"setup": "vgg = torch.jit.load('vgg.pt')"}, "traced_model", "traced_model"),
+        (
+            {"imports": "import learn2learn", "setup": "maml = learn2learn.algorithms.MAML(net)"},
+            "second_order",
+            "patched",
+        ),
+        (
+            {"before_step": "for p, q in zip(net.parameters(), other.parameters()): q.grad = p.grad"},
+            "reads_grad",
+            "patched",
+        ),
+        (
+            {"before_step": "for p in net.parameters(): p.grad = p.grad.clamp(-1, 1)"},
+            "patched",
+            "patched",
+        ),
+        ({"middle": "out[y > 0] = -9999999"}, "fp16_constant", "patched"),
+        ({"middle": "out = out.masked_fill(y > 0, -2 ** 32 + 1)"}, "fp16_constant", "patched"),
+        ({"middle": "out = out * (3 ** 2 + 10 ** 99)"}, "patched", "patched"),
+        (
+            {"middle": "rows = torch.tensor([0, 1])\n    z[rows] = net(x[rows])"},
+            "in_place_scatter",
+            "in_place_scatter",
+        ),
+        ({"before_step": "helper.unscale_(optimizer)"}, "partial_amp", "partial_amp"),
+        (
+            {"setup": "out = torch.nn.parallel.parallel_apply([net], [data[0]])"},
+            "patched",
+            "data_parallel",
+        ),
+    ],
+)
+def test_what_one_file_shows_decides_on_each_precision(parts, fp16, bf16):
+    assert code_of("fp16", **parts) == fp16
+    assert code_of("bf16", **parts) == bf16
+
+
+HELPER = """import torch
+
+
+def inner(out):
+    {body}
+    return out
+
+
+def helper(out):
+    return inner(out)
+
+
+class Maker:
+    def make(self, net):
+        {body}
+"""
+
+
+FOLLOWED = [
+    ("torch.autograd.grad(out.sum(), out)", "second_order", "patched"),
+    ("torch.nn.DataParallel(out)", "patched", "data_parallel"),
+    ("torch.nn.BCELoss()(out, out)", "bce_in_other_file", "bce_in_other_file"),
+    ("out.detach().numpy()", "patched", "numpy_of_low_precision"),
+    ("out.argmax(1).numpy()", "patched", "patched"),
+]
+
+
+def codes_with_helper(folder: Path, body: str, **parts):
+    (folder / "helpers.py").write_text(HELPER.format(body=body))
+    (folder / "more.py").write_text("value = 1\n")
+    return [code_of(precision, folder / "train.py", **parts) for precision in ("fp16", "bf16")]
+
+
+@pytest.mark.parametrize(
+    "imports", ["from helpers import *\nfrom more import *", "from helpers import helper"]
+)
+@pytest.mark.parametrize(("body", "fp16", "bf16"), FOLLOWED)
+def test_functions_of_other_files_are_followed(tmp_path: Path, imports, body, fp16, bf16):
+    found = codes_with_helper(tmp_path, body, imports=imports, middle="out = helper(out)")
+    assert found == [fp16, bf16]
+
+
+@pytest.mark.parametrize(("body", "fp16", "bf16"), FOLLOWED[:2])
+def test_classes_of_other_files_are_followed(tmp_path: Path, body, fp16, bf16):
+    found = codes_with_helper(tmp_path, body, imports="from helpers import Maker", setup="maker = Maker()")
+    assert found == [fp16, bf16]
+
+
+def test_what_a_class_inherits_from_another_file_counts(tmp_path: Path):
+    found = codes_with_helper(
+        tmp_path,
+        "torch.nn.DataParallel(net)",
+        imports="from helpers import Maker\n\n\nclass Mine(Maker):\n    pass\n\n",
+    )
+    assert found == ["patched", "data_parallel"]
+
+
+def test_a_patch_without_any_site_is_none():
+    text = TRAIN.format(imports="", setup="", middle="pass", before_step="pass")
+    text = text.replace("loss = torch.nn.functional.mse_loss(out, y.cuda())", "loss + ()").replace(
+        "    optimizer.zero_grad()\n", "    loss = 0\n"
+    )
+    assert patch(text, ["mixed_precision"], Wishes("bf16")).outcome == "declined"
+
+
+APEX = """from apex import amp
+import torch
+
+net = torch.nn.Linear(2, 1).cuda()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+{initialize}
+for x, y in data:
+    optimizer.zero_grad()
+    loss = torch.nn.functional.mse_loss(net(x), y)
+    with amp.scale_loss(loss, optimizer) as scaled:
+        scaled.backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("initialize", "outcome"),
+    [("net, optimizer = amp.initialize(net, optimizer, opt_level='O1')", "patched"), ("", "declined")],
+)
+def test_apex_that_another_file_initializes_stays(initialize, outcome):
+    assert patch(APEX.format(initialize=initialize), ["mixed_precision"], Wishes()).outcome == outcome
+
+
+def test_a_checkpoint_that_is_a_list_gets_no_entry_for_the_scaler():
+    named = result_of(setup="states = torch.load('c.pt')\noptimizer.load_state_dict(states['optimizer'])")
+    listed = result_of(setup="states = torch.load('c.pt')\noptimizer.load_state_dict(states[1])")
+    assert 'states.get("amp_scaler")' in named.text
+    assert listed.outcome == "patched" and "states.get" not in listed.text
+
+
+LINE_SEARCH = """import torch
+from search import LineSearch
+
+net = torch.nn.Linear(2, 1).cuda()
+optimizer = LineSearch(net.parameters())
+
+
+def closure():
+    optimizer.zero_grad()
+    return torch.nn.functional.mse_loss(net(x), y)
+
+
+loss = closure()
+loss.backward()
+for i in range(10):
+    {step}
+    loss.backward()
+"""
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "loss, rate = optimizer.step({'closure': closure})",
+        "optimizer.search(closure, loss)\n    loss = closure()",
+    ],
+)
+def test_a_loss_that_an_optimizer_evaluates_by_itself_is_declined(step):
+    for precision in ("bf16", "fp16"):
+        result = patch(LINE_SEARCH.format(step=step), ["mixed_precision"], Wishes(precision))
+        assert [s.reason_code for s in result.sites] == ["closure"]
+
+
+def test_the_module_torch_optim_may_give_its_name_to_the_optimizer():
+    text = TRAIN.replace("optimizer", "optim").format(
+        imports="from torch import optim", setup="", middle="pass", before_step="pass"
+    )
+    result = patch(text, ["mixed_precision"], Wishes("fp16"))
+    assert result.outcome == "patched" and "amp_scaler.step(optim)" in result.text
+
+
+def test_values_that_depend_on_each_other_are_weighed_once_each():
+    chain = "\n    ".join(f"v{i + 1} = v{i} + v{i} * v{i}\n    v{i} = v{i + 1}" for i in range(40))
+    result = result_of("bf16", before_step=f"v0 = out\n    {chain}\n    shown = v40.numpy()")
+    assert "v40.float().numpy()" in result.text
+
+
+def remedy(text: str, name: str, path: Path | None = None):
+    return patch(text, [name], Wishes(), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "outcome", "code"),
+    [
+        (
+            "lr_schedule",
+            TRAIN.replace("{middle}", "optimizer.param_groups[0].update(lr=rate)"),
+            "already",
+            "already",
+        ),
+        (
+            "lr_schedule",
+            "import torch\n\ndef attack(model, delta, y):\n    optimizer = torch.optim.SGD([delta], lr=1.0)\n"
+            "    for step in range(10):\n        loss = -torch.nn.functional.mse_loss(model(delta), y)\n"
+            "        optimizer.zero_grad()\n        loss.backward()\n        optimizer.step()\n",
+            "declined",
+            "epochs_not_found",
+        ),
+        (
+            "gradient_checkpointing",
+            "from transformers import AutoModel\nteacher = AutoModel.from_pretrained('a')\n"
+            "teacher.requires_grad_(False)\nout = teacher(x)\n",
+            "nothing_to_do",
+            "no_training_loop",
+        ),
+        (
+            "gradient_checkpointing",
+            "from transformers import AutoModel\nsource = AutoModel.from_pretrained('a')\n"
+            "mine.load_state_dict(source.state_dict())\n",
+            "nothing_to_do",
+            "no_training_loop",
+        ),
+        (
+            "gradient_checkpointing",
+            "from transformers import AutoModel\nmodel = AutoModel.from_pretrained('a')\nloss = model(x)\n",
+            "framework_option",
+            "framework_option",
+        ),
+        (
+            "compile",
+            TRAIN.replace(
+                "out = net", "torch.autograd.grad(net(x).sum(), x, create_graph=True)\n    out = net"
+            ),
+            "declined",
+            "second_order",
+        ),
+        (
+            "compile",
+            TRAIN.replace("torch.nn.Linear(2, 1).cuda()", "make_net()")
+            .replace("{setup}", "mse = torch.nn.MSELoss()")
+            .replace("torch.nn.functional.mse_loss", "mse"),
+            "declined",
+            "model_not_found",
+        ),
+        (
+            "inference_mode",
+            "import torch, higher\n\ndef test(model, data):\n    model.eval()\n    for x in data:\n"
+            "        print(model(x))\n\nsolver = higher.get_diff_optim(a, b)\n",
+            "declined",
+            "evaluation_not_separate",
+        ),
+    ],
+)
+def test_the_other_remedies_leave_alone_what_is_no_training(name, text, outcome, code):
+    for part in ("imports", "setup", "middle", "before_step"):
+        text = text.replace("{" + part + "}", "pass")
+    result = remedy(text, name)
+    assert (result.outcome, result.sites[0].reason_code) == (outcome, code)
+
+
+DATA = """import torch
+
+
+class Lines(torch.utils.data.Dataset):
+    def __init__(self, name):
+        {init}
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        {item}
+        return self.file.readline() if {reads} else index
+
+
+def main():
+    loader = torch.utils.data.DataLoader({data}, batch_size=2)
+    for epoch in range(3):
+        batch = {batch}
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("parts", "code"),
+    [
+        ({}, "loader_options"),
+        ({"init": "self.file = open(name)"}, "data_has_state"),
+        ({"item": "self.position += 1"}, "data_has_state"),
+        ({"item": "if self.file is None: self.file = open('a')"}, "loader_options"),
+        ({"reads": "True"}, "data_has_state"),
+        ({"data": "range(100)"}, "data_in_memory"),
+        ({"batch": "next(iter(loader))"}, "data_has_state"),
+    ],
+)
+def test_workers_serve_only_data_that_each_can_read_alone(parts, code):
+    usual = {"init": "self.file = None", "item": "pass", "data": 'Lines("a")', "reads": "False"}
+    text = DATA.format(**{**usual, "batch": "list(loader)", **parts})
+    if parts.get("reads") != "True":
+        text = text.replace("self.file.readline() if False else index", "index")
+    assert remedy(text, "dataloader").sites[0].reason_code == code
+
+
+@pytest.mark.parametrize(
+    ("imports", "code"),
+    [
+        ("from opacus import PrivacyEngine\nengine = PrivacyEngine()", "engine_backward"),
+        ("from torch_geometric.loader import DataLoader\ndata = DataLoader(graphs)", "batch_axis_unknown"),
+        ("data = torch.utils.data.DataLoader(pairs, batch_size=8)", "micro_batches"),
+    ],
+)
+def test_only_batches_of_independent_samples_are_split(imports, code):
+    text = TRAIN.format(imports=imports, setup="", middle="pass", before_step="pass")
+    assert remedy(text, "gradient_accumulation").sites[0].reason_code == code
+
+
+def test_a_file_with_deprecated_helpers_only_is_migrated_and_patched_at_once():
+    text = TRAIN.format(
+        imports="from torch.cuda.amp import custom_fwd\n\n\nclass Scale(torch.autograd.Function):\n"
+        "    @staticmethod\n    @custom_fwd\n    def forward(ctx, x):\n        return x\n",
+        setup="",
+        middle="pass",
+        before_step="pass",
+    )
+    result = patch(text, ["mixed_precision"], Wishes("bf16"))
+    assert 'custom_fwd(device_type="cuda")' in result.text and "torch.autocast(" in result.text
+    assert patch(result.text, ["mixed_precision"], Wishes("bf16")).text == result.text
