@@ -16,6 +16,7 @@ rollback mode instead.
 import json
 import secrets
 import sqlite3
+import time
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -176,7 +177,7 @@ def _read(ledger: sqlite3.Connection, where: str, values: tuple[str, ...]) -> li
 
 def _migrate(ledger: sqlite3.Connection, path: Path) -> None:
     """Bring the file to the newest schema, once, whoever comes first."""
-    ledger.execute(f"PRAGMA journal_mode = {'DELETE' if _on_a_network(path) else 'WAL'}")
+    _choose_journal(ledger, "DELETE" if _on_a_network(path) else "WAL")
     ledger.execute("BEGIN IMMEDIATE")
     with ledger:
         version = ledger.execute("PRAGMA user_version").fetchone()[0]
@@ -190,6 +191,19 @@ def _migrate(ledger: sqlite3.Connection, path: Path) -> None:
             for statement in statements:
                 ledger.execute(statement)
         ledger.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+
+
+def _choose_journal(ledger: sqlite3.Connection, mode: str) -> None:
+    """Set how the file is written; where several open a new ledger at once, SQLite's own wait does not cover this."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            ledger.execute(f"PRAGMA journal_mode = {mode}")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _on_a_network(path: Path) -> bool:
