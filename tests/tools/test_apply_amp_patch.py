@@ -193,6 +193,7 @@ def test_a_link_stays_a_link(workspace):
         (b"\x00\x01\x02" * 10, "train.py", "binary file"),
         ("x = 1\n" * 1_800_000, "train.py", "larger than 4 MiB"),
         ("{}", "train.ipynb", "no notebook"),
+        ('{"cells": [], "metadata": {"kernelspec": {"language": "R"}}}', "train.ipynb", "no Python.*: r"),
         ("(" * 5000 + ")" * 5000, "train.py", "not valid Python|nests too deeply"),
     ],
 )

@@ -28,6 +28,10 @@ class Notebook:
                 saw=f"{name}: {error}",
                 try_next="saving it again with Jupyter",
             ) from error
+        if (language := self._language()) != "python":
+            raise ToolError(
+                "This notebook runs no Python", saw=f"{name}: {language}", try_next="a Python notebook"
+            )
         self.raw = raw
         self.magics: list[str] = []
         self.texts: dict[int, str] = {}
@@ -63,6 +67,16 @@ class Notebook:
             if match := CELL_LINE.match(content):
                 return f"cell {match.group(1)}, line {back}"
         return f"line {line}"
+
+    def _language(self) -> str:
+        """What its kernel runs; Python where the notebook does not say."""
+        about = self.tree.get("metadata")
+        about = about if isinstance(about, dict) else {}
+        for place, key in (("language_info", "name"), ("kernelspec", "language")):
+            described = about.get(place)
+            if isinstance(described, dict) and isinstance(described.get(key), str):
+                return described[key].lower()
+        return "python"
 
     def _dump(self) -> bytes:
         """JSON in the style of the file: the indentation and escaping that reproduce it."""
