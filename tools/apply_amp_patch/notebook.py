@@ -74,8 +74,8 @@ class Notebook:
         about = about if isinstance(about, dict) else {}
         for place, key in (("language_info", "name"), ("kernelspec", "language")):
             described = about.get(place)
-            if isinstance(described, dict) and isinstance(described.get(key), str):
-                return described[key].lower()
+            if isinstance(described, dict) and described.get(key):
+                return str(described[key]).lower()
         return "python"
 
     def _dump(self) -> bytes:
