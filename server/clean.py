@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from ..tools._core.contract import Report, Request, command, current_call
+from ..tools._core.contract import Report, Request, ToolError, command, current_call
 from ..tools._core.quantity import human_bytes
 from ..tools._core.workspace import ARTIFACT_FOLDER
 
@@ -26,6 +26,10 @@ def clean(request: CleanRequest) -> CleanReport:
     """Remove the artifacts of this workspace; the ledger and backups stay."""
     folder = current_call().workspace.root / ARTIFACT_FOLDER
     artifacts = folder / "artifacts"
+    if link := next((place for place in (folder, artifacts) if place.is_symlink()), None):
+        raise ToolError(
+            "The artifacts lie behind a link, which may lead anywhere", saw=link, try_next="removing the link"
+        )
     files = [file for file in artifacts.rglob("*") if file.is_file() or file.is_symlink()]
     freed = sum(file.lstat().st_size for file in files)
     for file in files:

@@ -176,6 +176,14 @@ def test_clean_removes_artifacts_and_keeps_the_rest(typed, tmp_path):
     assert (folder / "ledger.sqlite").exists() and not list((folder / "artifacts").iterdir())
 
 
+def test_clean_follows_no_link(typed, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").touch()
+    (tmp_path / ".optimizing-resources").mkdir()
+    (tmp_path / ".optimizing-resources/artifacts").symlink_to(tmp_path / "mine")
+    assert typed("clean")[0] == 2 and (tmp_path / "mine/thesis.txt").exists()
+
+
 def test_doctor_says_what_works_and_how_to_add_the_rest(typed, monkeypatch, toys):
     monkeypatch.setattr("optimizing_resources.server.doctor.load_tools", lambda: toys.TOOLS)
     Path("no_such_module").mkdir()  # a folder of data is no library
