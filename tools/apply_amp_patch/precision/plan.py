@@ -1,10 +1,11 @@
 """Which precision is safe for a script, and why not the other."""
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..context import Context
-from ..loops import Backward
+from ..loops import Backward, Step
 from ..models import is_model
 from ..patch import Declined
 from .closures import refuse_closures
@@ -101,7 +102,7 @@ def _has_model(context: Context, backward: Backward) -> bool:
 
 def _no_scaler(context: Context) -> list[Reason]:
     """What forbids to scale gradients."""
-    training, roles = context.training, context.roles
+    training = context.training
     found: list[Reason] = []
     if not training.steps:
         line = training.backwards[0].call.lineno
@@ -114,18 +115,7 @@ def _no_scaler(context: Context) -> list[Reason]:
         elif all(c.args for c in context.script.method_calls("step")):
             raise Declined(line, "step_elsewhere", note)
         found.append((line, "step_elsewhere", note))
-    for step in training.steps:
-        line = step.call.lineno
-        if step.call.args or step.call.keywords:
-            found.append((line, "closure", "a scaler cannot step an optimizer that calls a closure"))
-        if "torch.optim.LBFGS" in roles.constructor(step.optimizer):
-            found.append((line, "closure", "LBFGS evaluates the loss several times per step"))
-        wrapper = roles.wraps_optimizer(step.optimizer) if step.kind == "unknown" else None
-        if wrapper is not None:
-            note = f"{ast.unparse(wrapper.func)} wraps the optimizer, and what its step does is not at hand"
-            found.append((line, "optimizer_unknown", note))
-        elif step.kind == "unknown" and not _plausible(context, step.optimizer):
-            found.append((line, "optimizer_unknown", f"{step.path} cannot be traced to an optimizer"))
+    found += [reason for step in training.steps for reason in _not_steppable(context, step)]
     try:
         update_places(training)
     except Declined as reason:
@@ -150,6 +140,21 @@ def _no_scaler(context: Context) -> list[Reason]:
         for call in _hidden_steps(context)
     ]
     return found
+
+
+def _not_steppable(context: Context, step: Step) -> Iterator[Reason]:
+    """Why a scaler cannot make this step."""
+    roles, line = context.roles, step.call.lineno
+    if step.call.args or step.call.keywords:
+        yield line, "closure", "a scaler cannot step an optimizer that calls a closure"
+    if "torch.optim.LBFGS" in roles.constructor(step.optimizer):
+        yield line, "closure", "LBFGS evaluates the loss several times per step"
+    wrapper = roles.wraps_optimizer(step.optimizer) if step.kind == "unknown" else None
+    if wrapper is not None:
+        note = f"{ast.unparse(wrapper.func)} wraps the optimizer, and what its step does is not at hand"
+        yield line, "optimizer_unknown", note
+    elif step.kind == "unknown" and not _plausible(context, step.optimizer):
+        yield line, "optimizer_unknown", f"{step.path} cannot be traced to an optimizer"
 
 
 def _plausible(context: Context, node: ast.expr) -> bool:
