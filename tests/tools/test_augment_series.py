@@ -169,6 +169,15 @@ def test_measured_covariates_bend_with_the_target_and_the_calendar_does_not(
     assert (made["shop"] == "south").all()
 
 
+def test_hours_in_a_column_of_their_own_space_the_series(augment: Augment, tmp_path: Path) -> None:
+    rows = [f"2020-01-{d:02d},{h},{h}.5" for d in range(1, 9) for h in range(24) if (d, h) != (3, 7)]
+    reply, result = augment(_csv(tmp_path, *rows, header="day,hour,load"), train_until="2020-01-05T11:00")
+    assert any("1 steps of one hour have no row" in w for w in reply["warnings"])
+    assert (~result["is_synthetic"].astype(bool)).sum() == len(rows) and result[
+        "is_synthetic"
+    ].sum() == 4 * 24 + 11
+
+
 def test_labels_per_step_follow_the_bend(augment: Augment, tmp_path: Path) -> None:
     table = long_table(series=1)[["unique_id", "ds", "y"]]
     table["y"], table["state"] = np.arange(40.0), ["low"] * 20 + ["high"] * 20
@@ -328,6 +337,10 @@ def test_hard_text_is_read_by_a_rule(rows: list[str], series: int, augment: Augm
         ("Obs,YEAR,people", "{d},19{d},{d}.5", ([], "YEAR", ["people"])),
         ("Data,T,RH", "2020-01-{d:02d},{d}.5,7.{d}", ([], "Data", ["T", "RH"])),  # T is a temperature
         ("city,mood,date,y", "a{k},m{d},2020-01-{d:02d},{d}.5", (["city"], "date", ["y"])),
+        ("date,store,item,sales", "2020-01-{d:02d},{k},7,{d}", (["store"], "date", ["sales"])),
+        ("Date,Time,kwh", "2020-01-01,10:{d}:00,{d}.5", ([], "Date", ["kwh"])),  # one stamp in two columns
+        ("dteday,hr,cnt", "2020-01-{d:02d},{k},{d}.5", ([], "dteday", ["cnt"])),
+        ("shop,date,peak,y", "a{k},2020-01-{d:02d},10:{d},{d}.5", (["shop"], "date", ["y"])),
     ],
 )
 def test_roles_are_found_under_any_header(
@@ -344,6 +357,10 @@ def test_roles_are_found_under_any_header(
     [
         ("place,2019,2020,2021", "time steps stand in the header"),
         ("place,1/22/20,1/23/20,1/24/20", "time steps stand in the header"),
+        (
+            "place," + ",".join(f"d_{k}" for k in range(1, 9)),
+            r"time steps stand in the header.*melt\(\['place'\]",
+        ),
         ("place,,", "Two columns have no name .*columns 2 and 3"),
         ("place,y", "Each row would be a series of its own"),
     ],
@@ -354,6 +371,12 @@ def test_a_header_that_cannot_be_meant_is_refused(
     rows = [f"p{i}" + f",{i}.5" * header.count(",") for i in range(4)]
     with pytest.raises(ToolError, match=says):
         augment(_csv(tmp_path, *rows, header=header))
+
+
+def test_whole_numbers_that_name_nothing_tell_no_series_apart(augment: Augment, tmp_path: Path) -> None:
+    rows = [f"2020-01-{d:02d},{k},{d}.5{k}" for k in range(1, 9) for d in range(1, 20)]
+    with pytest.raises(ToolError, match="same time stamp and differ"):
+        augment(_csv(tmp_path, *rows, header="date,settlement_period,demand"))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1", "utf-8-sig"])

@@ -46,7 +46,8 @@ def _classes(report: Any) -> str:
 
 def readable(report: Any) -> str:
     """The whole table and every verdict, for a terminal."""
-    columns = ("mase", "rmsse", "smape", "crps", "accuracy", "macro_f1", "seconds")
+    is_classes = "accuracy" in report.recommended
+    columns = (*(("accuracy", "macro_f1") if is_classes else ("mase", "rmsse", "smape", "crps")), "seconds")
     lines = [brief(report).splitlines()[0], f"{'model':34}" + "".join(f"{c:>10}" for c in columns)]
     lines += [f"{_cell(r):34}" + "".join(f"{_number(r.get(c)):>10}" for c in columns) for r in report.table]
     lines += [

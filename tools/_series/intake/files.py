@@ -236,5 +236,5 @@ def _refuse_twins(names: list[str], path: Path) -> None:
         raise ToolError(
             "Two columns have the same name" if twice[0] else "Two columns have no name",
             saw=f"{path.name}: {twice[0]!r}, columns {' and '.join(where[:2])}",
-            try_next="renaming one, or removing it if it is empty",
+            try_next="renaming one, or removing what is empty or stands above the header",
         )

@@ -1,5 +1,6 @@
 """Which column is id, time, target, label or split: as told, else by name and content, and said in a warning."""
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ _TIME_NAMES = ("ds", "date", "datetime", "timestamp", "time")
 _STEP_NAMES = ("t", "step", "period")  # of whole numbers; T may be a temperature
 _PARTS = ("month", "quarter", "week", "year", "day")  # in numbers, only a year alone is a time
 _LOOKED_AT = 100  # rows
+_MOST_ID_COLUMNS = 3
 _FEWEST_NUMBERED = 8  # rows, for consecutive numbers to be no accident
 _CALENDAR = re.compile(
     r"(^|_)(month|quarter|week|weekday|year|day|dow|hour|minute|holiday|event|season|is)(_|$|of)", re.I
@@ -26,6 +28,14 @@ _DATE = re.compile(
     re.I,
 )
 _YEAR = re.compile(r"^(1[5-9]|20)\d\d$")
+_CLOCK = re.compile(r"^\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?$")
+_HOURS = ("hour", "hr", "hour_of_day")
+_ENTITY = re.compile(
+    r"store|shop|outlet|branch|item|product|article|family|dep(ar)?t|categor|customer|client|user|account|patient|subject"
+    r"|sensor|meter|station|machine|engine|unit|device|asset|turbine|vehicle|pump|site|location|region|city|country|zone"
+    r"|building|plant|warehouse|route|(^|[a-z_ ])(id|nbr|no|nr|num|number|code|key)$",
+    re.I,
+)  # what whole numbers may name; a settlement period is no thing
 _UNNAMED = ("", "unnamed: 0")  # what an index becomes in a file
 _TARGET_NAMES = ("y", "value", "values", "target", "sales", "demand")
 _SPLIT_NAMES = ("split", "subset", "partition", "fold")
@@ -44,19 +54,20 @@ class Asked:
 
 @dataclass(frozen=True)
 class Roles:
-    """The part each column plays; `ids` is empty where the table is one series."""
+    """The part each column plays; `ids` is empty where the table is one series, `clock` is the time of day."""
 
     ids: tuple[str, ...]
     time: str | None
     split: str | None
     label: str | None
     targets: tuple[str, ...] = ()
+    clock: str | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
     def taken(self) -> set[str | None]:
         """The columns that cannot hold the series."""
-        return {*self.ids, self.time, self.split, self.label}
+        return {*self.ids, self.time, self.clock, self.split, self.label}
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -80,8 +91,9 @@ def resolve(source: Source, asked: Asked) -> Roles:
     time = asked.time or _find_time(source.table, free, warnings)
     if time is None and not asked.targets:
         _refuse_steps_in_the_header(source)
-    free = [n for n in free if n != time]
-    ids = asked.ids if asked.ids is not None else _find_ids(source, free, time, warnings)
+    clock = _find_clock(source.table, free, time)
+    free = [n for n in free if n not in (time, clock)]
+    ids, clock = _settle_ids(source, asked, free, time, clock, warnings)
     if time is None and not ids:
         numbered = [n for n in free if n.lower() in _UNNAMED and _numbers_rows(source.table[n])]
         time = numbered[0] if numbered else None
@@ -92,7 +104,7 @@ def resolve(source: Source, asked: Asked) -> Roles:
             else f"No time column and no id column: the {source.table.num_rows} rows are taken as one series, evenly "
             "spaced, in the order of the file"
         )
-    return Roles(ids, time, split, asked.label, asked.targets or (), warnings)
+    return Roles(ids, time, split, asked.label, asked.targets or (), clock, warnings)
 
 
 def find_targets(
@@ -192,31 +204,81 @@ def _numbers_rows(column: pa.ChunkedArray) -> bool:
 
 
 def _refuse_steps_in_the_header(source: Source) -> None:
+    """One series a row: dates as names, or numbered ones (d_1, d_2) beside text that names the rows."""
     names = source.table.column_names
     steps = [n for n in names if _DATE.match(n) or _YEAR.match(n)]
+    figures = [n for n in names if is_numeric(source.table[n])]
+    if len(steps) < 3 and any(is_text(source.table[n].type) for n in set(names) - set(figures)):
+        steps = _numbered(figures)
     if 2 * len(steps) > len(names) and len(steps) > 2:
+        rest = [n for n in names if n not in steps][:3]
         raise ToolError(
             "The time steps stand in the header, a column each",
             saw=f"{source.path.name}: {', '.join(steps[:3])}",
-            try_next="one time step a row: columns for id, time and value",
+            try_next=f"one time step a row, as pandas makes it: table.melt({rest}, var_name='t', value_name='y')",
         )
 
 
-def _find_ids(source: Source, free: list[str], time: str | None, warnings: list[str]) -> tuple[str, ...]:
+def _numbered(names: list[str]) -> list[str]:
+    """The names of one stem whose numbers follow each other, where there are many."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        if match := re.fullmatch(r"(.*?)0*(\d+)", name):
+            found.setdefault(match[1], []).append(name)
+    steps = max(found.values(), key=len, default=[])
+    last = [int(re.findall(r"\d+$", n)[0]) for n in steps]
+    follow = all(b - a == 1 for a, b in itertools.pairwise(last))
+    return steps if follow and len(steps) >= _FEWEST_NUMBERED else []
+
+
+def _find_clock(table: pa.Table, free: list[str], time: str | None) -> str | None:
+    """The column with the time of day beside one of dates: 17:30 as text, or an hour as a whole number."""
+    if time is None:
+        return None
+    for name in free:
+        shown = table[name].slice(0, _LOOKED_AT).to_pylist()
+        if is_text(table[name].type) and all(t is not None and _CLOCK.match(t.strip()) for t in shown):
+            return name
+        if name.lower() in _HOURS and _is_whole(table[name]):
+            return name
+    return None
+
+
+def _settle_ids(
+    source: Source, asked: Asked, free: list[str], time: str | None, clock: str | None, warnings: list[str]
+) -> tuple[tuple[str, ...], str | None]:
+    """The ids, and the clock where the rows of a series need it to be told apart."""
+
+    def ids(beside: list[str], notes: list[str]) -> tuple[str, ...]:
+        return asked.ids if asked.ids is not None else _find_ids(source, free, beside, notes)
+
+    notes: list[str] = []
+    found = ids([time] if time else [], notes)
+    if not time or not clock or _distinct_rows(source.table, [*found, time]) == source.table.num_rows:
+        warnings += notes
+        return found, None
+    found = ids([time, clock], warnings)
+    warnings.append(f"{time!r} and {clock!r} are read together as the time stamp")
+    return found, clock
+
+
+def _find_ids(source: Source, free: list[str], beside: list[str], warnings: list[str]) -> tuple[str, ...]:
+    """Named ones, else the fewest text or numbered columns that tell the rows of one stamp (`beside`) apart."""
     for wanted in ID_NAMES:
         for name in free:
             if name.lower() == wanted:
                 return (name,)
     table = source.table
-    if time is not None and len(pc.unique(table[time])) == table.num_rows:
+    if beside and _distinct_rows(table, beside) == table.num_rows:
         return ()
     texts = [n for n in free if is_text(table[n].type) and not is_numeric(table[n]) and not is_calendar(n)]
-    beside = [time] if time is not None else []
     rows = _distinct_rows(table, texts + beside)
     for name in reversed(texts):  # a static, or text that changes over time, tells nothing apart
         left = [n for n in texts if n != name]
         texts = left if left and _distinct_rows(table, left + beside) == rows else texts
-    if time is None and texts and rows == table.num_rows > 1:
+    if beside and rows < table.num_rows:
+        texts += _numbered_ids(table, [n for n in free if n not in texts], texts, beside)
+    if not beside and texts and rows == table.num_rows > 1:
         raise ToolError(
             f"Each row would be a series of its own, told apart by {', '.join(texts)}",
             saw=f"{source.path.name}: {table[texts[-1]][0].as_py()!r}",
@@ -227,6 +289,25 @@ def _find_ids(source: Source, free: list[str], time: str | None, warnings: list[
             f"The series are told apart by {', '.join(texts)}; name id_column for another reading"
         )
     return tuple(texts)
+
+
+def _numbered_ids(table: pa.Table, free: list[str], texts: list[str], beside: list[str]) -> list[str]:
+    """The fewest columns of whole numbers that name things (store, item) and tell rows apart; none if several sets do.
+
+    Each of their series must have a row at half of all stamps or more: a measurement repeats too seldom for that.
+    """
+    names = [n for n in free if _ENTITY.search(n) and not is_calendar(n) and _is_whole(table[n])]
+    stamps = _distinct_rows(table, beside)
+    for size in range(1, _MOST_ID_COLUMNS + 1):
+        found = [
+            list(picked)
+            for picked in itertools.combinations(names, size)
+            if 2 * table.num_rows >= stamps * _distinct_rows(table, [*texts, *picked])
+            and _distinct_rows(table, [*texts, *picked, *beside]) == table.num_rows
+        ]
+        if found:
+            return found[0] if len(found) == 1 else []
+    return []
 
 
 def _distinct_rows(table: pa.Table, names: list[str]) -> int:

@@ -13,7 +13,7 @@ from ..arrays.streams import Floats
 from .files import Source
 from .numbers import numbers
 from .roles import Asked, Roles, find_targets, is_text, resolve, training_rows
-from .stamps import Stamps, cut_ticks, stamps
+from .stamps import Stamps, cut_ticks, stamps, with_clock
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ def load(
     stamped = _positions(codes)
     if roles.time is not None:  # an index may have been written without a name
         stamped = stamps(source.table[roles.time], roles.time, source.place)
+    if roles.clock is not None:
+        stamped = with_clock(stamped, source.table[roles.clock], roles.clock, source.place)
     warnings = [*source.warnings, *roles.warnings]
     train = _training(source, roles, stamped, train_until, warnings)
     kept = np.nonzero(train)[0]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,38 @@ def stamps(column: pa.ChunkedArray, name: str, place: Callable[[int], str]) -> S
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _from_text(column, name, place)
     raise ToolError(f"Column {name!r} holds no time stamps", saw=str(kind), try_next="another time_column")
+
+
+def with_clock(stamped: Stamps, column: pa.ChunkedArray, name: str, place: Callable[[int], str]) -> Stamps:
+    """Dates with the time of day of another column: text such as 17:30, or whole hours."""
+    if not stamped.is_date or (stamped.ticks % _DAY != 0).any():
+        raise ToolError(
+            "The time of day stands in two columns",
+            saw=name,
+            try_next="one column of stamps: 2020-12-31T17:30",
+        )
+
+    def seconds(value: Any) -> float | None:
+        if not re.fullmatch(r"\s*\d{1,2}(:[0-5]\d){0,2}(\.\d+)?\s*", str(value)):
+            return None
+        parts = [float(p) for p in str(value).split(":")]
+        found = sum(p * 60 ** (2 - k) for k, p in enumerate(parts))
+        return found if found <= _DAY / 10**9 else None
+
+    codes = column.combine_chunks().dictionary_encode()
+    codes = codes.chunk(0) if isinstance(codes, pa.ChunkedArray) else codes
+    found = [seconds(v) for v in codes.dictionary.to_pylist()]
+    index = np.asarray(pc.fill_null(codes.indices, len(found)))
+    wrong = [i for i, v in enumerate([*found, None]) if v is None and (index == i).any()]
+    if wrong:
+        row = int(np.argmax(index == wrong[0]))
+        raise ToolError(
+            f"Column {name!r} holds something that is no time of day",
+            saw=f"{column[row].as_py()!r} at {place(row)}",
+            try_next="times such as 17:30, or hours from 0 to 23",
+        )
+    ticks = np.rint(np.array(found)[index] * 10**9).astype(np.int64)
+    return replace(stamped, ticks=stamped.ticks + ticks)
 
 
 def cut_ticks(train_until: str | int | float, stamped: Stamps, name: str) -> float | int:
