@@ -453,13 +453,41 @@ def test_a_slow_job_without_a_gpu_gets_no_remedy_that_needs_one():
     assert remedies[0] == "cpu_threads" and "mixed_precision" not in remedies
 
 
-def test_single_words_give_a_guess_that_says_so_and_silence_a_question():
-    guess = triage_constraint(TriageConstraintRequest(text="BERT pretraining would take a month here"))
-    assert guess.constraint == "compute_time" and guess.confidence < 0.4
-    assert "single words" in guess.evidence[0].shows
-    silent = triage_constraint(TriageConstraintRequest(text="our model is from last spring"))
+CURT = {
+    "gpu_memory": "only 10 gigs on the card and the 13B is already 26",
+    "host_memory": "pandas merge makes the laptop swap until the kernel is gone",
+    "disk": "the volume is full of old checkpoints again",
+    "compute_time": "BERT pretraining would take a month here",
+    "inference_latency": "visitors wait four seconds for each recommendation",
+    "training_data": "nineteen labelled X-rays is all the clinic has",
+    "budget": "the A100 endpoint idles at night and we pay for it",
+    "no_gpu": "only an Intel notebook, can I still fine-tune",
+    "edge": "keyword spotter has to live in 256 KB of flash",
+    "network": "eight nodes train no faster than two",
+    "not_a_resource_problem": "loss turns NaN right after the first epoch",
+    "out_of_scope": "explain dropout to a beginner",
+}
+
+
+@pytest.mark.parametrize(("constraint", "text"), CURT.items())
+def test_a_curt_request_is_read_by_its_words(constraint: str, text: str) -> None:
+    report = triage(text)
+    assert report.constraint == constraint and 0.3 < report.confidence < 1
+    assert report.evidence and all(piece.quote in text for piece in report.evidence)
+
+
+def test_words_never_outweigh_a_raised_error_and_silence_is_a_question() -> None:
+    raised = triage(
+        "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB. visitors wait, the bill is too high"
+    )
+    assert raised.constraint == "gpu_memory" and not any(
+        "learned" in piece.shows for piece in raised.evidence
+    )
+    learned = triage("visitors wait four seconds for each recommendation").evidence
+    assert any("learned, not a rule" in piece.shows for piece in learned)
+    silent = triage("our model is from last spring")
     assert (silent.constraint, silent.sub_cause, silent.handoff) == ("out_of_scope", None, None)
-    assert "what runs short" in silent.decisive_check
+    assert "what runs short" in str(silent.decisive_check)
 
 
 def test_every_call_of_every_plan_is_accepted_by_the_tool_it_names():

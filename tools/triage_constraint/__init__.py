@@ -2,7 +2,7 @@
 
 reading      the text: pasted, or a log of any size
 clues        what a text says for a constraint; messages/ are the formats that programs print,
-             prose what people write (rules over concepts); numbers the figures in it
+             prose what people write (rules over concepts), words what a phrase sounds like; numbers the figures in it
 verdict      from clues to one constraint; causes: to its sub-cause, or to none where the evidence does not decide
 plan         the table of remedies (tools/_remedies) fitted to the machine, the script and the numbers at hand
 kind         what kind of job it is, and which remedies mean nothing for it
@@ -25,7 +25,6 @@ from .advice import UNCLEAR, decisive_check, handoff
 from .causes import sub_cause
 from .clues import found_messages
 from .evidence import Evidence, by_machine, by_script, quotes
-from .hints import read_hints
 from .kind import infers
 from .measured import Measured, read_measurement
 from .messages import MESSAGES
@@ -35,6 +34,7 @@ from .prose import Prose, read_prose
 from .reading import Material, read_log, read_pasted
 from .script import ScriptFacts, read_script
 from .verdict import Verdict, implied, judge
+from .words import read_words
 
 Constraint = Literal[
     "gpu_memory",
@@ -125,8 +125,8 @@ def triage_constraint(request: TriageConstraintRequest) -> TriageConstraintRepor
     prose = Prose(material.text)
     if prose.is_about_another_program() and not measured:
         messages = [clue.of_another_program() for clue in messages]
-    clues = measured.clues if measured else []
-    verdict = judge([*clues, *messages, *read_prose(prose, messages)] or read_hints(prose))
+    clues = [*(measured.clues if measured else []), *messages, *read_prose(prose, messages)]
+    verdict = judge([*clues, *read_words(prose, clues)])
     return _report(verdict, material, machine, script, measured, prose)
 
 

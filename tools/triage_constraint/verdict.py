@@ -59,20 +59,22 @@ def judge(clues: list[Clue]) -> Verdict:
 
 
 def _scores(clues: list[Clue]) -> dict[str, float]:
-    """Its best message and its sentences, each further sentence counting less, for each constraint."""
+    """Its best message, its sentences, each further one counting less, and its words, for each constraint."""
     messages = {name: _best_message(clues, name) for name in dict.fromkeys(c.constraint for c in clues)}
     # an error that was raised says more than any words around it
     weight = 0.3 if max(messages.values()) >= FINAL else 1.0
     scores = {}
     for constraint, best in messages.items():
         prose = [c.points for c in clues if c.constraint == constraint and c.source == "prose"]
-        words = sum(points / (1 + rank) for rank, points in enumerate(sorted(prose, reverse=True)))
-        scores[constraint] = best + weight * words
+        said = sum(points / (1 + rank) for rank, points in enumerate(sorted(prose, reverse=True)))
+        words = sum(c.points for c in clues if c.constraint == constraint and c.source == "words")
+        scores[constraint] = best + weight * said + words
     return scores
 
 
 def _best_message(clues: list[Clue], constraint: str) -> float:
-    return max((c.points for c in clues if c.constraint == constraint and c.source != "prose"), default=0.0)
+    own = (c for c in clues if c.constraint == constraint and c.source not in ("prose", "words"))
+    return max((c.points for c in own), default=0.0)
 
 
 def _at_the_edge(constraint: str, secondary: list[str], clues: list[Clue]) -> tuple[str, list[str]]:

@@ -65,6 +65,7 @@ def from_npz(path: Path) -> Cases:
             try_next="np.savez(path, x=..., y=labels, ids=names)",
         )
     x = arrays[_VALUES].astype(np.float64)
+    x[np.isinf(x)] = np.nan
     x = x if x.ndim == 3 else x[:, :, None]
     names = [str(i) for i in arrays[_IDS].tolist()] if _IDS in arrays else [str(i) for i in range(len(x))]
     labels = (
