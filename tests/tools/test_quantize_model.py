@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from optimizing_resources.tools._compression import search
+from optimizing_resources.tools._compression import race, search
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError, input_schema
 from optimizing_resources.tools._core.workspace import Workspace
 from optimizing_resources.tools.quantize_model import QuantizeModelRequest, quantize_model
@@ -18,7 +18,7 @@ pytest.importorskip("onnxruntime")
 @pytest.fixture(autouse=True)
 def short_races(monkeypatch):
     """No test looks at a latency; less than usual is timed."""
-    monkeypatch.setattr(search, "RACE_WINDOW_SECONDS", 0.3)
+    monkeypatch.setattr(race, "WINDOW_SECONDS", 0.3)
     monkeypatch.setattr(search, "FIRST_LOOK_SECONDS", 0.2)
 
 

@@ -34,6 +34,7 @@ def quantize(request: Any) -> dict[str, Any]:
         plan = make_plan(
             search.facts["graph"], target, search.python, request.runtimes, bool(session.found.program)
         )
+        search.make_room(limits)
         run_search(search, plan)
         outcome, baseline = decide(session, limits)
         keep = "fp32" if baseline["runtime"] == "onnxruntime" else "the model as it is"

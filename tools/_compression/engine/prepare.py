@@ -1,6 +1,7 @@
 """Everything the search stands on: a checked model, split rows, the baseline's predictions and metric."""
 
 import os
+import time
 
 import numpy as np
 
@@ -8,7 +9,8 @@ from . import agree, clock, graph, judge, npz, rows, runners, stress
 from .refusal import Refused
 
 EVALUATION_BATCH = 64
-SEARCH_SECONDS, CONFIRM_SECONDS = 2.5, 8.0  # what the baseline may take on the rows of each part
+# What the baseline may take on the rows of each part: seconds, and the share of the search's time.
+MOST_SECONDS = {"search": (2.5, 0.02), "confirmation": (8.0, 0.07)}
 
 
 def prepare(request, progress):
@@ -23,14 +25,16 @@ def prepare(request, progress):
     parts, cut = rows.split(
         feeds, targets, rows.SHARES if request.get("calibrate", True) else rows.TRAINED_SHARES
     )
-    parts = _affordable(call, feeds, parts, batch)
+    parts = _affordable(call, feeds, parts, batch, request.get("max_seconds", np.inf))
     reply = {**facts, "artifact": artifact, "evaluation_batch": batch, "cut": cut}
     reply["rows"] = {name: len(index) for name, index in parts.items()}
     _save(request["folder"], feeds, targets, parts)
     _save_timing_rows(request["folder"], feeds, request["batch_sizes"])
     reply["metric"] = {}
     for part in ("search", "confirmation"):
+        began = time.perf_counter()
         predictions = _predict(call, _take(feeds, parts[part]), batch)
+        reply[f"{part}_seconds"] = time.perf_counter() - began
         np.save(os.path.join(request["folder"], f"baseline.{part}.npy"), predictions)
         if request["metric"] in judge.HIGHER:
             reply["metric"][part] = judge.metric_value(request["metric"], predictions, targets[parts[part]])
@@ -162,13 +166,14 @@ def _predict(call, feeds, batch):
         ) from error
 
 
-def _affordable(call, feeds, parts, batch):
+def _affordable(call, feeds, parts, batch, max_seconds):
     """Fewer rows where the baseline itself would take too long on all of them; evenly thinned."""
     some = {name: np.ascontiguousarray(array[np.arange(batch) % len(array)]) for name, array in feeds.items()}
     taken = clock.interleave({"baseline": lambda: call(some)}, 0.1)["baseline"]
     seconds_per_row = float(np.median(taken.wall)) / batch
     kept = dict(parts)
-    for part, seconds in (("search", SEARCH_SECONDS), ("confirmation", CONFIRM_SECONDS)):
+    for part, (most, share) in MOST_SECONDS.items():
+        seconds = min(most, share * max_seconds)
         kept[part] = rows._thin(parts[part], max(128, int(seconds / seconds_per_row)))
     return kept
 
