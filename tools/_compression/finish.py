@@ -75,7 +75,7 @@ def report_fields(
         **_manifest(session, fp32, rows, artifacts), "verdict": verdict, "conditions": conditions.model_dump(), **extra
     }  # fmt: skip
     texts = _texts(search, kind, verdict, fp32, rows)
-    folder = bundle.hand_over(kind, artifacts, search.facts["inputs"], search.job.threads, texts, manifest)
+    folder = bundle.hand_over(kind, artifacts, search.facts, search.job.threads, texts, manifest)
     return {
         "verdict": verdict,
         "chosen": _chosen(search, outcome, fp32, folder),

@@ -12,7 +12,7 @@ WINDOW_SECONDS = 2.0  # of a race per batch size, all finalists together
 RACE_RESERVE_SECONDS = 15.0  # kept of the search time for the race and the bundle
 RESERVE_SHARE, MOST_RESERVE_SHARE = 0.2, 0.4
 FIELD = 3  # finalists whose race is kept time for
-CALLS = 6  # per runner and batch size at least: warm-up, calibration of the block, one round
+CALLS = 5  # per runner and batch size at least: warm-up, calibration of the block, one round
 # A floor for build and measurement: imports, and for torch a compiler run.
 _FLOOR_SECONDS = {"torch": 25.0, "nncf": 8.0, "nncf_weights": 8.0, "nncf_control": 15.0}
 

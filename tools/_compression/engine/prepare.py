@@ -64,10 +64,10 @@ def _model_facts(request):
     facts = {"inputs": inputs, "graph": graph.describe(model), "warnings": [], "fixed_batch": None}
     facts["path"] = os.path.join(request["folder"], "model.onnx")
     outputs = [value.name for value in model.graph.output]
+    judged = graph.judged_output(model)
+    facts["output"] = outputs.index(judged)
     if len(outputs) > 1:
-        facts["warnings"].append(
-            f"Of the outputs {', '.join(outputs)} only {graph.judged_output(model)} is judged"
-        )
+        facts["warnings"].append(f"Of the outputs {', '.join(outputs)} only {judged} is judged")
     fixed = inputs[0]["shape"][0] if inputs[0]["shape"] else None
     onnx.save(model, facts["path"])
     wanted = set(request["batch_sizes"]) | {EVALUATION_BATCH}
