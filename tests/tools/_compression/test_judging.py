@@ -10,6 +10,7 @@ from optimizing_resources.tools._compression.arguments import read_budget
 from optimizing_resources.tools._compression.choose import choose
 from optimizing_resources.tools._compression.limits import Limits
 from optimizing_resources.tools._compression.nouns import Candidate
+from optimizing_resources.tools._compression.pace import Pace
 from optimizing_resources.tools._compression.picture import draw
 from optimizing_resources.tools._compression.search import Metric
 from optimizing_resources.tools._compression.shortlist import finalists
@@ -93,6 +94,38 @@ def test_a_lesser_twin_wins_only_where_its_better_one_is_not_confirmed(bound, wi
     }  # fmt: skip
     outcome = choose(search, raced, Limits(), {"metric": 1.0}, {"taught": ("plain", "no difference")})
     assert outcome.overall == winner
+
+
+def test_a_finalist_that_the_time_was_too_short_for_is_not_tried_rather_than_slower():
+    def row():
+        return {"ratio": {"1": 2.0}, "finite": True, "drop": 0.0, "metric": 1.0, "runtime": "onnxruntime"}
+
+    search = SimpleNamespace(
+        rows={"judged": row(), "timed": row(), "left": {**row(), "unraced": True}, "slow": row()},
+        batch_sizes=[1],
+        metric=Metric("accuracy", True, {"share": 0.01}),
+    )
+    raced = {
+        "control": {"ratio": {"1": 1.0}, "clock": {"1": "wall"}},
+        "judged": {"drop_bound": 0.0},
+        "timed": {},
+    }
+    choose(search, raced, Limits(), {"metric": 1.0}, {})
+    status = {name: row["status"] for name, row in search.rows.items()}
+    assert status == {"judged": "chosen", "timed": "not_tried", "left": "not_tried", "slow": "slower"}
+
+
+def test_a_race_takes_as_many_finalists_as_there_is_time_for_and_its_reserve_grows_with_the_pace():
+    rows = {name: {"ratio": {"1": speed}} for name, speed in (("a", 3.0), ("b", 2.0), ("c", 0.1))}
+    pace = Pace(1.0, 6.0, {"1": 0.01})
+    alone = pace.race_seconds([rows["a"]["ratio"]])
+    assert pace.field(["a", "b", "c"], rows, alone) == ["a"] and pace.field(["a", "b", "c"], rows, 1e3) == [
+        *rows
+    ]
+    assert pace.field(["c"], rows, alone) == []  # sixty seconds for its confirmation rows
+    slower = Pace(10.0, 60.0, {"1": 0.1})
+    assert pace.reserve_seconds(120) < slower.reserve_seconds(120) <= 0.5 * 120
+    assert slower.variant_seconds("dynamic") > pace.variant_seconds("dynamic")
 
 
 def test_scores_are_judged_where_a_classifier_gives_labels_first(tmp_path):
