@@ -84,7 +84,7 @@ def report_fields(
         "conditions": conditions,
         "rows": search.facts["rows"],
         "python": {"export": str(session.caller.path), "search": str(search.python.path)},
-        "warnings": [*search.facts["warnings"], *_load_warning(), *warnings],
+        "warnings": [*search.facts["warnings"], *_wide_budget(search), *_load_warning(), *warnings],
         "folder": str(folder),
     }
 
@@ -137,6 +137,20 @@ def _chosen(search: Search, outcome: Outcome, baseline: Candidate, folder: Path)
     first = pick(outcome.overall, str(search.batch_sizes[0]))
     by_batch = {b: pick(n, b) for b, n in outcome.by_batch.items()}
     return Chosen(variant=first.variant, runtime=first.runtime, path=first.path, by_batch_size=by_batch)
+
+
+def _wide_budget(search: Search) -> Iterator[str]:
+    """The drop that is allowed beside what the model is worth: accuracy hides a rare class that is lost."""
+    metric, constant = search.facts["metric"]["confirmation"], search.facts.get("constant")
+    if constant is None:
+        return
+    gain = metric - constant if search.metric.higher else constant - metric
+    if 0 < gain <= (allowed := search.metric.allowed(metric)):
+        yield (
+            f"The budget of {allowed:.3g} is no smaller than what the model gains over one constant answer "
+            f"({metric:.4g} against {constant:.4g}), so it proves little: give a smaller max_metric_drop, or a metric "
+            "of your own that sees the rare cases"
+        )
 
 
 def _load_warning() -> Iterator[str]:

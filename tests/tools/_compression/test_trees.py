@@ -58,3 +58,35 @@ def test_a_booster_of_any_kind_gives_the_same_as_onnx(settings, tmp_path):
     content = trees.convert({"runtime": "xgboost", "path": str(tmp_path / "model.json")}).SerializeToString()
     found = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
     assert np.allclose(found, booster.inplace_predict(x).reshape(found.shape), atol=1e-5)
+
+
+def test_named_columns_and_several_targets_of_xgboost_are_read_by_their_place(tmp_path):
+    xgboost = pytest.importorskip("xgboost")
+    trees = importlib.import_module("optimizing_resources.tools._compression.engine.trees")
+    x = np.random.default_rng(0).standard_normal((300, 3)).astype("float32")
+    rows = xgboost.DMatrix(x, np.c_[x[:, 0], x[:, 1] * x[:, 2]], feature_names=["price", "f9", "age"])
+    booster = xgboost.train({"nthread": 1, "base_score": 0.2}, rows, 6)
+    booster.save_model(tmp_path / "model.ubj")
+    artifact = {"runtime": "xgboost", "path": str(tmp_path / "model.ubj")}
+    content = trees.convert(artifact).SerializeToString()
+    found = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+    assert np.allclose(found, booster.inplace_predict(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("labels", [["no", "yes"], [-1, 1]])
+def test_labels_are_those_of_the_classifier_whatever_they_are(labels, monkeypatch):
+    linear = pytest.importorskip("sklearn.linear_model")
+    trees, judge = (
+        importlib.import_module(f"optimizing_resources.tools._compression.engine.{name}")
+        for name in ("trees", "judge")
+    )
+    x = np.random.default_rng(0).standard_normal((200, 3))
+    y = np.array(labels)[(x[:, 0] > 0).astype(int)]
+    model = linear.LogisticRegression().fit(x, y)
+    monkeypatch.setattr(trees, "load_sklearn", lambda path, trust: model)
+    columns, classes = trees.outline({"runtime": "sklearn", "path": "", "trust": False})
+    assert columns == 3 and np.array_equal(judge.class_numbers(y, classes), x[:, 0] > 0)
+    places = np.arange(200) % 2
+    assert judge.class_numbers(places, classes) is places and judge.class_numbers(y, None) is y
+    alone = np.array([-1, 1, 1])  # what a model without scores hands out
+    assert np.array_equal(judge.check_targets("accuracy", alone, alone), alone)

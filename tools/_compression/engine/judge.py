@@ -12,7 +12,10 @@ CONFIDENCE = 95  # one-sided, percent
 def check_targets(metric, predictions, y):
     """The targets in the shape of the predictions, or labels within the classes."""
     if y.dtype.kind not in "fiub":
-        raise Refused("The targets are no numbers", y.dtype, "class numbers from 0, or float targets")
+        raise Refused(
+            "The targets are no numbers", y.dtype,
+            "class numbers from 0 in the order of the model's outputs, or float targets",
+        )  # fmt: skip
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         bad = int((~np.isfinite(y)).sum())
         raise Refused("The targets hold NaN or infinity", f"{bad} of {y.size} numbers", "clean targets")
@@ -36,7 +39,8 @@ def _check_labels(predictions, y):
             f"{list(y.shape)} and {list(predicted_classes(predictions).shape)}",
             "one class number per row (argmax of one-hot rows); for a regression the metric mae or rmse",
         )  # fmt: skip
-    if (labels != np.floor(labels)).any() or labels.min() < 0 or labels.max() >= classes:
+    outside = not _are_labels(predictions) and (labels.min() < 0 or labels.max() >= classes)
+    if (labels != np.floor(labels)).any() or outside:
         raise Refused(
             "Labels lie outside the model's classes",
             f"{labels.min():g} to {labels.max():g} for {classes} classes",
@@ -92,14 +96,26 @@ def metric_value(metric, predictions, y):
     return float(total(metric, row_losses(metric, predictions, y)))
 
 
+def class_numbers(y, classes):
+    """Labels as their place among the model's own sorted classes; what is no such label stays, as a place already."""
+    alike = classes is not None and (y.dtype.kind in "US") == (classes.dtype.kind in "USO")
+    return np.searchsorted(classes, y) if alike and np.isin(y, classes).all() else y
+
+
+def constant_answer(metric, y):
+    """The metric of the best constant answer: the commonest class, the median or the mean."""
+    if metric == "accuracy":
+        return float(np.unique(y, return_counts=True)[1].max() / y.size)
+    centre = np.median(y, axis=0) if metric == "mae" else y.mean(axis=0)
+    return metric_value(metric, np.broadcast_to(centre, y.shape), y)
+
+
 def worse_than_constant(metric, value, y):
     """A sentence where one constant answer would score as well as the model, within two standard errors, else None."""
+    constant = constant_answer(metric, y)
     if metric == "accuracy":
-        constant = float(np.unique(y, return_counts=True)[1].max() / y.size)
         suspect = value <= constant + 2 * (constant * (1 - constant) / y.size) ** 0.5
     else:
-        centre = np.median(y, axis=0) if metric == "mae" else y.mean(axis=0)
-        constant = metric_value(metric, np.broadcast_to(centre, y.shape), y)
         suspect = value >= constant
     if not suspect:
         return None

@@ -19,6 +19,8 @@ def prepare(request, progress):
     artifact = {**request["artifact"], "path": facts.pop("path", request["artifact"]["path"])}
     rows.check_inputs(npz.outline(request["data"]), facts["inputs"])  # before any row is unpacked
     feeds, y = rows.match_inputs(npz.read(request["data"]), facts["inputs"])
+    classes = facts.pop("classes", None)
+    y = judge.class_numbers(y, classes) if request["metric"] == "accuracy" else y
     call = runners.load(artifact, request["threads"])
     batch = facts["fixed_batch"] or EVALUATION_BATCH
     targets = _check_outputs(call, feeds, y, batch, request["metric"])
@@ -41,6 +43,8 @@ def prepare(request, progress):
     reply["moves_on"] = stress.save(request["folder"], feeds, parts, call, batch, request["metric"])
     reply["size_bytes"] = runners.size_bytes(artifact["path"])
     reply["output_shape"] = list(predictions.shape[1:])
+    if request["metric"] in judge.HIGHER:
+        reply["constant"] = judge.constant_answer(request["metric"], targets[parts["confirmation"]])
     clipped = _range_warning(feeds, parts) if request.get("calibrate", True) else []  # no int8 is tried then
     reply["warnings"] = (
         clipped + facts["warnings"] + _suspicion(request, reply, targets[parts["confirmation"]])
@@ -124,7 +128,7 @@ def _noise(rng, spec, batch):
 def _tree_facts(request):
     from . import trees
 
-    features = trees.feature_count(request["artifact"])
+    features, classes = trees.outline(request["artifact"])
     dtype = request["artifact"].get("dtype", "float32")
     inputs = [
         {"name": "x", "dtype": dtype, "shape": ["batch", features], "missing": True}
@@ -134,6 +138,7 @@ def _tree_facts(request):
         "graph": {"ops": {}, "trees": True, "boosted": request["artifact"]["runtime"] != "sklearn"},
         "warnings": [],
         "fixed_batch": None,
+        "classes": classes,
     }
 
 

@@ -28,15 +28,18 @@ _LINKS = {  # what stands between the sum of the leaves and the prediction
 }  # fmt: skip
 
 
-def feature_count(artifact):
-    """How many columns a row has."""
+def outline(artifact):
+    """How many columns a row has, and the labels that the columns of the model's scores stand for, where it knows."""
     if artifact["runtime"] == "lightgbm":
-        return _lightgbm(artifact["path"]).num_feature()
+        return _lightgbm(artifact["path"]).num_feature(), None
     if artifact["runtime"] == "xgboost":
         booster = _xgboost(artifact["path"])
         _refuse_unlike_trees(_learner(booster))
-        return booster.num_features()
-    return int(getattr(load_sklearn(artifact["path"], artifact["trust"]), "n_features_in_", 0)) or None
+        return booster.num_features(), None
+    model = load_sklearn(artifact["path"], artifact["trust"])
+    classes = getattr(model, "classes_", None) if hasattr(model, "predict_proba") else None
+    is_one_task = isinstance(classes, np.ndarray) and classes.ndim == 1
+    return int(getattr(model, "n_features_in_", 0)) or None, classes if is_one_task else None
 
 
 def _lightgbm(path):
@@ -175,10 +178,12 @@ def _read_xgboost(path):
     booster = _xgboost(path)
     config = _learner(booster)
     objective = config["learner_train_param"]["objective"]
-    groups = max(1, int(config["learner_model_param"].get("num_class", "0")))
+    sizes = config["learner_model_param"]
+    groups = max(1, int(sizes.get("num_class", "0")), int(sizes.get("num_target", "1")))
     text = str(config["learner_model_param"]["base_score"]).strip("[]")
     scores = [float(part) for part in text.split(",")]
     base = [_margin(scores[i % len(scores)], objective) for i in range(groups)]
+    booster.feature_names = None  # the columns' numbers stand for them in the dump
     dumped = booster.get_dump(dump_format="json")
     saved = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]
     shares = saved.get("weight_drop", [1.0] * len(dumped))
@@ -200,17 +205,16 @@ def _margin(score, objective):
 def _xgboost_node(node, share):
     """A node as a nested dict; `share` is what dropout left of the tree's weight (dart)."""
     if "leaf" in node:
+        if isinstance(node["leaf"], list):
+            raise Refused("Leaves of several targets have no ONNX form here", "multi_output_tree", "boosting")
         return {"leaf": float(node["leaf"]) * share}
     children = {child["nodeid"]: child for child in node["children"]}
     if not isinstance(node["split_condition"], (int, float)):
         raise Refused(
             "Categorical splits have no ONNX form here", node["split"], "one-hot or ordinal columns"
         )
-    feature = node["split"]
-    if not str(feature).startswith("f") or not str(feature)[1:].isdigit():
-        raise Refused("Named features cannot be matched to columns", feature, "training on plain arrays")
     return {
-        "feature": int(feature[1:]), "threshold": float(node["split_condition"]), "mode": "BRANCH_LT",
+        "feature": int(node["split"][1:]), "threshold": float(node["split_condition"]), "mode": "BRANCH_LT",
         "missing": node["missing"] == node["yes"],
         "true": _xgboost_node(children[node["yes"]], share), "false": _xgboost_node(children[node["no"]], share),
     }  # fmt: skip
