@@ -96,6 +96,16 @@ def metric_value(metric, predictions, y):
     return float(total(metric, row_losses(metric, predictions, y)))
 
 
+def asked_metric(request, predictions, y):
+    """The built-in metric or the caller's `file.py:function`, of a training task."""
+    if request["metric"] in HIGHER:
+        return metric_value(request["metric"], predictions, y)
+    from .rows import import_function
+
+    function = import_function(request["metric_file"], request["metric_function"], request["root"])
+    return float(function(predictions, y))
+
+
 def class_numbers(y, classes):
     """Labels as their place among the model's own sorted classes; what is no such label stays, as a place already."""
     alike = classes is not None and (y.dtype.kind in "US") == (classes.dtype.kind in "USO")
