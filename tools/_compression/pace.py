@@ -25,9 +25,9 @@ class Pace:
     confirmation_seconds: float  # the confirmation rows
     call_seconds: dict[str, float]  # one call, by batch size
 
-    def variant_seconds(self, kind: str) -> float:
-        """The least that building and measuring a variant takes: two processes."""
-        return max(_FLOOR_SECONDS.get(kind, 4.0), 2 * self.task_seconds)
+    def variant_seconds(self, kind: str, first: bool = False) -> float:
+        """The least that building and measuring a variant takes: two processes. The first one is given a chance."""
+        return max(_FLOOR_SECONDS.get(kind, 4.0), 0.0 if first else 2 * self.task_seconds)
 
     def reserve_seconds(self, max_seconds: float) -> float:
         """What a search keeps for its race."""

@@ -129,9 +129,10 @@ def try_variant(search: Search, variant: Variant) -> Row:
     if row and not (row.get("hopeless") and not search.slowest_ratio):
         return {**row, "cached": True}
     left = search.job.left() - search.pace.reserve_seconds(search.job.max_seconds)
-    if not any("ratio" in row for row in search.rows.values()):
+    nothing_yet = not any("ratio" in row for row in search.rows.values())
+    if nothing_yet:
         left = max(left, FIRST_SHARE * search.job.left())
-    if left < search.pace.variant_seconds(variant.kind):
+    if left < search.pace.variant_seconds(variant.kind, nothing_yet):
         return {"status": "not_tried", "reason": f"{max(left, 0):.0f} s of the search time were left"}
     try:
         row = _build_and_measure(search, variant, left)
