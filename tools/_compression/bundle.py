@@ -20,7 +20,7 @@ options = ort.SessionOptions()
 options.intra_op_num_threads = {threads}
 {entries}session = ort.InferenceSession("{name}", options, providers=["CPUExecutionProvider"])
 inputs = {{{feeds}}}
-print(session.run(None, inputs)[{output}])
+{classes}print(session.run(None, inputs)[{output}])
 '''
 _OPENVINO = '''"""Runs {name} on OpenVINO; keep {stem}.bin beside it."""
 import numpy as np
@@ -144,6 +144,9 @@ def _copy(artifact: dict[str, Any], folder: Path, facts: dict[str, Any], threads
             ),
             feeds=_feeds(facts["inputs"]),
             output=facts.get("output", 0),
+            classes=f"classes = {named!r}  # what the columns stand for\n"
+            if (named := facts.get("classes"))
+            else "",
             precision=artifact.get("precision", "f32"),
         )
         (folder / "use.py").write_text(text, encoding="utf-8")

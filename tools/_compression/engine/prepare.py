@@ -29,6 +29,7 @@ def prepare(request, progress):
     )
     parts = _affordable(call, feeds, parts, batch, request.get("max_seconds", np.inf))
     reply = {**facts, "artifact": artifact, "evaluation_batch": batch, "cut": cut}
+    reply["classes"] = None if classes is None else classes.tolist()
     reply["rows"] = {name: len(index) for name, index in parts.items()}
     _save(request["folder"], feeds, targets, parts)
     _save_timing_rows(request["folder"], feeds, request["batch_sizes"])

@@ -109,7 +109,7 @@ def _convert_sklearn(artifact):
             model,
             initial_types=[("x", FloatTensorType([None, model.n_features_in_]))],
             options=options,
-            target_opset=17,
+            target_opset={"": 17, "ai.onnx.ml": 3},  # what isolation forests are converted to
         )
     except Exception as error:  # skl2onnx raises its own and plain RuntimeError
         raise Refused(
