@@ -192,7 +192,7 @@ def test_thresholds_are_rounded_so_that_float_rows_take_the_same_path():
     trees = engine("trees")
     rng = np.random.default_rng(0)
     for value in rng.standard_normal(500) * 10.0 ** rng.integers(-30, 30, 500):
-        threshold = trees._floor_float32(value)
+        threshold = trees.floor_float32(value)
         near = np.float32(value)
         for x in (near, np.nextafter(near, np.float32(np.inf)), np.nextafter(near, np.float32(-np.inf))):
             assert (float(x) <= value) == (x <= np.float32(threshold))

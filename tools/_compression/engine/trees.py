@@ -1,4 +1,4 @@
-"""Boosted trees and scikit-learn models: read without running code, rewritten as one ONNX tree ensemble.
+"""Boosted trees: read without running code, rewritten as one ONNX tree ensemble.
 
 LightGBM compares in double, ONNX Runtime in float: x <= t holds for a float x exactly when x <= the largest float not
 above t, so thresholds are rounded down and rows of float32 take the same path in both.
@@ -8,7 +8,6 @@ import os
 
 import numpy as np
 
-from . import histogram
 from .refusal import Refused, first_line
 from .sklearn_files import load_sklearn
 
@@ -85,41 +84,15 @@ def build(request, variant, target):
     """The model as ONNX, with all of its trees or the first part of them."""
     import onnx
 
+    from . import sklearn_onnx
+
     artifact = request["baseline"]
     path = os.path.join(target, "model.onnx")
     if artifact["runtime"] == "sklearn":
-        onnx.save(_convert_sklearn(artifact), path)
+        onnx.save(sklearn_onnx.convert(load_sklearn(artifact["path"], artifact["trust"])), path)
     else:
         onnx.save(convert(artifact, SHARES.get(variant["name"], 1.0)), path)
     return {"artifact": {"runtime": "onnxruntime", "path": path}}
-
-
-def _convert_sklearn(artifact):
-    model = load_sklearn(artifact["path"], artifact["trust"])
-    if histogram.is_histogram(model):
-        trees, groups, features, link, base = histogram.read(model, _floor_float32)
-        converted = _ensemble(trees, groups, features, link, base)
-        return with_two_columns(converted) if link == "Sigmoid" else converted
-    from skl2onnx import convert_sklearn
-    from skl2onnx.common.data_types import FloatTensorType
-
-    options = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None
-    try:
-        converted = convert_sklearn(
-            model,
-            initial_types=[("x", FloatTensorType([None, model.n_features_in_]))],
-            options=options,
-            target_opset={"": 17, "ai.onnx.ml": 3},  # what isolation forests are converted to
-        )
-    except Exception as error:  # skl2onnx raises its own and plain RuntimeError
-        raise Refused(
-            "skl2onnx does not convert this model", first_line(error), "another kind of model"
-        ) from error
-    if hasattr(model, "predict_proba"):  # the label comes first there; probabilities are what is compared
-        del converted.graph.output[0]
-    else:  # scores would be judged before the label that `predict` gives
-        del converted.graph.output[1:]
-    return converted
 
 
 def convert(artifact, share=1.0):
@@ -129,7 +102,7 @@ def convert(artifact, share=1.0):
     rounds = max(1, int(len(trees) / groups * share))
     if objective not in _LINKS:
         raise Refused("No ONNX form of this objective is known", objective, "another objective")
-    return _ensemble(trees[: rounds * groups], groups, features, _LINKS[objective], base)
+    return ensemble(trees[: rounds * groups], groups, features, _LINKS[objective], base)
 
 
 def _read_lightgbm(path):
@@ -154,7 +127,7 @@ def _lightgbm_node(node):
         raise Refused(
             "Categorical splits have no ONNX form here", node["decision_type"], "one-hot or ordinal columns"
         )
-    threshold = _floor_float32(node["threshold"])
+    threshold = floor_float32(node["threshold"])
     below = bool(threshold >= 0.0)
     left_if_missing = bool(node["default_left"]) if node["missing_type"] == "NaN" else below
     if node["missing_type"] == "Zero" and below != bool(node["default_left"]):
@@ -167,7 +140,7 @@ def _lightgbm_node(node):
     }  # fmt: skip
 
 
-def _floor_float32(value):
+def floor_float32(value):
     rounded = np.float32(value)
     return float(rounded if float(rounded) <= value else np.nextafter(rounded, np.float32(-np.inf)))
 
@@ -220,7 +193,7 @@ def _xgboost_node(node, share):
     }  # fmt: skip
 
 
-def _ensemble(trees, groups, features, link, base):
+def ensemble(trees, groups, features, link, base):
     """The trees in the arrays of TreeEnsembleRegressor, followed by the link."""
     from onnx import TensorProto, helper
 
