@@ -27,6 +27,11 @@ class TimeOver(ToolError):
     """A task was not finished when the time of the whole job ended."""
 
 
+def is_too_slow(error: ToolError) -> bool:
+    """Whether a task was ended by a limit of time, its own or the job's."""
+    return isinstance(error, TimeOver) or TOO_SLOW in str(error)
+
+
 @dataclass
 class Job:
     """Runs tasks of the engine in one folder, within one deadline that no task passes."""

@@ -24,6 +24,7 @@ class Pace:
     task_seconds: float  # one process: imports, loading, a short timing, the search rows
     confirmation_seconds: float  # the confirmation rows
     call_seconds: dict[str, float]  # one call, by batch size
+    score_seconds: float = 0.0  # a bound of the caller's own metric, in a process of its own
 
     def variant_seconds(self, kind: str, first: bool = False) -> float:
         """The least that building and measuring a variant takes: two processes. The first one is given a chance."""
@@ -40,7 +41,9 @@ class Pace:
         calls = sum(
             self._calls_seconds(ratio) for ratio in [*ratios, *[dict.fromkeys(self.call_seconds, 1.0)] * 2]
         )
-        confirmation = sum(self.confirmation_seconds / max(ratio.values()) for ratio in ratios)
+        confirmation = sum(
+            self.confirmation_seconds / max(ratio.values()) + self.score_seconds for ratio in ratios
+        )
         return self.task_seconds + max(calls, WINDOW_SECONDS * len(self.call_seconds)) + confirmation
 
     def _calls_seconds(self, ratio: dict[str, float]) -> float:

@@ -3,7 +3,7 @@
 import time
 
 from .._core.contract import ToolError, current_call
-from .job import TimeOver
+from .job import TimeOver, is_too_slow
 from .limits import Limits
 from .pace import WINDOW_SECONDS
 from .search import Row, Search, score
@@ -81,6 +81,8 @@ def race(search: Search, names: list[str]) -> Row:
         if reply[name].get("finite") and "drop" not in reply[name]:
             try:
                 reply[name].update(score(search, reply[name], "confirmation"))
-            except TimeOver:
+            except ToolError as error:
+                if not is_too_slow(error):
+                    raise
                 break
     return reply

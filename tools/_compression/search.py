@@ -2,14 +2,13 @@
 
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .._core.contract import ToolError, current_call
-from .._core.worker import TOO_SLOW
 from .interpreters import Interpreter
-from .job import Job, TimeOver
+from .job import Job, is_too_slow
 from .limits import Limits
 from .pace import Pace
 from .plan import CONTROLLED_NNCF, PLAIN_NNCF, Plan, Variant
@@ -202,13 +201,17 @@ def measure_baseline(search: Search) -> None:
     if search.metric.function:
         for part in ("search", "confirmation"):
             kept = {"predictions": str(folder / f"baseline.{part}.npy")}
-            facts["metric"][part] = score(search, kept, part)["metric"]
+            started = time.monotonic()
+            reply = score(search, kept, part)
+            facts["metric"][part] = reply["metric"]
+        score_seconds = time.monotonic() - started + reply["bound_seconds"]
+        search.pace = replace(search.pace, score_seconds=score_seconds)
 
 
 def failure(error: ToolError) -> Row:
     """What became of a candidate that could not be built or measured."""
     text = str(error)
-    if isinstance(error, TimeOver) or TOO_SLOW in text:
+    if is_too_slow(error):
         return {"status": "not_tried", "reason": "it took longer than the search time left"}
     crashed = "was ended by SIG" in text or "memory limit" in text
     return {"status": "crashed" if crashed else "failed", "reason": text.partition("; try ")[0][:240]}

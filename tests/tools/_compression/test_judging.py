@@ -1,6 +1,8 @@
 """How a drop is bounded, how rows are cut, and what the picture shows."""
 
+import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -126,6 +128,9 @@ def test_a_race_takes_as_many_finalists_as_there_is_time_for_and_its_reserve_gro
     slower = Pace(10.0, 60.0, {"1": 0.1})
     assert pace.reserve_seconds(120) < slower.reserve_seconds(120) <= 0.5 * 120
     assert slower.variant_seconds("dynamic") > pace.variant_seconds("dynamic")
+    assert (
+        replace(pace, score_seconds=30.0).field(["a", "b"], rows, 2 * alone) == []
+    )  # a slow metric of the caller's
 
 
 def test_scores_are_judged_where_a_classifier_gives_labels_first(tmp_path):
@@ -232,3 +237,28 @@ def test_on_a_busy_machine_processor_time_compares_and_on_a_quiet_one_the_wall_c
     }  # hands its calls to a thread
     assert clock.ratios(quiet, threads=1)[1] == "wall"
     assert clock.ratios(quiet, threads=1)[0]["int8"] == pytest.approx(0.04 * 1.01 / 0.03)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "same", "calls"), [(0.0, False, 2 + 2 * 60), (60.0, False, 2 + 2 * 300), (0.0, True, 2)]
+)
+def test_a_slow_metric_of_the_callers_is_bounded_by_fewer_resamples(
+    seconds, same, calls, tmp_path, monkeypatch
+):
+    judge = engine("judge")
+    monkeypatch.setattr(judge, "SCORE_SECONDS", seconds)
+    (tmp_path / "own.py").write_text(
+        "COUNT = []\ndef mean(p, y):\n    COUNT.append(1)\n    return float((p == y).mean())\n"
+    )
+    arrays = {
+        "targets": np.arange(90) % 3,
+        "baseline": np.arange(90) % 3,
+        "predictions": np.arange(90) % (3 if same else 2),
+    }
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    request = {name: str(tmp_path / f"{name}.npy") for name in arrays}
+    request |= {"file": str(tmp_path / "own.py"), "function": "mean", "root": str(tmp_path)}
+    found = judge.score({**request, "higher": True, "bound": True, "block": 1}, None)
+    assert len(sys.modules["own"].COUNT) == calls
+    assert found["drop"] <= found["drop_bound"] and found["bound_seconds"] > 0

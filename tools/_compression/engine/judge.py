@@ -1,5 +1,7 @@
 """The metric of predictions, what a candidate lost of it, and how sure that is."""
 
+import time
+
 import numpy as np
 
 from .refusal import Refused, first_line
@@ -7,6 +9,7 @@ from .refusal import Refused, first_line
 HIGHER = {"accuracy": True, "mae": False, "rmse": False}
 RESAMPLES = 2000
 CONFIDENCE = 95  # one-sided, percent
+MOST_CALLS, FEWEST_CALLS, SCORE_SECONDS = 300, 60, 20.0  # of the caller's own metric, per bound
 
 
 def check_targets(metric, predictions, y):
@@ -178,12 +181,14 @@ def score(request, progress):
     candidate = np.load(request["predictions"], allow_pickle=False)
     sign = 1.0 if request["higher"] else -1.0
     try:
+        began = time.monotonic()
         before, after = float(function(base, y)), float(function(candidate, y))
+        two_calls = time.monotonic() - began
         if not request["bound"]:
             return {"baseline": before, "metric": after, "drop": sign * (before - after)}
-        drops = []
-        for i, rows in enumerate(resamples(len(y), request["block"])):
-            if i >= 300:  # the caller's function may be slow
+        drops, ends, same = [], time.monotonic() + SCORE_SECONDS, np.array_equal(base, candidate)
+        for i, rows in enumerate(() if same else resamples(len(y), request["block"])):
+            if i >= MOST_CALLS or (i >= FEWEST_CALLS and time.monotonic() > ends):  # the function may be slow
                 break
             drops.append(
                 sign * (float(function(base[rows], y[rows])) - float(function(candidate[rows], y[rows])))
@@ -197,6 +202,8 @@ def score(request, progress):
     if not np.isfinite([before, after]).all():
         raise Refused("The metric is not a finite number", f"{before!r} and {after!r}", "another metric")
     point = sign * (before - after)
-    same = np.array_equal(base, candidate)
     bound = point if same else max(point, float(np.percentile(drops, CONFIDENCE)))
-    return {"baseline": before, "metric": after, "drop": point, "drop_bound": bound}
+    calls = min(MOST_CALLS, max(FEWEST_CALLS, SCORE_SECONDS / max(two_calls, 1e-6)))
+    return {
+        "baseline": before, "metric": after, "drop": point, "drop_bound": bound, "bound_seconds": calls * two_calls,
+    }  # fmt: skip
