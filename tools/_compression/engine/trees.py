@@ -160,12 +160,12 @@ def _read_xgboost(path):
     dumped = booster.get_dump(dump_format="json")
     saved = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]
     shares = saved.get("weight_drop", [1.0] * len(dumped))
+    trees = [_xgboost_node(json.loads(tree), share) for tree, share in zip(dumped, shares)]
     order = saved.get("gbtree", saved)["model"]["tree_info"]
     if order != [i % groups for i in range(len(dumped))]:
         raise Refused(
             "Several trees per round and class have no ONNX form here", f"{len(dumped)} trees", "boosting"
         )
-    trees = [_xgboost_node(json.loads(tree), share) for tree, share in zip(dumped, shares)]
     return trees, groups, booster.num_features(), objective, base
 
 
