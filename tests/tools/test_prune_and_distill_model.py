@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from optimizing_resources.tools._compression import search
+from optimizing_resources.tools._compression import race
 from optimizing_resources.tools._compression.trained import Trained
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError, input_schema
 from optimizing_resources.tools._core.workspace import Workspace
@@ -54,7 +54,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def call(folder, monkeypatch):
-    monkeypatch.setattr(search, "RACE_WINDOW_SECONDS", 0.3)  # no test looks at a latency
+    monkeypatch.setattr(race, "WINDOW_SECONDS", 0.3)  # no test looks at a latency
     token = CALL.set(Call(Workspace(folder)))
     yield
     CALL.reset(token)

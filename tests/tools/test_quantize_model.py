@@ -5,10 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
-from optimizing_resources.tools._compression import search
+from optimizing_resources.tools._compression import race, search
+from optimizing_resources.tools._compression.pace import Pace
+from optimizing_resources.tools._compression.plan import Plan, Variant
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError, input_schema
 from optimizing_resources.tools._core.workspace import Workspace
-from optimizing_resources.tools.quantize_model import QuantizeModelRequest, quantize_model
+from optimizing_resources.tools.quantize_model import QuantizeModelRequest, events, quantize_model
 
 np = pytest.importorskip("numpy")
 onnx = pytest.importorskip("onnx")
@@ -18,7 +20,7 @@ pytest.importorskip("onnxruntime")
 @pytest.fixture(autouse=True)
 def short_races(monkeypatch):
     """No test looks at a latency; less than usual is timed."""
-    monkeypatch.setattr(search, "RACE_WINDOW_SECONDS", 0.3)
+    monkeypatch.setattr(race, "WINDOW_SECONDS", 0.3)
     monkeypatch.setattr(search, "FIRST_LOOK_SECONDS", 0.2)
 
 
@@ -110,6 +112,38 @@ def test_a_size_limit_that_only_int8_keeps_decides_against_fp32_and_a_device_get
     ]
     assert np.allclose(*outputs, rtol=1e-3, atol=1e-3)
     assert "source is a finished file" in report.edge_missing["pte"]
+
+
+def test_where_only_a_slower_file_keeps_the_limit_it_is_measured_and_offered(world, monkeypatch):
+    monkeypatch.setattr(search, "SLOWEST_RATIO", 1e9)  # everything counts as slow
+    one = Variant("ort_dynamic_int8", "dynamic", settings={"ops": ["MatMul"]})
+    monkeypatch.setattr(events, "make_plan", lambda *_: Plan([one], {}))
+    given = {"max_metric_drop": "90%", "batch_sizes": [1]}
+    free = quantize_model(request(**given))
+    assert free.outcome == "keep_fp32" and free.candidates[0].status == "slower"
+    assert "is no smaller than what the model gains over one constant answer" in free.warnings[0]
+    report = quantize_model(request(**given, max_size_bytes=500_000))
+    assert report.outcome == "quantized" and report.verdict.startswith("The baseline breaks a limit")
+    assert Path(report.chosen.path).stat().st_size <= 500_000
+    tight = quantize_model(request(**given, max_size_bytes=1000))
+    assert (
+        "nothing was confirmed that keeps it, so fp32 stays" in tight.verdict
+        and "broke a limit" in tight.verdict
+    )
+
+
+def test_a_search_without_time_for_any_candidate_keeps_fp32_with_the_figures_it_has(world, monkeypatch):
+    monkeypatch.setattr(Pace, "variant_seconds", lambda *_: 1e9)
+    monkeypatch.setattr(Pace, "race_seconds", lambda *_: 1e9)
+    report = quantize_model(request())
+    assert report.outcome == "keep_fp32" and "were not tried for time" in report.verdict
+    assert set(report.baseline.latency_seconds) == {"1", "64"} and Path(report.chosen.path).exists()
+    assert {c.status for c in report.candidates} == {"not_tried", "skipped"}
+    with pytest.raises(
+        ToolError, match=r"The time ended in the step 'prepare' \(saw max_search_seconds 0.001\)"
+    ):
+        quantize_model(request(max_search_seconds=0.001))
+    assert not list(world[0].rglob(".quantize-*"))
 
 
 def test_a_model_outside_the_workspace_is_refused(world, tmp_path_factory):

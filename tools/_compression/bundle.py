@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ options = ort.SessionOptions()
 options.intra_op_num_threads = {threads}
 {entries}session = ort.InferenceSession("{name}", options, providers=["CPUExecutionProvider"])
 inputs = {{{feeds}}}
-print(session.run(None, inputs)[0])
+{classes}print(session.run(None, inputs)[{output}])
 '''
 _OPENVINO = '''"""Runs {name} on OpenVINO; keep {stem}.bin beside it."""
 import numpy as np
@@ -29,7 +30,7 @@ settings = {{"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": {threads}}}
 settings["INFERENCE_PRECISION_HINT"] = "{precision}"
 model = ov.Core().compile_model("{name}", "CPU", settings)
 inputs = {{{feeds}}}
-print(model(inputs)[0])
+print(model(inputs)[{output}])
 '''
 _TORCH = '''"""Runs {name}, compiled ahead of time by torch; the library inside is built for this processor."""
 import numpy as np
@@ -63,19 +64,38 @@ import numpy as np
 import xgboost
 
 model = xgboost.Booster(model_file="{name}")
+model.set_param({{"nthread": {threads}}})
 inputs = {{{feeds}}}
 print(model.inplace_predict(inputs["x"]))
 '''
+_SKLEARN = '''"""Runs {name} on scikit-learn; skops builds no type that is not listed as trusted."""
+import numpy as np
+import skops.io
+
+types = skops.io.get_untrusted_types(file="{name}")
+print("trusting", types)
+model = skops.io.load("{name}", trusted=types)
+inputs = {{{feeds}}}
+print(getattr(model, "predict_proba", model.predict)(inputs["x"]))
+'''
+_PICKLED = '''"""Runs {name} on scikit-learn; loading a pickle runs its code."""
+import joblib
+import numpy as np
+
+model = joblib.load("{name}")
+inputs = {{{feeds}}}
+print(getattr(model, "predict_proba", model.predict)(inputs["x"]))
+'''
 SNIPPETS = {
     "onnxruntime": _ONNXRUNTIME, "openvino": _OPENVINO, "torch": _TORCH, "lightgbm": _LIGHTGBM, "xgboost": _XGBOOST,
-    "executorch": _EXECUTORCH,
+    "executorch": _EXECUTORCH, "sklearn": _SKLEARN,
 }  # fmt: skip
 
 
 def hand_over(
     kind: str,
     artifacts: dict[str, dict[str, Any]],
-    inputs: list[dict[str, Any]],
+    facts: dict[str, Any],
     threads: int,
     texts: dict[str, str],
     manifest: dict[str, Any],
@@ -87,7 +107,7 @@ def hand_over(
     try:
         hashes = {}
         for name, artifact in artifacts.items():
-            hashes[name] = _copy(artifact, fresh / name, inputs, threads)
+            hashes[name] = _copy(artifact, fresh / name, facts, threads)
         for name, text in texts.items():
             (fresh / name).write_text(text, encoding="utf-8")
         content = json.dumps({**manifest, "artifacts": hashes}, indent=1)
@@ -103,9 +123,7 @@ def hand_over(
     return target
 
 
-def _copy(
-    artifact: dict[str, Any], folder: Path, inputs: list[dict[str, Any]], threads: int
-) -> dict[str, str]:
+def _copy(artifact: dict[str, Any], folder: Path, facts: dict[str, Any], threads: int) -> dict[str, str]:
     """The artifact's files and its usage snippet; sha256 by file name."""
     folder.mkdir()
     source = Path(artifact["path"])
@@ -115,7 +133,7 @@ def _copy(
         if path.exists():
             shutil.copyfile(path, folder / path.name)
             found[path.name] = digest(path)
-    if template := SNIPPETS.get(artifact["runtime"]):
+    if template := _snippet(artifact["runtime"], source):
         text = template.format(
             name=source.name,
             stem=source.stem,
@@ -124,11 +142,20 @@ def _copy(
                 f'options.add_session_config_entry("{key}", "{value}")\n'
                 for key, value in artifact.get("settings", {}).items()
             ),
-            feeds=_feeds(inputs),
+            feeds=_feeds(facts["inputs"]),
+            output=facts.get("output", 0),
+            classes=f"classes = {named!r}  # what the columns stand for\n"
+            if (named := facts.get("classes"))
+            else "",
             precision=artifact.get("precision", "f32"),
         )
         (folder / "use.py").write_text(text, encoding="utf-8")
     return found
+
+
+def _snippet(runtime: str, source: Path) -> str | None:
+    is_pickle = runtime == "sklearn" and not zipfile.is_zipfile(source)
+    return _PICKLED if is_pickle else SNIPPETS.get(runtime)
 
 
 def _feeds(inputs: list[dict[str, Any]]) -> str:

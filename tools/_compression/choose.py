@@ -9,6 +9,7 @@ from .shortlist import overall_ratio
 # fp32 against itself on an idle machine stayed within this; references/compression.md
 NARROWEST_TIE_BAND = 0.03
 Twins = dict[str, tuple[str, str]]  # a row, the better of the same kind, and what makes that one better
+UNRACED = "the search time ended before it was judged on the confirmation rows"
 CLEARLY_FASTER = 1.02  # below, one file for all batch sizes is worth more than the gain at one of them
 
 
@@ -20,6 +21,7 @@ class Outcome:
     by_batch: dict[str, str | None]
     tie_band: float
     clock: dict[str, str]  # by batch size: what the ratios compare
+    broken: str = ""  # the limit that the baseline breaks
 
 
 def tie_band(raced: Row) -> float:
@@ -36,7 +38,8 @@ def choose(search: Search, raced: Row, limits: Limits, baseline: Row, twins: Twi
     """
     band = tie_band(raced)
     smallest = search.batch_sizes[0]
-    needed = bool(limits.broken_by(baseline, smallest))
+    broken = limits.broken_by(baseline, smallest)
+    needed = bool(broken)
     allowed = search.metric.allowed(baseline["metric"])
     for name, row in search.rows.items():
         if name in raced:
@@ -48,7 +51,8 @@ def choose(search: Search, raced: Row, limits: Limits, baseline: Row, twins: Twi
     for name, why in lesser.items():
         search.rows[name]["reason"] = why
     eligible = [name for name in confirmed if name not in lesser]
-    outcome = Outcome(_best(search, eligible, band, needed), {}, band, raced["control"]["clock"])
+    best = _best(search, eligible, band, needed)
+    outcome = Outcome(best, {}, band, raced["control"]["clock"], broken)
     for batch in map(str, search.batch_sizes):
         outcome.by_batch[batch] = _best_at(search, eligible, batch, outcome, needed)
     for winner in {outcome.overall, *outcome.by_batch.values()}:
@@ -78,6 +82,8 @@ def judge(
         return "over_limit", broken
     if max(row["ratio"].values()) < 1 + band and not needed:
         return "slower", f"{_ratios(row)}: no gain beyond the tie band of {band:.0%}"
+    if "drop_bound" not in row and (row.get("raced") or row.get("unraced")):
+        return "not_tried", UNRACED
     if not row.get("raced"):
         return "slower", f"{_ratios(row)} at the first look; others were faster"
     if row["drop_bound"] > allowed:

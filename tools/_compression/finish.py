@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .._core.contract import ToolError, current_call
 from . import bundle, picture, table
 from .choose import Outcome, Twins, choose
 from .job import digest
@@ -14,12 +13,10 @@ from .limits import Limits
 from .nouns import Candidate, Chosen, Conditions, Pick
 from .plan import Target
 from .processor import host_flags, host_isa
-from .search import Row, Search, race
+from .race import run_races
+from .search import Row, Search
 from .session import Session
-from .shortlist import finalists
 
-MOST_RACES = 3
-RACE_STEP = 1000  # progress only grows: a race comes after whatever was counted before it
 BUSY = 1.5  # load per core above which latency figures are distrusted; references/compression.md
 
 
@@ -27,47 +24,15 @@ def decide(session: Session, limits: Limits, twins: Twins | None = None) -> tupl
     """Race finalists until one is confirmed that no better twin could beat; the outcome and the baseline's row."""
     twins = twins or {}
     search = session.search
-    raced: Row = {}
-    baseline = _baseline_row(search, {})
-    tried: set[str] = set()
-    for _ in range(MOST_RACES):
-        names = finalists(
-            search.rows, search.batch_sizes, search.metric.allowed(baseline["metric"]), limits, tried
-        )
-        if not names and raced:
-            break
-        current_call().progress(
-            RACE_STEP + len(tried), None, "race of " + (", ".join(names) or "the baseline")
-        )
-        tried |= set(names)
-        try:
-            raced.update(race(search, names))
-        except ToolError as error:  # a finalist took the whole race down: the others were measured before
-            if not names:
-                raise
-            for name in names:
-                search.rows[name].update(status="crashed", reason=f"in the race: {error}"[:240])
-            continue
-        baseline = _baseline_row(search, raced)
-        if (
-            any(_confirmed(search, raced[n], baseline) for n in names if n not in twins)
-            or search.job.left() < 0
-        ):
-            break
-    if not raced:
-        raced = race(search, [])
-        baseline = _baseline_row(search, raced)
+    raced = run_races(search, limits, set(twins))
+    baseline = _baseline_row(search, raced)
     return choose(search, raced, limits, baseline, twins), baseline
-
-
-def _confirmed(search: Search, row: Row, baseline: Row) -> bool:
-    return bool(row.get("finite")) and row["drop_bound"] <= search.metric.allowed(baseline["metric"])
 
 
 def _baseline_row(search: Search, raced: Row) -> Row:
     facts = search.facts
     return {
-        **raced.get("baseline", {}),
+        **raced["baseline"],
         "metric": facts["metric"]["confirmation"],
         "size_bytes": facts["size_bytes"],
         "peak_rss_bytes": facts["peak_rss_bytes"],
@@ -77,7 +42,7 @@ def _baseline_row(search: Search, raced: Row) -> Row:
         "drop": 0.0,
         "drop_bound": 0.0,
         "runtime": facts["artifact"]["runtime"],
-        "ratio": raced.get("control", {}).get("ratio", {}),
+        "ratio": raced["control"]["ratio"],
     }
 
 
@@ -110,7 +75,7 @@ def report_fields(
         **_manifest(session, fp32, rows, artifacts), "verdict": verdict, "conditions": conditions.model_dump(), **extra
     }  # fmt: skip
     texts = _texts(search, kind, verdict, fp32, rows)
-    folder = bundle.hand_over(kind, artifacts, search.facts["inputs"], search.job.threads, texts, manifest)
+    folder = bundle.hand_over(kind, artifacts, search.facts, search.job.threads, texts, manifest)
     return {
         "verdict": verdict,
         "chosen": _chosen(search, outcome, fp32, folder),
@@ -119,7 +84,7 @@ def report_fields(
         "conditions": conditions,
         "rows": search.facts["rows"],
         "python": {"export": str(session.caller.path), "search": str(search.python.path)},
-        "warnings": [*search.facts["warnings"], *_load_warning(), *warnings],
+        "warnings": [*search.facts["warnings"], *_wide_budget(search), *_load_warning(), *warnings],
         "folder": str(folder),
     }
 
@@ -172,6 +137,20 @@ def _chosen(search: Search, outcome: Outcome, baseline: Candidate, folder: Path)
     first = pick(outcome.overall, str(search.batch_sizes[0]))
     by_batch = {b: pick(n, b) for b, n in outcome.by_batch.items()}
     return Chosen(variant=first.variant, runtime=first.runtime, path=first.path, by_batch_size=by_batch)
+
+
+def _wide_budget(search: Search) -> Iterator[str]:
+    """The drop that is allowed beside what the model is worth: accuracy hides a rare class that is lost."""
+    metric, constant = search.facts["metric"]["confirmation"], search.facts.get("constant")
+    if constant is None:
+        return
+    gain = metric - constant if search.metric.higher else constant - metric
+    if 0 < gain <= (allowed := search.metric.allowed(metric)):
+        yield (
+            f"The budget of {allowed:.3g} is no smaller than what the model gains over one constant answer "
+            f"({metric:.4g} against {constant:.4g}), so it proves little: give a smaller max_metric_drop, or a metric "
+            "of your own that sees the rare cases"
+        )
 
 
 def _load_warning() -> Iterator[str]:

@@ -16,35 +16,51 @@ from typing import Any
 import psutil
 
 from .._core.contract import ToolError, current_call
-from .._core.worker import Limits, run
+from .._core.worker import TOO_SLOW, Limits, run
 from .interpreters import ENGINE, Interpreter
 
 MEMORY_SHARE = 0.8  # of what is free now; a candidate that wants more is a row in the report
 _CHUNK = 1 << 20
 
 
+class TimeOver(ToolError):
+    """A task was not finished when the time of the whole job ended."""
+
+
+def is_too_slow(error: ToolError) -> bool:
+    """Whether a task was ended by a limit of time, its own or the job's."""
+    return isinstance(error, TimeOver) or TOO_SLOW in str(error)
+
+
 @dataclass
 class Job:
-    """Runs tasks of the engine in one folder, within one deadline."""
+    """Runs tasks of the engine in one folder, within one deadline that no task passes."""
 
     folder: Path
     threads: int
     max_seconds: float
     started: float = field(default_factory=time.monotonic)
+    limit: str = "max_search_seconds"  # the argument that gives more time
 
     def left(self) -> float:
         """Seconds of the search time that remain."""
         return self.max_seconds - (time.monotonic() - self.started)
 
-    def allow(self, seconds: float) -> None:
-        """Let the search have this long at least, however slow the export was on a busy machine."""
-        self.max_seconds = max(self.max_seconds, time.monotonic() - self.started + seconds)
-
     def do(self, task: str, python: Interpreter, *, seconds: float, **request: Any) -> dict[str, Any]:
-        """The reply of one task in a process of its own."""
+        """The reply of one task in a process of its own; raises TimeOver where the job's time ends it."""
         memory = int(psutil.virtual_memory().available * MEMORY_SHARE)
         payload = {"task": task, "folder": str(self.folder), "threads": self.threads, **request}
-        return run(ENGINE, payload, python=python.path, limits=Limits(seconds, memory))
+        limits = Limits(max(0.0, min(seconds, self.left())), memory)
+        try:
+            return run(ENGINE, payload, python=python.path, limits=limits)
+        except ToolError as error:
+            if limits.seconds < seconds and TOO_SLOW in str(error):
+                raise TimeOver(
+                    f"The time ended in the step {task!r}",
+                    saw=f"{self.limit} {self.max_seconds:g}",
+                    try_next="more time, or a machine that is less busy",
+                ) from None
+            raise
 
     def remember(self, name: str, row: dict[str, Any]) -> None:
         """Keep a finished row; written in one step, so a killed search leaves whole files."""

@@ -1,22 +1,25 @@
 """Builds, measures and races the variants of one model; every one of them in processes of its own."""
 
 import shutil
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .._core.contract import ToolError, current_call
 from .interpreters import Interpreter
-from .job import Job
+from .job import Job, is_too_slow
+from .limits import Limits
+from .pace import Pace
 from .plan import CONTROLLED_NNCF, PLAIN_NNCF, Plan, Variant
 from .shortlist import is_fit, overall_ratio, worst_drop
 
 Row = dict[str, Any]
 
-BUILD_SECONDS, MEASURE_SECONDS, RACE_SECONDS = 90.0, 60.0, 120.0
+BUILD_SECONDS, MEASURE_SECONDS = 90.0, 60.0
 FIRST_LOOK_SECONDS = 0.4  # of interleaved timing per batch size, before the race
-RACE_WINDOW_SECONDS = 2.0  # per batch size, all finalists together
-RACE_RESERVE_SECONDS = 15.0  # kept of the search time for the race and the bundle
+FIRST_SHARE = 0.6  # of the time that is left may go to the most promising variant, however short the time
+SLOWEST_RATIO = 0.55  # at a first look: such a candidate is not evaluated further, unless a limit needs it
 WORTH_SAVING = 1.1  # the speed at which a file that lost too much is worth another try
 WEIGHTED_STATIC = "ort_static_int8_weighted"
 SENSITIVE_SHARE = 0.25  # of the layers stay in float then
@@ -36,7 +39,16 @@ class Search:
     metric: "Metric"
     batch_sizes: list[int]
     program: str | None = None
+    slowest_ratio: float = SLOWEST_RATIO
+    pace: Pace = field(default_factory=lambda: Pace(0.0, 0.0, {}))
     rows: dict[str, Row] = field(default_factory=dict)
+
+    def make_room(self, limits: Limits) -> str:
+        """The size or memory limit that the baseline breaks, in words; slow candidates are then evaluated as well."""
+        baseline = {k: self.facts[k] for k in ("size_bytes", "peak_rss_bytes")}
+        broken = Limits(None, limits.size_bytes, limits.memory_bytes).broken_by(baseline, self.batch_sizes[0])
+        self.slowest_ratio = 0.0 if broken else SLOWEST_RATIO
+        return broken
 
     def request(self) -> Row:
         return {
@@ -51,6 +63,7 @@ class Search:
             "metric": self.metric.name,
             "moves_on": self.facts["moves_on"],
             "block": max(1, self.facts["cut"]["gap"]),
+            "slowest_ratio": self.slowest_ratio,
         }
 
 
@@ -111,18 +124,19 @@ def _try_session_settings(search: Search) -> None:
 
 def try_variant(search: Search, variant: Variant) -> Row:
     """The row of one variant, from the cache where an earlier search finished it."""
-    if row := search.job.recall(variant.name):
+    row = search.job.recall(variant.name)
+    if row and not (row.get("hopeless") and not search.slowest_ratio):
         return {**row, "cached": True}
-    left = search.job.left() - min(RACE_RESERVE_SECONDS, 0.2 * search.job.max_seconds)
+    left = search.job.left() - search.pace.reserve_seconds(search.job.max_seconds)
     nothing_yet = not any("ratio" in row for row in search.rows.values())
     if nothing_yet:
-        left = max(left, BUILD_SECONDS)  # a search that is short of time still tries the most promising one
-    if left < _expected_seconds(variant):
+        left = max(left, FIRST_SHARE * search.job.left())
+    if left < search.pace.variant_seconds(variant.kind, nothing_yet):
         return {"status": "not_tried", "reason": f"{max(left, 0):.0f} s of the search time were left"}
     try:
         row = _build_and_measure(search, variant, left)
     except ToolError as error:
-        row = _failure(error)
+        row = failure(error)
         if row["status"] == "not_tried":
             return row
     if row.get("status") or row.get("hopeless"):
@@ -132,14 +146,10 @@ def try_variant(search: Search, variant: Variant) -> Row:
     return row
 
 
-def _expected_seconds(variant: Variant) -> float:
-    """A floor for build and measurement: imports, and for torch a compiler run."""
-    return {"torch": 25.0, "nncf": 8.0, "nncf_weights": 8.0, "nncf_control": 15.0}.get(variant.kind, 4.0)
-
-
 def _build_and_measure(search: Search, variant: Variant, left: float) -> Row:
+    ends = time.monotonic() + left
     if variant.kind == "session":
-        return measure(search, variant.name, variant.settings["artifact"])
+        return measure(search, variant.name, variant.settings["artifact"], left)
     built = search.job.do(
         "build",
         search.python,
@@ -148,13 +158,13 @@ def _build_and_measure(search: Search, variant: Variant, left: float) -> Row:
         allowed=search.metric.allowed(search.facts["metric"]["search"]),
         **search.request(),
     )
-    return {**measure(search, variant.name, built["artifact"]), **built}
+    return {**measure(search, variant.name, built["artifact"], ends - time.monotonic()), **built}
 
 
-def measure(search: Search, name: str, artifact: Row) -> Row:
+def measure(search: Search, name: str, artifact: Row, left: float = MEASURE_SECONDS) -> Row:
     """Metric, drift, memory and first-look latency of one artifact on the search rows."""
     row = search.job.do(
-        "measure", search.python, seconds=MEASURE_SECONDS, artifact=artifact, variant=name,
+        "measure", search.python, seconds=min(MEASURE_SECONDS, max(0.0, left)), artifact=artifact, variant=name,
         seconds_per_batch=FIRST_LOOK_SECONDS, **search.request(),
     )  # fmt: skip
     row.update(artifact=artifact, size_bytes=size_bytes(Path(artifact["path"])), runtime=artifact["runtime"])
@@ -178,22 +188,30 @@ def score(search: Search, row: Row, part: str) -> Row:
 
 
 def measure_baseline(search: Search) -> None:
-    """Complete the facts: the baseline's peak memory, and its value of a metric of the caller's."""
+    """Complete the facts: the baseline's peak memory, its pace, and its value of a metric of the caller's."""
     facts, folder = search.facts, search.job.folder
+    started = time.monotonic()
     row = search.job.do(
         "measure", search.python, seconds=MEASURE_SECONDS, artifact=facts["artifact"], variant="baseline",
         seconds_per_batch=0.05, **search.request(),
     )  # fmt: skip
-    facts["peak_rss_bytes"] = row["peak_rss_bytes"]
+    facts["peak_rss_bytes"], facts["first_look"] = row["peak_rss_bytes"], row
+    calls = {batch: latency["p50_seconds"] for batch, latency in row["latency_seconds"].items()}
+    search.pace = Pace(time.monotonic() - started, facts["confirmation_seconds"], calls)
     if search.metric.function:
         for part in ("search", "confirmation"):
             kept = {"predictions": str(folder / f"baseline.{part}.npy")}
-            facts["metric"][part] = score(search, kept, part)["metric"]
+            started = time.monotonic()
+            reply = score(search, kept, part)
+            facts["metric"][part] = reply["metric"]
+        score_seconds = time.monotonic() - started + reply["bound_seconds"]
+        search.pace = replace(search.pace, score_seconds=score_seconds)
 
 
-def _failure(error: ToolError) -> Row:
+def failure(error: ToolError) -> Row:
+    """What became of a candidate that could not be built or measured."""
     text = str(error)
-    if "did not finish in time" in text:
+    if is_too_slow(error):
         return {"status": "not_tried", "reason": "it took longer than the search time left"}
     crashed = "was ended by SIG" in text or "memory limit" in text
     return {"status": "crashed" if crashed else "failed", "reason": text.partition("; try ")[0][:240]}
@@ -234,19 +252,6 @@ def _control_is_idle(search: Search) -> str:
     if row["drop"] <= search.metric.allowed(search.facts["metric"]["search"]):
         return "plain int8 fails only once the rows move on, and accuracy control looks at today's rows"
     return ""
-
-
-def race(search: Search, names: list[str]) -> Row:
-    """The finalists against the baseline and its own copy, in one window, with the confirmation rows' metric."""
-    artifacts = {name: search.rows[name]["artifact"] for name in names}
-    reply = search.job.do(
-        "race", search.python, seconds=RACE_SECONDS, finalists=artifacts, seconds_per_batch=RACE_WINDOW_SECONDS,
-        **search.request(),
-    )  # fmt: skip
-    for name in names:
-        if reply[name].get("finite") and "drop" not in reply[name]:
-            reply[name].update(score(search, reply[name], "confirmation"))
-    return reply
 
 
 def size_bytes(path: Path) -> int:

@@ -38,6 +38,7 @@ def open_session(
     request: CompressionRequest,
     *,
     max_seconds: float,
+    limit: str = "max_search_seconds",
     trust: bool = False,
     salt: object = None,
     calibrate: bool = True,
@@ -54,7 +55,7 @@ def open_session(
     find_data(request.data, workspace)
     metric = _metric(request, higher, budget)
     with scratch() as folder:
-        job = Job(folder, request.threads, max_seconds, started)
+        job = Job(folder, request.threads, max_seconds, started, limit)
         caller = callers(request.python, folder)
         python = searcher(caller, folder)
         data = load_data(job, request.data, caller)
@@ -67,9 +68,8 @@ def open_session(
             require_room(kept, ROOM_FACTOR * sum(path.stat().st_size for path in source.files))
             facts = job.do(
                 "prepare", python, seconds=PREPARE_SECONDS, artifact=found.artifact, data=str(found.data),
-                metric=metric.name, calibrate=calibrate, batch_sizes=batches,
+                metric=metric.name, calibrate=calibrate, batch_sizes=batches, max_seconds=max_seconds,
             )  # fmt: skip
-            job.allow(max_seconds / 2)
             search = Search(job, python, facts, metric, batches, found.program)
             measure_baseline(search)
             yield Session(search, source, found, caller)

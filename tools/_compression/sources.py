@@ -90,6 +90,10 @@ def _recognise(path: Path, trust: bool) -> Source:
         return Source("lightgbm", path)
     if head[:1] == b"{" and (b'"learner"' in head or b"learner" in head):
         return Source("xgboost", path)
+    if path.suffix == ".json":
+        raise ToolError(
+            "The JSON file is no model that is known here", saw=path.name, try_next="an ONNX file"
+        )
     if head[0] == 0x80 or path.suffix in _PICKLES:
         return _pickled(path, trust)
     if path.suffix == ".safetensors":

@@ -101,7 +101,7 @@ def summarise(search: Search, outcome: Outcome, baseline_metric: float, keep: st
     """One sentence: what to use and what it gains, or why the baseline stays."""
     budget = search.metric.allowed(baseline_metric)
     name = outcome.overall
-    parts = []
+    parts = [f"The baseline breaks a limit ({outcome.broken})"] if outcome.broken else []
     if name:
         row = search.rows[name]
         gain = ", ".join(_gain(b, v, outcome.tie_band) for b, v in row["ratio"].items())
@@ -110,7 +110,7 @@ def summarise(search: Search, outcome: Outcome, baseline_metric: float, keep: st
             f"rows (95 % bound {row['drop_bound']:+.4g}, budget {budget:.4g})"
         )
     else:
-        parts.append(f"Keep {keep}: {_why_not(search, outcome)}")
+        parts.append(f"{_kept(keep, outcome)}: {_why_not(search, outcome)}")
     for batch, other in outcome.by_batch.items():
         if other and other != name:
             parts.append(f"at batch {batch} {other} is faster ({search.rows[other]['ratio'][batch]:.2f}x)")
@@ -123,23 +123,31 @@ def _untried(search: Search) -> str:
 
 
 def _gain(batch: str, ratio: float, tie_band: float) -> str:
-    return f"{ratio:.2f}x at batch {batch}" + (" (a tie)" if abs(ratio - 1) <= tie_band else "")
+    told = " (a tie)" if abs(ratio - 1) <= tie_band else " (slower)" if ratio < 1 else ""
+    return f"{ratio:.2f}x at batch {batch}{told}"
+
+
+def _kept(keep: str, outcome: Outcome) -> str:
+    return f"nothing was confirmed that keeps it, so {keep} stays" if outcome.broken else f"Keep {keep}"
 
 
 def _why_not(search: Search, outcome: Outcome) -> str:
     tried = [row for row in search.rows.values() if "ratio" in row]
-    fast = [r for r in tried if max(r["ratio"].values()) > 1 + outcome.tie_band]
+    fast = [r for r in tried if outcome.broken or max(r["ratio"].values()) > 1 + outcome.tie_band]
     if not tried:
         return f"no candidate could be measured{_first_failure(search)}"
     if not fast:
         return f"none of the {len(tried)} measured was faster beyond the tie band of {outcome.tie_band:.0%}"
     lost = {text: sum(row["status"] == status for row in fast) for status, text in _LOST.items()}
     open_rows = [row for row in fast if row["status"] not in _LOST]
-    lost["lost speed at another batch size"] = sum(
-        min(row["ratio"].values()) <= 1 - outcome.tie_band for row in open_rows
-    )
+    if not outcome.broken:
+        lost["lost speed at another batch size"] = sum(
+            min(row["ratio"].values()) <= 1 - outcome.tie_band for row in open_rows
+        )
     lost["were not raced"] = len(fast) - sum(lost.values())
     told = ", ".join(f"{count} {text}" for text, count in lost.items() if count)
+    if outcome.broken:
+        return f"of {len(tried)} measured candidates {told}{_nearest(search)}"
     return f"{len(fast)} of {len(tried)} measured candidates gained speed, but {told}{_nearest(search)}"
 
 

@@ -10,11 +10,12 @@ import psutil
 from .._core.contract import ToolError, current_call
 from .arguments import LOSSES, TrainingRequest
 from .intake import find_data, load_data
-from .search import Row, measure
+from .search import Row, failure, measure
 from .session import Session
 from .sources import split_function
 
 SPARE_SECONDS = 180.0  # for imports and exports beside the training itself
+OVERHEAD = 1.5  # a training's last step, and its evaluation, come after its time
 MOST_SECONDS, MOST_SEEDS = 24 * 3600, 10
 FACTORY_ONLY = "file.py:factory with weights: a finished file cannot be trained"
 
@@ -49,14 +50,18 @@ def check_training(request: TrainingRequest) -> None:
     find_data(request.train_data, workspace)
 
 
+def most_seconds(request: TrainingRequest) -> float:
+    """What the whole call may take: reading the model, training, and comparing what came of it."""
+    return OVERHEAD * request.max_train_seconds + 2 * SPARE_SECONDS
+
+
 def train(session: Session, request: TrainingRequest, task: str, **settings: Any) -> Trained:
     """Run the training task and measure every network that it exported."""
     workspace, search = current_call().workspace, session.search
     loss, metric = split_function(request.loss), search.metric
     data = load_data(search.job, request.train_data, session.caller)
-    search.job.allow(request.max_train_seconds + SPARE_SECONDS)
     reply = search.job.do(
-        task, session.caller, seconds=request.max_train_seconds * 1.5 + SPARE_SECONDS,
+        task, session.caller, seconds=OVERHEAD * request.max_train_seconds + SPARE_SECONDS,
         kind=session.source.kind, file=str(session.source.file), function=session.source.function,
         weights=str(session.source.weights) if session.source.weights else None, root=str(workspace.root),
         train_data=str(data), loss=request.loss, loss_file=str(workspace.file(loss[0])) if loss else None,
@@ -69,7 +74,11 @@ def train(session: Session, request: TrainingRequest, task: str, **settings: Any
     for number, (name, about) in enumerate(networks.items()):
         done = len(networks) * request.seeds + number + 1  # after the trainings, which count one by one
         current_call().progress(done, None, f"measuring {name}")
-        search.rows[name] = {**measure(search, name, about["artifact"]), "about": about}
+        try:
+            row = measure(search, name, about["artifact"])
+        except ToolError as error:  # the other networks stand
+            row = failure(error)
+        search.rows[name] = {**row, "about": about}
     return trained
 
 

@@ -20,6 +20,7 @@ from .warm import WarmCall, end_idle, keeps_warm
 _POLL_SECONDS = 0.02
 _MEMORY_SECONDS = 0.1  # between looks at the memory: each walks over all processes
 _TAIL_BYTES = 2000
+TOO_SLOW = "The work did not finish in time"
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,7 @@ def _wait(child: Process | WarmCall, limits: Limits, progress: Path) -> int:
         call.check_cancelled()
         read = _pass_on(progress, read)
         if time.monotonic() > deadline:
-            raise ToolError(
-                "The work did not finish in time", saw=f"{limits.seconds:g} s", try_next="a smaller input"
-            )
+            raise ToolError(TOO_SLOW, saw=f"{limits.seconds:g} s", try_next="a smaller input")
         if limits.memory_bytes and time.monotonic() > next_look:
             next_look = time.monotonic() + _MEMORY_SECONDS
             _check_memory(child.pid, limits.memory_bytes)

@@ -9,7 +9,7 @@ from .._compression.search import Row, Search
 from .._compression.session import open_session
 from .._compression.sources import split_function
 from .._compression.table import summarise
-from .._compression.trained import Trained, check_training, train
+from .._compression.trained import Trained, check_training, most_seconds, train
 from .._compression.trained_text import split_control, then_quantize
 from .._core.contract import ToolError, current_call
 
@@ -25,7 +25,7 @@ def distill(request: Any) -> dict[str, Any]:
     settings = {"seeds": request.seeds, "student": request.student, **_student(request.student)}
     target, _ = find_target(None, None)
     with open_session(
-        request, max_seconds=request.max_train_seconds, salt="distill", calibrate=False
+        request, max_seconds=most_seconds(request), limit="max_train_seconds", salt="distill", calibrate=False
     ) as session:
         search = session.search
         trained = train(session, request, "boost" if request.student == "lightgbm" else "distill", **settings)

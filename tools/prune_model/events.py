@@ -8,7 +8,7 @@ from .._compression.limits import Limits
 from .._compression.processor import find_target
 from .._compression.session import open_session
 from .._compression.table import summarise
-from .._compression.trained import Trained, check_training, train
+from .._compression.trained import Trained, check_training, most_seconds, train
 from .._compression.trained_text import split_control, then_quantize
 from .._core.contract import ToolError
 
@@ -24,7 +24,7 @@ def prune(request: Any) -> dict[str, Any]:
         raise ToolError("A sparsity is the share of channels to remove", saw=bad, try_next="0.3 or 0.5")
     target, _ = find_target(None, None)
     with open_session(
-        request, max_seconds=request.max_train_seconds, salt="prune", calibrate=False
+        request, max_seconds=most_seconds(request), limit="max_train_seconds", salt="prune", calibrate=False
     ) as session:
         trained = train(
             session, request, "prune", sparsity=sorted(set(request.sparsity)), seeds=request.seeds

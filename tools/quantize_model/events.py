@@ -34,6 +34,8 @@ def quantize(request: Any) -> dict[str, Any]:
         plan = make_plan(
             search.facts["graph"], target, search.python, request.runtimes, bool(session.found.program)
         )
+        if search.make_room(limits):
+            plan.smaller_first()
         run_search(search, plan)
         outcome, baseline = decide(session, limits)
         keep = "fp32" if baseline["runtime"] == "onnxruntime" else "the model as it is"

@@ -1,6 +1,8 @@
 """How a drop is bounded, how rows are cut, and what the picture shows."""
 
+import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +12,7 @@ from optimizing_resources.tools._compression.arguments import read_budget
 from optimizing_resources.tools._compression.choose import choose
 from optimizing_resources.tools._compression.limits import Limits
 from optimizing_resources.tools._compression.nouns import Candidate
+from optimizing_resources.tools._compression.pace import Pace
 from optimizing_resources.tools._compression.picture import draw
 from optimizing_resources.tools._compression.search import Metric
 from optimizing_resources.tools._compression.shortlist import finalists
@@ -95,6 +98,41 @@ def test_a_lesser_twin_wins_only_where_its_better_one_is_not_confirmed(bound, wi
     assert outcome.overall == winner
 
 
+def test_a_finalist_that_the_time_was_too_short_for_is_not_tried_rather_than_slower():
+    def row():
+        return {"ratio": {"1": 2.0}, "finite": True, "drop": 0.0, "metric": 1.0, "runtime": "onnxruntime"}
+
+    search = SimpleNamespace(
+        rows={"judged": row(), "timed": row(), "left": {**row(), "unraced": True}, "slow": row()},
+        batch_sizes=[1],
+        metric=Metric("accuracy", True, {"share": 0.01}),
+    )
+    raced = {
+        "control": {"ratio": {"1": 1.0}, "clock": {"1": "wall"}},
+        "judged": {"drop_bound": 0.0},
+        "timed": {},
+    }
+    choose(search, raced, Limits(), {"metric": 1.0}, {})
+    status = {name: row["status"] for name, row in search.rows.items()}
+    assert status == {"judged": "chosen", "timed": "not_tried", "left": "not_tried", "slow": "slower"}
+
+
+def test_a_race_takes_as_many_finalists_as_there_is_time_for_and_its_reserve_grows_with_the_pace():
+    rows = {name: {"ratio": {"1": speed}} for name, speed in (("a", 3.0), ("b", 2.0), ("c", 0.1))}
+    pace = Pace(1.0, 6.0, {"1": 0.01})
+    alone = pace.race_seconds([rows["a"]["ratio"]])
+    assert pace.field(["a", "b", "c"], rows, alone) == ["a"] and pace.field(["a", "b", "c"], rows, 1e3) == [
+        *rows
+    ]
+    assert pace.field(["c"], rows, alone) == []  # sixty seconds for its confirmation rows
+    slower = Pace(10.0, 60.0, {"1": 0.1})
+    assert pace.reserve_seconds(120) < slower.reserve_seconds(120) <= 0.5 * 120
+    assert slower.variant_seconds("dynamic") > pace.variant_seconds("dynamic")
+    assert (
+        replace(pace, score_seconds=30.0).field(["a", "b"], rows, 2 * alone) == []
+    )  # a slow metric of the caller's
+
+
 def test_scores_are_judged_where_a_classifier_gives_labels_first(tmp_path):
     onnx, helper = pytest.importorskip("onnx"), pytest.importorskip("onnx").helper
     pytest.importorskip("onnxruntime")
@@ -159,7 +197,7 @@ def test_thresholds_are_rounded_so_that_float_rows_take_the_same_path():
     trees = engine("trees")
     rng = np.random.default_rng(0)
     for value in rng.standard_normal(500) * 10.0 ** rng.integers(-30, 30, 500):
-        threshold = trees._floor_float32(value)
+        threshold = trees.floor_float32(value)
         near = np.float32(value)
         for x in (near, np.nextafter(near, np.float32(np.inf)), np.nextafter(near, np.float32(-np.inf))):
             assert (float(x) <= value) == (x <= np.float32(threshold))
@@ -199,3 +237,28 @@ def test_on_a_busy_machine_processor_time_compares_and_on_a_quiet_one_the_wall_c
     }  # hands its calls to a thread
     assert clock.ratios(quiet, threads=1)[1] == "wall"
     assert clock.ratios(quiet, threads=1)[0]["int8"] == pytest.approx(0.04 * 1.01 / 0.03)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "same", "calls"), [(0.0, False, 2 + 2 * 60), (60.0, False, 2 + 2 * 300), (0.0, True, 2)]
+)
+def test_a_slow_metric_of_the_callers_is_bounded_by_fewer_resamples(
+    seconds, same, calls, tmp_path, monkeypatch
+):
+    judge = engine("judge")
+    monkeypatch.setattr(judge, "SCORE_SECONDS", seconds)
+    (tmp_path / "own.py").write_text(
+        "COUNT = []\ndef mean(p, y):\n    COUNT.append(1)\n    return float((p == y).mean())\n"
+    )
+    arrays = {
+        "targets": np.arange(90) % 3,
+        "baseline": np.arange(90) % 3,
+        "predictions": np.arange(90) % (3 if same else 2),
+    }
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    request = {name: str(tmp_path / f"{name}.npy") for name in arrays}
+    request |= {"file": str(tmp_path / "own.py"), "function": "mean", "root": str(tmp_path)}
+    found = judge.score({**request, "higher": True, "bound": True, "block": 1}, None)
+    assert len(sys.modules["own"].COUNT) == calls
+    assert found["drop"] <= found["drop_bound"] and found["bound_seconds"] > 0

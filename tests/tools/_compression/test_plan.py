@@ -37,3 +37,5 @@ def test_the_family_of_promise_is_tried_first(graph, first):
         True,
     )
     assert plan.variants[0].name == first
+    plan.smaller_first()
+    assert {v.name for v in plan.variants[-2:]} <= {"openvino_fp32", "openvino_bf16", "torch_compile_fp32"}

@@ -3,6 +3,7 @@
 import importlib
 
 import pytest
+from optimizing_resources.tools._compression import bundle
 
 np = pytest.importorskip("numpy")
 onnx = pytest.importorskip("onnx")
@@ -45,3 +46,19 @@ def test_a_model_in_another_precision_is_float32_inside_and_the_same_outside(kin
     )
     assert before.dtype == after.dtype == kind and np.allclose(before, after, atol=0.02)
     assert all(tensor.data_type == onnx.TensorProto.FLOAT for tensor in model.graph.initializer)
+
+
+@pytest.mark.parametrize("runtime", [*bundle.SNIPPETS])
+def test_every_snippet_is_python_and_names_the_judged_output_and_its_classes(runtime, workspace):
+    import zipfile
+
+    path = workspace / "model.bin"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("schema.json", "{}")
+    spec = {"name": "x", "dtype": "float32", "shape": ["batch", 3]}
+    facts = {"inputs": [spec], "output": 1, "classes": ["no", "yes"]}
+    folder = bundle.hand_over("quantize", {"a": {"runtime": runtime, "path": str(path)}}, facts, 1, {}, {})
+    text = (folder / "a" / "use.py").read_text(encoding="utf-8")
+    compile(text, "use.py", "exec")
+    assert ("[1])" in text and "classes = ['no', 'yes']" in text) or runtime != "onnxruntime"
+    assert "joblib" not in text  # a pickle is loaded that way, skops files are not

@@ -58,7 +58,7 @@ def _gap(model, session, few):
         raise Refused(
             "The exported file does not run at another batch size or length",
             first_line(error),
-            "a forward without Python branches on shapes, or an ONNX file exported by you",
+            "a forward with x.shape[0] for len(x) and no Python branches on shapes, or an ONNX file exported by you",
         ) from error
     if ours.shape != theirs.shape or not np.allclose(
         ours, theirs, rtol=EAGER_TOLERANCE, atol=EAGER_TOLERANCE, equal_nan=True
@@ -66,7 +66,7 @@ def _gap(model, session, few):
         raise Refused(
             "The exported file differs from the model at another batch size or length",
             "largest gap %g" % (np.abs(ours - theirs).max() if ours.shape == theirs.shape else float("nan")),
-            "a forward without Python branches on shapes, or an ONNX file exported by you",
+            "a forward with x.shape[0] for len(x) and no Python branches on shapes, or an ONNX file exported by you",
         )
     return float(np.abs(ours - theirs).max())
 

@@ -55,7 +55,11 @@ class Task:
     def __init__(self, request, lightgbm, x, y, search):
         self.request, self.lightgbm, self.x, self.y, self.search = request, lightgbm, x, y, search
         self.labels = np.load(os.path.join(request["folder"], "y.search.npy"))
-        self.classes = int(y.max()) + 1 if request["metric"] == "accuracy" else 0
+        of_classes = request["loss"] == "cross_entropy" and y.dtype.kind in "iub"
+        is_own = (
+            request["metric"] not in judge.HIGHER
+        )  # such a metric sees scores where the loss is one of classes
+        self.classes = int(y.max()) + 1 if request["metric"] == "accuracy" or (is_own and of_classes) else 0
         self.seconds = request["train_seconds"] / (2 * request["seeds"])
         busy = (clock.load_average() or 0) > request[
             "threads"
@@ -80,9 +84,7 @@ class Task:
         cut, metrics, best = int(len(self.x) * 0.9), [], None
         for seed in range(self.request["seeds"]):
             booster = self._fit(objective, targets, cut, seed)
-            metrics.append(
-                judge.metric_value(self.request["metric"], booster.predict(self.search), self.labels)
-            )
+            metrics.append(judge.asked_metric(self.request, self._scores(booster), self.labels))
             if metrics[-1] == (max(metrics) if self.request["higher"] else min(metrics)):
                 best = booster
         return {
@@ -90,6 +92,11 @@ class Task:
             "search_metric_by_seed": metrics,
             "trees": [best.num_trees()] * len(metrics),
         }
+
+    def _scores(self, booster):
+        """Predictions in the shape that the exported student gives."""
+        found = booster.predict(self.search)
+        return np.stack([1 - found, found], 1) if self.classes == 2 else found.reshape(len(found), -1)
 
     def _fit(self, objective, targets, cut, seed):
         lightgbm = self.lightgbm

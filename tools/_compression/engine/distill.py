@@ -61,7 +61,9 @@ class Lesson:
             )  # fmt: skip
             steps = steps or about["steps"]
             counts.append(about["steps"])
-            metrics.append(_metric(self.request, train.predict(student, self.search).numpy(), self.y))
+            metrics.append(
+                judge.asked_metric(self.request, train.predict(student, self.search).numpy(), self.y)
+            )
             if metrics[-1] == (max(metrics) if self.request["higher"] else min(metrics)):
                 best = student
         artifact = train.export(best, self.data, self.names, self.request["folder"], label)
@@ -72,13 +74,6 @@ class Lesson:
             "search_metric_by_seed": metrics,
             "steps": counts,
         }
-
-
-def _metric(request, predictions, y):
-    if request["metric"] in judge.HIGHER:
-        return judge.metric_value(request["metric"], predictions.reshape(len(y), *predictions.shape[1:]), y)
-    function = rows.import_function(request["metric_file"], request["metric_function"], request["root"])
-    return float(function(predictions, y))
 
 
 def _students(request, teacher, data):

@@ -1,5 +1,7 @@
 """The metric of predictions, what a candidate lost of it, and how sure that is."""
 
+import time
+
 import numpy as np
 
 from .refusal import Refused, first_line
@@ -7,12 +9,16 @@ from .refusal import Refused, first_line
 HIGHER = {"accuracy": True, "mae": False, "rmse": False}
 RESAMPLES = 2000
 CONFIDENCE = 95  # one-sided, percent
+MOST_CALLS, FEWEST_CALLS, SCORE_SECONDS = 300, 60, 20.0  # of the caller's own metric, per bound
 
 
 def check_targets(metric, predictions, y):
     """The targets in the shape of the predictions, or labels within the classes."""
     if y.dtype.kind not in "fiub":
-        raise Refused("The targets are no numbers", y.dtype, "class numbers from 0, or float targets")
+        raise Refused(
+            "The targets are no numbers", y.dtype,
+            "class numbers from 0 in the order of the model's outputs, or float targets",
+        )  # fmt: skip
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         bad = int((~np.isfinite(y)).sum())
         raise Refused("The targets hold NaN or infinity", f"{bad} of {y.size} numbers", "clean targets")
@@ -36,7 +42,8 @@ def _check_labels(predictions, y):
             f"{list(y.shape)} and {list(predicted_classes(predictions).shape)}",
             "one class number per row (argmax of one-hot rows); for a regression the metric mae or rmse",
         )  # fmt: skip
-    if (labels != np.floor(labels)).any() or labels.min() < 0 or labels.max() >= classes:
+    outside = not _are_labels(predictions) and (labels.min() < 0 or labels.max() >= classes)
+    if (labels != np.floor(labels)).any() or outside:
         raise Refused(
             "Labels lie outside the model's classes",
             f"{labels.min():g} to {labels.max():g} for {classes} classes",
@@ -92,14 +99,36 @@ def metric_value(metric, predictions, y):
     return float(total(metric, row_losses(metric, predictions, y)))
 
 
+def asked_metric(request, predictions, y):
+    """The built-in metric or the caller's `file.py:function`, of a training task."""
+    if request["metric"] in HIGHER:
+        return metric_value(request["metric"], predictions, y)
+    from .rows import import_function
+
+    function = import_function(request["metric_file"], request["metric_function"], request["root"])
+    return float(function(predictions, y))
+
+
+def class_numbers(y, classes):
+    """Labels as their place among the model's own sorted classes; what is no such label stays, as a place already."""
+    alike = classes is not None and (y.dtype.kind in "US") == (classes.dtype.kind in "USO")
+    return np.searchsorted(classes, y) if alike and np.isin(y, classes).all() else y
+
+
+def constant_answer(metric, y):
+    """The metric of the best constant answer: the commonest class, the median or the mean."""
+    if metric == "accuracy":
+        return float(np.unique(y, return_counts=True)[1].max() / y.size)
+    centre = np.median(y, axis=0) if metric == "mae" else y.mean(axis=0)
+    return metric_value(metric, np.broadcast_to(centre, y.shape), y)
+
+
 def worse_than_constant(metric, value, y):
     """A sentence where one constant answer would score as well as the model, within two standard errors, else None."""
+    constant = constant_answer(metric, y)
     if metric == "accuracy":
-        constant = float(np.unique(y, return_counts=True)[1].max() / y.size)
         suspect = value <= constant + 2 * (constant * (1 - constant) / y.size) ** 0.5
     else:
-        centre = np.median(y, axis=0) if metric == "mae" else y.mean(axis=0)
-        constant = metric_value(metric, np.broadcast_to(centre, y.shape), y)
         suspect = value >= constant
     if not suspect:
         return None
@@ -152,12 +181,14 @@ def score(request, progress):
     candidate = np.load(request["predictions"], allow_pickle=False)
     sign = 1.0 if request["higher"] else -1.0
     try:
+        began = time.monotonic()
         before, after = float(function(base, y)), float(function(candidate, y))
+        two_calls = time.monotonic() - began
         if not request["bound"]:
             return {"baseline": before, "metric": after, "drop": sign * (before - after)}
-        drops = []
-        for i, rows in enumerate(resamples(len(y), request["block"])):
-            if i >= 300:  # the caller's function may be slow
+        drops, ends, same = [], time.monotonic() + SCORE_SECONDS, np.array_equal(base, candidate)
+        for i, rows in enumerate(() if same else resamples(len(y), request["block"])):
+            if i >= MOST_CALLS or (i >= FEWEST_CALLS and time.monotonic() > ends):  # the function may be slow
                 break
             drops.append(
                 sign * (float(function(base[rows], y[rows])) - float(function(candidate[rows], y[rows])))
@@ -171,6 +202,8 @@ def score(request, progress):
     if not np.isfinite([before, after]).all():
         raise Refused("The metric is not a finite number", f"{before!r} and {after!r}", "another metric")
     point = sign * (before - after)
-    same = np.array_equal(base, candidate)
     bound = point if same else max(point, float(np.percentile(drops, CONFIDENCE)))
-    return {"baseline": before, "metric": after, "drop": point, "drop_bound": bound}
+    calls = min(MOST_CALLS, max(FEWEST_CALLS, SCORE_SECONDS / max(two_calls, 1e-6)))
+    return {
+        "baseline": before, "metric": after, "drop": point, "drop_bound": bound, "bound_seconds": calls * two_calls,
+    }  # fmt: skip

@@ -1,6 +1,7 @@
 """Everything the search stands on: a checked model, split rows, the baseline's predictions and metric."""
 
 import os
+import time
 
 import numpy as np
 
@@ -8,7 +9,8 @@ from . import agree, clock, graph, judge, npz, rows, runners, stress
 from .refusal import Refused
 
 EVALUATION_BATCH = 64
-SEARCH_SECONDS, CONFIRM_SECONDS = 2.5, 8.0  # what the baseline may take on the rows of each part
+# What the baseline may take on the rows of each part: seconds, and the share of the search's time.
+MOST_SECONDS = {"search": (2.5, 0.02), "confirmation": (8.0, 0.07)}
 
 
 def prepare(request, progress):
@@ -17,26 +19,33 @@ def prepare(request, progress):
     artifact = {**request["artifact"], "path": facts.pop("path", request["artifact"]["path"])}
     rows.check_inputs(npz.outline(request["data"]), facts["inputs"])  # before any row is unpacked
     feeds, y = rows.match_inputs(npz.read(request["data"]), facts["inputs"])
+    classes = facts.pop("classes", None)
+    y = judge.class_numbers(y, classes) if request["metric"] == "accuracy" else y
     call = runners.load(artifact, request["threads"])
     batch = facts["fixed_batch"] or EVALUATION_BATCH
     targets = _check_outputs(call, feeds, y, batch, request["metric"])
     parts, cut = rows.split(
         feeds, targets, rows.SHARES if request.get("calibrate", True) else rows.TRAINED_SHARES
     )
-    parts = _affordable(call, feeds, parts, batch)
+    parts = _affordable(call, feeds, parts, batch, request.get("max_seconds", np.inf))
     reply = {**facts, "artifact": artifact, "evaluation_batch": batch, "cut": cut}
+    reply["classes"] = None if classes is None else classes.tolist()
     reply["rows"] = {name: len(index) for name, index in parts.items()}
     _save(request["folder"], feeds, targets, parts)
     _save_timing_rows(request["folder"], feeds, request["batch_sizes"])
     reply["metric"] = {}
     for part in ("search", "confirmation"):
+        began = time.perf_counter()
         predictions = _predict(call, _take(feeds, parts[part]), batch)
+        reply[f"{part}_seconds"] = time.perf_counter() - began
         np.save(os.path.join(request["folder"], f"baseline.{part}.npy"), predictions)
         if request["metric"] in judge.HIGHER:
             reply["metric"][part] = judge.metric_value(request["metric"], predictions, targets[parts[part]])
     reply["moves_on"] = stress.save(request["folder"], feeds, parts, call, batch, request["metric"])
     reply["size_bytes"] = runners.size_bytes(artifact["path"])
     reply["output_shape"] = list(predictions.shape[1:])
+    if request["metric"] in judge.HIGHER:
+        reply["constant"] = judge.constant_answer(request["metric"], targets[parts["confirmation"]])
     clipped = _range_warning(feeds, parts) if request.get("calibrate", True) else []  # no int8 is tried then
     reply["warnings"] = (
         clipped + facts["warnings"] + _suspicion(request, reply, targets[parts["confirmation"]])
@@ -60,10 +69,10 @@ def _model_facts(request):
     facts = {"inputs": inputs, "graph": graph.describe(model), "warnings": [], "fixed_batch": None}
     facts["path"] = os.path.join(request["folder"], "model.onnx")
     outputs = [value.name for value in model.graph.output]
+    judged = graph.judged_output(model)
+    facts["output"] = outputs.index(judged)
     if len(outputs) > 1:
-        facts["warnings"].append(
-            f"Of the outputs {', '.join(outputs)} only {graph.judged_output(model)} is judged"
-        )
+        facts["warnings"].append(f"Of the outputs {', '.join(outputs)} only {judged} is judged")
     fixed = inputs[0]["shape"][0] if inputs[0]["shape"] else None
     onnx.save(model, facts["path"])
     wanted = set(request["batch_sizes"]) | {EVALUATION_BATCH}
@@ -120,7 +129,7 @@ def _noise(rng, spec, batch):
 def _tree_facts(request):
     from . import trees
 
-    features = trees.feature_count(request["artifact"])
+    features, classes = trees.outline(request["artifact"])
     dtype = request["artifact"].get("dtype", "float32")
     inputs = [
         {"name": "x", "dtype": dtype, "shape": ["batch", features], "missing": True}
@@ -130,6 +139,7 @@ def _tree_facts(request):
         "graph": {"ops": {}, "trees": True, "boosted": request["artifact"]["runtime"] != "sklearn"},
         "warnings": [],
         "fixed_batch": None,
+        "classes": classes,
     }
 
 
@@ -162,13 +172,14 @@ def _predict(call, feeds, batch):
         ) from error
 
 
-def _affordable(call, feeds, parts, batch):
+def _affordable(call, feeds, parts, batch, max_seconds):
     """Fewer rows where the baseline itself would take too long on all of them; evenly thinned."""
     some = {name: np.ascontiguousarray(array[np.arange(batch) % len(array)]) for name, array in feeds.items()}
     taken = clock.interleave({"baseline": lambda: call(some)}, 0.1)["baseline"]
     seconds_per_row = float(np.median(taken.wall)) / batch
     kept = dict(parts)
-    for part, seconds in (("search", SEARCH_SECONDS), ("confirmation", CONFIRM_SECONDS)):
+    for part, (most, share) in MOST_SECONDS.items():
+        seconds = min(most, share * max_seconds)
         kept[part] = rows._thin(parts[part], max(128, int(seconds / seconds_per_row)))
     return kept
 

@@ -86,7 +86,7 @@ def shrink(model, example, sparsity):
         recurrent = sorted({type(m).__name__ for m in model.modules() if isinstance(m, torch.nn.RNNBase)})
         raise Refused(
             "This architecture cannot be pruned by channels",
-            first_line(error) if str(error) or not recurrent else ", ".join(recurrent),
+            ", ".join(recurrent) or first_line(error),
             "distill_model, or quantize_model",
         ) from error
     if shapes[0] != shapes[1]:

@@ -91,9 +91,8 @@ def _torch_package(artifact, threads):
     def call(feeds):
         with torch.inference_mode():
             out = runner(*[torch.from_numpy(feeds[name]) for name in order])
-        while isinstance(out, (tuple, list, dict)):
-            out = next(iter(out.values())) if isinstance(out, dict) else out[0]
-        return out.float().numpy()
+        flat = torch.utils._pytree.tree_leaves(out)
+        return flat[_judged([tensor.is_floating_point() for tensor in flat])].float().numpy()
 
     return call
 

@@ -148,6 +148,8 @@ def _held_out(model, data, loss, soft_share, kind):
 
 
 def _value(out, y, soft, loss, soft_share, kind):
+    if kind == "cross_entropy" or loss is F.cross_entropy:
+        out, y, soft = _class_rows(out, y, soft)
     try:
         hard = loss(
             out, y if y.dtype == torch.int64 else y.reshape(out.shape) if y.numel() == out.numel() else y
@@ -164,6 +166,17 @@ def _value(out, y, soft, loss, soft_share, kind):
     return (1 - soft_share) * hard + soft_share * taught
 
 
+def _class_rows(out, y, soft):
+    """Scores as (labels, classes) where every pixel or step has a label, whichever axis held the classes."""
+    if out.ndim < 3 or y.ndim != out.ndim - 1:
+        return out, y, soft
+    is_last = out.shape[:-1] == y.shape
+    rows = [s if s is None or is_last else s.movedim(1, -1) for s in (out, soft)]
+    if rows[0].shape[:-1] != y.shape:
+        return out, y, soft
+    return rows[0].flatten(0, -2), y.flatten(), None if soft is None else rows[1].flatten(0, -2)
+
+
 def _divergence(out, soft):
     """Of the softened student from the softened teacher; arXiv 1503.02531."""
     mine, theirs = F.log_softmax(out / TEMPERATURE, -1), F.log_softmax(soft / TEMPERATURE, -1)
@@ -171,11 +184,16 @@ def _divergence(out, soft):
 
 
 def reset(model, seed):
-    """Fresh weights everywhere, from one seed."""
+    """Fresh weights everywhere, from one seed; what no method of its module resets has its values shuffled."""
     torch.manual_seed(seed)
     for module in model.modules():
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+        fresh = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
+        if fresh:
+            fresh()
+            continue
+        for parameter in module.parameters(recurse=False):
+            with torch.no_grad():
+                parameter.copy_(parameter.flatten()[torch.randperm(parameter.numel())].view_as(parameter))
     return model
 
 

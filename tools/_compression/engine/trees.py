@@ -1,4 +1,4 @@
-"""Boosted trees and scikit-learn models: read without running code, rewritten as one ONNX tree ensemble.
+"""Boosted trees: read without running code, rewritten as one ONNX tree ensemble.
 
 LightGBM compares in double, ONNX Runtime in float: x <= t holds for a float x exactly when x <= the largest float not
 above t, so thresholds are rounded down and rows of float32 take the same path in both.
@@ -8,7 +8,6 @@ import os
 
 import numpy as np
 
-from . import histogram
 from .refusal import Refused, first_line
 from .sklearn_files import load_sklearn
 
@@ -28,15 +27,18 @@ _LINKS = {  # what stands between the sum of the leaves and the prediction
 }  # fmt: skip
 
 
-def feature_count(artifact):
-    """How many columns a row has."""
+def outline(artifact):
+    """How many columns a row has, and the labels that the columns of the model's scores stand for, where it knows."""
     if artifact["runtime"] == "lightgbm":
-        return _lightgbm(artifact["path"]).num_feature()
+        return _lightgbm(artifact["path"]).num_feature(), None
     if artifact["runtime"] == "xgboost":
         booster = _xgboost(artifact["path"])
         _refuse_unlike_trees(_learner(booster))
-        return booster.num_features()
-    return int(getattr(load_sklearn(artifact["path"], artifact["trust"]), "n_features_in_", 0)) or None
+        return booster.num_features(), None
+    model = load_sklearn(artifact["path"], artifact["trust"])
+    classes = getattr(model, "classes_", None) if hasattr(model, "predict_proba") else None
+    is_one_task = isinstance(classes, np.ndarray) and classes.ndim == 1
+    return int(getattr(model, "n_features_in_", 0)) or None, classes if is_one_task else None
 
 
 def _lightgbm(path):
@@ -82,41 +84,15 @@ def build(request, variant, target):
     """The model as ONNX, with all of its trees or the first part of them."""
     import onnx
 
+    from . import sklearn_onnx
+
     artifact = request["baseline"]
     path = os.path.join(target, "model.onnx")
     if artifact["runtime"] == "sklearn":
-        onnx.save(_convert_sklearn(artifact), path)
+        onnx.save(sklearn_onnx.convert(load_sklearn(artifact["path"], artifact["trust"])), path)
     else:
         onnx.save(convert(artifact, SHARES.get(variant["name"], 1.0)), path)
     return {"artifact": {"runtime": "onnxruntime", "path": path}}
-
-
-def _convert_sklearn(artifact):
-    model = load_sklearn(artifact["path"], artifact["trust"])
-    if histogram.is_histogram(model):
-        trees, groups, features, link, base = histogram.read(model, _floor_float32)
-        converted = _ensemble(trees, groups, features, link, base)
-        return with_two_columns(converted) if link == "Sigmoid" else converted
-    from skl2onnx import convert_sklearn
-    from skl2onnx.common.data_types import FloatTensorType
-
-    options = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None
-    try:
-        converted = convert_sklearn(
-            model,
-            initial_types=[("x", FloatTensorType([None, model.n_features_in_]))],
-            options=options,
-            target_opset=17,
-        )
-    except Exception as error:  # skl2onnx raises its own and plain RuntimeError
-        raise Refused(
-            "skl2onnx does not convert this model", first_line(error), "another kind of model"
-        ) from error
-    if hasattr(model, "predict_proba"):  # the label comes first there; probabilities are what is compared
-        del converted.graph.output[0]
-    else:  # scores would be judged before the label that `predict` gives
-        del converted.graph.output[1:]
-    return converted
 
 
 def convert(artifact, share=1.0):
@@ -126,7 +102,7 @@ def convert(artifact, share=1.0):
     rounds = max(1, int(len(trees) / groups * share))
     if objective not in _LINKS:
         raise Refused("No ONNX form of this objective is known", objective, "another objective")
-    return _ensemble(trees[: rounds * groups], groups, features, _LINKS[objective], base)
+    return ensemble(trees[: rounds * groups], groups, features, _LINKS[objective], base)
 
 
 def _read_lightgbm(path):
@@ -151,7 +127,7 @@ def _lightgbm_node(node):
         raise Refused(
             "Categorical splits have no ONNX form here", node["decision_type"], "one-hot or ordinal columns"
         )
-    threshold = _floor_float32(node["threshold"])
+    threshold = floor_float32(node["threshold"])
     below = bool(threshold >= 0.0)
     left_if_missing = bool(node["default_left"]) if node["missing_type"] == "NaN" else below
     if node["missing_type"] == "Zero" and below != bool(node["default_left"]):
@@ -164,7 +140,7 @@ def _lightgbm_node(node):
     }  # fmt: skip
 
 
-def _floor_float32(value):
+def floor_float32(value):
     rounded = np.float32(value)
     return float(rounded if float(rounded) <= value else np.nextafter(rounded, np.float32(-np.inf)))
 
@@ -175,19 +151,21 @@ def _read_xgboost(path):
     booster = _xgboost(path)
     config = _learner(booster)
     objective = config["learner_train_param"]["objective"]
-    groups = max(1, int(config["learner_model_param"].get("num_class", "0")))
+    sizes = config["learner_model_param"]
+    groups = max(1, int(sizes.get("num_class", "0")), int(sizes.get("num_target", "1")))
     text = str(config["learner_model_param"]["base_score"]).strip("[]")
     scores = [float(part) for part in text.split(",")]
     base = [_margin(scores[i % len(scores)], objective) for i in range(groups)]
+    booster.feature_names = None  # the columns' numbers stand for them in the dump
     dumped = booster.get_dump(dump_format="json")
     saved = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]
     shares = saved.get("weight_drop", [1.0] * len(dumped))
+    trees = [_xgboost_node(json.loads(tree), share) for tree, share in zip(dumped, shares)]
     order = saved.get("gbtree", saved)["model"]["tree_info"]
     if order != [i % groups for i in range(len(dumped))]:
         raise Refused(
             "Several trees per round and class have no ONNX form here", f"{len(dumped)} trees", "boosting"
         )
-    trees = [_xgboost_node(json.loads(tree), share) for tree, share in zip(dumped, shares)]
     return trees, groups, booster.num_features(), objective, base
 
 
@@ -200,23 +178,22 @@ def _margin(score, objective):
 def _xgboost_node(node, share):
     """A node as a nested dict; `share` is what dropout left of the tree's weight (dart)."""
     if "leaf" in node:
+        if isinstance(node["leaf"], list):
+            raise Refused("Leaves of several targets have no ONNX form here", "multi_output_tree", "boosting")
         return {"leaf": float(node["leaf"]) * share}
     children = {child["nodeid"]: child for child in node["children"]}
     if not isinstance(node["split_condition"], (int, float)):
         raise Refused(
             "Categorical splits have no ONNX form here", node["split"], "one-hot or ordinal columns"
         )
-    feature = node["split"]
-    if not str(feature).startswith("f") or not str(feature)[1:].isdigit():
-        raise Refused("Named features cannot be matched to columns", feature, "training on plain arrays")
     return {
-        "feature": int(feature[1:]), "threshold": float(node["split_condition"]), "mode": "BRANCH_LT",
+        "feature": int(node["split"][1:]), "threshold": float(node["split_condition"]), "mode": "BRANCH_LT",
         "missing": node["missing"] == node["yes"],
         "true": _xgboost_node(children[node["yes"]], share), "false": _xgboost_node(children[node["no"]], share),
     }  # fmt: skip
 
 
-def _ensemble(trees, groups, features, link, base):
+def ensemble(trees, groups, features, link, base):
     """The trees in the arrays of TreeEnsembleRegressor, followed by the link."""
     from onnx import TensorProto, helper
 

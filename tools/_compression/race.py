@@ -1,0 +1,88 @@
+"""The finalists against the baseline and its own copy, until one of them is confirmed or the time is over."""
+
+import time
+
+from .._core.contract import ToolError, current_call
+from .job import TimeOver, is_too_slow
+from .limits import Limits
+from .pace import WINDOW_SECONDS
+from .search import Row, Search, score
+from .shortlist import finalists
+
+MOST_RACES = 3
+RACE_SECONDS = 120.0
+RACE_SHARE = 0.9  # of the time that is left; the rest is for the files
+RACE_STEP = 1000  # progress only grows: a race comes after whatever was counted before it
+
+
+def run_races(search: Search, limits: Limits, twins: set[str]) -> Row:
+    """The figures of everything that was raced, the baseline's and its copy's first of all.
+
+    Ends once one finalist is confirmed that no better twin could beat. A finalist that the time is too short for is
+    marked `unraced`.
+    """
+    allowed = search.metric.allowed(search.facts["metric"]["confirmation"])
+    raced: Row = {}
+    tried: set[str] = set()
+    for _ in range(MOST_RACES):
+        wanted = finalists(search.rows, search.batch_sizes, allowed, limits, tried)
+        names = search.pace.field(wanted, search.rows, RACE_SHARE * search.job.left())
+        _leave_out(search, wanted[len(names) :])
+        if not names:
+            break
+        tried |= set(names)
+        try:
+            raced.update(race(search, names))
+        except TimeOver:
+            _leave_out(search, names)
+            break
+        except ToolError as error:  # a finalist took the whole race down: the others were measured before
+            for name in names:
+                search.rows[name].update(status="crashed", reason=f"in the race: {error}"[:240])
+            continue
+        if any(_confirmed(raced[n], allowed) for n in names if n not in twins):
+            break
+    return raced or _baseline_alone(search)
+
+
+def _leave_out(search: Search, names: list[str]) -> None:
+    for name in names:
+        search.rows[name]["unraced"] = True
+
+
+def _confirmed(row: Row, allowed: float) -> bool:
+    return bool(row.get("finite")) and row.get("drop_bound", allowed + 1) <= allowed
+
+
+def _baseline_alone(search: Search) -> Row:
+    """The baseline beside its own copy; its figures from before the search where the time is over."""
+    if search.pace.race_seconds([]) < RACE_SHARE * search.job.left():
+        try:
+            return race(search, [])
+        except TimeOver:
+            pass
+    first = search.facts["first_look"]
+    return {
+        "baseline": {"latency_seconds": first["latency_seconds"]},
+        "control": {"ratio": first["ratio"], "clock": first["clock"]},
+    }
+
+
+def race(search: Search, names: list[str]) -> Row:
+    """One window of all, with the confirmation rows' metric of as many as the time allows, the fastest first."""
+    current_call().progress(RACE_STEP, None, "race of " + (", ".join(names) or "the baseline"))
+    artifacts = {name: search.rows[name]["artifact"] for name in names}
+    left = min(RACE_SECONDS, search.job.left())
+    reply = search.job.do(
+        "race", search.python, seconds=RACE_SECONDS, finalists=artifacts, seconds_per_batch=WINDOW_SECONDS,
+        ends_at=time.time() + RACE_SHARE * left, **search.request(),
+    )  # fmt: skip
+    for name in names:
+        if reply[name].get("finite") and "drop" not in reply[name]:
+            try:
+                reply[name].update(score(search, reply[name], "confirmation"))
+            except ToolError as error:
+                if not is_too_slow(error):
+                    raise
+                break
+    return reply
