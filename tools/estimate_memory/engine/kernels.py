@@ -180,6 +180,15 @@ def _rows_added(recorder, func, args, kwargs):
     return args[0] if _is_sparse(args[1]) else func(*args, **kwargs)
 
 
+def _least_squares(recorder, func, args, kwargs):
+    """linalg.lstsq: residuals of every right-hand side, whether or not the matrix has full rank."""
+    a, b = args[:2]
+    batch, rows, columns = a.shape[:-2], a.shape[-2], a.shape[-1]
+    residuals = (*batch, *b.shape[-1:]) if rows > columns else 0
+    rank = a.new_empty(batch, dtype=torch.int64)
+    return b.new_empty((*batch, columns, *b.shape[-1:])), b.new_empty(residuals), rank, a.new_empty(0)
+
+
 def _is_sparse(value):
     return isinstance(value, torch.Tensor) and value.layout is torch.sparse_coo
 
@@ -199,6 +208,7 @@ REPLACED = {
     aten.sparse_mask.default: _masked_by_sparse,
     **cpu_kernels.REPLACED,
     **({aten._grouped_mm.default: _grouped} if hasattr(aten, "_grouped_mm") else {}),
+    aten.linalg_lstsq.default: _least_squares,
     aten._ctc_loss.Tensor: _ctc,
     aten._ctc_loss_backward.Tensor: _ctc_backward,
     aten.uniform_.default: _drawn,
