@@ -80,7 +80,7 @@ def _attempt(study, ids, skipped):
         skipped["+".join(ids)] = "no time was left; `max_seconds` allows more"
         return []
     try:
-        return _rows(study, ids)
+        return rows(study, ids)
     except TimeUp:
         heard()
         skipped["+".join(ids)] = "no time was left; `max_seconds` allows more"
@@ -95,7 +95,7 @@ def _attempt(study, ids, skipped):
     return []
 
 
-def _rows(study, ids):
+def rows(study, ids):
     if ids == ("allocator_settings",):
         return [_row(study, ids, study.trace, {"setting": "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"},
                      expandable=True)]  # fmt: skip
