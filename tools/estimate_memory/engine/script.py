@@ -190,8 +190,9 @@ class _Stream:
         return lambda *args, **kwargs: None
 
 
-def _nothing(*args, **kwargs):
-    """Done without a device, or without effect on memory."""
+def _nothing():
+    """A function for what is done without a device or has no effect on memory; torch._dynamo wants each name's own."""
+    return lambda *args, **kwargs: None
 
 
 def _generator_state(*args, **kwargs):
@@ -263,16 +264,16 @@ def _claim_cuda(card):
         "reset_peak_memory_stats", "reset_max_memory_allocated", "set_per_process_memory_fraction", "ipc_collect",
         "set_rng_state", "set_rng_state_all",
     ):  # fmt: skip
-        setattr(torch.cuda, name, _nothing)
+        setattr(torch.cuda, name, _nothing())
     for name in ("_record_memory_history", "_dump_snapshot"):
-        setattr(torch.cuda.memory, name, _nothing)
+        setattr(torch.cuda.memory, name, _nothing())
     for name in ("range_push", "range_pop", "mark"):
-        setattr(torch.cuda.nvtx, name, _nothing)
+        setattr(torch.cuda.nvtx, name, _nothing())
     torch.cuda.nvtx.range = lambda *args, **kwargs: contextlib.nullcontext()
     torch.cuda.get_rng_state = _generator_state
     torch.Generator = _Generator
     torch.set_default_tensor_type = _default_type
-    torch.nn.RNNBase.flatten_parameters = _nothing  # into one block, which is as large
+    torch.nn.RNNBase.flatten_parameters = _nothing()  # into one block, which is as large
     torch.cuda.Stream = torch.cuda.ExternalStream = torch.cuda.Event = _Stream
     torch.cuda.stream = contextlib.nullcontext
     torch.cuda.current_stream = torch.cuda.default_stream = lambda *args, **kwargs: object.__new__(_Stream)
