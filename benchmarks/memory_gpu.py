@@ -1,23 +1,27 @@
-"""Predictions beside a CUDA machine's own measurements: peaks, verdicts, largest batches, and the gates for them.
+"""Measurements of a CUDA card, and our predictions beside them: peaks, verdicts, largest batches, and their gates.
 
-    python benchmarks/memory_gpu.py --gpu H100                        on that machine: everything (about ten minutes)
-    python benchmarks/memory_gpu.py --gpu H100 --measured OUT.jsonl   peaks only, against a file of gpu_validate.py
-    python benchmarks/memory_gpu.py --gpu H100 --dry                  no GPU: a faked truth three percent above ours,
-                                                                      one small model (two minutes on two idle cores)
+    python benchmarks/memory_gpu.py measure OUT.jsonl --seconds 540     on the card; nothing of ours is asked there
+    python benchmarks/memory_gpu.py compare OUT.jsonl --gpu H200        anywhere: predictions, errors, gates
+    python benchmarks/memory_gpu.py measure OUT.jsonl --dry --gpu H200  no card: a faked truth three percent above
+                                                                        ours, one small model (two minutes, two cores)
 
-Peaks: the 29 cases of gpu_validate.py, each measured in a process of its own. Verdicts: six models under seven limits
-set with set_per_process_memory_fraction, from a tenth below what they reserve to half as much again. Largest batches:
-bisected on the card under one limit. The exit code is 1 when a gate fails.
+Every row is written as soon as it is known, and a second `measure` into the same file takes up what is missing, so a
+limit on time costs nothing. Rows: what the card takes beside the allocator; six models under seven limits set with
+set_per_process_memory_fraction, from a tenth below what they reserve to half as much again; the largest batch that
+runs within twice that; the 29 cases of gpu_validate.py, each in a process of its own. --validate names that script, by
+default shared/bench/gpu_validate.py inside the checkout or beside it. `compare` ends with 1 when a gate fails.
 """
 
 import argparse
 import functools
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +33,9 @@ from optimizing_resources.tools.estimate_memory import (
     estimate_memory,
 )
 
-VALIDATE = Path(__file__).resolve().parents[2] / "shared" / "bench" / "gpu_validate.py"
-MIB, GIB = 2**20, 2**30
+ROOT = Path(__file__).resolve().parents[1]
+OVERHEADS = ROOT / "tools" / "estimate_memory" / "engine" / "overheads.py"
+MIB = 2**20
 RATIOS = (0.9, 0.97, 1.03, 1.08, 1.15, 1.3, 1.5)  # limits, in parts of what the step reserves without one
 MODELS = {  # name -> kind and options of gpu_validate.py, batch
     "mlp": ("mlp", {}, 8192),
@@ -142,6 +147,118 @@ for line in sys.stdin:
 Truth = Callable[
     [str, int, int | None], int | None
 ]  # model, batch, limit -> bytes reserved, None: out of memory
+Row = dict[str, Any]
+
+
+class Log:
+    """The file of rows: what is known already, and each new row written at once."""
+
+    def __init__(self, path: Path, ends: float) -> None:
+        self.path, self.ends = path, ends
+        self.rows = read(path) if path.exists() else []
+
+    def known(self, **key: Any) -> Row | None:
+        return next((row for row in self.rows if all(row.get(k) == v for k, v in key.items())), None)
+
+    def add(self, row: Row) -> Row:
+        self.rows.append(row)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(json.dumps(row)[:200], flush=True)
+        return row
+
+    @property
+    def late(self) -> bool:
+        return time.monotonic() > self.ends
+
+
+def read(path: Path) -> list[Row]:
+    """Complete lines; a last one that was cut off is left out."""
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    return [json.loads(line) for line in lines]
+
+
+def measure(log: Log, truth: Truth, models: list[str]) -> None:
+    """Verdicts and largest batches, model by model."""
+    for model in models:
+        batch = MODELS[model][2]
+        whole = _reserved(log, truth, model, batch, None)
+        for ratio in RATIOS if whole else ():
+            _reserved(log, truth, model, batch, int((whole or 0) * ratio))
+        if whole and not log.late and not log.known(what="largest", model=model):
+            resolution = max(1, batch // 50)
+            found = bisect(functools.partial(truth, model), 2 * whole, batch, resolution)
+            log.add(
+                {
+                    "what": "largest",
+                    "model": model,
+                    "limit": 2 * whole,
+                    "batch": found,
+                    "step": 2 * resolution,
+                }
+            )
+
+
+def _reserved(log: Log, truth: Truth, model: str, batch: int, limit: int | None) -> int | None:
+    key = {"what": "reserved", "model": model, "batch": batch, "limit": limit}
+    row = log.known(**key)
+    if row is None and not log.late:
+        row = log.add({**key, "bytes": truth(model, batch, limit)})
+    return row["bytes"] if row else None
+
+
+def bisect(reserved: Callable[[int, int], int | None], limit: int, start: int, resolution: int) -> int:
+    """The largest batch that runs, to `resolution`; `start` is known to run."""
+    low, high = start, 2 * start
+    while reserved(high, limit) is not None:
+        low, high = high, 2 * high
+    while high - low > resolution:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reserved(middle, limit) is None else (middle, high)
+    return low
+
+
+def measure_cases(log: Log, validate: Path) -> None:
+    """The peaks of gpu_validate.py, and before them what the card takes beside the allocator."""
+    if not log.known(what="overheads"):
+        log.add({"what": "overheads", **script(OVERHEADS).answer(None)})
+    launch = script(validate).launch
+    for case in cases(validate):
+        if not log.late and not log.known(what="case", id=case[0]):
+            log.add({"what": "case", **launch(case)})
+
+
+def card_truth(folder: Path) -> Truth:
+    """Asks a child process that owns the card."""
+    text = TRUTH.format(folder=str(folder))
+    file = folder / "truth.py"
+    file.write_text(text, encoding="utf-8")
+    child = subprocess.Popen(
+        [sys.executable, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdin and child.stdout
+    question, answer = child.stdin, child.stdout
+
+    def ask(model: str, batch: int, limit: int | None) -> int | None:
+        print(json.dumps([model, batch, limit]), file=question, flush=True)
+        found: int | None = json.loads(answer.readline())
+        return found
+
+    return ask
+
+
+def dry_truth(step: Path, gpu: str, low: float = 0.03) -> Truth:
+    """A card that reserves `low` more than predicted; out of memory beyond the limit."""
+
+    @functools.cache
+    def whole(model: str, batch: int) -> int:
+        return predict(step, "usual", {"model": model, "rows": batch}, gpu).peak_reserved_bytes
+
+    def ask(model: str, batch: int, limit: int | None) -> int | None:
+        used = int(whole(model, batch) * (1 + low))
+        return None if limit is not None and used > limit else used
+
+    return ask
 
 
 def predict(
@@ -167,159 +284,113 @@ def predict(
     )
 
 
-def peaks(step: Path, gpu: str, measured: list[dict[str, Any]] | None, only: str) -> tuple[str, list[str]]:
-    """A line per case; errors where the machine measured it."""
-    truth = {row["id"]: row for row in measured or []}
-    errors = []
-    for case in (name for name in case_ids() if only in name):
+def peaks(step: Path, gpu: str, rows: list[Row]) -> Iterator[float]:
+    """A line per case that ended; the errors of the allocated peak."""
+    for real in rows:
+        if real["what"] != "case" or real.get("oom", True):
+            continue
         try:
-            ours = predict(step, "make_step", {"case": case}, gpu)
+            ours = predict(step, "make_step", {"case": real["id"]}, gpu)
         except ToolError as error:
-            print(f"{case:34s} {error}", flush=True)
+            print(f"{real['id']:34s} {error}", flush=True)
             continue
-        real = truth.get(case, {})
-        line = f"{case:34s} {ours.peak_allocated_bytes / MIB:9.0f} {ours.peak_reserved_bytes / MIB:9.0f} MiB"
-        if real.get("peak_allocated") and not real["oom"]:
-            errors.append(ours.peak_allocated_bytes / real["peak_allocated"] - 1)
-            line += f" {real['peak_allocated'] / MIB:9.0f} {errors[-1]:+7.1%}"
-            line += f" reserved {ours.peak_reserved_bytes / real['peak_reserved'] - 1:+7.1%}"
-        print(line, flush=True)
-    return memory_gates.peak_gates(errors) if errors else ("no peak was measured", [])
+        pairs = [(ours.peak_allocated_bytes, real["peak_allocated"]), (ours.peak_reserved_bytes, real["peak_reserved"]),
+                 (ours.device_bytes, real["device_used"])]  # fmt: skip
+        text = "  ".join(f"{a / MIB:8.0f} {b / MIB:8.0f} {a / b - 1:+7.1%}" for a, b in pairs)
+        print(f"{real['id']:34s} {text}", flush=True)
+        yield ours.peak_allocated_bytes / real["peak_allocated"] - 1
 
 
-def verdicts(step: Path, gpu: str, truth: Truth, models: list[str]) -> list[dict[str, Any]]:
-    """Every model under every limit."""
-    rows = []
-    for model in models:
-        batch = MODELS[model][2]
-        whole = truth(model, batch, None)
-        for ratio in RATIOS if whole else ():
-            assert whole is not None
-            limit = int(whole * ratio)
-            found = predict(step, "usual", {"model": model, "rows": batch}, gpu, limit).fits
-            used = truth(model, batch, limit)
-            row = {
-                "fits": found,
-                "survived": used is not None,
-                "room": used is not None and whole <= 0.9 * limit,
-            }
-            rows.append(row)
-            print(
-                f"{model:16s} {limit / MIB:9.0f} MiB  {found:5s} {'ran' if used else 'out of memory'}",
-                flush=True,
-            )
-    return rows
-
-
-def batches(step: Path, gpu: str, truth: Truth, models: list[str]) -> list[dict[str, Any]]:
-    """The largest batch of each model within twice what its usual batch reserves."""
-    rows = []
-    for model in models:
-        batch = MODELS[model][2]
-        whole = truth(model, batch, None)
-        if whole is None:
+def verdicts(step: Path, gpu: str, rows: list[Row]) -> Iterator[Row]:
+    """Ours and the card's for every model under every limit."""
+    whole = {row["model"]: row["bytes"] for row in rows if row["what"] == "reserved" and row["limit"] is None}
+    for row in rows:
+        if row["what"] != "reserved" or row["limit"] is None:
             continue
-        limit = 2 * whole
-        edge = predict(step, "sized", {"model": model, "batch_size": batch}, gpu, limit).largest_batch
-        assert edge is not None
-        resolution = max(1, batch // 50)
-        real = bisect(functools.partial(truth, model), limit, batch, resolution)
-        rows.append(
-            {"model": model, "fits": edge.fits, "not_no": edge.not_no, "truth": real, "step": 2 * resolution}
+        limit, ran = row["limit"], row["bytes"] is not None
+        found = predict(step, "usual", {"model": row["model"], "rows": row["batch"]}, gpu, limit).fits
+        print(
+            f"{row['model']:16s} {limit / MIB:9.0f} MiB  {found:5s} {'ran' if ran else 'out of memory'}",
+            flush=True,
         )
-        print(f"{model:16s} fits {edge.fits}, not no {edge.not_no}, true {real}", flush=True)
-    return rows
+        yield {"fits": found, "survived": ran, "room": ran and whole[row["model"]] <= 0.9 * limit}
 
 
-def bisect(reserved: Callable[[int, int], int | None], limit: int, start: int, resolution: int) -> int:
-    """The largest batch that runs, to `resolution`; `start` is known to run."""
-    low, high = start, 2 * start
-    while reserved(high, limit) is not None:
-        low, high = high, 2 * high
-    while high - low > resolution:
-        middle = (low + high) // 2
-        low, high = (low, middle) if reserved(middle, limit) is None else (middle, high)
-    return low
+def batches(step: Path, gpu: str, rows: list[Row]) -> Iterator[Row]:
+    """Our largest batches beside the card's."""
+    for row in rows:
+        if row["what"] != "largest":
+            continue
+        model, batch = row["model"], MODELS[row["model"]][2]
+        edge = predict(step, "sized", {"model": model, "batch_size": batch}, gpu, row["limit"]).largest_batch
+        assert edge is not None
+        print(f"{model:16s} fits {edge.fits}, not no {edge.not_no}, true {row['batch']}", flush=True)
+        yield {
+            "model": model,
+            "fits": edge.fits,
+            "not_no": edge.not_no,
+            "truth": row["batch"],
+            "step": row["step"],
+        }
 
 
-def card_truth(folder: Path) -> Truth:
-    """Asks a child process that owns the card."""
-    script = folder / "truth.py"
-    script.write_text(TRUTH.format(folder=str(folder)), encoding="utf-8")
-    child = subprocess.Popen(
-        [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert child.stdin and child.stdout
-    question, answer = child.stdin, child.stdout
-
-    def ask(model: str, batch: int, limit: int | None) -> int | None:
-        print(json.dumps([model, batch, limit]), file=question, flush=True)
-        found: int | None = json.loads(answer.readline())
-        return found
-
-    return ask
+def compare(step: Path, gpu: str, rows: list[Row]) -> int:
+    for row in rows:
+        if row["what"] == "overheads":
+            print("beside the allocator:", {key: value for key, value in row.items() if key != "what"})
+    errors = list(peaks(step, gpu, rows))
+    found = [memory_gates.peak_gates(errors)] if errors else [("no peak was measured", [])]
+    found.append(memory_gates.verdict_gates(list(verdicts(step, gpu, rows))))
+    found.append(memory_gates.batch_gates(list(batches(step, gpu, rows))))
+    for text, failed in found:
+        print(text, *(f"  FAILED: {reason}" for reason in failed), sep="\n")
+    return int(any(failed for _, failed in found))
 
 
-def dry_truth(step: Path, gpu: str, low: float = 0.03) -> Truth:
-    """A card that reserves `low` more than predicted; out of memory beyond the limit."""
-    known: dict[tuple[str, int], int] = {}
-
-    def ask(model: str, batch: int, limit: int | None) -> int | None:
-        if (model, batch) not in known:
-            arguments = {"model": model, "rows": batch}
-            known[model, batch] = predict(step, "usual", arguments, gpu).peak_reserved_bytes
-        used = int(known[model, batch] * (1 + low))
-        return None if limit is not None and used > limit else used
-
-    return ask
-
-
-def measure_peaks(only: str, out: Path) -> list[dict[str, Any]]:
-    subprocess.run([sys.executable, str(VALIDATE), str(out), "--only", only], check=True)
-    return read(out)
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def case_ids() -> list[str]:
-    spec = importlib.util.spec_from_file_location("gpu_validate", VALIDATE)
+def script(path: Path) -> Any:
+    """A Python file as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return [case[0] for case in module.CASES]
+    return module
+
+
+def cases(validate: Path) -> list[Any]:
+    return list(script(validate).CASES)
+
+
+def given_validate() -> Path:
+    places = [folder / "shared" / "bench" / "gpu_validate.py" for folder in (ROOT, ROOT.parent)]
+    return next((place for place in places if place.exists()), places[0])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--gpu", required=True, help="its name in the catalog")
-    parser.add_argument("--only", default="", help="cases of gpu_validate.py whose id contains this")
-    parser.add_argument(
-        "--models", nargs="*", help="of the verdicts and batches; default all, one with --dry"
-    )
-    parser.add_argument(
-        "--measured", type=Path, help="an output of gpu_validate.py: compares peaks and stops"
-    )
-    parser.add_argument("--dry", action="store_true", help="without a GPU, against a faked truth")
+    parser.add_argument("what", choices=("measure", "compare"))
+    parser.add_argument("rows", type=lambda name: Path(name).resolve(), help="the file of rows")
+    parser.add_argument("--gpu", help="its name in the catalog; for compare and --dry")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin nothing after so many")
+    parser.add_argument("--models", nargs="*", help="of verdicts and batches; default all, one with --dry")
+    parser.add_argument("--validate", type=Path, default=given_validate())
+    parser.add_argument("--dry", action="store_true", help="without a card, against a faked truth")
     options = parser.parse_args()
-    models = options.models or (DRY_MODELS if options.dry else list(MODELS))
+    if options.gpu is None and (options.dry or options.what == "compare"):
+        parser.error("--gpu is needed here")
     with tempfile.TemporaryDirectory() as scratch:
+        os.chdir(scratch)  # artifacts are not wanted
         step = Path(scratch) / "validate_step.py"
-        step.write_text(STEP.format(path=str(VALIDATE), models=MODELS), encoding="utf-8")
-        measured = read(options.measured) if options.measured else None
-        if measured is None and not options.dry:
-            measured = measure_peaks(options.only, Path(scratch) / "measured.jsonl")
-        found = [] if options.dry else [peaks(step, options.gpu, measured, options.only)]
-        if options.measured is None:
-            truth = dry_truth(step, options.gpu) if options.dry else card_truth(Path(scratch))
-            found.append(memory_gates.verdict_gates(verdicts(step, options.gpu, truth, models)))
-            found.append(memory_gates.batch_gates(batches(step, options.gpu, truth, models)))
-    for text, failed in found:
-        print(text, *(f"  FAILED: {reason}" for reason in failed), sep="\n")
-    return int(any(failed for _, failed in found))
+        step.write_text(STEP.format(path=str(options.validate.resolve()), models=MODELS), encoding="utf-8")
+        if options.what == "compare":
+            return compare(step, options.gpu, read(options.rows))
+        log = Log(options.rows, time.monotonic() + options.seconds)
+        models = options.models or (DRY_MODELS if options.dry else list(MODELS))
+        measure(log, dry_truth(step, options.gpu) if options.dry else card_truth(Path(scratch)), models)
+        if not options.dry:
+            measure_cases(log, options.validate)
+    return 0
 
 
 if __name__ == "__main__":

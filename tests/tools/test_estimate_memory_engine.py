@@ -56,6 +56,11 @@ MISTAKES = {  # source of the step -> words of the sentence that must come back
         GOOD.replace("m(b).sum()", "torch.sparse.mm(b.to_sparse(), m.weight).sum()"),
         ["Sparse tensors cannot be simulated", "index_add"],
     ),
+    "nested": (
+        GOOD.replace("m(b)", "m(torch.nested.nested_tensor([b[0], b[1]]).to_padded_tensor(0.0))"),
+        ["Nested tensors cannot", "padded"],
+    ),
+    "reduced": (GOOD.replace("m(b).sum()", "torch.distributed.all_reduce(m(b).sum())"), ["bare module"]),
     "custom_operator": (
         """
 @torch.library.custom_op("mine::twice", mutates_args=())
@@ -136,6 +141,36 @@ def step(model, batch, optimizer):
         "m(b).sum()", "sum(p.sum() for p in m(b).split(torch.bincount(b[:, 0].long(), minlength=3).tolist()))"
     ),
     "inference": GOOD.replace("torch.optim.SGD(model.parameters(), 0.1)", "None"),
+    "asks_the_card": GOOD.replace(
+        "    model =",
+        """    with torch.cuda.device(0), torch.cuda.Stream(), torch.cuda.nvtx.range("step"):
+        torch.cuda.memory_stats()["allocated_bytes.all.peak"], torch.cuda.memory_summary()
+        torch.cuda.set_rng_state(torch.cuda.get_rng_state())
+        torch.set_default_tensor_type(torch.cuda.FloatTensor)
+        x = torch.randn(3, generator=torch.Generator(device="cuda"), device="cuda")
+        assert x.is_cuda and x.get_device() == 0 and x.type(torch.cuda.HalfTensor).dtype == torch.float16
+    model =""",
+    ),
+    "made_without_data": GOOD.replace(
+        "nn.Linear(8, 8)", "nn.Linear(8, 8, device='meta').to_empty(device='cuda')"
+    ),
+    "flex": GOOD.replace("m(b).sum()", "flex(*[m(b).view(1, 2, batch_size, 4)] * 3).sum()")
+    + "from torch.nn.attention.flex_attention import flex_attention as flex\n",
+    "triton": GOOD.replace("m(b).sum()", "(m(b) + twice(b)).sum()")
+    + """
+import sys, types
+
+class KernelInterface:
+    def __getitem__(self, grid):
+        raise RuntimeError("0 active drivers")
+
+sys.modules["triton.runtime.jit"] = types.SimpleNamespace(KernelInterface=KernelInterface)
+
+def twice(x):
+    y = torch.empty_like(x)
+    KernelInterface()[(1,)](x, y)
+    return y
+""",
 }
 
 
@@ -189,6 +224,7 @@ def test_every_mistake_of_the_caller_gets_one_sentence_and_every_odd_but_valid_s
         sentence = f"{refusal['problem']} {refusal.get('saw')} {refusal.get('try_next')}"
         assert all(word in sentence for word in words), sentence
         assert "\n" not in sentence
+    assert any("autotuning" in caveat["note"] for caveat in found["triton"]["caveats"])
     assert any("full, padded length" in caveat["note"] for caveat in found["packed"]["caveats"])
     for name in WORKS:
         assert "peak_allocated_bytes" in found[name], (name, found[name])

@@ -5,9 +5,11 @@ simulate       one estimate: scenarios, decisions of fit, largest batch, remedie
 huggingface    make_step for a Hugging Face config.json or model folder
 load           finds and calls make_step, checks what it returns
 fake           tensors that claim to be on the target device; what a script may ask of torch.cuda
-cuda_choices   what torch decides in C++ for CUDA tensors, decided again for fake ones: attention, dropout, RNN
+cuda_choices   what torch decides in C++ for CUDA tensors, decided again for fake ones: attention, dropout
+recurrent      likewise for RNNs and packed sequences
 autocast       mixed precision for fake CUDA tensors
-kernels        memory that kernels take where dispatch does not see it
+kernels        memory that kernels take where dispatch does not see it; cpu_kernels those of a CPU, probe by trial
+replaced       operators whose fake kernel is wrong or missing
 record         births and deaths of storages during the step
 step           drives two optimizer steps under the recorder
 variants       the remedies, each as a change of the step

@@ -37,6 +37,8 @@ def mixed_precision(made, study, factor):
 def gradient_accumulation(made, study, factor):
     """The batch in `factor` parts. The arguments already ask for the smaller batch where make_step takes one."""
     made["accumulation_steps"] = made.get("accumulation_steps", 1) * factor
+    loss = made["loss"]
+    made["loss"] = lambda model, batch: loss(model, batch) / factor
     if study.batch_argument is None:
         made["batch"] = pytree.tree_map_only(
             torch.Tensor, lambda t: t[: max(1, t.shape[0] // factor)] if t.dim() else t, made["batch"]

@@ -211,29 +211,49 @@ def _batch_norm(recorder, func, args, kwargs):
     return y, *rest
 
 
-SMALL_PRODUCT_FLOPS = 1e8  # beyond, what oneDNN takes for a half product is nothing beside its operands
+SMALL_PRODUCT_FLOPS = 1e9  # beyond, what oneDNN takes for a half product is nothing beside its operands
 
 
 def _half_product(func):
-    """oneDNN's scratch space for a matrix product in half precision, by trial."""
+    """oneDNN's scratch space for a matrix product in half precision: by trial, or the repeated factors it copies."""
 
     def rule(recorder, args, kwargs, result):
         a, b = args[-2:]
         if result.dtype not in (torch.bfloat16, torch.float16) or a.dtype != b.dtype:
             return ()
         if 2 * result.numel() * a.shape[-1] > SMALL_PRODUCT_FLOPS or not probe.affordable(0, 0):
-            return ()
+            return _transient(sum(t.numel() * t.element_size() for t in (a, b) if 0 in t.stride()))
         return _transient(probe.tried(func, args)[0])
 
     return rule
 
 
-_PRODUCTS = (aten.mm.default, aten.addmm.default)
+def _attention(func, at):
+    """The tiles of the CPU's attention kernel, by trial; beyond its limits they are nothing beside the activations.
+
+    `at`: where query and key stand among the arguments.
+    """
+
+    def rule(recorder, args, kwargs, result):
+        query, key = args[at], args[at + 1]
+        size = sum(t.numel() * t.element_size() for t in args if isinstance(t, torch.Tensor))
+        if not probe.affordable(2 * size, 8 * query.numel() * key.shape[-2]):
+            return ()
+        return _transient(probe.tried(func, args, kwargs)[0])
+
+    return rule
+
+
+_ATTENTION = aten._scaled_dot_product_flash_attention_for_cpu.default
+_ATTENTION_BACKWARD = aten._scaled_dot_product_flash_attention_for_cpu_backward.default
+_PRODUCTS = (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default)
 _ARITHMETIC = ("add", "sub", "mul", "div", "add_", "sub_", "mul_", "div_")
 REPLACED = {aten.mkldnn_rnn_layer.default: _lstm_layer, aten.native_batch_norm.default: _batch_norm}
 HIDDEN = {
     **{getattr(aten, name).Tensor: _promoted for name in _ARITHMETIC},
     **{product: _half_product(product) for product in _PRODUCTS},
+    _ATTENTION: _attention(_ATTENTION, 0),
+    _ATTENTION_BACKWARD: _attention(_ATTENTION_BACKWARD, 1),
     aten.convolution.default: _convolution,
     aten.convolution_backward.default: _convolution_backward,
     aten.mkldnn_rnn_layer.default: _lstm_scratch,

@@ -4,13 +4,14 @@ Each is registered on the autograd key, so it also holds in the recomputation of
 inside the backward pass where function modes are gone.
 """
 
+import importlib
+import types
 import warnings
 
 import torch
 from torch._prims_common import suggest_memory_format
 
-from . import caveats
-from .fake import real_world
+from . import caveats, recurrent, script
 
 aten = torch.ops.aten
 _libraries = []  # a registration lives as long as its library object
@@ -24,14 +25,11 @@ def install(kind):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # overriding is the point
         library.impl("linear", _linear, key)
-        library.impl("_pack_padded_sequence", _pack, key)
-        library.impl("_pad_packed_sequence", _unpack, key)
-        if kind == "cpu":
-            for name in _PACKED:
-                library.impl(name, _packed_on_cpu(name), key)
+        for name, choice in {**recurrent.choices(kind), **(_ON_CUDA if kind == "cuda" else {})}.items():
+            library.impl(name, choice, key)
         if kind == "cuda":
-            for name, choice in _ON_CUDA.items():
-                library.impl(name, choice, key)
+            flex = importlib.import_module("torch.nn.attention.flex_attention")
+            flex.flex_attention = _flex_attention
             for name in ("silu_backward", "mish_backward"):
                 if not torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", "CUDA"):
                     library.impl(name, _kernel_of_a_cuda_build, "CUDA")
@@ -80,7 +78,7 @@ def _attention(
 ):
     """scaled_dot_product_attention with the kernel that CUDA would pick."""
     tracked = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
-    backend = attention_backend(query, key, value, attn_mask, enable_gqa)
+    backend = attention_backend(query, key, value, attn_mask, enable_gqa, is_causal, dropout_p)
     if backend == "flash":
         width = query.shape[-1]
         scale = width**-0.5 if scale is None else scale
@@ -91,7 +89,7 @@ def _attention(
         return out[0][..., :width]
     if backend == "efficient":
         if attn_mask is not None:
-            attn_mask = _float_mask(attn_mask, query.dtype)
+            attn_mask = _aligned(_float_mask(attn_mask, query.dtype))
             shape = (query.shape[0], query.shape[1], query.shape[2], key.shape[2])
             attn_mask = attn_mask.expand(shape)
         out = aten._scaled_dot_product_efficient_attention(
@@ -101,40 +99,59 @@ def _attention(
     return _math_attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
 
 
-def attention_backend(query, key, value, mask, grouped):
-    """The order of aten/src/ATen/native/transformers/cuda/sdp_utils.cpp: flash, efficient, math."""
-    cuda = torch.backends.cuda
-    same = query.dtype == key.dtype == value.dtype and query.dim() == 4
-    half = query.dtype in (torch.float16, torch.bfloat16)
-    width = query.shape[-1]
-    empty = query.shape[-2] == 0 or key.shape[-2] == 0
-    capability = torch.cuda.get_device_capability()
-    alike = width == value.shape[-1] == key.shape[-1]
-    plain = same and not empty
+def attention_backend(query, key, value, mask, grouped, is_causal=False, dropout_p=0.0):
+    """The order of aten/src/ATen/native/transformers/cuda/sdp_utils.cpp: flash, efficient, math.
+
+    On compute capability 9.0 and 10 newer releases take cuDNN's kernel first: counted as flash's or efficient's.
+    """
+    cuda, capability = torch.backends.cuda, torch.cuda.get_device_capability()
+    if not (query.dtype == key.dtype == value.dtype and query.dim() == 4) or 0 in (
+        query.shape[-2],
+        key.shape[-2],
+    ):
+        return "math"
     if (
-        plain
-        and half
-        and mask is None
-        and alike
-        and width <= 256
-        and capability >= (8, 0)
+        mask is None
         and cuda.flash_sdp_enabled()
+        and _flash_can(query, key, value, is_causal, dropout_p, capability)
     ):
         return "flash"
-    step = 8 if half else 4
-    aligned = width % step == 0 and value.shape[-1] % step == 0
+    half = query.dtype in (torch.float16, torch.bfloat16)
+    step = 8 if half else 4 if capability >= (8, 0) else 1
+    aligned = query.shape[-1] % step == 0 and value.shape[-1] % step == 0
     computable = query.dtype in (torch.float16, torch.float32) or (
         query.dtype == torch.bfloat16 and capability >= (8, 0)
     )
     maskable = mask is None or not mask.requires_grad or mask.dim() == 4
-    if plain and computable and aligned and maskable and not grouped and cuda.mem_efficient_sdp_enabled():
+    if computable and aligned and maskable and not grouped and cuda.mem_efficient_sdp_enabled():
         return "efficient"
     return "math"
+
+
+def _flash_can(query, key, value, is_causal, dropout_p, capability):
+    width = query.shape[-1]
+    if query.dtype not in (torch.float16, torch.bfloat16) or capability < (8, 0):
+        return False
+    if not width == key.shape[-1] == value.shape[-1] or width > 256:
+        return False
+    if is_causal and query.shape[-2] != key.shape[-2]:
+        return False
+    tracked = any(t.requires_grad for t in (query, key, value))
+    small_card = (8, 6) <= capability <= (8, 9) or (12, 0) <= capability <= (12, 1)
+    return not (small_card and tracked) or width <= 192 or (width > 224 and not dropout_p)
 
 
 def _pad_to_eight(tensor):
     missing = -tensor.shape[-1] % 8
     return torch.nn.functional.pad(tensor, (0, missing)) if missing else tensor
+
+
+def _aligned(mask):
+    """Rows of a mask start at multiples of eight elements (preprocess_mask in native/transformers/attention.cpp)."""
+    length = mask.shape[-1]
+    if mask.stride(-1) == 1 and all(stride % 8 == 0 for stride in mask.stride()[:-1]):
+        return mask
+    return torch.nn.functional.pad(mask, (0, 8 - length % 8))[..., :length]
 
 
 def _float_mask(mask, dtype):
@@ -171,134 +188,39 @@ def _half_math_allowed():
     return bool(allowed and allowed())
 
 
-_MODES = {
-    "rnn_relu.input": 0,
-    "rnn_tanh.input": 1,
-    "lstm.input": 2,
-    "gru.input": 3,
-}  # CUDNN_RNN_RELU and so on
-_PACKED = {"rnn_relu.data": 0, "rnn_tanh.data": 1, "lstm.data": 2, "gru.data": 3}
+def _flex_attention(query, key, value, score_mod=None, block_mask=None, scale=None, enable_gqa=False,
+                    return_lse=False, kernel_options=None, *, return_aux=None):  # fmt: skip
+    """The compiled kernel of torch.nn.attention.flex_attention, whose scores never exist as a whole."""
+    caveats.note("flex_attention", "either" if script.compiled else "too_low",
+                 "taken as its compiled kernel; without torch.compile all scores are held in fp32")  # fmt: skip
+    out, sums = _Flex.apply(query, key, value)
+    if return_aux is not None:
+        return out, types.SimpleNamespace(lse=sums, max_scores=sums)
+    return (out, sums) if return_lse else out
 
 
-def _recurrent(mode):
-    """An RNN over a padded batch as one cuDNN call (aten/src/ATen/native/cudnn/RNN.cpp)."""
-
-    def run(x, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first):
-        hidden, cell = hx if mode == 2 else (hx, None)
-        out, h, c = _cudnn(mode, x, [], hidden, cell, params, has_biases, num_layers, dropout, train,
-                           bidirectional, batch_first)  # fmt: skip
-        return (out, h, c) if mode == 2 else (out, h)
-
-    return run
-
-
-def _pack(x, lengths, batch_first):
-    """Every sequence at full length, since lengths are values; the batch sizes are then known."""
-    caveats.note("packed sequences", "too_high", "taken at their full, padded length")
-    time, batch = (x.shape[1], x.shape[0]) if batch_first else x.shape[:2]
-    data = (x.transpose(0, 1) if batch_first else x).reshape(batch * time, *x.shape[2:]).clone()
-    with real_world():
-        known = torch.full((time,), batch, dtype=torch.int64)
-    sizes = torch.full((time,), batch, dtype=torch.int64, device="cpu")
-    sizes.constant = known
-    return data, sizes
-
-
-def _unpack(data, sizes, batch_first, padding_value, total_length):
-    time = sizes.shape[0]
-    y = data.reshape(time, data.shape[0] // time, *data.shape[1:])
-    if total_length > time:
-        y = torch.cat([y, y.new_full((total_length - time, *y.shape[1:]), padding_value)])
-    lengths = torch.full((y.shape[1],), time, dtype=torch.int64, device="cpu")
-    return (y.transpose(0, 1) if batch_first else y).clone(), lengths
-
-
-def _packed_on_cpu(name):
-    """torch's own loop over the steps of a packed sequence, which reads the batch sizes: _pack knows them."""
-    operator = getattr(aten, name.partition(".")[0]).data
-
-    def run(data, sizes, *rest):
-        return operator._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, data, sizes.constant, *rest)
-
-    return run
-
-
-def _recurrent_packed(mode):
-    """The same over a packed sequence."""
-
-    def run(data, batch_sizes, hx, params, has_biases, num_layers, dropout, train, bidirectional):
-        hidden, cell = hx if mode == 2 else (hx, None)
-        sizes = [hidden.shape[1]] * max(1, data.shape[0] // max(1, hidden.shape[1]))
-        out, h, c = _cudnn(mode, data, sizes, hidden, cell, params, has_biases, num_layers, dropout, train,
-                           bidirectional, False)  # fmt: skip
-        return (out, h, c) if mode == 2 else (out, h)
-
-    return run
-
-
-def _cudnn(
-    mode, x, sizes, hidden, cell, params, has_biases, layers, dropout, train, bidirectional, batch_first
-):
-    if torch.is_autocast_enabled("cuda"):
-        dtype = torch.get_autocast_dtype("cuda")
-        x, hidden, cell = (t if t is None or t.dtype == dtype else t.to(dtype) for t in (x, hidden, cell))
-        params = [p if p.dtype == dtype else p.to(dtype) for p in params]
-    caveats.note("cuDNN's RNN", "either", "its buffers follow a formula that no GPU has confirmed")
-    per_layer = len(params) // (layers * (2 if bidirectional else 1))
-    gates = {0: 1, 1: 1, 2: 4, 3: 3}[mode]
-    hidden_size = params[0].shape[0] // gates
-    projection = hidden.shape[-1] if hidden.shape[-1] != hidden_size else 0
-    return _Recurrent.apply(mode, x, tuple(sizes), hidden, cell, per_layer, hidden_size, projection, layers,
-                            bool(train), bool(bidirectional), bool(batch_first), *params)[:3]  # fmt: skip
-
-
-class _Recurrent(torch.autograd.Function):
-    """cuDNN's RNN: output, last states, and the reserve space that backward reads.
-
-    Reserve and workspace follow the formula layers x directions x batch x time x hidden x (gates + 2) and x gates;
-    no GPU has confirmed it.
-    """
+class _Flex(torch.autograd.Function):
+    """Output and one fp32 sum a row; a second row in the backward pass (torch/_inductor/kernel/flex)."""
 
     @staticmethod
-    def forward(ctx, mode, x, sizes, hidden, cell, per_layer, size, projection, layers, train, both, batch_first,
-                *params):  # fmt: skip
-        directions = 2 if both else 1
-        width = (projection or size) * directions
-        out = x.new_empty((*x.shape[:-1], width))
-        gates = {0: 1, 1: 1, 2: 4, 3: 3}[mode]
-        cells = layers * directions * x.numel() // x.shape[-1] * size
-        workspace = x.new_empty(cells * gates)
-        reserve = x.new_empty(cells * (gates + 2)) if train else x.new_empty(0)
-        del workspace
-        ctx.cells, ctx.gates, ctx.has_cell = cells, gates, cell is not None
-        saved = [x, hidden, out, reserve] + ([cell] if cell is not None else [])
-        ctx.save_for_backward(*saved, *params)
-        ctx.params = len(params)
-        last = torch.empty_like(cell) if cell is not None else None
-        return out, torch.empty_like(hidden), last
+    def forward(ctx, query, key, value):
+        out = query.new_empty((*query.shape[:-1], value.shape[-1]))
+        sums = query.new_empty(query.shape[:-1], dtype=torch.float32)
+        ctx.save_for_backward(query, key, value, out, sums)
+        ctx.mark_non_differentiable(sums)
+        return out, sums
 
     @staticmethod
-    def backward(ctx, out, hidden_out, cell_out):
-        saved = ctx.saved_tensors
-        x, hidden, params = saved[0], saved[1], saved[len(saved) - ctx.params :]
-        workspace = x.new_empty(ctx.cells * ctx.gates)
-        gradient = torch.empty_like(x)
-        flat = params[0].new_empty(
-            sum(p.numel() for p in params)
-        )  # the weights' gradients are views of one buffer
-        parts, at = [], 0
-        for p in params:
-            parts.append(flat[at : at + p.numel()].view(p.shape))
-            at += p.numel()
-        del workspace
-        states = (torch.empty_like(hidden), torch.empty_like(saved[4]) if ctx.has_cell else None)
-        return (None, gradient, None, *states, None, None, None, None, None, None, None, *parts)
+    def backward(ctx, gradient, _sums):
+        query, key, value, _out, sums = ctx.saved_tensors
+        products = torch.empty_like(sums)
+        gradients = tuple(torch.empty_like(t) for t in (query, key, value))
+        del products
+        return gradients
 
 
 _ON_CUDA = {
     "batch_norm": _batch_norm,
     "dropout": _dropout,
     "scaled_dot_product_attention": _attention,
-    **{name: _recurrent(mode) for name, mode in _MODES.items()},
-    **{name: _recurrent_packed(mode) for name, mode in _PACKED.items()},
 }

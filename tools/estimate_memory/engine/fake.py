@@ -48,6 +48,8 @@ def install(kind):
     if kind == "cpu":
         return
     _answer_meta_to_the_engine()
+    FakeTensor.is_cuda = property(lambda self: self.device.type == "cuda")  # C++ would say no
+    FakeTensor.get_device = lambda self: self.device.index if self.device.type == "cuda" else -1
     fake_tensor.run_fallback_kernel = _run_on_the_cpu
     FakeTensorMode.avoid_device_init = property(lambda self: True)
     fake_tensor.init_gpu_context = lambda device: None
@@ -126,11 +128,15 @@ def _move_in_place():
         if recurse:
             for child in self.children():
                 child._apply(change)
-        for parameter in self._parameters.values():
+        for name, parameter in self._parameters.items():
             if parameter is None:
                 continue
             with torch.no_grad():
-                _become(parameter, change(parameter))
+                new = change(parameter)
+                if not torch._has_compatible_shallow_copy_type(parameter, new):  # from or to the meta device
+                    self._parameters[name] = torch.nn.Parameter(new, parameter.requires_grad)
+                    continue
+                _become(parameter, new)
                 if parameter.grad is not None:
                     _become(parameter.grad, change(parameter.grad))
         for name, buffer in self._buffers.items():

@@ -1,13 +1,10 @@
-"""What the dispatcher does not show: memory taken inside kernels, and operators whose fake kernel is wrong or missing.
-
-REPLACED: operators that are answered here instead of by torch's fake kernels.
-hidden(): sizes of blocks that a kernel allocates beside its outputs; (bytes, lasting?).
-"""
+"""What the dispatcher does not show: memory that kernels take beside their outputs."""
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor
+from torch._prims_common import suggest_memory_format
 
 from . import caveats, cpu_kernels
+from .replaced import is_sparse
 
 aten = torch.ops.aten
 
@@ -22,198 +19,10 @@ def tensors(value):
 
 
 def hidden(recorder, func, args, kwargs, result):
-    """Blocks that the kernel of `func` takes beside its outputs."""
+    """Blocks that the kernel of `func` takes beside its outputs: (bytes, lasting?)."""
     rules = _ON_CPU if recorder.device.type == "cpu" else _ON_CUDA
     rule = rules.get(func)
     return rule(recorder, args, kwargs, result) if rule else ()
-
-
-def _value(recorder, func, args, kwargs):
-    """`.item()`, `bool(tensor)`: the value where it is known, else a plausible constant, and a note of the line.
-
-    A truth value is True, so that what it guards is run; False where it says that something is not finite, and, so
-    that loops such as that of trunc_normal_ end, every second time once a line has asked often.
-    """
-    tensor = args[0]
-    if not isinstance(tensor, FakeTensor) or tensor.constant is not None:
-        return func(*args, **kwargs)
-    asked = recorder.value_asked()
-    recorder.values_asked = recorder.values_asked or not hasattr(tensor, "lowest")
-    if tensor.dtype == torch.bool:
-        usual = recorder.truth if asked <= OFTEN else asked % 2 == 0
-        return usual and not getattr(tensor, "not_finite", False)
-    if hasattr(tensor, "lowest"):
-        return tensor.lowest
-    if tensor.dtype.is_floating_point:
-        return 1.0 if recorder.truth else OTHER_VALUE
-    return 1
-
-
-OTHER_VALUE = 0.5  # for a step that fails with 1.0: it divides by 1 - x, as NAdam does
-OFTEN = 32  # a line that asks for more truth values than this in a step is taken for a loop
-
-
-def _drawn(recorder, func, args, kwargs):
-    """A random number: its value is the lower end of the range, an index that a caller may use."""
-    result = func(*args, **kwargs)
-    args[0].lowest = result.lowest = float(args[1]) if len(args) > 1 else 0.0
-    return result
-
-
-def _about_finiteness(recorder, func, args, kwargs):
-    """isnan, isinf, and any() of their results: marked, since a sound step has no such values."""
-    result = func(*args, **kwargs)
-    result.not_finite = func in (aten.isnan.default, aten.isinf.default) or getattr(
-        args[0], "not_finite", False
-    )
-    return result
-
-
-def _all_elements(recorder, func, args, kwargs):
-    """nonzero: as many rows as there could be, or one."""
-    tensor = args[0]
-    return tensor.new_empty((recorder.selected(tensor), max(tensor.dim(), 1)), dtype=torch.int64)
-
-
-def _all_of_a_mask(recorder, func, args, kwargs):
-    """tensor[mask]: as if the mask selected every element, or one."""
-    masks = (torch.bool, torch.uint8)
-    if not any(index is not None and index.dtype in masks for index in args[1]):
-        return func(*args, **kwargs)
-    indices = []
-    for index in args[1]:
-        if index is not None and index.dtype in masks:
-            indices += [
-                index.new_empty(recorder.selected(index), dtype=torch.int64) for _ in range(index.dim())
-            ]
-        else:
-            indices.append(index)
-    return func(args[0], indices, **kwargs)
-
-
-def _all_selected(recorder, func, args, kwargs):
-    return args[0].new_empty(recorder.selected(max(args, key=torch.numel)))
-
-
-def _all_unique(recorder, func, args, kwargs):
-    """unique: as many values as there could be, or one; the places and counts where they are asked for."""
-    tensor, _sorted, places, counts = [*args, *(kwargs.get(key, False) for key in _UNIQUE[len(args) :])]
-    found = recorder.selected(tensor)
-    index = {"dtype": torch.int64}
-    return (
-        tensor.new_empty(found),
-        tensor.new_empty(tensor.shape if places else 0, **index),
-        tensor.new_empty(found if counts else 0, **index),
-    )
-
-
-_UNIQUE = ("self", "sorted", "return_inverse", "return_counts")
-
-
-def _counts(recorder, func, args, kwargs):
-    """bincount with a length: counts that add up to the number of elements, as tolist() will say."""
-    length = args[2] if len(args) > 2 else kwargs.get("minlength", 0)
-    if not length:
-        return func(*args, **kwargs)
-    weights = args[1] if len(args) > 1 else kwargs.get("weights")
-    result = args[0].new_empty(length, dtype=torch.int64 if weights is None else weights.dtype)
-    result.whole = args[0].numel()
-    return result
-
-
-def _whole_loss(recorder, func, args, kwargs):
-    """A mean or sum of these losses sits in a storage as long as the input (aten/src/ATen/native/Loss.cpp)."""
-    result = func(*args, **kwargs)
-    count = max(args[0].numel(), args[1].numel())
-    if result.dim() == 0 and count > 1:
-        return result.new_empty(count).as_strided((), ())
-    return result
-
-
-def _ctc(recorder, func, args, kwargs):
-    """ctc_loss with lengths as tensors: the longest target that the shape allows."""
-    log_probs, targets = args[:2]
-    time, batch = log_probs.shape[:2]
-    longest = targets.shape[1] if targets.dim() == 2 else -(-targets.numel() // batch)
-    return log_probs.new_empty(batch), log_probs.new_empty(batch, time, 2 * longest + 1)
-
-
-def _ctc_backward(recorder, func, args, kwargs):
-    return torch.empty_like(args[1])
-
-
-def _grouped(recorder, func, args, kwargs):
-    """Matrix products of groups (mixtures of experts): torch's fake kernel takes bfloat16 only."""
-    a, b = args[:2]
-    if a.dim() == b.dim() == 2:
-        offsets = args[2] if len(args) > 2 else kwargs["offs"]
-        return a.new_empty(offsets.numel(), a.shape[0], b.shape[1])
-    rows = a.shape[1:2] if a.dim() == 3 and b.dim() == 2 else a.shape[:-1]
-    return a.new_empty(*rows, b.shape[-1])
-
-
-def _clone(recorder, func, args, kwargs):
-    """The engine takes a sparse gradient as it is, where for a fake one it asks for a clone, which comes back empty."""
-    if not _is_sparse(args[0]):
-        return func(*args, **kwargs)
-    return _sparse(args[0], args[0]._indices(), args[0]._values(), args[0].is_coalesced())
-
-
-def _coalesced(recorder, func, args, kwargs):
-    """As many rows as there could be, or one; on a CPU one is a part of a block for all."""
-    indices, values = args[0]._indices(), args[0]._values()
-    found = recorder.selected(indices[0], "different rows of a sparse gradient")
-    kept = len(values) if recorder.device.type == "cpu" else found
-    indices, values = indices.new_empty(len(indices), kept), values.new_empty(kept, *values.shape[1:])
-    return _sparse(args[0], indices[:, :found], values[:found], True)
-
-
-def _masked_by_sparse(recorder, func, args, kwargs):
-    """The elements of a dense tensor at the places of a sparse one."""
-    dense, mask = args[:2]
-    values = mask._values()
-    return _sparse(mask, mask._indices(), values.new_empty(values.shape, dtype=dense.dtype), True)
-
-
-def _rows_added(recorder, func, args, kwargs):
-    """A sparse tensor added to a dense one in place."""
-    return args[0] if _is_sparse(args[1]) else func(*args, **kwargs)
-
-
-def _is_sparse(value):
-    return isinstance(value, torch.Tensor) and value.layout is torch.sparse_coo
-
-
-def _sparse(like, indices, values, coalesced):
-    make = aten._sparse_coo_tensor_with_dims_and_tensors.default
-    options = {"dtype": values.dtype, "layout": torch.sparse_coo, "device": values.device}
-    return make(
-        like.sparse_dim(), like.dense_dim(), like.shape, indices, values, is_coalesced=coalesced, **options
-    )
-
-
-REPLACED = {
-    aten.clone.default: _clone,
-    aten._coalesce.default: _coalesced,
-    aten.add_.Tensor: _rows_added,
-    aten.sparse_mask.default: _masked_by_sparse,
-    **cpu_kernels.REPLACED,
-    **({aten._grouped_mm.default: _grouped} if hasattr(aten, "_grouped_mm") else {}),
-    aten._ctc_loss.Tensor: _ctc,
-    aten._ctc_loss_backward.Tensor: _ctc_backward,
-    aten.uniform_.default: _drawn,
-    aten.isnan.default: _about_finiteness,
-    aten.isinf.default: _about_finiteness,
-    aten.any.default: _about_finiteness,
-    aten.mse_loss.default: _whole_loss,
-    aten.smooth_l1_loss.default: _whole_loss,
-    aten._local_scalar_dense.default: _value,
-    aten.nonzero.default: _all_elements,
-    aten.index.Tensor: _all_of_a_mask,
-    aten.masked_select.default: _all_selected,
-    aten._unique2.default: _all_unique,
-    aten.bincount.default: _counts,
-}
 
 
 def _elementwise_loss(recorder, args, kwargs, result):
@@ -228,13 +37,65 @@ def _ctc_beta(recorder, args, kwargs, result):
     return [(args[6].numel() * args[6].element_size(), False)]
 
 
+def _packed(*places):
+    """Kernels that read dense rows copy arguments of other strides first, on CPU and CUDA alike."""
+
+    def rule(recorder, args, kwargs, result):
+        loose = [args[at] for at in places if not args[at].is_contiguous(memory_format=_layout(args[at]))]
+        return [(t.numel() * t.element_size(), False) for t in loose]
+
+    return rule
+
+
+def _transformed(recorder, args, kwargs, result):
+    """FFTs take the other dimensions as one, and copy what cannot be seen so (SpectralOps of native/mkl and cuda)."""
+    x, over = args[:2]
+    over = [axis % x.dim() for axis in over]
+    batch = sorted((axis for axis in range(x.dim()) if axis not in over), key=x.stride, reverse=True)
+    as_one = all(x.stride(a) == x.stride(b) * x.shape[b] for a, b in zip(batch, batch[1:]))
+    return () if as_one else [(x.numel() * x.element_size(), False)]
+
+
+def _product(recorder, args, kwargs, result):
+    caveats.note(
+        "prod and cumprod",
+        "too_high",
+        "their backward pass is that for inputs with zeros; without any it is smaller",
+    )
+    return ()
+
+
+def _pooled(recorder, args, kwargs, result):
+    """The backward pass of pooling reads gradient and places in the layout of the input."""
+    layout = suggest_memory_format(args[1]) if args[1].dim() == 4 else torch.contiguous_format
+    loose = [t for t in (args[0], args[7]) if not t.is_contiguous(memory_format=layout)]
+    return [(sum(t.numel() * t.element_size() for t in loose), False)] if loose else ()
+
+
+def _layout(tensor):
+    return suggest_memory_format(tensor) if tensor.dim() == 4 else torch.contiguous_format
+
+
+# aten/src/ATen/native: SoftMax.cpp, layer_norm.cpp, Embedding.cpp and their CUDA counterparts
+_PACKED = {
+    aten._softmax.default: _packed(0),
+    aten._log_softmax.default: _packed(0),
+    aten._softmax_backward_data.default: _packed(0, 1),
+    aten._log_softmax_backward_data.default: _packed(0, 1),
+    aten.native_layer_norm.default: _packed(0),
+    aten.native_layer_norm_backward.default: _packed(0, 1),
+    aten.embedding_dense_backward.default: _packed(0),
+    aten.max_pool2d_with_indices_backward.default: _pooled,
+    **dict.fromkeys((aten.cumprod.default, aten.prod.default, aten.prod.dim_int), _product),
+    **{getattr(aten, name).default: _transformed for name in ("_fft_c2c", "_fft_r2c", "_fft_c2r")},
+}
 _ON_BOTH = {
+    **_PACKED,
     aten._ctc_loss_backward.default: _ctc_beta,
     aten._ctc_loss_backward.Tensor: _ctc_beta,
     aten.mse_loss.default: _elementwise_loss,
     aten.smooth_l1_loss.default: _elementwise_loss,
     aten.huber_loss.default: _elementwise_loss,
-    aten.binary_cross_entropy.default: _elementwise_loss,
 }
 _ON_CPU = {**_ON_BOTH, **cpu_kernels.HIDDEN}
 
@@ -268,7 +129,7 @@ def _efficient_backward(recorder, args, kwargs, result):
 def _rows_scaled(recorder, args, kwargs, result):
     """Repeated rows that are scaled are copied first (aten/src/ATen/native/sparse/cuda/SparseCUDATensorMath.cu)."""
     rows = args[1]
-    if not _is_sparse(rows) or rows.is_coalesced() or kwargs.get("alpha", 1) == 1:
+    if not is_sparse(rows) or rows.is_coalesced() or kwargs.get("alpha", 1) == 1:
         return ()
     return [(rows._values().numel() * rows._values().element_size(), False)]
 

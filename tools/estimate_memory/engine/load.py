@@ -122,6 +122,9 @@ def line_in_callers_file(error):
     return found[False] or found[True]
 
 
+_OF_PROCESSES = ("process group", "rendezvous", "FSDP", "NCCL")
+
+
 def _advice(error):
     name, text = type(error).__name__, str(error)
     if "your own can" in text:  # as huggingface.py says it
@@ -148,6 +151,10 @@ def _advice(error):
         return "torch.empty of the same shapes instead: values do not matter, and memory is limited here"
     if "CUDA_HOME" in text or "nvcc" in text or "CUDAExtension" in text:
         return "a step without the CUDA extension, which cannot be built here and has no fake kernel"
+    if any(word in text for word in _OF_PROCESSES):
+        return "the bare module, without torch.distributed: several processes cannot be simulated"
+    if "active drivers" in text or "libcuda.so" in text:
+        return "a step whose Triton code does not ask for the driver: kernels themselves need none here"
     if "data_ptr" in text or "not allocated yet" in text or "numpy" in text.lower():
         return "a step that stays in torch: these tensors have shapes, but no data"
     if "new Tensor subclass" in text:

@@ -24,14 +24,15 @@ def affordable(size_bytes, flops):
     return size_bytes <= LARGEST_BYTES and flops <= LARGEST_FLOPS and _spent[0] < ALL_SECONDS
 
 
-def tried(func, args):
+def tried(func, args, kwargs=None):
     """(bytes at the kernel's peak beside its outputs, bytes of each output), measured on zeros of the same shapes."""
-    signature = str((func, pytree.tree_map_only(torch.Tensor, _shape_of, list(args))))
+    given = list(args), kwargs or {}
+    signature = str((func, pytree.tree_map_only(torch.Tensor, _shape_of, given)))
     if signature not in _known:
         began = time.monotonic()
         with real_world(), torch.enable_grad():  # without gradients an LSTM keeps no workspace
-            real = pytree.tree_map_only(torch.Tensor, _zeros_like, list(args))
-            _known[signature] = _measured(lambda: func(*real))
+            args, kwargs = pytree.tree_map_only(torch.Tensor, _zeros_like, given)
+            _known[signature] = _measured(lambda: func(*args, **kwargs))
         _spent[0] += time.monotonic() - began
     return _known[signature]
 

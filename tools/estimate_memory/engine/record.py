@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from . import caveats, kernels
+from . import caveats, kernels, replaced
 from .fake import DEVICE_QUERY, META, Declined
 
 MOST_VALUES = 10_000  # that one line may ask for
@@ -48,8 +48,8 @@ class Recorder(TorchDispatchMode):
         if func is DEVICE_QUERY:
             return META if self.device.type == "cuda" else self.device
         kwargs = kwargs or {}
-        replaced = kernels.REPLACED.get(func)
-        result = replaced(self, func, args, kwargs) if replaced else func(*args, **kwargs)
+        answer = replaced.REPLACED.get(func)
+        result = answer(self, func, args, kwargs) if answer else func(*args, **kwargs)
         if self.phase == "calibration" and func is _ADD:
             self._unique = _use_counts(args[0])
         if self.recording:
@@ -72,7 +72,7 @@ class Recorder(TorchDispatchMode):
 
         Where it would have, the sum stands for the block of what came first (torch/csrc/autograd/input_buffer.cpp).
         """
-        if not _called_by_the_engine():
+        if not self.called_by_the_engine():
             return
         kept, size = args[0], result.untyped_storage().nbytes()
         alone = all(seen <= known for seen, known in zip(_use_counts(kept), self._unique))
@@ -80,6 +80,13 @@ class Recorder(TorchDispatchMode):
         if alone and block is not None and kept.untyped_storage().nbytes() == size:
             self._owners[block] += 1
             self._watch(result, block)
+
+    def called_by_the_engine(self):
+        """Whether autograd's own code asked for the operator; to be called by what __torch_dispatch__ calls."""
+        frame = sys._getframe(3)
+        while frame is not None and frame.f_code.co_filename.endswith(_WRAPPERS):
+            frame = frame.f_back
+        return frame is not None and frame.f_code.co_name == "_engine_run_backward"
 
     def hold(self, tensors, kind):
         """Count tensors that exist already: weights, the batch."""
@@ -226,13 +233,6 @@ def _use_counts(tensor):
 
 
 _WRAPPERS = ("eval_frame.py", "_compile.py")  # of torch._dynamo, around every dispatch mode
-
-
-def _called_by_the_engine():
-    frame = sys._getframe(3)
-    while frame is not None and frame.f_code.co_filename.endswith(_WRAPPERS):
-        frame = frame.f_back
-    return frame is not None and frame.f_code.co_name == "_engine_run_backward"
 
 
 def _callers_line():

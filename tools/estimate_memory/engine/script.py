@@ -4,7 +4,9 @@ Answers are plausible, and noted as caveats where they may change the prediction
 in one sentence.
 """
 
+import collections
 import contextlib
+import sys
 import types
 
 import torch
@@ -19,6 +21,7 @@ compiled = []  # not empty once a script has asked for torch.compile
 def install(kind, card):
     """Answer for the device in question. Global and for good: one process, one device."""
     torch.compile = torch.nn.Module.compile = _uncompiled
+    torch.library.wrap_triton = lambda kernel: kernel  # see quiet_kernels
     FakeTensor.tolist, FakeTensor.numpy = _tolist, _numpy
     for name in _REFUSED:
         _refuse(*name)
@@ -59,12 +62,21 @@ def _numpy(self, *, force=False):
 
 
 _SPARSE = ("Sparse tensors cannot be simulated", "index_add over the list of edges, or a dense tensor")
+_NESTED = (
+    "Nested tensors cannot be simulated",
+    "padded tensors of the same lengths with a mask, an upper bound",
+)
 _PROCESSES = ("Several processes or cards cannot be simulated",
               "the bare module; DDP's buckets add the size of the gradients once more")  # fmt: skip
 _REFUSED = [
     *((torch, f"sparse_{layout}_tensor", *_SPARSE) for layout in ("coo", "csr", "csc", "bsr", "bsc")),
     (torch.Tensor, "to_sparse", *_SPARSE),
     (torch.Tensor, "to_sparse_csr", *_SPARSE),
+    *(
+        (torch.nested, name, *_NESTED)
+        for name in ("nested_tensor", "as_nested_tensor", "nested_tensor_from_jagged")
+        if hasattr(torch.nested, name)
+    ),
     (torch.nn.DataParallel, "__init__", *_PROCESSES),
     (torch.nn.parallel.DistributedDataParallel, "__init__", *_PROCESSES),
     (torch.distributed, "init_process_group", *_PROCESSES),
@@ -114,9 +126,10 @@ def _patch_moves(device):
     for owner in (torch.Tensor, torch.nn.Module):
         owner.to = to(owner.to)
         owner.cuda = lambda self, *args, **kwargs: self.to(device)
+    torch.Tensor.type = _of_type(torch.Tensor.type, device)
     torch.Tensor.pin_memory = lambda self, *args, **kwargs: self
     for name, dtype in _OLD_TYPES.items():
-        setattr(torch.cuda, name, _old_type(dtype, device))
+        setattr(torch.cuda, name, _old_type(name, dtype, device))
 
 
 _OLD_TYPES = {
@@ -126,7 +139,7 @@ _OLD_TYPES = {
 }  # fmt: skip
 
 
-def _old_type(dtype, device):
+def _old_type(name, dtype, device):
     """torch.cuda.FloatTensor and its like: sizes, or data."""
 
     def make(*given):
@@ -134,7 +147,23 @@ def _old_type(dtype, device):
             return torch.as_tensor(given[0], dtype=dtype, device=device)
         return torch.empty(given, dtype=dtype, device=device)
 
+    make.__name__ = name
     return make
+
+
+def _of_type(original, device):
+    """Tensor.type, also for what stands for torch.cuda.FloatTensor and for its name."""
+
+    def call(self, kind=None, *args, **kwargs):
+        name = kind.rpartition(".")[2] if isinstance(kind, str) else getattr(kind, "__name__", "")
+        on_the_card = (isinstance(kind, str) and kind.startswith("torch.cuda.")) or isinstance(
+            kind, types.FunctionType
+        )
+        if on_the_card and name in _OLD_TYPES:
+            return self.to(device, _OLD_TYPES[name])
+        return original(self, *args, **kwargs) if kind is None else original(self, kind, *args, **kwargs)
+
+    return call
 
 
 class _Stream:
@@ -145,6 +174,12 @@ class _Stream:
             "CUDA streams", "too_low", "blocks that several streams use are given back later than counted"
         )
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
     def query(self):
         return True
 
@@ -153,6 +188,42 @@ class _Stream:
 
     def __getattr__(self, name):
         return lambda *args, **kwargs: None
+
+
+def _nothing():
+    """A function for what is done without a device or has no effect on memory; torch._dynamo wants each name's own."""
+    return lambda *args, **kwargs: None
+
+
+def _generator_state(*args, **kwargs):
+    with real_world():
+        return torch.zeros(16, dtype=torch.uint8)
+
+
+class _Generator(torch.Generator):
+    """Random numbers have no values here, so it does not matter which device draws them."""
+
+    def __new__(cls, device=None):
+        return super().__new__(cls, "cpu")
+
+
+def _default_type(kind):
+    """torch.set_default_tensor_type, by name or by what stands for torch.cuda.FloatTensor; the device is set."""
+    name = kind.rpartition(".")[2] if isinstance(kind, str) else kind.__name__
+    torch.set_default_dtype(_OLD_TYPES[name])
+
+
+def quiet_kernels():
+    """Triton kernels write into tensors that exist already: launched, they do nothing here."""
+    jit = sys.modules.get("triton.runtime.jit")
+    if jit is not None:
+        jit.KernelInterface.__getitem__ = lambda self, grid: _launched
+
+
+def _launched(*args, **kwargs):
+    caveats.note(
+        "Triton kernels", "too_low", "they allocate nothing, but autotuning one takes 256 MiB for a moment"
+    )
 
 
 def _claim_cuda(card):
@@ -178,14 +249,31 @@ def _claim_cuda(card):
         "max_memory_allocated": 0,
         "memory_reserved": 0,
         "max_memory_reserved": 0,
+        "memory_stats": collections.defaultdict(int),
+        "memory_summary": "",
+        "utilization": 0,
+        "memory_snapshot": [],
+        "get_rng_state_all": [],
+        "device": contextlib.nullcontext(),
+        "device_of": contextlib.nullcontext(),
     }
     for name, value in answers.items():
         setattr(torch.cuda, name, lambda *args, _value=value, **kwargs: _value)
     for name in (
         "synchronize", "empty_cache", "set_device", "manual_seed", "manual_seed_all", "init", "_lazy_init",
-        "reset_peak_memory_stats", "reset_max_memory_allocated", "set_per_process_memory_fraction",
+        "reset_peak_memory_stats", "reset_max_memory_allocated", "set_per_process_memory_fraction", "ipc_collect",
+        "set_rng_state", "set_rng_state_all",
     ):  # fmt: skip
-        setattr(torch.cuda, name, lambda *args, **kwargs: None)
+        setattr(torch.cuda, name, _nothing())
+    for name in ("_record_memory_history", "_dump_snapshot"):
+        setattr(torch.cuda.memory, name, _nothing())
+    for name in ("range_push", "range_pop", "mark"):
+        setattr(torch.cuda.nvtx, name, _nothing())
+    torch.cuda.nvtx.range = lambda *args, **kwargs: contextlib.nullcontext()
+    torch.cuda.get_rng_state = _generator_state
+    torch.Generator = _Generator
+    torch.set_default_tensor_type = _default_type
+    torch.nn.RNNBase.flatten_parameters = _nothing()  # into one block, which is as large
     torch.cuda.Stream = torch.cuda.ExternalStream = torch.cuda.Event = _Stream
     torch.cuda.stream = contextlib.nullcontext
     torch.cuda.current_stream = torch.cuda.default_stream = lambda *args, **kwargs: object.__new__(_Stream)

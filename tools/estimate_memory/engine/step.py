@@ -85,7 +85,8 @@ def _simulate(function, arguments, kind, card, change, fewest, truth, recorders)
 
 
 def _stand_ins(made):
-    """What the simulation replaces: compiled code, optimizers whose kernels have no fake form."""
+    """What the simulation replaces: compiled code, kernels of Triton, optimizers whose kernels have no fake form."""
+    script.quiet_kernels()
     if script.compiled:
         caveats.note(
             "torch.compile", "either", "taken as changing nothing; what it fuses or recomputes is not seen"

@@ -27,6 +27,7 @@ COMBINATIONS = (
     ("lora", "mixed_precision", "gradient_accumulation", "gradient_checkpointing"),
     ("pure_bf16", "lora", "gradient_accumulation", "gradient_checkpointing"),
 )
+OF_A_CARD = {"allocator_settings", "cpu_offload", "paged_optimizer", "sharding"}
 SHARDS = (2, 4, 8)
 LARGEST = 1 << 20  # batches beyond are not looked for
 PCIE_BYTES_PER_SECOND = 12e9  # assumed: PCIe 3.0 x16 as copies reach it
@@ -80,7 +81,7 @@ def _attempt(study, ids, skipped):
         skipped["+".join(ids)] = "no time was left; `max_seconds` allows more"
         return []
     try:
-        return _rows(study, ids)
+        return rows(study, ids)
     except TimeUp:
         heard()
         skipped["+".join(ids)] = "no time was left; `max_seconds` allows more"
@@ -95,7 +96,10 @@ def _attempt(study, ids, skipped):
     return []
 
 
-def _rows(study, ids):
+def rows(study, ids):
+    """The table's rows of these remedies together; raises NotApplicable, Declined."""
+    if study.kind == "cpu" and not OF_A_CARD.isdisjoint(ids):
+        raise NotApplicable("the step runs on a CPU")
     if ids == ("allocator_settings",):
         return [_row(study, ids, study.trace, {"setting": "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"},
                      expandable=True)]  # fmt: skip
