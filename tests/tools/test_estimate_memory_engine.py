@@ -136,6 +136,9 @@ def step(model, batch, optimizer):
         "m(b).sum()", "sum(p.sum() for p in m(b).split(torch.bincount(b[:, 0].long(), minlength=3).tolist()))"
     ),
     "inference": GOOD.replace("torch.optim.SGD(model.parameters(), 0.1)", "None"),
+    "replaces_its_batch": GOOD.replace("torch.randn(batch_size, 8)", "[torch.randn(2**20)]").replace(
+        '"optimizer"', '"step": lambda m, b, o: b.insert(0, b.pop() + 1), "optimizer"'
+    ),
 }
 
 
@@ -204,6 +207,7 @@ def test_every_mistake_of_the_caller_gets_one_sentence_and_every_odd_but_valid_s
     )  # pairs of vectors, of 72 floats each
     assert found["lbfgs"]["caveats"][0]["direction"] == "too_high"
     assert found["inference"]["breakdown"]["gradients_bytes"] == 0
+    assert found["replaces_its_batch"]["peak_allocated_bytes"] < 2.5 * 2**22  # what was let go of is not held
 
 
 def test_the_parts_of_the_peak_follow_the_closed_formulas(
