@@ -171,6 +171,9 @@ def twice(x):
     KernelInterface()[(1,)](x, y)
     return y
 """,
+    "replaces_its_batch": GOOD.replace("torch.randn(batch_size, 8)", "[torch.randn(2**20)]").replace(
+        '"optimizer"', '"step": lambda m, b, o: b.insert(0, b.pop() + 1), "optimizer"'
+    ),
 }
 
 
@@ -240,6 +243,7 @@ def test_every_mistake_of_the_caller_gets_one_sentence_and_every_odd_but_valid_s
     )  # pairs of vectors, of 72 floats each
     assert found["lbfgs"]["caveats"][0]["direction"] == "too_high"
     assert found["inference"]["breakdown"]["gradients_bytes"] == 0
+    assert found["replaces_its_batch"]["peak_allocated_bytes"] < 2.5 * 2**22  # what was let go of is not held
 
 
 def test_the_parts_of_the_peak_follow_the_closed_formulas(

@@ -125,11 +125,7 @@ def _run(made, recorder, trace, change):
     trace.parameters = sum(p.numel() for p in model.parameters())
     trace.trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     recorder.phase = "batch"
-    for tensor in pytree.tree_leaves(made["batch"]):
-        if isinstance(tensor, torch.Tensor):
-            recorder.hold([tensor], "batch")
-            trace.batch_rows = trace.batch_rows or (tensor.shape[0] if tensor.dim() else None)
-            trace.kinds.setdefault(recorder.block_of(tensor), "inputs")
+    _note_batch(made, recorder, trace)
     if optimizer is None and "step" not in made:
         _infer(made, recorder)
         return
@@ -181,6 +177,15 @@ def _phases(made, recorder, trace):
         graph._engine_run_backward = torch.autograd._engine_run_backward = original
         for handle in handles:
             handle.remove()
+
+
+def _note_batch(made, recorder, trace):
+    """The inputs. A function of its own: none of its names may hold a tensor that a step then lets go of."""
+    for tensor in pytree.tree_leaves(made["batch"]):
+        if isinstance(tensor, torch.Tensor):
+            recorder.hold([tensor], "batch")
+            trace.batch_rows = trace.batch_rows or (tensor.shape[0] if tensor.dim() else None)
+            trace.kinds.setdefault(recorder.block_of(tensor), "inputs")
 
 
 def _infer(made, recorder):
