@@ -1,0 +1,119 @@
+"""The smaller remedies of apply_amp_patch: what they do to a training that runs, and what they leave alone."""
+
+import runpy
+import warnings
+from pathlib import Path
+
+import pytest
+from optimizing_resources.tools.apply_amp_patch.codemod import Result, patch
+from optimizing_resources.tools.apply_amp_patch.context import Wishes
+
+
+def patched(text: str, *remedies: str, path: Path | None = None) -> Result:
+    return patch(text, list(remedies), Wishes(), path)
+
+
+def verdict(text: str, remedy: str) -> tuple[str, str]:
+    result = patched(text, remedy)
+    return result.outcome, next(s.reason_code for s in result.sites if s.action != "warn")
+
+
+def run(text: str, folder: Path) -> dict:
+    path = folder / "script.py"
+    path.write_text(text, encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return runpy.run_path(str(path))
+
+
+EPOCHS = """
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+torch.manual_seed(0)
+epochs = {epochs}
+loader = DataLoader(TensorDataset(torch.randn(20, 3), torch.randn(20, 1)), batch_size=8)
+model = torch.nn.Linear(3, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+rates = []
+
+
+def train():
+    for x, y in loader:
+        optimizer.zero_grad()
+        F.mse_loss(model(x), y).backward()
+        optimizer.step()
+
+
+def fit(first=0):
+    for epoch in range(first, epochs):
+        {before}
+        rates.append(optimizer.param_groups[0]["lr"])
+        train()
+        {after}
+        print(epoch)
+
+
+fit()
+"""
+
+
+def epochs(count: int = 4, before: str = "pass", after: str = "pass") -> str:
+    return EPOCHS.format(epochs=count, before=before, after=after)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 30])
+def test_a_schedule_by_epochs_wastes_neither_the_first_nor_the_last(count, tmp_path):
+    rates = run(patched(epochs(count), "lr_schedule").text, tmp_path)["rates"]
+    assert len(rates) == count and rates[0] > 0.08 and max(rates) <= 0.1 + 1e-9
+    assert rates[-1] > 0.0005 and (count < 5 or rates[-1] < 0.02)
+
+
+def test_an_epoch_that_is_cut_short_after_training_counts(tmp_path):
+    whole = run(patched(epochs(), "lr_schedule").text, tmp_path)["rates"]
+    text = patched(epochs(after="if epoch % 2 == 0:\n            continue"), "lr_schedule").text
+    assert run(text, tmp_path)["rates"] == whole
+
+
+def test_a_schedule_that_is_built_again_has_the_same_peak(tmp_path):
+    """A cell run twice, or an optimizer loaded from a checkpoint: its rate is the last one, not the peak."""
+    cell = patched(epochs(), "lr_schedule").text.replace("fit()\n", "fit()\nfit()\nfit(first=epochs)\n")
+    rates = run(cell, tmp_path)["rates"]
+    assert rates[:4] == rates[4:]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        epochs(before="if epoch % 2 == 0: continue"),
+        epochs().replace("    for x, y in loader:\n        ", "    x, y = next(loader)\n    if x[0] > 0:\n        "),
+    ],
+    ids=["epochs left out", "steps left out"],
+)
+def test_a_loop_that_does_not_train_in_every_round_is_no_measure_of_the_steps(text):
+    assert verdict(text, "lr_schedule") == ("declined", "epochs_not_found")
+
+
+BATCHES = """
+import torch
+
+
+class Data(torch.utils.data.{kind}):
+    pass
+
+
+loader = torch.utils.data.DataLoader(Data(), batch_size=8)
+model = torch.nn.Linear(3, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for epoch in range(3):
+    for x in loader:
+        optimizer.zero_grad()
+        model(x).sum().backward()
+        optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(("kind", "total"), [("Dataset", "3 * len(loader)"), ("IterableDataset", "4, div")])
+def test_only_a_loader_that_has_a_length_is_scheduled_by_batches(kind, total):
+    assert f"total_steps={total}" in patched(BATCHES.format(kind=kind), "lr_schedule").text
