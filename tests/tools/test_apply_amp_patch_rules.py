@@ -87,7 +87,9 @@ def test_a_schedule_that_is_built_again_has_the_same_peak(tmp_path):
     "text",
     [
         epochs(before="if epoch % 2 == 0: continue"),
-        epochs().replace("    for x, y in loader:\n        ", "    x, y = next(loader)\n    if x[0] > 0:\n        "),
+        epochs().replace(
+            "    for x, y in loader:\n        ", "    x, y = next(loader)\n    if x[0] > 0:\n        "
+        ),
     ],
     ids=["epochs left out", "steps left out"],
 )
@@ -117,3 +119,88 @@ for epoch in range(3):
 @pytest.mark.parametrize(("kind", "total"), [("Dataset", "3 * len(loader)"), ("IterableDataset", "4, div")])
 def test_only_a_loader_that_has_a_length_is_scheduled_by_batches(kind, total):
     assert f"total_steps={total}" in patched(BATCHES.format(kind=kind), "lr_schedule").text
+
+
+HELD_OUT = """
+import torch
+import torch.nn.functional as F
+
+
+def evaluate(data):
+    total = 0.0
+    for x, y in data:
+        total += F.mse_loss(model(x), y).item()
+    return total / len(data)
+
+
+def part(size):
+    return [(torch.randn(4, 3), torch.randn(4, 1)) for _ in range(size)]
+
+
+torch.manual_seed(0)
+train_data, val_data, test_data = part(3), part(2), part(2)
+model = torch.nn.Linear(3, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
+{setup}
+seen = []
+for epoch in range(40):
+    for x, y in train_data:
+        optimizer.zero_grad()
+        F.mse_loss(model(x), y).backward()
+        optimizer.step()
+    {epoch}
+    seen.append({seen})
+"""
+SUM = "for x, y in val_data:\n        val_sum += F.mse_loss(model(x), y).item()"
+
+
+def held_out(epoch: str, setup: str = "pass", seen: str = "0") -> str:
+    return HELD_OUT.format(epoch=epoch, setup=setup, seen=seen)
+
+
+@pytest.mark.parametrize(
+    "epoch",
+    [
+        "val = evaluate(val_data)\n    tested = evaluate(test_data)",
+        "fit = evaluate(train_data)\n    val = evaluate(val_data)",
+        "val = 0.0\n    for x, y in val_data:\n        val += F.mse_loss(model(x), y).item()",
+    ],
+    ids=["test loss too", "training loss too", "summed in place"],
+)
+def test_the_stop_watches_the_loss_of_the_data_held_out(epoch, tmp_path):
+    seen = run(patched(held_out(epoch, seen="val"), "early_stopping").text, tmp_path)["seen"]
+    assert len(seen) < 40 and len(seen) - 1 - seen.index(min(seen)) == 5
+
+
+@pytest.mark.parametrize(
+    ("epoch", "setup"),
+    [
+        ("one = evaluate(part(1))\n    two = evaluate(part(1))", "pass"),
+        ("fit = evaluate(train_data)", "pass"),
+        (SUM, "val_sum = 0.0"),
+        (f"val_sum = 0.0\n    {SUM}\n        if len(x) > 9: val_sum = 0.0", "pass"),
+        (f"val_sum = 0.0\n    {SUM}\n    val_sum = 0.0", "pass"),
+    ],
+    ids=["which of two", "training data", "never reset", "reset while summing", "reset at the end"],
+)
+def test_a_loss_of_unknown_data_or_extent_is_not_watched(epoch, setup):
+    assert verdict(held_out(epoch, setup), "early_stopping") == ("declined", "no_validation_loss")
+
+
+def test_a_loss_of_test_data_is_watched_with_a_warning():
+    assert "impartial" in patched(held_out("loss = evaluate(test_data)"), "early_stopping").warnings[-1]
+
+
+@pytest.mark.parametrize(
+    ("setup", "outcome"),
+    [
+        (
+            "plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=args.patience)",
+            "patched",
+        ),
+        ("stopper = EarlyStopping(patience=3)", "already"),
+        ("torch.distributed.init_process_group('gloo')", "declined"),
+    ],
+)
+def test_a_patience_of_a_schedule_is_no_early_stop(setup, outcome):
+    assert verdict(held_out("val = evaluate(val_data)", setup), "early_stopping")[0] == outcome
