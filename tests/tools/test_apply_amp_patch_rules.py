@@ -204,3 +204,68 @@ def test_a_loss_of_test_data_is_watched_with_a_warning():
 )
 def test_a_patience_of_a_schedule_is_no_early_stop(setup, outcome):
     assert verdict(held_out("val = evaluate(val_data)", setup), "early_stopping")[0] == outcome
+
+
+EVALUATION = """
+import torch
+
+
+class Net(torch.nn.Module):
+    def forward(self, x):
+        return x * 2
+
+
+{decorator}def measure(net, data{more}):
+    net.eval()
+    total = 0.0
+    for x in data:
+        {body}
+    return {value}
+
+
+{call}
+"""
+
+
+@pytest.mark.parametrize(
+    ("parts", "outcome"),
+    [
+        ({}, "patched"),
+        ({"value": "total"}, "patched"),
+        ({"body": "total += net(x)", "value": "total"}, "declined"),
+        ({"body": "total = net(x)", "value": "total", "call": "print(measure(Net(), data))"}, "patched"),
+        ({"body": "x = attack.perturb(x)\n        total += net(x).item()", "more": ", attack"}, "declined"),
+        ({"body": "net.register(x)", "value": "Inner()"}, "nothing_to_do"),
+    ],
+    ids=["numbers", "name of a number", "for another file", "printed", "an attack", "nothing run"],
+)
+def test_only_what_cannot_be_differentiated_elsewhere_loses_its_gradients(parts, outcome):
+    usual = {"decorator": "", "more": "", "call": "", "body": "total += net(x).item()", "value": "total / 2"}
+    text = EVALUATION.format(**{**usual, **parts})
+    if outcome == "nothing_to_do":
+        text = text.replace("net.register(x)", "pass").replace(
+            "    return Inner()",
+            "\n    class Inner:\n        def run(self, x):\n            return net(x)\n\n    return Inner()",
+        )
+    assert patched(text, "inference_mode").outcome == outcome
+
+
+def test_gradients_are_switched_off_below_other_decorators(tmp_path):
+    text = EVALUATION.format(
+        decorator="@staticmethod\n", more="", body="total += net(x).item()", value="total", call="pass"
+    ).replace("Net(torch.nn.Module):\n", "Net(torch.nn.Module):\n    {}\n")
+    head, _, rest = text.partition("@staticmethod\n")
+    method, _, tail = rest.partition("\n\n\n")
+    inside = "".join(f"    {line}\n" for line in ("@staticmethod\n" + method).splitlines())
+    text = head.replace("    {}\n", inside + "\n") + "shown = Net().measure(Net(), [torch.ones(1)])\n" + tail
+    result = patched(text, "inference_mode")
+    assert result.outcome == "patched" and run(result.text, tmp_path)["shown"] == 2.0
+
+
+def test_a_tokenizer_is_no_model_that_evaluates():
+    text = (
+        "import torch\nfrom transformers import AutoModel, AutoTokenizer\n"
+        "tokenizer = AutoTokenizer.from_pretrained('a')\nmodel = AutoModel.from_pretrained('a')\nmodel.eval()\n"
+        "for line in lines:\n    rows.append(tokenizer(line))\n"
+    )
+    assert patched(text, "inference_mode").text == text

@@ -67,7 +67,7 @@ def makes_model(name: str) -> bool:
     ):
         return not name.endswith(("Loss", ".Parameter"))
     return name.startswith(
-        ("torchvision.models.", "timm.create_model", "transformers.Auto", "segmentation_models_pytorch.")
+        ("torchvision.models.", "timm.create_model", "transformers.AutoModel", "segmentation_models_pytorch.")
     )
 
 

@@ -11,11 +11,13 @@ import ast
 
 from ..context import Context
 from ..edits import Edit, Line, Wrap
+from ..index import returns
 from ..models import is_model
 from ..names import Function
 from ..patch import Patch, Site
 from ..precision.hazards import second_order
 from ..prelude import header
+from ..script import Script
 
 REMEDY = "inference_mode"
 _OFF = {"torch.no_grad", "torch.inference_mode", "torch.set_grad_enabled", "torch.autograd.no_grad"}
@@ -25,6 +27,11 @@ _NO_FORWARD_WORDS = (
 )
 _NO_FORWARD = frozenset(_NO_FORWARD_WORDS.split())
 _SECOND_ORDER = ("torch.autograd.", "torch.func.")
+# methods that differentiate the model they were given: attacks and explanations of other packages
+_DIFFERENTIATES = {"perturb", "attribute", "run_standard_evaluation", "attack"}
+_ATTACKS = ("torchattacks.", "advertorch.", "captum.", "autoattack.", "foolbox.", "cleverhans.")
+_NUMBERS = ("numpy.", "math.", "sklearn.", "statistics.", "builtins.")
+_NUMBER_METHODS = {"item", "tolist", "numpy", "format", "join", "detach"}
 
 
 def propose(context: Context) -> Patch:
@@ -54,8 +61,8 @@ def propose(context: Context) -> Patch:
                     Site(call.lineno, REMEDY, "keep", "already", f"{function.name} runs without gradients")
                 )
             else:
-                first = min([function.lineno, *(d.lineno for d in function.decorator_list)])
-                edits.append(Line(first, script.indentation(first), f"@{torch}.no_grad()"))
+                line = function.lineno  # below other decorators: they may make it a property or a command
+                edits.append(Line(line, script.indentation(line), f"@{torch}.no_grad()"))
                 sites.append(
                     Site(function.lineno, REMEDY, "edit", "no_grad", f"{function.name} keeps no activations")
                 )
@@ -88,8 +95,9 @@ def _runs(context: Context, call: ast.Call, function: Function) -> bool:
     owner = ast.unparse(call.func.value)
     queue, seen = [function], {function}
     while queue:
-        for node in ast.walk(queue.pop()):
-            if not isinstance(node, ast.Call) or node is call:
+        above = queue.pop()
+        for node in ast.walk(above):
+            if not isinstance(node, ast.Call) or node is call or context.script.function(node) is not above:
                 continue
             if is_model(context, node.func) or _runs_owner(node, owner):
                 return True
@@ -113,7 +121,7 @@ def _only_evaluates(context: Context, function: Function) -> bool:
     if training.effect(function) or not any(training.flow.calls_model(s) for s in function.body):
         return False
     inside = list(ast.walk(function))
-    if any((script.called(n) or "").startswith(_SECOND_ORDER) for n in inside if isinstance(n, ast.Call)):
+    if isinstance(function, ast.AsyncFunctionDef) or any(_differentiates(script, n) for n in inside):
         return False
     if any(
         isinstance(n, ast.Attribute)
@@ -124,12 +132,49 @@ def _only_evaluates(context: Context, function: Function) -> bool:
     ):
         return False
     feeding = {s for found in training.contributors.values() for s in found}
-    return not any(script.statement(c) in feeding for c in context.roles.call_sites(function))
+    sites = context.roles.call_sites(function)
+    if not sites and not all(_is_number(context, value) for value in returns(script, function)):
+        return False  # another file may differentiate what it returns
+    return not any(script.statement(c) in feeding for c in sites)
 
 
-def _called(script: object, node: ast.Attribute) -> bool:
-    parents = script.parents  # type: ignore[attr-defined]
-    return isinstance(parents[node], ast.Call) and parents[node].func is node
+def _differentiates(script: Script, node: ast.AST) -> bool:
+    """A call that takes gradients of the model by itself."""
+    if not isinstance(node, ast.Call):
+        return False
+    name = script.called(node) or ""
+    method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+    return name.startswith((*_SECOND_ORDER, *_ATTACKS)) or (not name and method in _DIFFERENTIATES)
+
+
+def _is_number(context: Context, node: ast.expr, depth: int = 0) -> bool:
+    """A value that carries no gradient: a number, text or an array, also through names; not known is no."""
+    if isinstance(node, ast.Constant | ast.JoinedStr | ast.Compare):
+        return True
+    if isinstance(node, ast.Tuple | ast.List):
+        return all(_is_number(context, e, depth) for e in node.elts)
+    if isinstance(node, ast.Dict):
+        return all(_is_number(context, v, depth) for v in node.values)
+    if isinstance(node, ast.BinOp):
+        return _is_number(context, node.left, depth) and _is_number(context, node.right, depth)
+    if isinstance(node, ast.Attribute):
+        return node.attr in ("avg", "sum", "count")  # of a meter
+    if isinstance(node, ast.Call):
+        name = context.script.called(node) or ""
+        if name.startswith(_NUMBERS) and name not in ("builtins.sum", "builtins.max", "builtins.min"):
+            return name not in ("builtins.list", "builtins.tuple", "builtins.dict")
+        if name.startswith("builtins."):
+            return all(_is_number(context, a, depth) for a in node.args)
+        return isinstance(node.func, ast.Attribute) and node.func.attr in _NUMBER_METHODS
+    if isinstance(node, ast.Name) and depth < 3:
+        values = [b.value for b in context.script.bindings(node.id, node)]
+        return bool(values) and all(v is not None and _is_number(context, v, depth + 1) for v in values)
+    return False
+
+
+def _called(script: Script, node: ast.Attribute) -> bool:
+    parent = script.parents[node]
+    return isinstance(parent, ast.Call) and parent.func is node
 
 
 def _back_to_training(node: ast.Attribute, function: Function) -> bool:
@@ -170,9 +215,7 @@ def _loops_after(context: Context, call: ast.Call) -> list[ast.stmt]:
         ):
             break
         runs = any(is_model(context, c.func) for c in calls)
-        off = any(
-            script.called(c) in _OFF or (script.called(c) or "").startswith(_SECOND_ORDER) for c in calls
-        )
+        off = any(script.called(c) in _OFF or _differentiates(script, c) for c in calls)
         if isinstance(statement, ast.For | ast.While) and runs and not off and statement not in feeding:
             found.append(statement)
     return found
