@@ -269,3 +269,41 @@ def test_a_tokenizer_is_no_model_that_evaluates():
         "for line in lines:\n    rows.append(tokenizer(line))\n"
     )
     assert patched(text, "inference_mode").text == text
+
+
+FEATURES = """
+import torch
+
+net, head = torch.nn.Linear(3, 3), torch.nn.Linear(3, 1)
+optimizer = torch.optim.SGD([*net.parameters(), *head.parameters()], lr=0.1)
+{collect}
+for features in kept:
+    optimizer.zero_grad()
+    loss = head(features).sum()
+    loss.backward()
+    optimizer.step()
+"""
+BY_FUNCTION = """
+def collect(net, data):
+    net.eval()
+    found = []
+    for x in data:
+        found.append(net(x))
+    return found
+
+
+kept = collect(net, data)"""
+
+
+@pytest.mark.parametrize(
+    ("collect", "outcome"),
+    [
+        ("kept = []\nnet.eval()\nfor x in data:\n    kept.append(net(x))", "declined"),
+        ("kept = []\nnet.eval()\nfor x in data:\n    kept.append(net(x).detach())", "patched"),
+        (BY_FUNCTION, "declined"),
+        (BY_FUNCTION.replace("kept =", "shown ="), "patched"),
+    ],
+    ids=["features", "without gradients", "by a function", "not trained on"],
+)
+def test_features_that_are_trained_on_keep_their_gradients(collect, outcome):
+    assert patched(FEATURES.format(collect=collect), "inference_mode").outcome == outcome

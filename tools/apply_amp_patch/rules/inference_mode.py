@@ -12,6 +12,7 @@ import ast
 from ..context import Context
 from ..edits import Edit, Line, Wrap
 from ..index import returns
+from ..leaving import is_number, kept, read_by_caller, read_by_training
 from ..models import is_model
 from ..names import Function
 from ..patch import Patch, Site
@@ -30,8 +31,6 @@ _SECOND_ORDER = ("torch.autograd.", "torch.func.")
 # methods that differentiate the model they were given: attacks and explanations of other packages
 _DIFFERENTIATES = {"perturb", "attribute", "run_standard_evaluation", "attack"}
 _ATTACKS = ("torchattacks.", "advertorch.", "captum.", "autoattack.", "foolbox.", "cleverhans.")
-_NUMBERS = ("numpy.", "math.", "sklearn.", "statistics.", "builtins.")
-_NUMBER_METHODS = {"item", "tolist", "numpy", "format", "join", "detach"}
 
 
 def propose(context: Context) -> Patch:
@@ -132,10 +131,13 @@ def _only_evaluates(context: Context, function: Function) -> bool:
     ):
         return False
     feeding = {s for found in training.contributors.values() for s in found}
-    sites = context.roles.call_sites(function)
-    if not sites and not all(_is_number(context, value) for value in returns(script, function)):
-        return False  # another file may differentiate what it returns
-    return not any(script.statement(c) in feeding for c in sites)
+    sites = [script.statement(c) for c in context.roles.call_sites(function)]
+    if all(is_number(context, value) for value in returns(script, function)):
+        return not any(s in feeding for s in sites)
+    # another file, or the training behind it, may differentiate what it returns
+    return bool(sites) and not any(
+        s in feeding or kept(context, s) & read_by_training(context) for s in sites
+    )
 
 
 def _differentiates(script: Script, node: ast.AST) -> bool:
@@ -145,31 +147,6 @@ def _differentiates(script: Script, node: ast.AST) -> bool:
     name = script.called(node) or ""
     method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
     return name.startswith((*_SECOND_ORDER, *_ATTACKS)) or (not name and method in _DIFFERENTIATES)
-
-
-def _is_number(context: Context, node: ast.expr, depth: int = 0) -> bool:
-    """A value that carries no gradient: a number, text or an array, also through names; not known is no."""
-    if isinstance(node, ast.Constant | ast.JoinedStr | ast.Compare):
-        return True
-    if isinstance(node, ast.Tuple | ast.List):
-        return all(_is_number(context, e, depth) for e in node.elts)
-    if isinstance(node, ast.Dict):
-        return all(_is_number(context, v, depth) for v in node.values)
-    if isinstance(node, ast.BinOp):
-        return _is_number(context, node.left, depth) and _is_number(context, node.right, depth)
-    if isinstance(node, ast.Attribute):
-        return node.attr in ("avg", "sum", "count")  # of a meter
-    if isinstance(node, ast.Call):
-        name = context.script.called(node) or ""
-        if name.startswith(_NUMBERS) and name not in ("builtins.sum", "builtins.max", "builtins.min"):
-            return name not in ("builtins.list", "builtins.tuple", "builtins.dict")
-        if name.startswith("builtins."):
-            return all(_is_number(context, a, depth) for a in node.args)
-        return isinstance(node.func, ast.Attribute) and node.func.attr in _NUMBER_METHODS
-    if isinstance(node, ast.Name) and depth < 3:
-        values = [b.value for b in context.script.bindings(node.id, node)]
-        return bool(values) and all(v is not None and _is_number(context, v, depth + 1) for v in values)
-    return False
 
 
 def _called(script: Script, node: ast.Attribute) -> bool:
@@ -216,6 +193,8 @@ def _loops_after(context: Context, call: ast.Call) -> list[ast.stmt]:
             break
         runs = any(is_model(context, c.func) for c in calls)
         off = any(script.called(c) in _OFF or _differentiates(script, c) for c in calls)
-        if isinstance(statement, ast.For | ast.While) and runs and not off and statement not in feeding:
+        if not (isinstance(statement, ast.For | ast.While) and runs) or off or statement in feeding:
+            continue
+        if not kept(context, statement) & (read_by_training(context) | read_by_caller(context, statement)):
             found.append(statement)
     return found
