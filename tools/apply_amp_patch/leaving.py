@@ -7,6 +7,7 @@ from .index import returns
 from .names import Function
 
 _NUMBERS = ("numpy.", "math.", "sklearn.", "statistics.", "builtins.")
+_ADDING = ("append", "extend", "add", "update", "insert")
 _NUMBER_METHODS = {"item", "tolist", "numpy", "format", "join", "detach"}
 
 
@@ -31,8 +32,21 @@ def is_number(context: Context, node: ast.expr, depth: int = 0) -> bool:
         return isinstance(node.func, ast.Attribute) and node.func.attr in _NUMBER_METHODS
     if isinstance(node, ast.Name) and depth < 3:
         values = [b.value for b in context.script.bindings(node.id, node)]
+        values += [a for c in _added(context, node) for a in c.args]
         return bool(values) and all(v is not None and is_number(context, v, depth + 1) for v in values)
     return False
+
+
+def _added(context: Context, node: ast.Name) -> list[ast.Call]:
+    """Calls that add to a list under this name, in its function."""
+    calls = [c for name in _ADDING for c in context.script.method_calls(name)]
+    function = context.script.function(node)
+    return [
+        c
+        for c in calls
+        if ast.unparse(c.func.value) == node.id  # type: ignore[attr-defined]
+        and context.script.function(c) is function
+    ]
 
 
 def kept(context: Context, statement: ast.stmt) -> set[str]:
@@ -46,7 +60,7 @@ def kept(context: Context, statement: ast.stmt) -> set[str]:
         elif (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
-            and node.func.attr in ("append", "extend", "add", "update", "insert")
+            and node.func.attr in _ADDING
             and not all(is_number(context, a) for a in node.args)
         ):
             found |= _names(node.func.value)
