@@ -307,3 +307,69 @@ kept = collect(net, data)"""
 )
 def test_features_that_are_trained_on_keep_their_gradients(collect, outcome):
     assert patched(FEATURES.format(collect=collect), "inference_mode").outcome == outcome
+
+
+BLOCKS = """
+import torch
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, width, norm=nn.LayerNorm):
+        super().__init__()
+        self.norm = norm(width)
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x):
+        {forward}
+        return x + self.linear(self.norm(x)).relu()
+
+
+def layers(width, block, count):
+    found = nn.ModuleList()
+    for _ in range(count):
+        found.append(block(width{more}))
+    return found
+
+
+class Net(nn.Module):
+    def __init__(self, block):
+        super().__init__()
+        self.blocks = {blocks}
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+net = Net(Block)
+"""
+
+
+@pytest.mark.parametrize(
+    ("parts", "verdict_of"),
+    [
+        ({}, ("patched", "checkpointed")),
+        ({"more": ", nn.BatchNorm1d"}, ("declined", "batch_norm_in_block")),
+        ({"more": ", norm=nn.BatchNorm1d"}, ("declined", "batch_norm_in_block")),
+        ({"forward": "self.calls += 1"}, ("declined", "state_in_block")),
+        ({"forward": "self.seen.mul_(0.9).add_(x)"}, ("declined", "state_in_block")),
+        ({"forward": "self.losses.append(x.mean())"}, ("declined", "state_in_block")),
+        ({"forward": "self.last = x"}, ("patched", "checkpointed")),
+        ({"blocks": "nn.ModuleList([nn.Linear(4, 4) for _ in range(3)])"}, ("declined", "blocks_not_found")),
+        ({"forward": "x = checkpoint(x) if self.use_checkpoint else x"}, ("already", "already")),
+    ],
+)
+def test_blocks_are_computed_twice_only_where_that_is_the_same(parts, verdict_of):
+    usual = {"forward": "pass", "more": "", "blocks": "layers(4, block, 3)"}
+    assert verdict(BLOCKS.format(**{**usual, **parts}), "gradient_checkpointing") == verdict_of
+
+
+def test_only_a_checkpoint_gets_the_argument_of_one():
+    text = (
+        "import torch\nfrom torch.utils.checkpoint import checkpoint, get_device_states\n\n\n"
+        "def run(f, x):\n    states = get_device_states(x)\n    return checkpoint(f, x), states\n"
+    )
+    after = patched(text, "gradient_checkpointing").text
+    assert "checkpoint(f, x, use_reentrant=False)" in after and "get_device_states(x)\n" in after
