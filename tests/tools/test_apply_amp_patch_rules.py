@@ -373,3 +373,128 @@ def test_only_a_checkpoint_gets_the_argument_of_one():
     )
     after = patched(text, "gradient_checkpointing").text
     assert "checkpoint(f, x, use_reentrant=False)" in after and "get_device_states(x)\n" in after
+
+
+COMPILED = """
+import torch
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 3)
+
+    def forward(self, x):
+        {forward}
+        return self.layer(x)
+
+
+def train(net, data):
+    for x in data:
+        optimizer.zero_grad()
+        net(x).sum().backward()
+        optimizer.step()
+    return net
+
+
+net = Net()
+optimizer = torch.optim.{optimizer}
+{middle}
+net = train(net, [torch.ones(2, 3)])
+{end}
+"""
+
+
+def compiled(**parts: str) -> str:
+    usual = {"forward": "pass", "optimizer": "SGD(net.parameters(), lr=0.1)", "middle": "", "end": ""}
+    return COMPILED.format(**{**usual, **parts})
+
+
+@pytest.mark.parametrize(
+    ("parts", "code"),
+    [
+        ({"forward": "for layer in range(3): x = self.layer(x)"}, "compiled"),
+        ({"forward": "for t in range(x.size(1)): x = self.layer(x)"}, "loop_in_forward"),
+        (
+            {"forward": "steps = x.shape[0]\n        for t in range(steps): x = self.layer(x)"},
+            "loop_in_forward",
+        ),
+        ({"forward": "for i, part in enumerate(x.split(1)): x = self.layer(x)"}, "loop_in_forward"),
+        ({"end": "torch.onnx.export(net, x)"}, "traced_model"),
+        ({"end": "writer.add_graph(net, x)"}, "traced_model"),
+        ({"middle": "net.register_full_backward_hook(note)"}, "backward_hook"),
+        ({"middle": "net = torch.nn.DataParallel(net)"}, "data_parallel"),
+    ],
+)
+def test_only_a_model_that_compiles_to_the_same_is_compiled(parts, code):
+    assert verdict(compiled(**parts), "compile")[1] == code
+
+
+def test_a_model_is_compiled_before_it_trains_and_its_checkpoint_loads_in_the_original(tmp_path):
+    end = "loss = torch.nn.MSELoss()\nnet = net\ntorch.save(net.state_dict(), {path!r})"
+    path = str(tmp_path / "net.pt")
+    text = patched(compiled(end=end.format(path=path)), "compile").text
+    assert text.count(".compile()") == 1 and text.index("net = Net()\nnet.compile()") < text.index(
+        "train(net, ["
+    )
+    after = run(text.replace(".compile()", '.compile(backend="eager")'), tmp_path)
+    before = run(compiled(), tmp_path)
+    before["net"].load_state_dict(torch_load(path))
+    assert str(before["net"].state_dict()) == str(after["net"].state_dict())
+
+
+def torch_load(path: str) -> dict:
+    import torch
+
+    return torch.load(path)
+
+
+@pytest.mark.parametrize(
+    ("parts", "code"),
+    [
+        ({"optimizer": "SGD(net.parameters(), lr=0.1, momentum=0.9)"}, "fused"),
+        ({"optimizer": "SGD(net.parameters(), lr=0.1)", "end": "net.requires_grad_(True)"}, "fused"),
+        (
+            {"optimizer": "SGD(net.parameters(), lr=0.1, momentum=0.9)", "end": "net.requires_grad_()"},
+            "unfrozen_later",
+        ),
+        ({"middle": "weight = torch.zeros(3, dtype=torch.complex64)"}, "fft_or_complex"),
+    ],
+)
+def test_a_fused_optimizer_serves_weights_that_it_can_step(parts, code):
+    assert verdict(compiled(**parts), "fused_optimizer")[1] == code
+
+
+LOADED = """
+import torch
+from torchvision import datasets, transforms
+
+
+def main():
+    def inner(batch):
+        return batch
+
+    change = {transform}
+    data = datasets.MNIST("a", transform=transforms.Compose([change]))
+    names = sorted(data.classes, key=lambda name: name)
+    loader = torch.utils.data.DataLoader(data, shuffle=True{more})
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("transform", "more", "workers"),
+    [
+        ("transforms.ToTensor()", "", True),
+        ("transforms.Lambda(lambda x: x)", "", False),
+        ("transforms.ToTensor()", ", collate_fn=inner", False),
+        ("inner", "", False),
+    ],
+)
+def test_workers_get_only_what_can_be_sent_to_another_process(transform, more, workers):
+    result = patched(LOADED.format(transform=transform, more=more), "dataloader")
+    assert ("num_workers=" in result.text) == workers and "pin_memory=" in result.text
+    assert bool(result.warnings) == workers
