@@ -498,3 +498,12 @@ def test_workers_get_only_what_can_be_sent_to_another_process(transform, more, w
     result = patched(LOADED.format(transform=transform, more=more), "dataloader")
     assert ("num_workers=" in result.text) == workers and "pin_memory=" in result.text
     assert bool(result.warnings) == workers
+
+
+def test_options_that_ask_for_a_gpu_do_not_move_a_script_to_one():
+    text = epochs().replace("TensorDataset(torch.randn(20, 3), torch.randn(20, 1))", "data")
+    remedies = ["dataloader", "fused_optimizer", "mixed_precision"]
+    one_by_one = text
+    for remedy in remedies:
+        one_by_one = patched(one_by_one, remedy).text
+    assert 'device_type="cpu"' in one_by_one and one_by_one == patched(text, *remedies).text

@@ -24,7 +24,7 @@ _LOADERS = {
 }
 _UNKNOWN = "the dataset may be a stream, which each worker would yield as a whole"
 _WARNINGS = [
-    "each worker has a random generator of its own: random transforms draw other numbers than before"
+    "with workers the same seed gives another order of batches and other random transforms than before"
 ]
 _MOST_WORKERS = 4  # beyond, the bottleneck is usually elsewhere; measure before going higher
 
