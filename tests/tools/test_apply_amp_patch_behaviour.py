@@ -399,3 +399,19 @@ def test_evaluation_without_gradients_computes_the_same(tmp_path):
     )
     assert result.outcomes["inference_mode"] == "patched"
     assert run(LOOP, tmp_path)["history"] == run(result.text, tmp_path)["history"]
+
+
+@pytest.mark.parametrize("grow", [False, True])
+def test_gradients_are_zeroed_once_per_group_also_inside_of_autocast(grow, tmp_path):
+    """forward, zero_grad, loss, backward: mixed precision draws its block around the first three."""
+    text = MEAN.replace(
+        "        optimizer.zero_grad()\n        outputs = model(inputs)\n",
+        "        outputs = model(inputs)\n        optimizer.zero_grad()\n",
+    )
+    text = text.replace("torch.set_default_dtype(torch.float64)\n", "")
+    alone = patch(text, ["gradient_accumulation"], Wishes("bf16", 4, grow))
+    both = patch(text, ["mixed_precision", "gradient_accumulation"], Wishes("bf16", 4, grow))
+    assert both.outcomes["mixed_precision"] == "patched"
+    off = re.sub(r"(?m)^amp_enabled = .*$", "amp_enabled = False", both.text)
+    wanted, found = run(alone.text, tmp_path), run(off, tmp_path)
+    torch.testing.assert_close(found["weights"], wanted["weights"], rtol=1e-4, atol=1e-6)

@@ -1,4 +1,4 @@
-"""What kind of data a DataLoader is given, as far as the project shows it."""
+"""What kind of data a DataLoader is given, as far as the project shows it, and whether workers can receive it."""
 
 import ast
 
@@ -93,6 +93,52 @@ def _changes(node: ast.AST) -> bool:
         isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "readline"
     )
     return read and "self." in ast.unparse(node)
+
+
+def unpicklable(context: Context, call: ast.Call) -> bool:
+    """Whether the data, or what collates them, holds a lambda or an inner function or class."""
+    script = context.script
+    given = [
+        *call.args[:1],
+        *(k.value for k in call.keywords if k.arg in ("dataset", "collate_fn", "worker_init_fn")),
+    ]
+    names = {ast.unparse(g) for g in given}
+    for method in ("set_transform", "with_transform"):
+        for change in context.script.method_calls(method):
+            assert isinstance(change.func, ast.Attribute)
+            given += change.args if ast.unparse(change.func.value) in names else []
+    seen: set[ast.AST] = set()
+    while given:
+        for node in _held(context, given.pop()):
+            if node not in seen:
+                seen.add(node)
+                if isinstance(node, ast.Lambda):
+                    return True
+                if isinstance(node, ast.FunctionDef | ast.ClassDef) and script.function(node) is not None:
+                    return True
+                if isinstance(node, ast.expr):
+                    given.append(node)
+    return False
+
+
+def _held(context: Context, value: ast.AST) -> list[ast.AST]:
+    """The values that an expression is built of: its arguments, and what names stand for."""
+    script = context.script
+    if isinstance(value, ast.Name):
+        bound = script.bindings(value.id, value)
+        return [
+            n
+            for b in bound
+            for n in (b.node if b.kind in ("class", "function") else b.value,)
+            if n is not None
+        ]
+    if isinstance(value, ast.Attribute):
+        return [v for _, v, _ in context.roles.assigned(value)]
+    if isinstance(value, ast.Call):
+        if (script.called(value) or "").startswith("builtins."):  # sorted(..., key=lambda ...)
+            return []
+        return [value.func, *value.args, *(k.value for k in value.keywords)]
+    return list(ast.iter_child_nodes(value)) if isinstance(value, ast.expr) else []
 
 
 def _is_list(context: Context, data: ast.expr) -> bool:

@@ -1,6 +1,7 @@
 """The loop over epochs around a training, and what is known of its length."""
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .context import Context
@@ -17,6 +18,9 @@ class Epochs:
     count: str
     step: Step
     batches: ast.For | None  # the loop over batches, where it stands inside the epoch loop itself
+    training: ast.stmt  # the statement of the epoch loop that leads to the step
+    looped: bool  # further loops repeat the step within an epoch
+    conditional: bool  # a condition decides on the step
 
 
 def find_epochs(context: Context) -> Epochs:
@@ -36,13 +40,20 @@ def _epochs_of(context: Context, step: Step) -> Epochs:
     script = context.script
     at: ast.AST = step.call
     inner = None
+    looped = conditional = False
     for _ in range(6):
-        loop = script.loop(at)
-        while loop is not None:
-            if isinstance(loop, ast.For) and (count := _count(context, loop)):
-                return Epochs(loop, count, step, inner)
-            inner = loop if isinstance(loop, ast.For) and inner is None else inner
-            loop = script.loop(loop)
+        below = at
+        for above in script.ancestors(at):
+            if isinstance(above, ast.For) and below in above.body and (count := _count(context, above)):
+                assert isinstance(below, ast.stmt)
+                return Epochs(above, count, step, inner, below, looped, conditional)
+            if isinstance(above, Function | ast.ClassDef):
+                break
+            if isinstance(above, ast.For | ast.While | ast.AsyncFor):
+                looped = True
+                inner = above if isinstance(above, ast.For) and inner is None else inner
+            conditional = conditional or isinstance(above, ast.If | ast.IfExp | ast.Try)
+            below = above
         function = script.function(at)
         sites = context.roles.call_sites(function) if isinstance(function, Function) else []
         if len(sites) != 1:
@@ -76,5 +87,14 @@ def _count(context: Context, loop: ast.For) -> str | None:
             and last.right.value == 1
         ):
             return code(last.left)
-        return f"({code(last)}) - ({code(first)})"
+        return _difference(last, first, code)
     return None
+
+
+def _difference(last: ast.expr, first: ast.expr, code: Callable[[ast.expr], str]) -> str:
+    """How many numbers lie between; at least one, as a run that resumes at its end still builds a schedule."""
+    if isinstance(last, ast.Constant) and isinstance(first, ast.Constant):
+        return str(last.value - first.value)  # type: ignore[operator]
+    plain = ast.Name | ast.Attribute | ast.Constant
+    ends = [code(n) if isinstance(n, plain) else f"({code(n)})" for n in (last, first)]
+    return f"max(1, {ends[0]} - {ends[1]})"

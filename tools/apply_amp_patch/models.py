@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from .context import Context
 from .flow import path
 from .names import Function
+from .script import Script
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,12 @@ class Model:
 def trained_models(context: Context) -> list[Model]:
     """The models that the training regions call, as far as their construction is in this file."""
     found: dict[str, Model] = {}
-    for region in context.training.regions:
-        for statement in region.statements:
-            for call in (n for n in ast.walk(statement) if isinstance(n, ast.Call)):
-                for model in _behind(context, call.func, 0):
-                    found.setdefault(model.path, model)
+    training = context.training
+    statements = [s for region in training.regions for s in region.statements]
+    statements += [context.script.statement(b.call) for b in training.backwards]  # `loss(net(x)).backward()`
+    for call in (n for s in statements for n in ast.walk(s) if isinstance(n, ast.Call)):
+        for model in _behind(context, call.func, 0):
+            found.setdefault(model.path, model)
     return list(found.values())
 
 
@@ -36,10 +38,12 @@ def _behind(context: Context, node: ast.expr, depth: int) -> list[Model]:
         made = [
             s for target, _, _ in context.roles.assigned(node) for s in [context.script.statement(target)]
         ]
+        made = [s for s in made if not _trained(context, s)]
         return [Model(name, _last(context, made))] if made and _last(context, made) else []  # type: ignore[arg-type]
     bindings = context.script.bindings(name, node)
     if all(b.kind == "assign" for b in bindings):
-        last = _last(context, [context.script.statement(b.node) for b in bindings])
+        made = [context.script.statement(b.node) for b in bindings]
+        last = _last(context, [s for s in made if not _trained(context, s)])
         return [Model(name, last)] if last is not None else []
     if len(bindings) == 1 and bindings[0].kind == "parameter":
         function = context.script.parents[context.script.parents[bindings[0].node]]
@@ -49,15 +53,34 @@ def _behind(context: Context, node: ast.expr, depth: int) -> list[Model]:
     return []
 
 
+def _trained(context: Context, made: ast.stmt) -> bool:
+    """`model = train(model)`, or an assignment behind the training: not the model that trains."""
+    script, training = context.script, context.training
+    if training.is_barrier(made):
+        return True
+    function = script.function(made)
+    body = function.body if function is not None else script.tree.body
+    for statement in body:
+        if not isinstance(statement, Function | ast.ClassDef) and training.is_barrier(statement):
+            return made.lineno > (statement.end_lineno or statement.lineno)
+    return False
+
+
 def is_model(context: Context, node: ast.expr) -> bool:
     """Whether a value is a module by origin: a class of this file, a layer, a model of a known library."""
     for origin in context.roles.origins(node):
         if origin.kind == "instance" and isinstance(origin.node, ast.ClassDef):
             if context.roles.is_module_class(origin.node):
                 return True
-        elif origin.kind == "call" and makes_model(origin.name):
+        elif origin.kind == "call" and (makes_model(origin.name) or class_of(context, origin.name)):
             return True
     return False
+
+
+def class_of(context: Context, name: str) -> tuple[Script, ast.ClassDef] | None:
+    """A module class of another file of the project."""
+    found = context.class_elsewhere(name)
+    return found if found and context.roles_of(found[0]).is_module_class(found[1]) else None
 
 
 def makes_model(name: str) -> bool:
@@ -67,7 +90,7 @@ def makes_model(name: str) -> bool:
     ):
         return not name.endswith(("Loss", ".Parameter"))
     return name.startswith(
-        ("torchvision.models.", "timm.create_model", "transformers.Auto", "segmentation_models_pytorch.")
+        ("torchvision.models.", "timm.create_model", "transformers.AutoModel", "segmentation_models_pytorch.")
     )
 
 

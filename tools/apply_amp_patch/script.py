@@ -74,7 +74,7 @@ class Script:
     def indentation(self, line: int) -> str:
         start = self.line_starts[line - 1]
         match = re.compile(r"[ \t\f]*").match(self.text, start)
-        return match.group() if match else ""
+        return match.group().replace("\f", "") if match else ""  # a form feed ends a page once
 
     @cached_property
     def indent_unit(self) -> str:

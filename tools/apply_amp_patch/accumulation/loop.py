@@ -85,7 +85,7 @@ def _batch_names(context: Context, loop: ast.For, body: list[ast.stmt], between:
     set_inside = {d for s in body for d in flow.defs(s)}
     read_first: list[str] = []
     done: set[str] = set()
-    for statement in _unwrapped(body):
+    for statement in unwrapped(body):
         for name in sorted(uses(statement) - done):
             if name in set_inside and name in from_batch | _set_later(context, loop):
                 raise Declined(
@@ -102,11 +102,11 @@ def _batch_names(context: Context, loop: ast.For, body: list[ast.stmt], between:
     return names
 
 
-def _unwrapped(body: list[ast.stmt]) -> list[ast.stmt]:
+def unwrapped(body: list[ast.stmt]) -> list[ast.stmt]:
     """The statements in order, with those of an autocast block in place of the block."""
     found: list[ast.stmt] = []
     for statement in body:
-        found += _unwrapped(statement.body) if isinstance(statement, ast.With) else [statement]
+        found += unwrapped(statement.body) if isinstance(statement, ast.With) else [statement]
     return found
 
 

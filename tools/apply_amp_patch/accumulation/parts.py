@@ -9,14 +9,19 @@ from ..names import Function
 from ..patch import Declined
 from ..prelude import free_name, header
 from .helpers import SYNC, TERMS
-from .loop import BatchLoop, is_distributed, zeroes
+from .loop import BatchLoop, is_distributed, unwrapped, zeroes
 
 
 def hoisted(context: Context, statements: list[ast.stmt], edits: list[Edit]) -> list[str]:
     """`zero_grad()` between forward and backward moves in front of the micro-batches."""
     script = context.script
     moved = []
-    for statement in statements:
+    flat = unwrapped(statements)  # also out of the autocast block around a forward pass
+    hidden = [c for s in flat for c in ast.walk(s) if not zeroes(s) and getattr(c, "attr", "") == "zero_grad"]
+    if hidden:
+        note = "zero_grad stands under a condition between the forward pass and the backward"
+        raise Declined(hidden[0].lineno, "no_batch_loop", note)  # type: ignore[attr-defined]
+    for statement in flat:
         if zeroes(statement):
             moved.append(script.code(statement))
             line = statement.end_lineno or statement.lineno

@@ -137,7 +137,12 @@ def find_device(context: Context) -> Device:
         isinstance(n, ast.Constant) and isinstance(n.value, str) and n.value.split(":")[0] in ("cuda", "gpu")
         for n in script.nodes
     )
-    cuda = cuda or any(isinstance(n, ast.Attribute) and n.attr == "cuda" for n in script.nodes)
+    # what is only asked for an option's sake (of other remedies too) chooses no device
+    options = {"pin_memory", "fused"}
+    aside = {n for c in script.calls for k in c.keywords if k.arg in options for n in ast.walk(k.value)}
+    cuda = cuda or any(
+        isinstance(n, ast.Attribute) and n.attr == "cuda" and n not in aside for n in script.nodes
+    )
     moved = any(not _to_cpu(context, call) for call in script.method_calls("to"))
     known = cuda or moved or bool(trained_models(context)) or _makes_parameters(context)
     return Device(context, "cpu" if known and not (cuda or moved) else "cuda", _late(context), not known)

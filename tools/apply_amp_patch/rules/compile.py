@@ -12,10 +12,24 @@ from ..context import Context
 from ..edits import Edit, Line
 from ..flow import path
 from ..models import trained_models
-from ..patch import Patch, Site
+from ..patch import Declined, Patch, Site
 from ..precision.hazards import second_order
+from ..script import Script
+from ..unrolling import unrolled
 
 REMEDY = "compile"
+_TRACES = ("torch.jit.", "torch.onnx.", "torch.fx.", "torch.quantization.", "torch.ao.")
+# what is done to a model that holds weights, and not to a loss
+_KEEPS = (
+    "parameters",
+    "named_parameters",
+    "state_dict",
+    "load_state_dict",
+    "train",
+    "eval",
+    "modules",
+    "children",
+)
 _WHOLE = ("Sequential", "DataParallel", "DistributedDataParallel", "Transformer", "convert_sync_batchnorm")
 
 
@@ -37,11 +51,17 @@ def propose(context: Context) -> Patch:
     for line, note in second_order(context):
         note = f"{note}, and compiled code cannot be differentiated twice"
         return Patch("declined", [Site(line, REMEDY, "decline", "second_order", note)])
-    models = [m for m in trained_models(context) if not _is_layer(context, m.made)]
+    refusal = next((r for call in script.calls if (r := _refusal(script, call))), None)
+    if refusal is not None:
+        return refusal.as_patch(REMEDY)
+    kept = {ast.unparse(c.func.value) for name in _KEEPS for c in script.method_calls(name)}  # type: ignore[attr-defined]
+    models = [m for m in trained_models(context) if m.path in kept and not _is_layer(context, m.made)]
     if not models:
         line = context.training.backwards[0].call.lineno
         note = "the statement that makes the model cannot be found in this file"
         return Patch("declined", [Site(line, REMEDY, "decline", "model_not_found", note)])
+    if (loop := next((u for m in models if (u := unrolled(context, m.made))), None)) is not None:
+        return Declined(*loop).as_patch(REMEDY)
     edits: list[Edit] = []
     sites: list[Site] = []
     for model in models:
@@ -52,6 +72,28 @@ def propose(context: Context) -> Patch:
         )
     warnings = ["the first steps take longer; inputs of changing shapes are compiled again"]
     return Patch("patched", sites, edits, warnings)
+
+
+def _refusal(script: Script, call: ast.Call) -> Declined | None:
+    """What a compiled model can no longer do."""
+    name = script.called(call) or ""
+    method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    if name.startswith(_TRACES) or method == "add_graph":
+        return Declined(
+            call.lineno, "traced_model", f"{ast.unparse(call.func)} cannot trace a compiled model"
+        )
+    if method in ("register_full_backward_hook", "register_backward_hook"):
+        return Declined(
+            call.lineno, "backward_hook", "a compiled model does not call hooks of its backward pass"
+        )
+    last = name.rpartition(".")[2].lower()
+    if name.startswith("dgl."):
+        return Declined(call.lineno, "traced_model", "whether a model of DGL's graphs compiles is not known")
+    if "dataparallel" in last and "distributed" not in last:
+        return Declined(
+            call.lineno, "data_parallel", "the replicas of DataParallel run in threads, not compiled"
+        )
+    return None
 
 
 def _is_layer(context: Context, made: ast.stmt) -> bool:

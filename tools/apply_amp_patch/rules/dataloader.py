@@ -11,7 +11,7 @@ import ast
 
 from ..arguments import further_argument
 from ..context import Context
-from ..datasets import kind_of_data
+from ..datasets import kind_of_data, unpicklable
 from ..edits import Edit, Span
 from ..patch import Patch, Site
 from ..prelude import free_name, header
@@ -23,6 +23,9 @@ _LOADERS = {
     "torch_geometric.loader.DataLoader",
 }
 _UNKNOWN = "the dataset may be a stream, which each worker would yield as a whole"
+_WARNINGS = [
+    "with workers the same seed gives another order of batches and other random transforms than before"
+]
 _MOST_WORKERS = 4  # beyond, the bottleneck is usually elsewhere; measure before going higher
 
 
@@ -48,7 +51,7 @@ def propose(context: Context) -> Patch:
         count = [f"{workers} = min({_MOST_WORKERS}, os.cpu_count() or 1)"] if used else []
         lines = [*(["import os"] if used else []), *torch, *([""] if used else []), *count]
         edits += [header(script, lines)] if lines else []
-        return Patch("patched", sites, edits)
+        return Patch("patched", sites, edits, _WARNINGS if used else [])
     outcome = "declined" if any(s.action == "decline" for s in sites) else "already"
     return Patch(outcome, sites)
 
@@ -66,7 +69,7 @@ def _loader(context: Context, call: ast.Call, workers: str) -> tuple[list[Edit],
     edits: list[Edit] = []
     present = given.get("num_workers")
     none = present is None or (isinstance(present, ast.Constant) and present.value == 0)
-    can = _importable(context, call) and not _lambda(given.get("collate_fn"))
+    can = _importable(context, call) and not unpicklable(context, call)
     more = none and can and kind == "map"
     if more:
         if present is not None:
@@ -80,10 +83,12 @@ def _loader(context: Context, call: ast.Call, workers: str) -> tuple[list[Edit],
     if texts:
         edits.append(further_argument(script, call, ", ".join(texts)))
     if edits:
-        return edits, Site(line, REMEDY, "edit", "loader_options", "batches are loaded ahead"), more
+        note = "batches are loaded ahead" if more else "batches are put into pinned memory"
+        return edits, Site(line, REMEDY, "edit", "loader_options", note), more
     if none and not can:
         note = (
-            "the training runs on import (or collate_fn is a lambda), so worker processes would run it again"
+            "the training runs on import, or what is loaded holds a lambda or inner function, which worker "
+            "processes cannot receive where they do not fork"
         )
         return [], Site(line, REMEDY, "decline", "no_main_guard", note), False
     if none and not more:
@@ -144,10 +149,6 @@ def _importable(context: Context, call: ast.Call) -> bool:
     if script.method_class(function) is not None and not sites:
         return True
     return all(_importable(context, site) for site in sites if site is not call)
-
-
-def _lambda(node: ast.expr | None) -> bool:
-    return isinstance(node, ast.Lambda)
 
 
 def _cuda_data(context: Context) -> int | None:

@@ -46,13 +46,50 @@ def propose(context: Context) -> Patch:
             )
         elif (sparse := _sparse(context)) is not None:
             return Declined(sparse, "sparse", "fused optimizers take no sparse gradients").as_patch(REMEDY)
+        elif (line := _complex(context)) is not None:
+            return Declined(line, "fft_or_complex", "fused optimizers take no complex weights").as_patch(
+                REMEDY
+            )
+        elif _momentum(call, name) and (line := _unfreezes(context)) is not None:
+            note = "with momentum, fused SGD fails when a weight gets its first gradient after the first step"
+            sites.append(Site(line, REMEDY, "decline", "unfrozen_later", note))
         else:
             edits.append(further_argument(script, call, f"fused={torch}.cuda.is_available()"))
             sites.append(Site(call.lineno, REMEDY, "edit", "fused", "one kernel per group of parameters"))
     if edits and not script.torch_name():
         edits.append(header(script, ["import torch"]))
     outcome = "patched" if edits else "declined" if any(s.action == "decline" for s in sites) else "already"
-    return Patch(outcome, sites, edits)
+    late = any(_momentum(c, n) for c, n in built) and edits
+    warnings = ["fused SGD with momentum needs a gradient for every weight in its first step"] if late else []
+    return Patch(outcome, sites, edits, warnings)
+
+
+def _momentum(call: ast.Call, name: str) -> bool:
+    return name.endswith("SGD") and (len(call.args) > 2 or any(k.arg == "momentum" for k in call.keywords))
+
+
+def _unfreezes(context: Context) -> int | None:
+    """The line that lets a weight train (again): `p.requires_grad = True`, `requires_grad_()`."""
+    for node in context.script.nodes:
+        if isinstance(node, ast.Assign) and any(
+            isinstance(t, ast.Attribute) and t.attr == "requires_grad" for t in node.targets
+        ):
+            value: ast.expr | None = node.value
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "requires_grad_":
+            value = node.args[0] if node.args else None
+        else:
+            continue
+        if not (isinstance(value, ast.Constant) and value.value is False):
+            return node.lineno
+    return None
+
+
+def _complex(context: Context) -> int | None:
+    """The line that names a complex number format."""
+    for node in context.script.nodes:
+        if isinstance(node, ast.Attribute) and node.attr in ("complex64", "complex128", "cfloat", "cdouble"):
+            return node.lineno
+    return None
 
 
 def _sparse(context: Context) -> int | None:

@@ -11,15 +11,17 @@ the same. https://docs.pytorch.org/docs/stable/checkpoint.html
 """
 
 import ast
+import re
 
 from ..arguments import further_argument
-from ..blocks import blocks_built_by, check_statistics
+from ..blocks import appended, blocks_built_by, check_statistics
 from ..context import Context
 from ..edits import Edit, Line, Span, indent_unit
 from ..flow import path
 from ..frameworks import TRAINING_ARGUMENTS
 from ..patch import Declined, Patch, Site
 from ..prelude import header
+from ..script import Script
 
 REMEDY = "gradient_checkpointing"
 _NAME = "activation_checkpoint"
@@ -30,10 +32,22 @@ _LISTS = {
     "torch.nn.Sequential",
     "torch.nn.ModuleDict",
 }
-_FUNCTIONS = (
-    "torch.utils.checkpoint.",
-    "torch.distributed.algorithms._checkpoint.",
-    "fairscale.nn.checkpoint",
+_TORCH = ("torch.utils.checkpoint.checkpoint", "torch.utils.checkpoint.checkpoint_sequential")
+_OTHERS = ("torch.distributed.algorithms._checkpoint.", "fairscale.nn.checkpoint", "deepspeed.checkpointing.")
+_OWN_SWITCH = re.compile(
+    r"checkpointing|(use|grad|activation|with|memory)_?checkpoint|checkpoint_?(grad|activation)"
+)
+_PLAIN = (
+    "Linear",
+    "Conv",
+    "Pool",
+    "Embedding",
+    "Norm",
+    "Dropout",
+    "Identity",
+    "Upsample",
+    "Flatten",
+    "Padding",
 )
 _SWITCHES = ("gradient_checkpointing_enable", "enable_gradient_checkpointing")  # transformers, diffusers
 _SWITCH = '.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})'
@@ -49,33 +63,29 @@ def propose(context: Context) -> Patch:
 
 def _present(context: Context) -> Patch | None:
     script = context.script
-    for call in script.calls:
-        name = script.called(call) or ""
-        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-        if name.startswith(_FUNCTIONS) or method in _SWITCHES:
-            if name.startswith("torch.utils.checkpoint.") and not any(
-                k.arg == "use_reentrant" for k in call.keywords
-            ):
-                edit = further_argument(script, call, "use_reentrant=False")
-                site = Site(
-                    call.lineno, REMEDY, "edit", "use_reentrant", "the reentrant variant is deprecated"
-                )
-                others = [
-                    c
-                    for c in script.calls
-                    if (script.called(c) or "").startswith("torch.utils.checkpoint.") and c is not call
-                ]
-                more = [
-                    further_argument(script, c, "use_reentrant=False")
-                    for c in others
-                    if not any(k.arg == "use_reentrant" for k in c.keywords)
-                ]
-                return Patch("patched", [site], [edit, *more])
-            return Patch(
-                "already",
-                [Site(call.lineno, REMEDY, "keep", "already", "activations are checkpointed already")],
-            )
-    return None
+    present = [c for c in script.calls if _checkpoints(script, c)]
+    if not present:
+        return None
+    old = [
+        c
+        for c in present
+        if script.called(c) in _TORCH and not any(k.arg in ("use_reentrant", None) for k in c.keywords)
+    ]
+    if not old:
+        site = Site(present[0].lineno, REMEDY, "keep", "already", "activations are checkpointed already")
+        return Patch("already", [site])
+    note = "the reentrant variant is deprecated"
+    return Patch(
+        "patched",
+        [Site(c.lineno, REMEDY, "edit", "use_reentrant", note) for c in old],
+        [further_argument(script, c, "use_reentrant=False") for c in old],
+    )
+
+
+def _checkpoints(script: Script, call: ast.Call) -> bool:
+    name = script.called(call) or ""
+    method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    return name in _TORCH or name.startswith(_OTHERS) or method in _SWITCHES
 
 
 def _trainer(context: Context) -> Patch | None:
@@ -143,10 +153,16 @@ def _blocks(context: Context) -> Patch:
     script, roles = context.script, context.roles
     edits: list[Edit] = []
     sites: list[Site] = []
+    own = next((n for n in script.nodes if isinstance(n, ast.Attribute) and _OWN_SWITCH.search(n.attr)), None)
+    if own is not None:
+        note = f"the model has a switch of its own: {ast.unparse(own)}"
+        return Patch("already", [Site(own.lineno, REMEDY, "keep", "already", note)])
     for holder in script.classes:
         if not roles.is_module_class(holder):
             continue
         for call, blocks in _block_calls(context, holder):
+            if _single_layers(context, blocks):
+                continue
             check_statistics(context, blocks, call)
             edits += _checkpointed(context, call, blocks)
             note = f"the blocks of {ast.unparse(blocks)}"
@@ -166,6 +182,19 @@ def _blocks(context: Context) -> Patch:
     line_number = first.lineno if first else context.training.backwards[0].call.lineno
     note = "no loop over repeated blocks (a ModuleList called block by block) is in this file"
     raise Declined(line_number, "blocks_not_found", note)
+
+
+def _single_layers(context: Context, blocks: ast.expr) -> bool:
+    """Each block is one layer, which keeps no more than the input that a checkpoint keeps too."""
+    built: list[ast.AST] = [*blocks_built_by(context, blocks), *appended(context, blocks)]
+    calls = [n for b in built for n in ast.walk(b) if isinstance(n, ast.Call) and n not in built]
+    names = [context.script.called(c) or "" for c in calls]
+    layers = [n.rpartition(".")[2] for n in names if not n.startswith(("builtins.", "torch.nn.utils."))]
+    return (
+        bool(layers)
+        and all(n.startswith(("torch.nn.", "builtins.")) for n in names if n)
+        and all(any(kind in layer for kind in _PLAIN) for layer in layers)
+    )
 
 
 def _block_calls(context: Context, holder: ast.ClassDef) -> list[tuple[ast.Call, ast.expr]]:

@@ -11,11 +11,14 @@ import ast
 
 from ..context import Context
 from ..edits import Edit, Line, Wrap
+from ..index import returns
+from ..leaving import is_number, kept, read_by_caller, read_by_training
 from ..models import is_model
 from ..names import Function
 from ..patch import Patch, Site
 from ..precision.hazards import second_order
 from ..prelude import header
+from ..script import Script
 
 REMEDY = "inference_mode"
 _OFF = {"torch.no_grad", "torch.inference_mode", "torch.set_grad_enabled", "torch.autograd.no_grad"}
@@ -25,6 +28,9 @@ _NO_FORWARD_WORDS = (
 )
 _NO_FORWARD = frozenset(_NO_FORWARD_WORDS.split())
 _SECOND_ORDER = ("torch.autograd.", "torch.func.")
+# methods that differentiate the model they were given: attacks and explanations of other packages
+_DIFFERENTIATES = {"perturb", "attribute", "run_standard_evaluation", "attack"}
+_ATTACKS = ("torchattacks.", "advertorch.", "captum.", "autoattack.", "foolbox.", "cleverhans.")
 
 
 def propose(context: Context) -> Patch:
@@ -54,8 +60,8 @@ def propose(context: Context) -> Patch:
                     Site(call.lineno, REMEDY, "keep", "already", f"{function.name} runs without gradients")
                 )
             else:
-                first = min([function.lineno, *(d.lineno for d in function.decorator_list)])
-                edits.append(Line(first, script.indentation(first), f"@{torch}.no_grad()"))
+                line = function.lineno  # below other decorators: they may make it a property or a command
+                edits.append(Line(line, script.indentation(line), f"@{torch}.no_grad()"))
                 sites.append(
                     Site(function.lineno, REMEDY, "edit", "no_grad", f"{function.name} keeps no activations")
                 )
@@ -88,8 +94,9 @@ def _runs(context: Context, call: ast.Call, function: Function) -> bool:
     owner = ast.unparse(call.func.value)
     queue, seen = [function], {function}
     while queue:
-        for node in ast.walk(queue.pop()):
-            if not isinstance(node, ast.Call) or node is call:
+        above = queue.pop()
+        for node in ast.walk(above):
+            if not isinstance(node, ast.Call) or node is call or context.script.function(node) is not above:
                 continue
             if is_model(context, node.func) or _runs_owner(node, owner):
                 return True
@@ -113,7 +120,7 @@ def _only_evaluates(context: Context, function: Function) -> bool:
     if training.effect(function) or not any(training.flow.calls_model(s) for s in function.body):
         return False
     inside = list(ast.walk(function))
-    if any((script.called(n) or "").startswith(_SECOND_ORDER) for n in inside if isinstance(n, ast.Call)):
+    if isinstance(function, ast.AsyncFunctionDef) or any(_differentiates(script, n) for n in inside):
         return False
     if any(
         isinstance(n, ast.Attribute)
@@ -124,12 +131,27 @@ def _only_evaluates(context: Context, function: Function) -> bool:
     ):
         return False
     feeding = {s for found in training.contributors.values() for s in found}
-    return not any(script.statement(c) in feeding for c in context.roles.call_sites(function))
+    sites = [script.statement(c) for c in context.roles.call_sites(function)]
+    if all(is_number(context, value) for value in returns(script, function)):
+        return not any(s in feeding for s in sites)
+    # another file, or the training behind it, may differentiate what it returns
+    return bool(sites) and not any(
+        s in feeding or kept(context, s) & read_by_training(context) for s in sites
+    )
 
 
-def _called(script: object, node: ast.Attribute) -> bool:
-    parents = script.parents  # type: ignore[attr-defined]
-    return isinstance(parents[node], ast.Call) and parents[node].func is node
+def _differentiates(script: Script, node: ast.AST) -> bool:
+    """A call that takes gradients of the model by itself."""
+    if not isinstance(node, ast.Call):
+        return False
+    name = script.called(node) or ""
+    method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+    return name.startswith((*_SECOND_ORDER, *_ATTACKS)) or (not name and method in _DIFFERENTIATES)
+
+
+def _called(script: Script, node: ast.Attribute) -> bool:
+    parent = script.parents[node]
+    return isinstance(parent, ast.Call) and parent.func is node
 
 
 def _back_to_training(node: ast.Attribute, function: Function) -> bool:
@@ -170,9 +192,9 @@ def _loops_after(context: Context, call: ast.Call) -> list[ast.stmt]:
         ):
             break
         runs = any(is_model(context, c.func) for c in calls)
-        off = any(
-            script.called(c) in _OFF or (script.called(c) or "").startswith(_SECOND_ORDER) for c in calls
-        )
-        if isinstance(statement, ast.For | ast.While) and runs and not off and statement not in feeding:
+        off = any(script.called(c) in _OFF or _differentiates(script, c) for c in calls)
+        if not (isinstance(statement, ast.For | ast.While) and runs) or off or statement in feeding:
+            continue
+        if not kept(context, statement) & (read_by_training(context) | read_by_caller(context, statement)):
             found.append(statement)
     return found

@@ -1,5 +1,7 @@
 """A one-cycle schedule: warm-up, then cosine decay, over the steps that the script will take.
 
+Where only epochs can be counted, the decay alone: a warm-up by epochs would waste the first and the last of them.
+
     for epoch in range(epochs):                 lr_schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, ...)
         for x, y in loader:               ->    for epoch in range(epochs):
             ...                                     for x, y in loader:
@@ -14,6 +16,7 @@ to show. https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler
 import ast
 
 from ..context import Context
+from ..datasets import kind_of_data
 from ..edits import Edit, Line
 from ..epochs import Epochs, find_epochs
 from ..flow import path
@@ -64,6 +67,34 @@ def _sets_rate(node: ast.AST) -> bool:
 
 def _schedule(context: Context, epochs: Epochs) -> Patch:
     script, step = context.script, epochs.step
+    _check_loop(context, epochs)
+    optimizer = _visible_optimizer(context, epochs)
+    check_alone(context, epochs)
+    name = free_name(script, "lr_schedule")
+    torch = script.torch_name() or "torch"
+    total, place, unit = _length(context, epochs)
+    # a group keeps its peak under max_lr, while lr is tiny after a run, or whatever a checkpoint was saved with
+    peak = f'[group.get("max_lr", group["lr"]) for group in {optimizer}.param_groups]'
+    cycle = f"{torch}.optim.lr_scheduler.OneCycleLR"
+    make = f"{name} = {cycle}({optimizer}, max_lr={peak}, {total}, cycle_momentum=False)"
+    edits: list[Edit] = [Line(epochs.loop.lineno, script.indentation(epochs.loop.lineno), make)]
+    edits += [] if script.torch_name() else [header(script, ["import torch"])]
+    line = (place.end_lineno or place.lineno) + 1
+    edits.append(Line(line, script.indentation(place.lineno), f"{name}.step()"))
+    shape = "cosine decay" if unit == "epoch" else "warm-up and cosine decay"
+    sites = [
+        Site(epochs.loop.lineno, REMEDY, "edit", "schedule", f"{shape}, one point per {unit}"),
+        Site(place.lineno, REMEDY, "edit", "schedule_step", f"once per {unit}, after the optimizer"),
+    ]
+    warnings = ["the schedule changes results: measure the quality before and after"]
+    if any(ast.unparse(c.func.value) == step.path for c in script.method_calls("load_state_dict")):  # type: ignore[attr-defined]
+        warnings.append(f"a run that resumes starts the schedule anew: save and load {name}'s state as well")
+    return Patch("patched", sites, edits, warnings)
+
+
+def _check_loop(context: Context, epochs: Epochs) -> None:
+    """Raises Declined where iterations of the loop and steps of the optimizer do not go together."""
+    script, step = context.script, epochs.step
     if step.call.args and not step.scaled:
         raise Declined(step.call.lineno, "closure", "a closure steps the optimizer several times per batch")
     if any(n.startswith("torch.optim.LBFGS") for n in context.roles.constructor(step.optimizer)):
@@ -73,32 +104,29 @@ def _schedule(context: Context, epochs: Epochs) -> Patch:
             "the optimizer changes tensors, not a model: an attack or another inner problem, not the training"
         )
         raise Declined(step.call.lineno, "epochs_not_found", note)
-    optimizer = _visible_optimizer(context, epochs)
-    check_alone(context, epochs)
-    name = free_name(script, "lr_schedule")
-    torch = script.torch_name() or "torch"
+    if epochs.conditional and not epochs.looped:
+        note = "only some iterations of this loop step the optimizer, so they are no measure of its steps"
+        raise Declined(step.call.lineno, "epochs_not_found", note)
+    until = epochs.training.end_lineno or epochs.training.lineno
+    for node in ast.walk(epochs.loop):
+        if isinstance(node, ast.Continue) and script.loop(node) is epochs.loop and node.lineno <= until:
+            note = "an epoch may be left before it trains"
+            raise Declined(node.lineno, "epochs_not_found", note)
+
+
+def _length(context: Context, epochs: Epochs) -> tuple[str, ast.stmt, str]:
+    """The schedule's length as arguments, the statement behind which it steps, and its unit.
+
+    An epoch is too coarse for a warm-up, and the rate after the last one would serve nobody: hence no warm-up,
+    and one point more, which is zero.
+    """
     per_batch = _per_batch(context, epochs)
-    total, after = per_batch if per_batch is not None else (f"{epochs.count}", None)
-    indent = script.indentation(epochs.loop.lineno)
-    peak = f'[group["lr"] for group in {optimizer}.param_groups]'
-    cycle = f"{torch}.optim.lr_scheduler.OneCycleLR"
-    make = f"{name} = {cycle}({optimizer}, max_lr={peak}, total_steps={total}, cycle_momentum=False)"
-    edits: list[Edit] = [Line(epochs.loop.lineno, indent, make)]
-    edits += [] if script.torch_name() else [header(script, ["import torch"])]
-    place = after or epochs.loop.body[-1]
-    line = (place.end_lineno or place.lineno) + 1
-    edits.append(Line(line, script.indentation(place.lineno), f"{name}.step()"))
-    unit = "step" if after is not None else "epoch"
-    sites = [
-        Site(
-            epochs.loop.lineno, REMEDY, "edit", "schedule", f"warm-up and cosine decay, one point per {unit}"
-        ),
-        Site(place.lineno, REMEDY, "edit", "schedule_step", f"once per {unit}, after the optimizer"),
-    ]
-    warnings = ["the schedule changes results: measure the quality before and after"]
-    if any(ast.unparse(c.func.value) == step.path for c in script.method_calls("load_state_dict")):  # type: ignore[attr-defined]
-        warnings.append(f"a run that resumes starts the schedule anew: save and load {name}'s state as well")
-    return Patch("patched", sites, edits, warnings)
+    if per_batch is not None:
+        return f"total_steps={per_batch[0]}", per_batch[1], "step"
+    if not epochs.looped:
+        return f"total_steps={epochs.count}", epochs.training, "step"
+    points = str(int(epochs.count) + 1) if epochs.count.isdigit() else f"{epochs.count} + 1"
+    return f"total_steps={points}, div_factor=1", epochs.training, "epoch"
 
 
 def _steps_tensors(context: Context, epochs: Epochs) -> bool:
@@ -130,6 +158,9 @@ def _per_batch(context: Context, epochs: Epochs) -> tuple[str, ast.stmt] | None:
         loader = loader.args[0]
     text = path(loader)
     if text is None or not context.roles.constructor(loader, "torch") & set(_LOADERS):
+        return None
+    built = [o.node for o in context.roles.origins(loader) if isinstance(o.node, ast.Call)]
+    if any(kind_of_data(context, call) == "stream" for call in built):  # has no length, as a rule
         return None
     if text.split(".")[0] in {
         n.id for n in ast.walk(epochs.loop) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)

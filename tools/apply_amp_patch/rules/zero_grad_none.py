@@ -44,7 +44,10 @@ def propose(context: Context) -> Patch:
         if isinstance(node, ast.Attribute) and node.attr == "grad" and reads(script, node):
             note = "gradients are read elsewhere, where None would fail"
             return Declined(node.lineno, "reads_grad", note).as_patch(REMEDY)
-    return Patch("patched", sites, edits)
+    warning = (
+        "a weight without a gradient in a step now stays as it is, where momentum and decay moved it before"
+    )
+    return Patch("patched", sites, edits, [warning])
 
 
 def _gradient(call: ast.Call) -> ast.Attribute | None:
