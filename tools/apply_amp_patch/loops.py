@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from .flow import Flow, path, uses
+from .flow import DETACHED, NUMBERS, Flow, path, uses
 from .names import Function
 from .roles import Roles
 from .script import Loop, Script
@@ -152,24 +152,31 @@ def _step(script: Script, roles: Roles, call: ast.Call) -> Step | None:
     return Step(call, owner, script.statement(call), kind)
 
 
-def _slice(training: Training, backward: Backward) -> None:
-    """Collect the statements behind one loss, up through blocks and callers."""
+def differentiated(training: Training, backward: Backward) -> set[ast.stmt]:
+    """The statements behind one loss whose results a gradient reaches: those that only make targets left out."""
+    return _behind(training, backward, DETACHED)[0]
+
+
+def _behind(
+    training: Training, backward: Backward, cuts: frozenset[str] = NUMBERS
+) -> tuple[set[ast.stmt], set[str]]:
+    """The statements behind one loss, up through blocks and callers; and the parameters that nothing here passes."""
     script = training.script
     found: set[ast.stmt] = set()
     seen: set[tuple[ast.stmt, frozenset[str]]] = set()
-    work: list[tuple[ast.stmt, set[str]]] = [(backward.statement, uses(backward.loss, script))]
+    work: list[tuple[ast.stmt, set[str]]] = [(backward.statement, uses(backward.loss, script, cuts))]
     missing: set[str] = set()
     while work:
         statement, needed = work.pop()
         if (statement, frozenset(needed)) in seen:
             continue
         seen.add((statement, frozenset(needed)))
-        needed = _climb(training, statement, needed, found)
+        needed = _climb(training, statement, needed, found, cuts)
         function = training.script.function(statement)
         if function is None or not needed or training.script.loop(statement) is not None:
             continue  # what a loop gets from outside is made once, before the training
         for call in training.roles.call_sites(function):
-            handed = _at_call(training, call, function, needed)
+            handed = _at_call(training, call, function, needed, cuts)
             if handed:
                 work.append((training.script.statement(call), handed))
         parameters = {
@@ -177,6 +184,12 @@ def _slice(training: Training, backward: Backward) -> None:
         }
         if not training.roles.call_sites(function):
             missing |= needed & parameters
+    return found, missing
+
+
+def _slice(training: Training, backward: Backward) -> None:
+    """Note what is behind one loss."""
+    found, missing = _behind(training, backward)
     training.contributors[backward] = found
     loss_paths = uses(backward.loss)
     if (
@@ -187,14 +200,16 @@ def _slice(training: Training, backward: Backward) -> None:
         training.unresolved[backward] = missing or loss_paths
 
 
-def _climb(training: Training, statement: ast.stmt, needed: set[str], found: set[ast.stmt]) -> set[str]:
+def _climb(
+    training: Training, statement: ast.stmt, needed: set[str], found: set[ast.stmt], cuts: frozenset[str]
+) -> set[str]:
     """Follow definitions backwards through this block and the ones around it; what is still needed on entry."""
     script = training.script
     at: ast.stmt | None = statement
     while at is not None:
         block = script.block(at)
         for earlier in reversed(block[: block.index(at)]):
-            needed = _take(training, earlier, needed, found)
+            needed = _take(training, earlier, needed, found, cuts)
         at = script.outer(at)
         if isinstance(at, ast.For | ast.AsyncFor):
             needed = needed - training.flow.defs(at.target)
@@ -203,7 +218,9 @@ def _climb(training: Training, statement: ast.stmt, needed: set[str], found: set
     return needed
 
 
-def _take(training: Training, statement: ast.stmt, needed: set[str], found: set[ast.stmt]) -> set[str]:
+def _take(
+    training: Training, statement: ast.stmt, needed: set[str], found: set[ast.stmt], cuts: frozenset[str]
+) -> set[str]:
     if isinstance(statement, Function | ast.ClassDef | ast.Import | ast.ImportFrom):
         return needed
     if not training.flow.defs(statement) & needed:
@@ -211,11 +228,13 @@ def _take(training: Training, statement: ast.stmt, needed: set[str], found: set[
     if _is_no_grad(training, statement):
         return needed  # nothing is differentiated in there, so it keeps its precision
     inner_blocks = _blocks(statement)
-    if inner_blocks and training.is_barrier(statement):
-        wanted = set(needed)
-        for block in inner_blocks:
-            for inner in reversed(block):
-                wanted = _take(training, inner, wanted, found) | needed
+    if inner_blocks and (cuts is DETACHED or training.is_barrier(statement)):
+        wanted, before = set(needed), set()
+        while wanted != before:  # around a loop, what a statement needs may be set below it
+            before = set(wanted)
+            for block in inner_blocks:
+                for inner in reversed(block):
+                    wanted |= _take(training, inner, wanted, found, cuts)
         return wanted
     if not training.is_barrier(statement):
         found.add(statement)
@@ -228,7 +247,7 @@ def _take(training: Training, statement: ast.stmt, needed: set[str], found: set[
             if isinstance(e, ast.Name | ast.Attribute) and (p := path(e))
         }
         needed = needed - plain
-    return needed | uses(statement, training.script)
+    return needed | uses(statement, training.script, cuts)
 
 
 def _blocks(statement: ast.stmt) -> list[list[ast.stmt]]:
@@ -243,7 +262,9 @@ def _is_no_grad(training: Training, statement: ast.stmt) -> bool:
     )
 
 
-def _at_call(training: Training, call: ast.Call, function: Function, needed: set[str]) -> set[str]:
+def _at_call(
+    training: Training, call: ast.Call, function: Function, needed: set[str], cuts: frozenset[str]
+) -> set[str]:
     """What a caller has to supply for the paths a function still needs on entry."""
     handed: set[str] = set()
     owner = path(call.func.value) if isinstance(call.func, ast.Attribute) else None
@@ -255,7 +276,7 @@ def _at_call(training: Training, call: ast.Call, function: Function, needed: set
             continue
         value = training.roles.argument(call, function, head)
         if value is not None:
-            handed |= uses(value, training.script)
+            handed |= uses(value, training.script, cuts)
     return handed
 
 

@@ -1,15 +1,18 @@
 """What a forward pass does that lower precision changes or breaks; found in the script and the files it imports."""
 
 import ast
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..context import Context
 from ..names import Function
+from ..origins import Origin
 from ..patch import Declined
 from ..roles import Roles
 from ..script import Script
-from .functions import custom_functions, directions
-from .operations import fp16_only, refuse_unsafe, takes_numpy
+from .functions import custom_functions, directions, is_legacy
+from .linear import is_linear, runs_undecorated
+from .operations import bf16_only, fp16_only, is_float64, refuse_unsafe, takes_numpy
 
 BCE = {"torch.nn.BCELoss", "torch.nn.functional.binary_cross_entropy", "torch.binary_cross_entropy"}
 _SECOND_ORDER = (
@@ -24,6 +27,7 @@ _SECOND_ORDER = (
     "torchmeta.utils.gradient",
 )
 _THREADS = "DataParallel's threads autocast to fp16 whatever the dtype around the call"
+_SPECTRA = "makes spectra, whose energies half precision rounds away"
 _INDEX_WORDS = (
     "nonzero where randperm randint arange argsort topk bool eq ne gt lt ge le long tensor as_tensor "
     "LongTensor "
@@ -57,8 +61,12 @@ def weigh(context: Context) -> Verdict:
     for node in reach:
         refuse_unsafe(script, node, node.lineno if hasattr(node, "lineno") else 1, "")
         verdict.no_fp16 += fp16_only(script, node)
+        verdict.no_bf16 += bf16_only(script, node)
         if isinstance(node, ast.Call) and is_bce(context.roles, node):
+            _one_kind(context, node)
             verdict.islands.append(node)
+        if isinstance(node, ast.Call) and _makes_spectra(context.roles.origins(node.func)):
+            raise Declined(node.lineno, "fft_or_complex", f"{ast.unparse(node.func)} {_SPECTRA}")
         if isinstance(node, ast.Assign | ast.AugAssign) and _puts_by_index(context, node):
             note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"
             raise Declined(node.lineno, "in_place_scatter", note)
@@ -76,6 +84,7 @@ def _run_by(context: Context, call: ast.Call, verdict: Verdict) -> None:
     for script, node in context.run_elsewhere(call):
         refuse_unsafe(script, node, call.lineno, where)
         verdict.no_fp16 += [(call.lineno, code, note + where) for _, code, note in fp16_only(script, node)]
+        verdict.no_bf16 += [(call.lineno, code, note + where) for _, code, note in bf16_only(script, node)]
         if isinstance(node, ast.Call) and is_bce(context.roles_of(script), node):
             note = f"binary cross entropy{where} fails under autocast"
             raise Declined(call.lineno, "bce_in_other_file", note)
@@ -115,7 +124,27 @@ def is_bce(roles: Roles, call: ast.Call) -> bool:
         return True
     if name:
         return False
-    return any(o.kind == "call" and o.name == "torch.nn.BCELoss" for o in roles.origins(call.func))
+    return any(
+        (o.kind == "call" and o.name == "torch.nn.BCELoss")
+        or (o.kind == "import" and o.name in BCE and o.name != "torch.nn.BCELoss")
+        for o in roles.origins(call.func)
+    )
+
+
+def _one_kind(context: Context, call: ast.Call) -> None:
+    """Raise where a name holds binary cross entropy or a loss whose targets are no floating-point numbers."""
+    for origin in context.roles.origins(call.func):
+        last = origin.name.split(".")[-1].lower().replace("_", "")
+        if origin.kind in ("call", "import") and not last.startswith(
+            ("bce", "binary", "mse", "l1", "smooth", "huber")
+        ):
+            note = f"{ast.unparse(call.func)} may be binary cross entropy or {origin.name}: they take other targets"
+            raise Declined(call.lineno, "bce_in_expression", note)
+
+
+def _makes_spectra(origins: Iterable[Origin]) -> bool:
+    """Spectral features, whose energies half precision rounds away."""
+    return any(o.kind == "call" and o.name.startswith("torchaudio.transforms.") for o in origins)
 
 
 def reachable(context: Context) -> list[ast.AST]:
@@ -146,6 +175,7 @@ def reachable(context: Context) -> list[ast.AST]:
 
 def _whole_file(context: Context, verdict: Verdict) -> None:
     script, roles = context.script, context.roles
+    _features(script, [c for c in script.classes if roles.is_module_class(c)], None)
     for call in script.calls:
         name = script.called(call) or ""
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
@@ -186,8 +216,19 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
             note = f"{holder.name} defines its own backward, not as a static forward and backward"
             raise Declined(holder.lineno, "custom_function", note)
         verdict.functions += [forward, backward]
+        if is_linear(script, backward):
+            continue
         note = f"the backward of {holder.name} may not be linear in the gradient that a scaler scales"
         verdict.no_fp16.append((holder.lineno, "custom_function", note))
+
+
+def _features(script: Script, modules: list[ast.ClassDef], line: int | None) -> None:
+    """Raise where a module turns sound into spectra before its layers: energies span more than half precision holds."""
+    for holder in modules:
+        for node in ast.walk(holder):
+            name = script.called(node) or ""
+            if name.startswith("torchaudio.transforms."):
+                raise Declined(line or node.lineno, "fft_or_complex", f"{name} in {holder.name} {_SPECTRA}")  # type: ignore[attr-defined]
 
 
 def second_order(context: Context) -> list[tuple[int, str]]:
@@ -227,25 +268,58 @@ def _other_file(context: Context, name: str, script: Script, verdict: Verdict) -
     """The layers of an imported project file."""
     roles = Roles(script)
     line = _import_line(context, name)
-    for holder in custom_functions(roles, [context.script, *context.project.values()]):
-        note = f"{holder.name} in {name} defines its own backward; decorate it there, then patch again"
-        raise Declined(line, "custom_function", note)
-    for holder in script.classes:
-        if not roles.is_module_class(holder):
+    functions = custom_functions(roles, [context.script, *context.project.values()])
+    for holder in filter(context.reached.holds, functions):
+        forward, backward = directions(holder)
+        legacy = is_legacy(holder)
+        if not legacy and not (forward and backward and runs_undecorated(script, forward, backward)):
+            note = f"{holder.name} in {name} defines its own backward; decorate it there, then patch again"
+            raise Declined(line, "custom_function", note)
+    _features(
+        script, [c for c in script.classes if roles.is_module_class(c) and context.reached.holds(c)], line
+    )
+    for holder in filter(context.reached.holds, script.classes):
+        if not roles.is_module_class(holder) and holder not in functions:
             continue
-        for function in (f for f in holder.body if isinstance(f, Function) and f.name != "__init__"):
-            for node in ast.walk(function):
-                refuse_unsafe(script, node, line, f" in {name}")
-                verdict.no_fp16 += [
-                    (line, code, f"{note} (in {name})") for _, code, note in fp16_only(script, node)
-                ]
+        methods = [f for f in holder.body if isinstance(f, Function) and f.name != "__init__"]
+        for function in filter(context.reached.holds, methods):
+            for home, node in _behind(context, script, function):
+                where = f" in {name}" if home is script else f" behind {holder.name} in {name}"
+                _layer_node(context, home, node, line, where, verdict)
                 if function.name == "forward" and takes_numpy(node):
-                    note = f".numpy() (in {name}) of a tensor that may be bf16 raises TypeError"
+                    note = f".numpy(){where} of a tensor that may be bf16 raises TypeError"
                     verdict.no_bf16.append((line, "numpy_of_low_precision", note))
-                if isinstance(node, ast.Call) and is_bce(roles, node):
-                    raise Declined(
-                        line, "bce_in_other_file", f"binary cross entropy in {name} fails under autocast"
-                    )
+
+
+def _layer_node(
+    context: Context, script: Script, node: ast.AST, line: int, where: str, verdict: Verdict
+) -> None:
+    """What one node does that a layer of another file runs.
+
+    A layer that goes to float64 and back stays right: autocast leaves float64 alone, and so it was before.
+    """
+    if not is_float64(script, node):
+        refuse_unsafe(script, node, line, where)
+    verdict.no_fp16 += [(line, code, note + where) for _, code, note in fp16_only(script, node)]
+    verdict.no_bf16 += [(line, code, note + where) for _, code, note in bf16_only(script, node)]
+    if isinstance(node, ast.Call) and is_bce(context.roles_of(script), node):
+        raise Declined(line, "bce_in_other_file", f"binary cross entropy{where} fails under autocast")
+
+
+def _behind(context: Context, script: Script, method: Function) -> Iterator[tuple[Script, ast.AST]]:
+    """The nodes that a method of another file runs: its own, and those of the plain functions it calls."""
+    functions, queue = {method}, [method]
+    while queue:
+        for node in ast.walk(queue.pop()):
+            yield script, node
+            if not isinstance(node, ast.Call):
+                continue
+            if name := script.called(node):
+                yield from context.named_elsewhere(name)
+            for function in context.roles_of(script).callees(node):
+                if function not in functions and script.method_class(function) is None:
+                    functions.add(function)
+                    queue.append(function)
 
 
 def _import_line(context: Context, name: str) -> int:

@@ -102,13 +102,23 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
         )
     if method in ("to_sparse", "coalesce", "fft", "rfft", "irfft", "stft", "inverse", "logdet"):
         raise Declined(line, "sparse" if "spar" in method else "fft_or_complex", f".{method}(){where}")
-    constant = len(node.args) > 2 and _is_number(script, node.args[2])
+    constant = len(node.args) > 2 and (
+        _is_number(script, node.args[2])
+        or (_is_new(script, node.func.value) and _set_at_start(script, node.args[2]))
+    )
     if method in _SCATTER or (method in _SCATTER_VALUE and len(node.args) > 2 and not constant):
         raise Declined(
             line,
             "in_place_scatter",
             f".{method}(){where} needs equal dtypes, and autocast makes one of them half",
         )
+
+
+def is_float64(script: Script, node: ast.AST) -> bool:
+    """`x.double()`, `torch.float64`."""
+    if isinstance(node, ast.Attribute | ast.Name):
+        return script.qualified(node) in _DOUBLE
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "double"
 
 
 def takes_numpy(node: ast.AST) -> bool:
@@ -141,6 +151,31 @@ def _is_number(script: Script, node: ast.expr) -> bool:
             b.kind == "parameter" and _numeric_default(script, b.node) for b in bindings
         )
     return False
+
+
+def _is_new(script: Script, node: ast.expr) -> bool:
+    """A name for a tensor made on the spot, in fp32 under autocast too."""
+    if not isinstance(node, ast.Name):
+        return False
+    values = [b.value for b in script.bindings(node.id, node)]
+    names = ("torch.zeros", "torch.ones", "torch.full", "torch.empty")
+    return bool(values) and all(isinstance(v, ast.Call) and script.called(v) in names for v in values)
+
+
+def _set_at_start(script: Script, node: ast.expr) -> bool:
+    """An attribute that only `__init__` sets, by arithmetic: no autocast stands around it."""
+    if not isinstance(node, ast.Attribute):
+        return False
+    text = ast.unparse(node)
+    sets = [n for n in script.nodes if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == text]
+    return bool(sets) and all(
+        getattr(script.function(s), "name", "") == "__init__"
+        and all(
+            isinstance(n, ast.BinOp | ast.Constant | ast.Name | ast.operator | ast.expr_context)
+            for n in ast.walk(s.value)
+        )
+        for s in sets
+    )
 
 
 def _numeric_default(script: Script, parameter: ast.AST) -> bool:
@@ -177,13 +212,52 @@ def _number(node: ast.AST) -> float | None:
     return None
 
 
+def _bound_below_one(script: Script, node: ast.AST) -> float | None:
+    """How far below 1 the bound of `clamp(p, 1e-4, 1 - 1e-4)` lies, where p may be in half precision."""
+    if not isinstance(node, ast.Call):
+        return None
+    name = script.called(node)
+    last = name.split(".")[-1] if name else node.func.attr if isinstance(node.func, ast.Attribute) else ""
+    if last not in ("clamp", "clamp_", "clip", "clip_", "clamp_max"):
+        return None
+    bounded = node.args[:1] if name else [node.func.value] if isinstance(node.func, ast.Attribute) else []
+    if any(_is_full(script, value) for value in bounded):
+        return None
+    gaps = [1 - v for a in [*node.args, *(k.value for k in node.keywords)] if (v := _number(a)) is not None]
+    return min((gap for gap in gaps if 0 < gap < 0.5), default=None)
+
+
+def _is_full(script: Script, node: ast.expr) -> bool:
+    """Fp32 under autocast too: `x.float()`, a softmax."""
+    if not isinstance(node, ast.Call):
+        return False
+    last = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    return last in ("float", "softmax", "exp")
+
+
+def _rounds_to_one(node: ast.AST) -> tuple[int, str, str]:
+    note = (
+        f"the bound in {ast.unparse(node)} is 1 in half precision, so the log of what is left may be infinite"
+    )
+    return node.lineno, "probabilities", note  # type: ignore[attr-defined]
+
+
+def bf16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
+    """What bf16, with 8 bits, cannot tell apart."""
+    gap = _bound_below_one(script, node)
+    return [_rounds_to_one(node)] if gap is not None and gap < 2**-9 else []
+
+
 def _fills_part(statement: ast.AST | None) -> bool:
     """`scores[mask] = -1e9`."""
     return isinstance(statement, ast.Assign) and any(isinstance(t, ast.Subscript) for t in statement.targets)
 
 
 def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
-    """Constants that overflow or vanish in fp16 but not in bf16."""
+    """Constants that fp16 cannot hold: they overflow, vanish, or round to 1."""
+    gap = _bound_below_one(script, node)
+    if gap is not None and gap < 2**-12:
+        return [_rounds_to_one(node)]
     value = _number(node)
     above = script.parents.get(node)
     if value is None or not isinstance(node, ast.expr):

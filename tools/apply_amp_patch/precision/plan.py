@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..context import Context
-from ..loops import Backward, Step
+from ..loops import Backward, Step, differentiated
 from ..models import is_model
 from ..patch import Declined
 from .closures import refuse_closures
@@ -92,10 +92,11 @@ def _need_forward(context: Context) -> None:
 
 
 def _has_model(context: Context, backward: Backward) -> bool:
+    """Whether a model that the loss trains runs in the regions; one that only makes targets does not count."""
     flow = context.training.flow
     if flow.calls_model(backward.loss):
         return True
-    found = context.training.contributors[backward]
+    found = differentiated(context.training, backward)
     inside = {s for region in context.training.regions for s in region.statements}
     return any(s in inside and flow.calls_model(s) for s in found)
 

@@ -121,9 +121,15 @@ class Rewrite:
         indent = self.script.indentation(backward.statement.lineno)
         region = self._before(backward.statement)
         if region is not None:
-            self.edits.append(Line(self.wraps[region][1] + 1, indent + indent_unit(self.script), text))
+            self.edits.append(
+                Line(
+                    self.wraps[region][1] + 1,
+                    indent + indent_unit(self.script, backward.statement.lineno),
+                    text,
+                )
+            )
         else:
-            unit = indent_unit(self.script)
+            unit = indent_unit(self.script, backward.statement.lineno)
             text = "\n".join([self.autocast(backward.call), *(f"{unit}{line}" for line in text.split("\n"))])
             self.edits.append(Line(backward.statement.lineno, indent, text, inside=True))
         self.site(
