@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from .loops import Training, find_training
-from .project import imported_scripts
+from .project import imported_scripts, importing_scripts
 from .reached import Reached
 from .roles import Roles
 from .script import Script
@@ -39,6 +39,11 @@ class Context:
     def project(self) -> dict[Path, Script]:
         """The project files that the script imports."""
         return imported_scripts(self.script, self.path, self.root)
+
+    @cached_property
+    def importers(self) -> list[Script]:
+        """The files around the script that import it."""
+        return importing_scripts(self.path, self.root)
 
     @cached_property
     def reached(self) -> Reached:

@@ -187,6 +187,26 @@ def _behind(
     return found, missing
 
 
+def fed_here(training: Training, step: Step) -> bool:
+    """Whether what runs a step also differentiates: its function, its class, or what calls it in this file."""
+    script, roles = training.script, training.roles
+    hosts = [script.function(b.call) for b in training.backwards]
+    classes = {script.method_class(h) for h in hosts if h is not None} - {None}
+    queue, seen = [script.function(step.call)], set()
+    while queue:
+        function = queue.pop()
+        if (
+            function is None
+            or script.method_class(function) in classes
+            or "backward" in training.effect(function)
+        ):
+            return True
+        if function not in seen:
+            seen.add(function)
+            queue += [script.function(call) for call in roles.call_sites(function)]
+    return False
+
+
 def _slice(training: Training, backward: Backward) -> None:
     """Note what is behind one loss."""
     found, missing = _behind(training, backward)

@@ -23,18 +23,38 @@ _PICKLES = {"torch", "pickle", "joblib", "dill", "cloudpickle"}
 
 
 class Reached:
-    """The names that a script and what it can run of other files mention; everything, where names are made at run time.
+    """What a script can make and run of the project's other files; everything, where names are made at run time.
 
     A name counts wherever it is spelt, so that more is reached than runs, never less.
     """
 
     def __init__(self, script: Script, others: Iterable[Script]) -> None:
+        scripts = [script, *others]
+        made = _Names(scripts, set(), frozenset())
+        self.everything = made.everything
+        self._made = made.names
+        self._at_work = made.names
+        if not self.everything:  # what only __init__ calls is over before anything trains
+            classes = {c.name for s in scripts for c in s.classes} & made.names
+            self._at_work = _Names(scripts, classes, frozenset({"__init__"})).names
+
+    def holds(self, definition: ast.ClassDef | Function) -> bool:
+        """Whether the script may make objects of a class, or run a function or method in training."""
+        names = self._made if isinstance(definition, ast.ClassDef) else self._at_work
+        return self.everything or definition.name in names or _called_unnamed(definition)
+
+
+class _Names:
+    """The names that code mentions: the first script's, and that of the definitions whose names are mentioned."""
+
+    def __init__(self, scripts: list[Script], names: set[str], left_out: frozenset[str]) -> None:
         self._defined: dict[str, list[tuple[Script, ast.AST]]] = {}
         self._loads = 0  # of pickled objects, less those that only fill a model that is there
-        self.names: set[str] = set()
+        self._left_out = left_out
+        self.names = set(names)
         self.everything = False
-        self._read(script, script.tree)
-        for other in others:
+        self._read(scripts[0], scripts[0].tree)
+        for other in scripts[1:]:
             for node in other.tree.body:
                 self._open(other, node)
         queue = list(self.names)
@@ -44,10 +64,6 @@ class Reached:
                 self._read(holder, node)
                 queue += self.names - before
         self.everything = self.everything or self._loads > 0
-
-    def holds(self, definition: ast.ClassDef | Function) -> bool:
-        """Whether the script may make objects of a class, or run a function or method."""
-        return self.everything or definition.name in self.names or _called_unnamed(definition)
 
     def _open(self, script: Script, node: ast.AST) -> None:
         """A definition waits until its name is read; what an import runs besides is read at once."""
@@ -63,13 +79,15 @@ class Reached:
 
     def _read(self, script: Script, node: ast.AST) -> None:
         waiting: set[ast.AST] = set()
+        silent: set[ast.AST] = set()
         for inner in ast.walk(node):
             if isinstance(inner, ast.ClassDef):
                 methods = [f for f in inner.body if isinstance(f, Function) and not f.decorator_list]
                 waiting.update(f for f in methods if not _called_unnamed(f))
+                silent.update(f for f in methods if f.name in self._left_out)
         for method in waiting:
             self._defined.setdefault(method.name, []).append((script, method))  # type: ignore[attr-defined]
-        for inner in _without(node, waiting):
+        for inner in _without(node, waiting | silent):
             self.names.update(_spelt(inner))
             if isinstance(inner, ast.Call):
                 self.everything = self.everything or _looks_up(inner)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..context import Context
+from ..models import trained_models
 from ..names import Function
 from ..origins import Origin
 from ..patch import Declined
@@ -206,6 +207,7 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         for line, other, node in context.inherited
         if _threads(other.called(node) or "")
     ]
+    verdict.no_bf16 += _wrapped_elsewhere(context)
     verdict.no_fp16 += [
         (line, "second_order", f"{note}; a scaler would scale them, bf16 needs none")
         for line, note in second_order(context)
@@ -243,6 +245,17 @@ def second_order(context: Context) -> list[tuple[int, str]]:
         ):
             found.append((call.lineno, f"{ast.unparse(call.func)} takes gradients by itself in another file"))
     return found
+
+
+def _wrapped_elsewhere(context: Context) -> list[tuple[int, str, str]]:
+    """A model that this file does not make, where a file that imports it or that it imports starts DataParallel."""
+    if not context.training.backwards or trained_models(context):
+        return []
+    for script in [*context.importers, *context.project.values()]:
+        if any(_threads(script.called(call) or "") for call in script.calls):
+            line = context.training.backwards[0].call.lineno
+            return [(line, "data_parallel", f"{_THREADS} (another file may wrap the model)")]
+    return []
 
 
 def _threads(name: str) -> bool:

@@ -227,6 +227,38 @@ def _bound_below_one(script: Script, node: ast.AST) -> float | None:
     return min((gap for gap in gaps if 0 < gap < 0.5), default=None)
 
 
+def _log_near_one(script: Script, node: ast.AST) -> bool:
+    """`log(1 - p)`, where p may be in half precision and so 1 long before it is in fp32."""
+    if not isinstance(node, ast.Call):
+        return False
+    name = script.called(node)
+    if name not in (None, "torch.log", "torch.log2", "torch.log10"):
+        return False
+    if name is None and not (isinstance(node.func, ast.Attribute) and node.func.attr in ("log", "log_")):
+        return False
+    inside = node.args[0] if name and node.args else getattr(node.func, "value", node)
+    return any(
+        isinstance(n, ast.BinOp)
+        and isinstance(n.op, ast.Sub)
+        and _number(n.left) == 1
+        and _number(n.right) is None
+        and _varies(script, n.right)
+        for n in ast.walk(inside)
+    )
+
+
+def _varies(script: Script, node: ast.expr) -> bool:
+    """Whether a value may come out of a layer in half precision: no buffer, no softmax, no `.float()`."""
+    if _is_full(script, node) or isinstance(node, ast.Attribute):
+        return False
+    if isinstance(node, ast.Name):
+        values = [
+            b.value for b in script.bindings(node.id, node) if b.kind == "assign" and b.value is not None
+        ]
+        return not values or any(_varies(script, v) for v in values if v is not node)
+    return True
+
+
 def _is_full(script: Script, node: ast.expr) -> bool:
     """Fp32 under autocast too: `x.float()`, a softmax."""
     if not isinstance(node, ast.Call):
@@ -242,9 +274,16 @@ def _rounds_to_one(node: ast.AST) -> tuple[int, str, str]:
     return node.lineno, "probabilities", note  # type: ignore[attr-defined]
 
 
+def _cancels(node: ast.AST) -> tuple[int, str, str]:
+    note = f"half precision rounds what {ast.unparse(node)} takes from 1, and so loses its log"
+    return node.lineno, "probabilities", note  # type: ignore[attr-defined]
+
+
 def bf16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
     """What bf16, with 8 bits, cannot tell apart."""
     gap = _bound_below_one(script, node)
+    if _log_near_one(script, node):
+        return [_cancels(node)]
     return [_rounds_to_one(node)] if gap is not None and gap < 2**-9 else []
 
 
@@ -256,6 +295,8 @@ def _fills_part(statement: ast.AST | None) -> bool:
 def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
     """Constants that fp16 cannot hold: they overflow, vanish, or round to 1."""
     gap = _bound_below_one(script, node)
+    if _log_near_one(script, node):
+        return [_cancels(node)]
     if gap is not None and gap < 2**-12:
         return [_rounds_to_one(node)]
     value = _number(node)

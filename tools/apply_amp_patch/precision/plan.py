@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..context import Context
-from ..loops import Backward, Step, differentiated
+from ..loops import Backward, Step, differentiated, fed_here
 from ..models import is_model
 from ..patch import Declined
 from .closures import refuse_closures
@@ -97,7 +97,7 @@ def _has_model(context: Context, backward: Backward) -> bool:
     if flow.calls_model(backward.loss):
         return True
     found = differentiated(context.training, backward)
-    inside = {s for region in context.training.regions for s in region.statements}
+    inside = {n for region in context.training.regions for s in region.statements for n in ast.walk(s)}
     return any(s in inside and flow.calls_model(s) for s in found)
 
 
@@ -117,6 +117,10 @@ def _no_scaler(context: Context) -> list[Reason]:
             raise Declined(line, "step_elsewhere", note)
         found.append((line, "step_elsewhere", note))
     found += [reason for step in training.steps for reason in _not_steppable(context, step)]
+    note = "no loss of this file leads to this step, so its gradients need not be scaled ones"
+    found += [
+        (step.call.lineno, "step_elsewhere", note) for step in training.steps if not fed_here(training, step)
+    ]
     try:
         update_places(training)
     except Declined as reason:

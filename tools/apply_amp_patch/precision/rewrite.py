@@ -225,6 +225,7 @@ class Rewrite:
             f"# Mixed precision. With {self.enabled} = False this script computes exactly what it did before."
         ]
         if self.plan.device.unknown or (self.plan.verdict.functions and self.plan.device.literal != "cpu"):
+            self.plan.device.declared = True
             lines.append(f"{self.plan.device.name} = {self.plan.device.choice}")
         lines += self._settings_lines()
         self.edits.append(header(self.script, lines))
@@ -243,7 +244,7 @@ class Rewrite:
                 f"enabled={self.enabled} and {self.dtype} == {torch}.float16)",
             ]
         if mode == "fp16":
-            device = f'"{self.plan.device.literal}"'
+            device = self._scaler_device()
             return [
                 f"{self.enabled} = True",
                 f"{self.dtype} = {torch}.float16",
@@ -257,6 +258,14 @@ class Rewrite:
                 f"{self.dtype} = {torch}.bfloat16",
             ]
         return [f"{self.enabled} = True", f"{self.dtype} = {torch}.bfloat16"]
+
+    def _scaler_device(self) -> str:
+        """Where the scaler works: on the CPU too, if the script may run there; a scaler for CUDA alone would be off."""
+        device = self.plan.device
+        places = [device.at(region.first) for region in self.training.regions]
+        if device.late or all(place == f'"{device.literal}"' for place in places):
+            return f'"{device.literal}"'
+        return device.name if device.declared else device.choice
 
     def finish(self) -> Patch:
         for region, lines in self.wraps.items():
