@@ -86,6 +86,7 @@ _DATA_PACKAGES = (
     "gym.",
     "gymnasium.",
     "matplotlib.",
+    "collections.",
 )
 _LAYER_FUNCTIONS = {
     *(f"torch.nn.functional.{n}" for n in ("linear", "conv1d", "conv2d", "conv3d", "embedding", "bilinear")),

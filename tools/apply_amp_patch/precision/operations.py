@@ -67,7 +67,7 @@ _SIGNS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Mult: mul,
     ast.Pow: pow,
 }
-_SIMPLEX = ("distributions.Categorical", "distributions.OneHotCategorical", "distributions.Multinomial")
+_SIMPLEX = {"Categorical", "OneHotCategorical", "Multinomial"}
 
 
 def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
@@ -189,7 +189,8 @@ def _numeric_default(script: Script, parameter: ast.AST) -> bool:
 
 def _takes_probabilities(script: Script, node: ast.AST) -> bool:
     """`Categorical(probs)`, not `Categorical(logits=...)`."""
-    if not isinstance(node, ast.Call) or not (script.called(node) or "").endswith(_SIMPLEX):
+    name = script.called(node) or ""
+    if not isinstance(node, ast.Call) or "distributions." not in name or name.split(".")[-1] not in _SIMPLEX:
         return False
     return bool(node.args) or any(k.arg == "probs" for k in node.keywords)
 
