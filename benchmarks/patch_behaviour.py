@@ -30,7 +30,11 @@ LONGER = {
     "12_4_hello_rnn_emb": 100,
     "recurrent_neural_network": 100,
 }  # noisy until then
-SMALL = {"PyTorch-GAN": ["--batch_size", "8", "--n_epochs", "1"]}  # images take long on a CPU
+BATCH = ["--batch_size", "8", "--n_epochs", "1"]  # images take long on a CPU
+SMALL = {
+    "/began.py": [*BATCH, "--img_size", "28"],
+    "implementations": BATCH,
+}  # began resizes, the stand-in does not
 NLP = "graykode/nlp-tutorial"
 GAN = "eriklindernoren/PyTorch-GAN"
 SCRIPTS = [
@@ -203,7 +207,7 @@ def main() -> None:
         versions, refused[key] = versions_of(path)
         count[key] = len(versions)
         steps = next((n for part, n in LONGER.items() if part in name), STEPS)
-        given = next((a for part, a in SMALL.items() if part in repo), [])
+        given = next((a for part, a in SMALL.items() if part in name), [])
         same = {"path": str(path), "arguments": given, "folder": str(path.parent), "steps": steps, "key": key}
         requests += [{**same, "version": v, "source": text} for v, text in versions.items()]
     found: dict[str, object] = {}

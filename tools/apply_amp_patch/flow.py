@@ -126,8 +126,8 @@ def uses(node: ast.AST, script: Script | None = None, cuts: frozenset[str] = NUM
     called |= {f.value for f in called if isinstance(f, ast.Attribute) and f.attr in ("forward", "__call__")}
     skipped = {inner for f in called if path(f) and not _on_value(f) for inner in ast.walk(f)}
     if script is not None:
-        cuts = [n for n in ast.walk(node) if _detached(script, n, cuts)]
-        skipped |= {inner for cut in cuts for inner in ast.walk(cut)}
+        taken = [n for n in ast.walk(node) if _detached(script, n, cuts)]
+        skipped |= {inner for cut in taken for inner in ast.walk(cut)}
     for inner in ast.walk(node):
         if inner in skipped:
             continue
@@ -237,9 +237,7 @@ class Flow:
     def _call_runs_layers(self, call: ast.Call) -> bool:
         name = self.script.called(call)
         if name:
-            if name.startswith("builtins.super"):
-                return False
-            if name == "builtins.getattr":
+            if name.startswith("builtins.super") or name == "builtins.getattr":
                 return False
             return not name.startswith(_DATA_PACKAGES)
         functions = self.roles.callees(call)

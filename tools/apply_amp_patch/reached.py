@@ -55,8 +55,8 @@ class _Names:
         self.everything = False
         self._read(scripts[0], scripts[0].tree)
         for other in scripts[1:]:
-            for node in other.tree.body:
-                self._open(other, node)
+            for statement in other.tree.body:
+                self._open(other, statement)
         queue = list(self.names)
         while queue and not self.everything:
             for holder, node in self._defined.pop(queue.pop(), []):

@@ -1,8 +1,7 @@
-"""What a forward pass does that lower precision changes or breaks; found in the script and the files it imports."""
+"""What a forward pass does that lower precision changes or breaks; found in the script and in what it calls."""
 
 import ast
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 from ..context import Context
 from ..models import trained_models
@@ -10,12 +9,13 @@ from ..names import Function
 from ..origins import Origin
 from ..patch import Declined
 from ..roles import Roles
-from ..script import Script
-from .functions import custom_functions, directions, is_legacy
-from .linear import is_linear, runs_undecorated
-from .operations import bf16_only, fp16_only, is_float64, refuse_unsafe, takes_numpy
+from .constants import bf16_only, fp16_only
+from .elsewhere import SPECTRA, features, weigh_elsewhere
+from .functions import custom_functions, directions
+from .linear import is_linear
+from .operations import refuse_unsafe
+from .verdict import Verdict, is_bce
 
-BCE = {"torch.nn.BCELoss", "torch.nn.functional.binary_cross_entropy", "torch.binary_cross_entropy"}
 _SECOND_ORDER = (
     "torch.autograd.grad",
     "torch.autograd.functional.",
@@ -28,7 +28,6 @@ _SECOND_ORDER = (
     "torchmeta.utils.gradient",
 )
 _THREADS = "DataParallel's threads autocast to fp16 whatever the dtype around the call"
-_SPECTRA = "makes spectra, whose energies half precision rounds away"
 _INDEX_WORDS = (
     "nonzero where randperm randint arange argsort topk bool eq ne gt lt ge le long tensor as_tensor "
     "LongTensor "
@@ -40,18 +39,6 @@ _HOOKS = {
     "register_backward_hook",
     "register_post_accumulate_grad_hook",
 }
-
-
-@dataclass
-class Verdict:
-    """Reasons that rule fp16 out, the same for bf16, and the BCE calls that need an fp32 island."""
-
-    no_fp16: list[tuple[int, str, str]] = field(default_factory=list)
-    no_bf16: list[tuple[int, str, str]] = field(default_factory=list)
-    islands: list[ast.Call] = field(default_factory=list)
-    functions: list[Function] = field(
-        default_factory=list
-    )  # forward and backward of autograd.Functions, in turn
 
 
 def weigh(context: Context) -> Verdict:
@@ -67,7 +54,7 @@ def weigh(context: Context) -> Verdict:
             _one_kind(context, node)
             verdict.islands.append(node)
         if isinstance(node, ast.Call) and _makes_spectra(context.roles.origins(node.func)):
-            raise Declined(node.lineno, "fft_or_complex", f"{ast.unparse(node.func)} {_SPECTRA}")
+            raise Declined(node.lineno, "fft_or_complex", f"{ast.unparse(node.func)} {SPECTRA}")
         if isinstance(node, ast.Assign | ast.AugAssign) and _puts_by_index(context, node):
             note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"
             raise Declined(node.lineno, "in_place_scatter", note)
@@ -75,7 +62,7 @@ def weigh(context: Context) -> Verdict:
             _run_by(context, node, verdict)
     _whole_file(context, verdict)
     for path, other in context.project.items():
-        _other_file(context, path.name, other, verdict)
+        weigh_elsewhere(context, path.name, other, verdict)
     return verdict
 
 
@@ -115,20 +102,6 @@ def _is_tensor_index(context: Context, node: ast.expr) -> bool:
         or (isinstance(v.func, ast.Attribute) and v.func.attr in _INDICES)
         or (context.script.called(v) or "").removeprefix("torch.") in _INDICES
         for v in made
-    )
-
-
-def is_bce(roles: Roles, call: ast.Call) -> bool:
-    """A call of F.binary_cross_entropy or of a BCELoss object."""
-    name = roles.script.called(call)
-    if name in BCE and name != "torch.nn.BCELoss":
-        return True
-    if name:
-        return False
-    return any(
-        (o.kind == "call" and o.name == "torch.nn.BCELoss")
-        or (o.kind == "import" and o.name in BCE and o.name != "torch.nn.BCELoss")
-        for o in roles.origins(call.func)
     )
 
 
@@ -176,7 +149,7 @@ def reachable(context: Context) -> list[ast.AST]:
 
 def _whole_file(context: Context, verdict: Verdict) -> None:
     script, roles = context.script, context.roles
-    _features(script, [c for c in script.classes if roles.is_module_class(c)], None)
+    features(script, [c for c in script.classes if roles.is_module_class(c)], None)
     for call in script.calls:
         name = script.called(call) or ""
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
@@ -224,15 +197,6 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         verdict.no_fp16.append((holder.lineno, "custom_function", note))
 
 
-def _features(script: Script, modules: list[ast.ClassDef], line: int | None) -> None:
-    """Raise where a module turns sound into spectra before its layers: energies span more than half precision holds."""
-    for holder in modules:
-        for node in ast.walk(holder):
-            name = script.called(node) or ""
-            if name.startswith("torchaudio.transforms."):
-                raise Declined(line or node.lineno, "fft_or_complex", f"{name} in {holder.name} {_SPECTRA}")  # type: ignore[attr-defined]
-
-
 def second_order(context: Context) -> list[tuple[int, str]]:
     """The lines that take gradients inside of the forward pass or of a step, here or in a file of the project."""
     found: list[tuple[int, str]] = []
@@ -275,73 +239,3 @@ def _is_model(roles: Roles, node: ast.expr) -> bool:
         if origin.kind == "call" and origin.name.startswith(("torch.nn.", "torchvision.models.")):
             return True
     return False
-
-
-def _other_file(context: Context, name: str, script: Script, verdict: Verdict) -> None:
-    """The layers of an imported project file."""
-    roles = Roles(script)
-    line = _import_line(context, name)
-    functions = custom_functions(roles, [context.script, *context.project.values()])
-    for holder in filter(context.reached.holds, functions):
-        forward, backward = directions(holder)
-        legacy = is_legacy(holder)
-        if not legacy and not (forward and backward and runs_undecorated(script, forward, backward)):
-            note = f"{holder.name} in {name} defines its own backward; decorate it there, then patch again"
-            raise Declined(line, "custom_function", note)
-    _features(
-        script, [c for c in script.classes if roles.is_module_class(c) and context.reached.holds(c)], line
-    )
-    for holder in filter(context.reached.holds, script.classes):
-        if not roles.is_module_class(holder) and holder not in functions:
-            continue
-        methods = [f for f in holder.body if isinstance(f, Function) and f.name != "__init__"]
-        for function in filter(context.reached.holds, methods):
-            for home, node in _behind(context, script, function):
-                where = f" in {name}" if home is script else f" behind {holder.name} in {name}"
-                _layer_node(context, home, node, line, where, verdict)
-                if function.name == "forward" and takes_numpy(node):
-                    note = f".numpy(){where} of a tensor that may be bf16 raises TypeError"
-                    verdict.no_bf16.append((line, "numpy_of_low_precision", note))
-
-
-def _layer_node(
-    context: Context, script: Script, node: ast.AST, line: int, where: str, verdict: Verdict
-) -> None:
-    """What one node does that a layer of another file runs.
-
-    A layer that goes to float64 and back stays right: autocast leaves float64 alone, and so it was before.
-    """
-    if not is_float64(script, node):
-        refuse_unsafe(script, node, line, where)
-    verdict.no_fp16 += [(line, code, note + where) for _, code, note in fp16_only(script, node)]
-    verdict.no_bf16 += [(line, code, note + where) for _, code, note in bf16_only(script, node)]
-    if isinstance(node, ast.Call) and is_bce(context.roles_of(script), node):
-        raise Declined(line, "bce_in_other_file", f"binary cross entropy{where} fails under autocast")
-
-
-def _behind(context: Context, script: Script, method: Function) -> Iterator[tuple[Script, ast.AST]]:
-    """The nodes that a method of another file runs: its own, and those of the plain functions it calls."""
-    functions, queue = {method}, [method]
-    while queue:
-        for node in ast.walk(queue.pop()):
-            yield script, node
-            if not isinstance(node, ast.Call):
-                continue
-            if name := script.called(node):
-                yield from context.named_elsewhere(name)
-            for function in context.roles_of(script).callees(node):
-                if function not in functions and script.method_class(function) is None:
-                    functions.add(function)
-                    queue.append(function)
-
-
-def _import_line(context: Context, name: str) -> int:
-    stem = name.removesuffix(".py")
-    for node in context.script.nodes:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            parts = [a.name for a in node.names] + (
-                [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            )
-            if any(stem in part.split(".") for part in parts):
-                return node.lineno
-    return next((n.lineno for n in context.script.nodes if isinstance(n, ast.Import | ast.ImportFrom)), 1)

@@ -5,17 +5,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..context import Context
-from ..loops import Backward, Step, differentiated, fed_here
+from ..loops import Backward, Step, fed_here
 from ..models import is_model
 from ..patch import Declined
+from ..slices import differentiated
 from .closures import refuse_closures
 from .device import Device, find_device
 from .dtypes import Dtypes
 from .gradients import Readings, find_readings, line_of, reads
-from .hazards import Verdict, weigh
+from .hazards import weigh
 from .leaves import is_of_leaves
 from .operations import takes_numpy
 from .updates import update_places
+from .verdict import Verdict
 
 _CALM = ("torch.profiler.", "torch.autograd.profiler", "torch.amp.", "builtins.", "gym", "tqdm.")
 

@@ -10,6 +10,7 @@ from ..prelude import free_name, header
 from .checkpoint import checkpoint_edits
 from .islands import islands, named_loss
 from .plan import Plan
+from .settings import Names, settings_lines
 from .updates import update_places
 
 
@@ -227,45 +228,9 @@ class Rewrite:
         if self.plan.device.unknown or (self.plan.verdict.functions and self.plan.device.literal != "cpu"):
             self.plan.device.declared = True
             lines.append(f"{self.plan.device.name} = {self.plan.device.choice}")
-        lines += self._settings_lines()
+        names = Names(self.torch, self.enabled, self.dtype, self.scaler)
+        lines += settings_lines(self.script, self.plan, self.training.regions, names)
         self.edits.append(header(self.script, lines))
-
-    def _settings_lines(self) -> list[str]:
-        torch, mode = self.torch, self.plan.mode
-        native = f"{torch}.cuda.is_bf16_supported(including_emulation=False)"
-        if mode == "auto":
-            return [
-                f"{self.enabled} = True",
-                "# bf16 where the GPU computes in it (and on CPUs); older GPUs take fp16, which needs the scaler.",
-                f"{self.dtype} = {torch}.bfloat16",
-                f"if {torch}.cuda.is_available() and not {native}:",
-                f"{indent_unit(self.script)}{self.dtype} = {torch}.float16",
-                f'{self.scaler} = {torch}.amp.GradScaler("cuda", '
-                f"enabled={self.enabled} and {self.dtype} == {torch}.float16)",
-            ]
-        if mode == "fp16":
-            device = self._scaler_device()
-            return [
-                f"{self.enabled} = True",
-                f"{self.dtype} = {torch}.float16",
-                f"{self.scaler} = {torch}.amp.GradScaler({device}, enabled={self.enabled})",
-            ]
-        if self.plan.bf16_because and not self.plan.device.late:
-            why = self.plan.bf16_because[2]
-            return [
-                f"# bf16 only: {why}.",
-                f"{self.enabled} = not {torch}.cuda.is_available() or {native}",
-                f"{self.dtype} = {torch}.bfloat16",
-            ]
-        return [f"{self.enabled} = True", f"{self.dtype} = {torch}.bfloat16"]
-
-    def _scaler_device(self) -> str:
-        """Where the scaler works: on the CPU too, if the script may run there; a scaler for CUDA alone would be off."""
-        device = self.plan.device
-        places = [device.at(region.first) for region in self.training.regions]
-        if device.late or all(place == f'"{device.literal}"' for place in places):
-            return f'"{device.literal}"'
-        return device.name if device.declared else device.choice
 
     def finish(self) -> Patch:
         for region, lines in self.wraps.items():
