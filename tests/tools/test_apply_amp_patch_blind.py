@@ -138,6 +138,16 @@ def test_data_parallel_around_a_model_handed_in_rules_out_bf16(tmp_path: Path):
     assert outcome(ENGINE, "fp16", path) == "patched"
 
 
+def test_gradients_that_another_file_copies_are_not_unscaled(tmp_path: Path):
+    (tmp_path / "masters.py").write_text(
+        "def copy_grads(a, b):\n    for p, q in zip(a, b):\n        q.grad = p.grad.float()\n"
+    )
+    text = script(imports="import masters").replace(
+        "    optimizer.step()", "    masters.copy_grads(net.parameters(), copies)\n    optimizer.step()"
+    )
+    assert outcome(text, "fp16", tmp_path / "train.py") == "reads_grad"
+
+
 def test_a_loss_of_values_kept_from_before_is_declined():
     text = """import torch
 net = torch.nn.Linear(2, 1).cuda()

@@ -48,18 +48,31 @@ def importing_scripts(path: Path | None, root: Path | None) -> list[Script]:
     if path is None:
         return []
     tops = [p for p in _tops(path) if root is None or p.is_relative_to(root)]
-    name = path.parent.name if path.name == "__init__.py" else path.stem
-    imports = re.compile(rf"^\s*(from|import)\b.*\b{re.escape(name)}\b|\bimport\s*\(", re.MULTILINE)
-    package = re.compile(rf"^\s*(from|import)\b.*\b{re.escape(path.parent.name)}\b", re.MULTILINE)
+    names = re.compile(
+        rf"^\s*(from|import)\b.*\b({re.escape(path.stem)}|{re.escape(path.parent.name)})\b", re.MULTILINE
+    )
     found = []
     for other in _nearby(max(tops, key=lambda p: -len(p.parts), default=path.parent)):
         if other == path or other.stat().st_size > _LARGEST_BYTES:
             continue
-        text = other.read_text(encoding="utf-8", errors="replace")
-        if imports.search(text) or (package.search(text) and (path.parent / "__init__.py").is_file()):
+        if names.search(other.read_text(encoding="utf-8", errors="replace")):
             parsed = _parse(other, other.stat().st_mtime_ns)
-            found += [parsed] if parsed is not None else []
+            found += [parsed] if parsed is not None and _leads_to(parsed, other, path, root) else []
     return found
+
+
+def _leads_to(script: Script, where: Path, path: Path, root: Path | None) -> bool:
+    """Whether a file imports another, itself or through its package; one that sys.path leads to counts by its name."""
+    tops = [where.parent, *(p for p in _tops(where) if root is None or p.is_relative_to(root))]
+    direct = _imports(script, where, tops)
+    if path in direct or path.parent / "__init__.py" in direct:
+        return True
+    ends = path.with_suffix("").parts
+    dotted = [a.name for n in script.nodes if isinstance(n, ast.Import) for a in n.names]
+    for node in (n for n in script.nodes if isinstance(n, ast.ImportFrom) and not n.level):
+        dotted += [node.module or "", *(f"{node.module}.{a.name}" for a in node.names)]
+    named = [name for name in dotted if tuple(name.split(".")) == ends[-len(name.split(".")) :]]
+    return any(not _module(name, tops) for name in named)
 
 
 def _nearby(top: Path) -> Iterator[Path]:

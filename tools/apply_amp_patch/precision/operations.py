@@ -95,12 +95,30 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
         _is_number(script, node.args[2])
         or (_is_new(script, node.func.value) and _set_at_start(script, node.args[2]))
     )
+    if _of_one_dtype(script, node):
+        return
     if method in _SCATTER or (method in _SCATTER_VALUE and len(node.args) > 2 and not constant):
         raise Declined(
             line,
             "in_place_scatter",
             f".{method}(){where} needs equal dtypes, and autocast makes one of them half",
         )
+
+
+def _of_one_dtype(script: Script, call: ast.Call) -> bool:
+    """`x.new_zeros(n).scatter_add_(0, index, x)`: the buffer has the dtype of what is put into it."""
+    assert isinstance(call.func, ast.Attribute)
+    owner, source = call.func.value, call.args[-1] if call.args else None
+    if not isinstance(owner, ast.Name) or source is None:
+        return False
+    values = [b.value for b in script.bindings(owner.id, owner)]
+    return bool(values) and all(
+        isinstance(v, ast.Call)
+        and isinstance(v.func, ast.Attribute)
+        and v.func.attr in ("new_zeros", "new_ones", "new_full", "new_empty")
+        and ast.unparse(v.func.value) == ast.unparse(source)
+        for v in values
+    )
 
 
 def is_float64(script: Script, node: ast.AST) -> bool:
