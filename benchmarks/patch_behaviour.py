@@ -30,6 +30,11 @@ LONGER = {
     "12_4_hello_rnn_emb": 100,
     "recurrent_neural_network": 100,
 }  # noisy until then
+BATCH = ["--batch_size", "8", "--n_epochs", "1"]  # images take long on a CPU
+SMALL = {
+    "/began.py": [*BATCH, "--img_size", "28"],
+    "implementations": BATCH,
+}  # began resizes, the stand-in does not
 NLP = "graykode/nlp-tutorial"
 GAN = "eriklindernoren/PyTorch-GAN"
 SCRIPTS = [
@@ -115,6 +120,7 @@ register_optimizer_step_pre_hook(_round_once)
 def on_cpu(text: str) -> str:
     """Autocast and scaler of a script for CUDA, to work on the CPU."""
     text = text.replace('device_type="cuda"', 'device_type="cpu"')
+    text = text.replace('"cuda" if torch.cuda.is_available() else "cpu"', '"cpu"')
     text = text.replace('GradScaler("cuda",', 'GradScaler("cpu",')
     return text.replace('GradScaler("cpu",', 'GradScaler("cpu", init_scale=1.0,')
 
@@ -201,7 +207,8 @@ def main() -> None:
         versions, refused[key] = versions_of(path)
         count[key] = len(versions)
         steps = next((n for part, n in LONGER.items() if part in name), STEPS)
-        same = {"path": str(path), "arguments": [], "folder": str(path.parent), "steps": steps, "key": key}
+        given = next((a for part, a in SMALL.items() if part in name), [])
+        same = {"path": str(path), "arguments": given, "folder": str(path.parent), "steps": steps, "key": key}
         requests += [{**same, "version": v, "source": text} for v, text in versions.items()]
     found: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as stand_ins:

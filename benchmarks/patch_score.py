@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from optimizing_resources.tools._core.errors import ToolError
 from optimizing_resources.tools.apply_amp_patch.codemod import patch
 from optimizing_resources.tools.apply_amp_patch.context import Wishes
 from optimizing_resources.tools.apply_amp_patch.source import read_source
@@ -23,7 +24,10 @@ HERE = Path(__file__).parent
 
 def score(path: Path, precision: str) -> dict[str, object]:
     """What one script with one precision gives."""
-    source = read_source(path.read_bytes(), path.name)
+    try:
+        source = read_source(path.read_bytes(), path.name)
+    except ToolError:
+        return {"outcome": "not Python 3", "line": 1}
     started = time.process_time()
     try:
         result = patch(source.text, ["mixed_precision"], Wishes(precision), path)

@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from .loops import Training, find_training
-from .project import imported_scripts
+from .project import imported_scripts, importing_scripts
+from .reached import Reached
 from .roles import Roles
 from .script import Script
 
@@ -27,6 +28,7 @@ class Context:
     path: Path | None = None
     root: Path | None = None  # files outside of it are not read
     _roles_of: dict[Script, Roles] = field(default_factory=dict)
+    _made: dict[str, str | None] = field(default_factory=dict)
     _run_by: dict[tuple[str, str], list[tuple[Script, ast.AST]]] = field(default_factory=dict)
 
     @cached_property
@@ -38,10 +40,20 @@ class Context:
         """The project files that the script imports."""
         return imported_scripts(self.script, self.path, self.root)
 
+    @cached_property
+    def importers(self) -> list[Script]:
+        """The files around the script that import it."""
+        return importing_scripts(self.path, self.root)
+
+    @cached_property
+    def reached(self) -> Reached:
+        """What of the project's other files the script may run."""
+        return Reached(self.script, self.project.values())
+
     def roles_of(self, script: Script) -> Roles:
         """The roles in another file of the project."""
         if script not in self._roles_of:
-            self._roles_of[script] = Roles(script)
+            self._roles_of[script] = Roles(script, self._made_elsewhere)
         return self._roles_of[script]
 
     def class_elsewhere(self, name: str) -> tuple[Script, ast.ClassDef] | None:
@@ -55,10 +67,16 @@ class Context:
         return None
 
     def _made_elsewhere(self, name: str) -> str | None:
+        if name not in self._made:
+            self._made[name] = None  # what is asked in a circle
+            self._made[name] = self._find_made(name)
+        return self._made[name]
+
+    def _find_made(self, name: str) -> str | None:
         *module, last = name.split(".")
         for path, script in self.project.items():
             if not module or path.stem == module[-1] or path.parent.name == module[-1]:
-                found = Roles(script).made_by(last)
+                found = self.roles_of(script).made_by(last)
                 if found is not None and found != "unknown":
                     return found
         return None
@@ -83,6 +101,10 @@ class Context:
             method = call.func.attr
             names = [o.name for o in self.roles.origins(call.func.value) if o.kind == "call"]
         return [pair for dotted in names for pair in self._runs(dotted, method)]
+
+    def named_elsewhere(self, name: str) -> list[tuple[Script, ast.AST]]:
+        """What a function of the project's other files runs, by its dotted name."""
+        return self._runs(name, "")
 
     def used_elsewhere(self, call: ast.Call) -> list[tuple[Script, ast.AST]]:
         """What a call runs in other files of the project, or all that an object may do that it makes there."""

@@ -98,7 +98,7 @@ def _changes(script: Script, edits: list[Edit]) -> list[tuple[int, int, int, str
     newline = newline_of(script.text)
     edits = [_moved_up(script, e, edits) if isinstance(e, Line) and e.settings else e for e in edits]
     wraps = sorted({e for e in edits if isinstance(e, Wrap)}, key=lambda w: (w.first, -w.last))
-    unit = indent_unit(script)
+    unit = _Units(script, wraps)
     changes = [
         (e.start, 50, e.end, re.sub(r"(?<!\r)\n", newline, e.text)) for e in edits if isinstance(e, Span)
     ]
@@ -109,7 +109,8 @@ def _changes(script: Script, edits: list[Edit]) -> list[tuple[int, int, int, str
         around = depths[line.before] - starts[line.before]
         depth = around + (line.inside and _begins_region(wraps, line.before))
         text = "".join(
-            f"{line.indent}{unit * depth}{part}".rstrip() + newline for part in line.text.split("\n")
+            f"{line.indent}{unit.at(line.before) * depth}{part}".rstrip() + newline
+            for part in line.text.split("\n")
         )
         place = script.line_starts[line.before - 1] if line.before <= count else len(script.text)
         if place == len(script.text) and script.text and not script.text.endswith(("\n", "\r")):
@@ -118,7 +119,7 @@ def _changes(script: Script, edits: list[Edit]) -> list[tuple[int, int, int, str
     for number, wrap in enumerate(wraps):
         depth = sum(_holds(outer, wrap) for outer in wraps[:number])
         place = script.line_starts[wrap.first - 1]
-        header = f"{script.indentation(wrap.first)}{unit * depth}{wrap.header}{newline}"
+        header = f"{script.indentation(wrap.first)}{unit.at(wrap.first) * depth}{wrap.header}{newline}"
         outer = not any(w.first == wrap.first for w in wraps[:number])
         changes.append((place, 10 if outer and _begins_region(wraps, wrap.first) else 30, place, header))
     gone = {n for e in edits if isinstance(e, Drop) for n in range(e.first, e.last + 1)}
@@ -131,8 +132,20 @@ def _changes(script: Script, edits: list[Edit]) -> list[tuple[int, int, int, str
             start = script.line_starts[line_number - 1]
             if script.text[start : start + 1] in ("\n", "\r", ""):
                 continue
-            changes.append((start, 40, start, unit * depths[line_number]))
+            changes.append((start, 40, start, unit.at(line_number) * depths[line_number]))
     return changes
+
+
+class _Units:
+    """One level of indentation for each line: that of the outermost wrap around it, or the file's."""
+
+    def __init__(self, script: Script, wraps: list[Wrap]) -> None:
+        outer = [w for i, w in enumerate(wraps) if not any(_holds(o, w) for o in wraps[:i])]
+        self._units = [(w.first, w.last + 1, indent_unit(script, w.first, w.last)) for w in outer]
+        self._whole = script.indent_unit
+
+    def at(self, line: int) -> str:
+        return next((unit for first, last, unit in self._units if first <= line <= last), self._whole)
 
 
 def _replaced(script: Script, edits: list[Edit]) -> set[int]:
@@ -211,9 +224,13 @@ def newline_of(text: str) -> str:
     return max((("\n", lf), ("\r\n", crlf), ("\r", cr)), key=lambda pair: pair[1])[0]
 
 
-def indent_unit(script: Script) -> str:
-    """One level of indentation as the file writes it."""
-    return script.indent_unit
+def indent_unit(script: Script, first: int = 0, last: int = 0) -> str:
+    """One level of indentation as the file writes it, and as lines `first` to `last` do: tabs stay with tabs."""
+    indents = [script.indentation(number) for number in range(first, max(first, last) + 1) if number]
+    here = next((indent for indent in indents if indent), "")
+    if not here or ("\t" in here) == ("\t" in script.indent_unit):
+        return script.indent_unit
+    return "\t" if "\t" in here else "    "
 
 
 def _inside_strings(text: str) -> set[int]:

@@ -86,6 +86,7 @@ _DATA_PACKAGES = (
     "gym.",
     "gymnasium.",
     "matplotlib.",
+    "collections.",
 )
 _LAYER_FUNCTIONS = {
     *(f"torch.nn.functional.{n}" for n in ("linear", "conv1d", "conv2d", "conv3d", "embedding", "bilinear")),
@@ -100,6 +101,10 @@ _TENSOR_WORDS = (
 )
 _TENSOR_METHODS = frozenset(_TENSOR_WORDS.split())
 
+# Methods and attributes whose result no gradient passes: plain numbers, and tensors that serve as targets too.
+NUMBERS = frozenset({"item", "tolist", "numpy"})
+DETACHED = NUMBERS | {"detach", "data"}
+
 
 def path(node: ast.AST) -> str | None:
     """`name`, `self.name` or `a.b.c` as text; None for anything else."""
@@ -111,18 +116,18 @@ def path(node: ast.AST) -> str | None:
     return None
 
 
-def uses(node: ast.AST, script: Script | None = None) -> set[str]:
+def uses(node: ast.AST, script: Script | None = None, cuts: frozenset[str] = NUMBERS) -> set[str]:
     """The paths whose values an expression or statement reads. `a.b` counts as `a` too, unless `a` is self.
 
-    What is called is no value: `model(x)` reads x. With `script`, only what a gradient may pass counts.
+    What is called is no value: `model(x)` reads x. With `script`, what `cuts` take out of a value does not count.
     """
     found: set[str] = set()
     called = {n.func for n in ast.walk(node) if isinstance(n, ast.Call)}
     called |= {f.value for f in called if isinstance(f, ast.Attribute) and f.attr in ("forward", "__call__")}
     skipped = {inner for f in called if path(f) and not _on_value(f) for inner in ast.walk(f)}
     if script is not None:
-        cuts = [n for n in ast.walk(node) if _detached(script, n)]
-        skipped |= {inner for cut in cuts for inner in ast.walk(cut)}
+        taken = [n for n in ast.walk(node) if _detached(script, n, cuts)]
+        skipped |= {inner for cut in taken for inner in ast.walk(cut)}
     for inner in ast.walk(node):
         if inner in skipped:
             continue
@@ -141,12 +146,14 @@ def uses(node: ast.AST, script: Script | None = None) -> set[str]:
     return found
 
 
-def _detached(script: Script, node: ast.AST) -> bool:
-    """A call whose result no gradient passes: a new tensor of plain numbers, or numbers taken out of one."""
+def _detached(script: Script, node: ast.AST, cuts: frozenset[str]) -> bool:
+    """What no gradient passes: a new tensor of plain numbers, or numbers taken out of one."""
+    if isinstance(node, ast.Attribute) and node.attr == "data":
+        return "data" in cuts
     if not isinstance(node, ast.Call):
         return False
     method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-    return method in ("item", "tolist", "numpy") or script.called(node) in (
+    return method in cuts or script.called(node) in (
         "torch.tensor",
         "torch.from_numpy",
     )
@@ -230,9 +237,7 @@ class Flow:
     def _call_runs_layers(self, call: ast.Call) -> bool:
         name = self.script.called(call)
         if name:
-            if name.startswith("builtins.super"):
-                return False
-            if name == "builtins.getattr":
+            if name.startswith("builtins.super") or name == "builtins.getattr":
                 return False
             return not name.startswith(_DATA_PACKAGES)
         functions = self.roles.callees(call)

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from .flow import Flow, path, uses
+from .flow import Flow, uses
 from .names import Function
 from .roles import Roles
-from .script import Loop, Script
-
-_NO_GRAD = {"torch.no_grad", "torch.inference_mode"}
+from .script import Script
+from .slices import behind, is_no_grad
 
 
 @dataclass(frozen=True)
@@ -152,31 +151,29 @@ def _step(script: Script, roles: Roles, call: ast.Call) -> Step | None:
     return Step(call, owner, script.statement(call), kind)
 
 
+def fed_here(training: Training, step: Step) -> bool:
+    """Whether what runs a step also differentiates: its function, its class, or what calls it in this file."""
+    script, roles = training.script, training.roles
+    hosts = [script.function(b.call) for b in training.backwards]
+    classes = {script.method_class(h) for h in hosts if h is not None} - {None}
+    queue, seen = [script.function(step.call)], set()
+    while queue:
+        function = queue.pop()
+        if (
+            function is None
+            or script.method_class(function) in classes
+            or "backward" in training.effect(function)
+        ):
+            return True
+        if function not in seen:
+            seen.add(function)
+            queue += [script.function(call) for call in roles.call_sites(function)]
+    return False
+
+
 def _slice(training: Training, backward: Backward) -> None:
-    """Collect the statements behind one loss, up through blocks and callers."""
-    script = training.script
-    found: set[ast.stmt] = set()
-    seen: set[tuple[ast.stmt, frozenset[str]]] = set()
-    work: list[tuple[ast.stmt, set[str]]] = [(backward.statement, uses(backward.loss, script))]
-    missing: set[str] = set()
-    while work:
-        statement, needed = work.pop()
-        if (statement, frozenset(needed)) in seen:
-            continue
-        seen.add((statement, frozenset(needed)))
-        needed = _climb(training, statement, needed, found)
-        function = training.script.function(statement)
-        if function is None or not needed or training.script.loop(statement) is not None:
-            continue  # what a loop gets from outside is made once, before the training
-        for call in training.roles.call_sites(function):
-            handed = _at_call(training, call, function, needed)
-            if handed:
-                work.append((training.script.statement(call), handed))
-        parameters = {
-            a.arg for a in function.args.posonlyargs + function.args.args + function.args.kwonlyargs
-        }
-        if not training.roles.call_sites(function):
-            missing |= needed & parameters
+    """Note what is behind one loss."""
+    found, missing = behind(training, backward)
     training.contributors[backward] = found
     loss_paths = uses(backward.loss)
     if (
@@ -185,78 +182,6 @@ def _slice(training: Training, backward: Backward) -> None:
         and (missing & loss_paths or not loss_paths)
     ):
         training.unresolved[backward] = missing or loss_paths
-
-
-def _climb(training: Training, statement: ast.stmt, needed: set[str], found: set[ast.stmt]) -> set[str]:
-    """Follow definitions backwards through this block and the ones around it; what is still needed on entry."""
-    script = training.script
-    at: ast.stmt | None = statement
-    while at is not None:
-        block = script.block(at)
-        for earlier in reversed(block[: block.index(at)]):
-            needed = _take(training, earlier, needed, found)
-        at = script.outer(at)
-        if isinstance(at, ast.For | ast.AsyncFor):
-            needed = needed - training.flow.defs(at.target)
-        if isinstance(at, Loop) and script.loop(at) is None:
-            break  # what stands before the outermost loop is set up once
-    return needed
-
-
-def _take(training: Training, statement: ast.stmt, needed: set[str], found: set[ast.stmt]) -> set[str]:
-    if isinstance(statement, Function | ast.ClassDef | ast.Import | ast.ImportFrom):
-        return needed
-    if not training.flow.defs(statement) & needed:
-        return needed
-    if _is_no_grad(training, statement):
-        return needed  # nothing is differentiated in there, so it keeps its precision
-    inner_blocks = _blocks(statement)
-    if inner_blocks and training.is_barrier(statement):
-        wanted = set(needed)
-        for block in inner_blocks:
-            for inner in reversed(block):
-                wanted = _take(training, inner, wanted, found) | needed
-        return wanted
-    if not training.is_barrier(statement):
-        found.add(statement)
-    if isinstance(statement, ast.Assign | ast.AnnAssign):
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        plain = {
-            p
-            for t in targets
-            for e in ast.walk(t)
-            if isinstance(e, ast.Name | ast.Attribute) and (p := path(e))
-        }
-        needed = needed - plain
-    return needed | uses(statement, training.script)
-
-
-def _blocks(statement: ast.stmt) -> list[list[ast.stmt]]:
-    found = [getattr(statement, name, None) for name in ("body", "orelse", "finalbody")]
-    found += [branch.body for name in ("handlers", "cases") for branch in getattr(statement, name, [])]
-    return [block for block in found if block]
-
-
-def _is_no_grad(training: Training, statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.With) and any(
-        training.script.called(item.context_expr) in _NO_GRAD for item in statement.items
-    )
-
-
-def _at_call(training: Training, call: ast.Call, function: Function, needed: set[str]) -> set[str]:
-    """What a caller has to supply for the paths a function still needs on entry."""
-    handed: set[str] = set()
-    owner = path(call.func.value) if isinstance(call.func, ast.Attribute) else None
-    me = function.args.args[0].arg if function.args.args else None
-    for need in needed:
-        head, _, rest = need.partition(".")
-        if training.script.method_class(function) is not None and head == me and rest and owner:
-            handed.add(f"{owner}.{rest}")
-            continue
-        value = training.roles.argument(call, function, head)
-        if value is not None:
-            handed |= uses(value, training.script)
-    return handed
 
 
 def _regions(training: Training) -> list[Region]:
@@ -268,7 +193,7 @@ def _regions(training: Training) -> list[Region]:
     for block in blocks.values():
         run: list[ast.stmt] = []
         for statement in [*block, None]:
-            ends = statement is None or training.is_barrier(statement) or _is_no_grad(training, statement)
+            ends = statement is None or training.is_barrier(statement) or is_no_grad(training, statement)
             if run and statement is not None and script.cells(run[-1], statement):
                 regions += _trim(training, run, wanted)
                 run = []

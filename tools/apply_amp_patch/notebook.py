@@ -42,6 +42,12 @@ class Notebook:
             if masked is not None and _parses(masked):
                 self.texts[number] = text
                 parts.append(f"{_CELL.format(number)}\n{masked}\n")
+            elif masked is not None and self._version().startswith("2"):
+                raise ToolError(
+                    "This notebook runs Python 2",
+                    saw=f"{name}: cell {number}",
+                    try_next="2to3, then a new kernel",
+                )
         self.text = "".join(parts)
         self._marks = [(m.start(), int(m.group(1))) for m in CELL_LINE.finditer(self.text)]
 
@@ -77,6 +83,12 @@ class Notebook:
             if isinstance(described, dict) and described.get(key):
                 return str(described[key]).lower()
         return "python"
+
+    def _version(self) -> str:
+        """The version of its language, where the notebook says."""
+        about = self.tree.get("metadata")
+        described = about.get("language_info") if isinstance(about, dict) else None
+        return str(described.get("version", "")) if isinstance(described, dict) else ""
 
     def _dump(self) -> bytes:
         """JSON in the style of the file: the indentation and escaping that reproduce it."""

@@ -1,6 +1,9 @@
 """The other files of the caller's project, read only: the modules that a script imports from beside it."""
 
 import ast
+import os
+import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -8,6 +11,7 @@ from .script import Script
 
 _LARGEST_BYTES = 400_000
 _MOST_FILES = 40
+_MOST_NEARBY = 3_000  # files looked at for one that imports the script
 _MOST_LEVELS = 5  # how far up a repository's root is looked for
 
 
@@ -37,6 +41,53 @@ def imported_scripts(script: Script, path: Path | None, root: Path | None) -> di
                 found[target] = parsed
                 queue.append((parsed, target))
     return found
+
+
+def importing_scripts(path: Path | None, root: Path | None) -> list[Script]:
+    """The files around a script that import it by its name, and so may hand it a model."""
+    if path is None:
+        return []
+    tops = [p for p in _tops(path) if root is None or p.is_relative_to(root)]
+    names = re.compile(
+        rf"^\s*(from|import)\b.*\b({re.escape(path.stem)}|{re.escape(path.parent.name)})\b", re.MULTILINE
+    )
+    found = []
+    for other in _nearby(max(tops, key=lambda p: -len(p.parts), default=path.parent)):
+        if other == path or other.stat().st_size > _LARGEST_BYTES:
+            continue
+        if names.search(other.read_text(encoding="utf-8", errors="replace")):
+            parsed = _parse(other, other.stat().st_mtime_ns)
+            found += [parsed] if parsed is not None and _leads_to(parsed, other, path, root) else []
+    return found
+
+
+def _leads_to(script: Script, where: Path, path: Path, root: Path | None) -> bool:
+    """Whether a file imports another, itself or through its package; one that sys.path leads to counts by its name."""
+    tops = [where.parent, *(p for p in _tops(where) if root is None or p.is_relative_to(root))]
+    direct = _imports(script, where, tops)
+    if path in direct or path.parent / "__init__.py" in direct:
+        return True
+    ends = path.with_suffix("").parts
+    dotted = [a.name for n in script.nodes if isinstance(n, ast.Import) for a in n.names]
+    for node in (n for n in script.nodes if isinstance(n, ast.ImportFrom) and not n.level):
+        dotted += [node.module or "", *(f"{node.module}.{a.name}" for a in node.names)]
+    named = [name for name in dotted if tuple(name.split(".")) == ends[-len(name.split(".")) :]]
+    return any(not _module(name, tops) for name in named)
+
+
+def _nearby(top: Path) -> Iterator[Path]:
+    """The Python files below a folder, but those of installed packages and hidden folders."""
+    seen = 0
+    for folder, folders, files in os.walk(top):
+        folders[:] = [
+            f for f in folders if not f.startswith(".") and f not in ("site-packages", "node_modules")
+        ]
+        for name in files:
+            seen += 1
+            if seen > _MOST_NEARBY:
+                return
+            if name.endswith(".py"):
+                yield Path(folder) / name
 
 
 def _tops(path: Path) -> list[Path]:

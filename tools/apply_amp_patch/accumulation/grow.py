@@ -29,7 +29,7 @@ def grow(context: Context, found: BatchLoop, steps: int, drop_last: bool | None 
     edits: list[Edit] = []
     opening: list[str] = hoisted(context, before_step, edits)
     share = share_edits(context, found, edits, [])
-    indent, unit = script.indentation(before_step[0].lineno), indent_unit(script)
+    indent, unit = script.indentation(before_step[0].lineno), indent_unit(script, before_step[0].lineno)
     if share:
         extra = f", ignore_index={reduction.ignore_index}" if reduction.ignore_index else ""
         terms = free_name(script, "micro_terms")

@@ -2,12 +2,13 @@
 
 SPLIT = '''
 def micro_batches(steps, *batch):
-    """The batch in up to `steps` parts along the first dimension; tensors, and lists, tuples or dicts of them."""
+    """The batch in up to `steps` parts along the first dimension; arrays, and lists, tuples or dicts of them."""
 
     def part(value, start, stop):
         if isinstance(value, dict):
             return {key: part(inner, start, stop) for key, inner in value.items()}
-        if torch.is_tensor(value) or (isinstance(value, (list, tuple)) and not torch.is_tensor(value[0])):
+        array = torch.is_tensor(value) or hasattr(value, "__array__")
+        if array or (isinstance(value, (list, tuple)) and not torch.is_tensor(value[0])):
             return value[start:stop]
         if isinstance(value, (list, tuple)):
             same = len({len(inner) for inner in value}) == 1 and len(value[0]) == size

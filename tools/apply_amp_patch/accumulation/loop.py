@@ -38,6 +38,9 @@ def find_loop(context: Context) -> BatchLoop:
             raise Declined(
                 call.lineno, "framework_option", "the framework accumulates by an option of its own"
             )
+    if horovod := next((c for c in script.calls if (script.called(c) or "").startswith("horovod.")), None):
+        note = "Horovod exchanges gradients at each backward: give its optimizer backward_passes_per_step"
+        raise Declined(horovod.lineno, "horovod", note)
     loop = script.loop(first.call)
     if not isinstance(loop, ast.For):
         raise Declined(

@@ -50,7 +50,7 @@ def share_edits(context: Context, found: BatchLoop, edits: list[Edit], opening: 
         note = "a part whose targets are all ignored would leave one process without gradients to exchange"
         raise Declined(last.lineno, "loss_unknown", note)
     if reduction.can_ignore and not is_distributed(context):
-        unit = indent_unit(script)
+        unit = indent_unit(script, last.lineno)
         text += f"\nif not {share}:\n{unit}continue  # every target here is ignored, and the mean of nothing is nan"
     edits.append(Line(last.lineno, indent, text, inside=True))
     loss = found.backward.loss
@@ -142,9 +142,10 @@ def _is_wrapped(context: Context, node: ast.expr, depth: int) -> bool:
 
 
 def warnings(context: Context, found: BatchLoop) -> list[str]:
-    names = {context.script.called(c) or "" for c in context.script.calls}
+    scripts = [context.script, *context.project.values()]
+    names = {script.called(c) or "" for script in scripts for c in script.calls}
     notes = []
-    if any("BatchNorm" in n for n in names):
+    if any("BatchNorm" in n or n.startswith(("torchvision.models.", "timm.create_model")) for n in names):
         notes.append(
             "BatchNorm takes its statistics from each micro-batch, so results differ from the whole batch"
         )

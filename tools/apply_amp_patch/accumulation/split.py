@@ -25,7 +25,7 @@ def split(context: Context, found: BatchLoop, steps: int) -> Patch:
     check_axis(context, found)
     first, last = found.body[0], found.body[-1]
     names = ", ".join(found.batch)
-    indent, unit = script.indentation(first.lineno), indent_unit(script)
+    indent, unit = script.indentation(first.lineno), indent_unit(script, first.lineno, last.lineno)
     whole = free_name(script, "micro_whole")
     edits: list[Edit] = []
     opening = [f"{whole} = ({names},)" if len(found.batch) == 1 else f"{whole} = ({names})"]

@@ -69,7 +69,7 @@ def _loaded(script: Script, optimizers: set[str], scaler: str, remedy: str) -> t
         if (script.function(call), holder) in loaded:
             continue  # one scaler serves all optimizers
         loaded.add((script.function(call), holder))
-        indent, unit = script.indentation(statement.lineno), indent_unit(script)
+        indent, unit = script.indentation(statement.lineno), indent_unit(script, statement.lineno)
         text = f'if {holder}.get("{_KEY}"):\n{unit}{scaler}.load_state_dict({holder}["{_KEY}"])'
         edits.append(Line((statement.end_lineno or statement.lineno) + 1, indent, text))
         sites.append(

@@ -32,6 +32,7 @@ class Device:
     context: Context
     literal: str
     late: int | None
+    declared: bool = False  # the settings hold the device type under `name`
     unknown: bool = False  # the model comes from outside: the GPU where there is one
 
     def at(self, node: ast.AST) -> str:
@@ -145,7 +146,9 @@ def find_device(context: Context) -> Device:
     )
     moved = any(not _to_cpu(context, call) for call in script.method_calls("to"))
     known = cuda or moved or bool(trained_models(context)) or _makes_parameters(context)
-    return Device(context, "cpu" if known and not (cuda or moved) else "cuda", _late(context), not known)
+    return Device(
+        context, "cpu" if known and not (cuda or moved) else "cuda", _late(context), unknown=not known
+    )
 
 
 def _makes_parameters(context: Context) -> bool:

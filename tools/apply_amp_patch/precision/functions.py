@@ -38,3 +38,8 @@ def directions(holder: ast.ClassDef) -> tuple[Function | None, Function | None]:
     if any(isinstance(f, Function) and f.name in ("setup_context", "vmap", "jvp") for f in holder.body):
         return None, None
     return static.get("forward"), static.get("backward")
+
+
+def is_legacy(holder: ast.ClassDef) -> bool:
+    """Whether forward takes `self`: no torch that has `torch.autocast` differentiates such a Function, it raises."""
+    return any(isinstance(f, Function) and f.name == "forward" and not f.decorator_list for f in holder.body)

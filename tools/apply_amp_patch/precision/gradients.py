@@ -56,7 +56,7 @@ class Readings:
 
 def find_readings(context: Context) -> Readings:
     """Every reading of gradients, covered by an unscale_ or listed as uncovered."""
-    found = Readings(uncovered=_set_by_hand(context.script))
+    found = Readings(uncovered=_set_by_hand(context))
     covered: set[ast.AST] = set()
     seen: dict[ast.AST, None] = {}
     for step in context.training.steps:
@@ -74,16 +74,30 @@ def find_readings(context: Context) -> Readings:
     return found
 
 
-def _set_by_hand(script: Script) -> list[tuple[int, str, str]]:
-    """`p.grad = q.grad`: what is put there is scaled or not, whatever `unscale_` does to p."""
-    return [
-        (target.lineno, "reads_grad", "gradients are set by hand, which no unscale_ can follow")
-        for statement in script.nodes
-        if isinstance(statement, ast.Assign) and not isinstance(statement.value, ast.Constant)
-        for target in statement.targets
-        if isinstance(target, ast.Attribute) and target.attr in ("grad", "_grad")
-        if f"{ast.unparse(target.value)}.grad" not in ast.unparse(statement.value)
+def _set_by_hand(context: Context) -> list[tuple[int, str, str]]:
+    """`p.grad = q.grad`, here or in a function of another file that is called: whatever `unscale_` does to p."""
+    note = "gradients are set by hand, which no unscale_ can follow"
+    lines = [
+        node.lineno for node in context.script.nodes if isinstance(node, ast.Assign) and _puts_grad(node)
     ]
+    lines += [
+        call.lineno
+        for call in context.script.calls
+        if any(isinstance(n, ast.Assign) and _puts_grad(n) for _, n in context.run_elsewhere(call))
+    ]
+    return [(line, "reads_grad", note) for line in lines]
+
+
+def _puts_grad(statement: ast.Assign) -> bool:
+    """Whether an assignment makes something else than itself, None or a number the gradient of a parameter."""
+    if isinstance(statement.value, ast.Constant):
+        return False
+    return any(
+        isinstance(target, ast.Attribute)
+        and target.attr in ("grad", "_grad")
+        and f"{ast.unparse(target.value)}.grad" not in ast.unparse(statement.value)
+        for target in statement.targets
+    )
 
 
 def _cover(

@@ -1,17 +1,21 @@
-"""What a forward pass does that lower precision changes or breaks; found in the script and the files it imports."""
+"""What a forward pass does that lower precision changes or breaks; found in the script and in what it calls."""
 
 import ast
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 from ..context import Context
+from ..models import trained_models
 from ..names import Function
+from ..origins import Origin
 from ..patch import Declined
 from ..roles import Roles
-from ..script import Script
+from .constants import bf16_only, fp16_only
+from .elsewhere import SPECTRA, features, weigh_elsewhere
 from .functions import custom_functions, directions
-from .operations import fp16_only, refuse_unsafe, takes_numpy
+from .linear import is_linear
+from .operations import refuse_unsafe
+from .verdict import Verdict, is_bce
 
-BCE = {"torch.nn.BCELoss", "torch.nn.functional.binary_cross_entropy", "torch.binary_cross_entropy"}
 _SECOND_ORDER = (
     "torch.autograd.grad",
     "torch.autograd.functional.",
@@ -37,18 +41,6 @@ _HOOKS = {
 }
 
 
-@dataclass
-class Verdict:
-    """Reasons that rule fp16 out, the same for bf16, and the BCE calls that need an fp32 island."""
-
-    no_fp16: list[tuple[int, str, str]] = field(default_factory=list)
-    no_bf16: list[tuple[int, str, str]] = field(default_factory=list)
-    islands: list[ast.Call] = field(default_factory=list)
-    functions: list[Function] = field(
-        default_factory=list
-    )  # forward and backward of autograd.Functions, in turn
-
-
 def weigh(context: Context) -> Verdict:
     """Raises Declined for what neither precision can do."""
     verdict = Verdict()
@@ -57,8 +49,12 @@ def weigh(context: Context) -> Verdict:
     for node in reach:
         refuse_unsafe(script, node, node.lineno if hasattr(node, "lineno") else 1, "")
         verdict.no_fp16 += fp16_only(script, node)
+        verdict.no_bf16 += bf16_only(script, node)
         if isinstance(node, ast.Call) and is_bce(context.roles, node):
+            _one_kind(context, node)
             verdict.islands.append(node)
+        if isinstance(node, ast.Call) and _makes_spectra(context.roles.origins(node.func)):
+            raise Declined(node.lineno, "fft_or_complex", f"{ast.unparse(node.func)} {SPECTRA}")
         if isinstance(node, ast.Assign | ast.AugAssign) and _puts_by_index(context, node):
             note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"
             raise Declined(node.lineno, "in_place_scatter", note)
@@ -66,7 +62,7 @@ def weigh(context: Context) -> Verdict:
             _run_by(context, node, verdict)
     _whole_file(context, verdict)
     for path, other in context.project.items():
-        _other_file(context, path.name, other, verdict)
+        weigh_elsewhere(context, path.name, other, verdict)
     return verdict
 
 
@@ -76,6 +72,7 @@ def _run_by(context: Context, call: ast.Call, verdict: Verdict) -> None:
     for script, node in context.run_elsewhere(call):
         refuse_unsafe(script, node, call.lineno, where)
         verdict.no_fp16 += [(call.lineno, code, note + where) for _, code, note in fp16_only(script, node)]
+        verdict.no_bf16 += [(call.lineno, code, note + where) for _, code, note in bf16_only(script, node)]
         if isinstance(node, ast.Call) and is_bce(context.roles_of(script), node):
             note = f"binary cross entropy{where} fails under autocast"
             raise Declined(call.lineno, "bce_in_other_file", note)
@@ -108,14 +105,20 @@ def _is_tensor_index(context: Context, node: ast.expr) -> bool:
     )
 
 
-def is_bce(roles: Roles, call: ast.Call) -> bool:
-    """A call of F.binary_cross_entropy or of a BCELoss object."""
-    name = roles.script.called(call)
-    if name in BCE and name != "torch.nn.BCELoss":
-        return True
-    if name:
-        return False
-    return any(o.kind == "call" and o.name == "torch.nn.BCELoss" for o in roles.origins(call.func))
+def _one_kind(context: Context, call: ast.Call) -> None:
+    """Raise where a name holds binary cross entropy or a loss whose targets are no floating-point numbers."""
+    for origin in context.roles.origins(call.func):
+        last = origin.name.split(".")[-1].lower().replace("_", "")
+        if origin.kind in ("call", "import") and not last.startswith(
+            ("bce", "binary", "mse", "l1", "smooth", "huber")
+        ):
+            note = f"{ast.unparse(call.func)} may be binary cross entropy or {origin.name}: they take other targets"
+            raise Declined(call.lineno, "bce_in_expression", note)
+
+
+def _makes_spectra(origins: Iterable[Origin]) -> bool:
+    """Spectral features, whose energies half precision rounds away."""
+    return any(o.kind == "call" and o.name.startswith("torchaudio.transforms.") for o in origins)
 
 
 def reachable(context: Context) -> list[ast.AST]:
@@ -146,6 +149,7 @@ def reachable(context: Context) -> list[ast.AST]:
 
 def _whole_file(context: Context, verdict: Verdict) -> None:
     script, roles = context.script, context.roles
+    features(script, [c for c in script.classes if roles.is_module_class(c)], None)
     for call in script.calls:
         name = script.called(call) or ""
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
@@ -176,6 +180,7 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         for line, other, node in context.inherited
         if _threads(other.called(node) or "")
     ]
+    verdict.no_bf16 += _wrapped_elsewhere(context)
     verdict.no_fp16 += [
         (line, "second_order", f"{note}; a scaler would scale them, bf16 needs none")
         for line, note in second_order(context)
@@ -186,6 +191,8 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
             note = f"{holder.name} defines its own backward, not as a static forward and backward"
             raise Declined(holder.lineno, "custom_function", note)
         verdict.functions += [forward, backward]
+        if is_linear(script, backward):
+            continue
         note = f"the backward of {holder.name} may not be linear in the gradient that a scaler scales"
         verdict.no_fp16.append((holder.lineno, "custom_function", note))
 
@@ -202,6 +209,17 @@ def second_order(context: Context) -> list[tuple[int, str]]:
         ):
             found.append((call.lineno, f"{ast.unparse(call.func)} takes gradients by itself in another file"))
     return found
+
+
+def _wrapped_elsewhere(context: Context) -> list[tuple[int, str, str]]:
+    """A model that this file does not make, where a file that imports it or that it imports starts DataParallel."""
+    if not context.training.backwards or trained_models(context):
+        return []
+    for script in [*context.importers, *context.project.values()]:
+        if any(_threads(script.called(call) or "") for call in script.calls):
+            line = context.training.backwards[0].call.lineno
+            return [(line, "data_parallel", f"{_THREADS} (another file may wrap the model)")]
+    return []
 
 
 def _threads(name: str) -> bool:
@@ -221,40 +239,3 @@ def _is_model(roles: Roles, node: ast.expr) -> bool:
         if origin.kind == "call" and origin.name.startswith(("torch.nn.", "torchvision.models.")):
             return True
     return False
-
-
-def _other_file(context: Context, name: str, script: Script, verdict: Verdict) -> None:
-    """The layers of an imported project file."""
-    roles = Roles(script)
-    line = _import_line(context, name)
-    for holder in custom_functions(roles, [context.script, *context.project.values()]):
-        note = f"{holder.name} in {name} defines its own backward; decorate it there, then patch again"
-        raise Declined(line, "custom_function", note)
-    for holder in script.classes:
-        if not roles.is_module_class(holder):
-            continue
-        for function in (f for f in holder.body if isinstance(f, Function) and f.name != "__init__"):
-            for node in ast.walk(function):
-                refuse_unsafe(script, node, line, f" in {name}")
-                verdict.no_fp16 += [
-                    (line, code, f"{note} (in {name})") for _, code, note in fp16_only(script, node)
-                ]
-                if function.name == "forward" and takes_numpy(node):
-                    note = f".numpy() (in {name}) of a tensor that may be bf16 raises TypeError"
-                    verdict.no_bf16.append((line, "numpy_of_low_precision", note))
-                if isinstance(node, ast.Call) and is_bce(roles, node):
-                    raise Declined(
-                        line, "bce_in_other_file", f"binary cross entropy in {name} fails under autocast"
-                    )
-
-
-def _import_line(context: Context, name: str) -> int:
-    stem = name.removesuffix(".py")
-    for node in context.script.nodes:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            parts = [a.name for a in node.names] + (
-                [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            )
-            if any(stem in part.split(".") for part in parts):
-                return node.lineno
-    return next((n.lineno for n in context.script.nodes if isinstance(n, ast.Import | ast.ImportFrom)), 1)

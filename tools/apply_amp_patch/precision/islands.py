@@ -33,7 +33,7 @@ def _island(context: Context, statement: ast.stmt, calls: list[ast.Call], device
     if statement.value is calls[0] and len(calls) == 1:
         return _wrapped(context, statement, calls[0], header)
     _check_order(context, statement, calls)
-    indent, unit = script.indentation(statement.lineno), indent_unit(script)
+    indent, unit = script.indentation(statement.lineno), indent_unit(script, statement.lineno)
     edits: list[Edit] = []
     lines: list[str] = []
     for number, call in enumerate(calls, 1):
@@ -76,7 +76,7 @@ def named_loss(context: Context, call: ast.Call, name: str, device: Device) -> l
     code = call_text(context, call, lines, "")
     torch = context.script.torch_name() or "torch"
     header = f"with {torch}.autocast(device_type={device.at(call)}, enabled=False):"
-    return [*lines, header, f"{indent_unit(context.script)}{name} = {code}"]
+    return [*lines, header, f"{indent_unit(context.script, call.lineno)}{name} = {code}"]
 
 
 def call_text(context: Context, call: ast.Call, lines: list[str], suffix: str) -> str:

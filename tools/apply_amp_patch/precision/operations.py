@@ -1,14 +1,9 @@
-"""Operations that lower precision breaks: without a half kernel, of mixed dtypes, or with constants out of range."""
+"""Operations that lower precision breaks: without a half kernel, or of mixed dtypes."""
 
 import ast
-from collections.abc import Callable
-from operator import add, mul, sub
 
 from ..patch import Declined
 from ..script import Script
-
-_LARGEST_FP16 = 65504
-_SMALLEST_FP16 = 6e-8
 
 _FFT = (
     "torch.fft.",
@@ -61,13 +56,7 @@ _SCATTER = {
     "scatter_reduce_",
 }
 _SCATTER_VALUE = {"scatter_", "scatter"}
-_SIGNS: dict[type[ast.operator], Callable[[float, float], float]] = {
-    ast.Add: add,
-    ast.Sub: sub,
-    ast.Mult: mul,
-    ast.Pow: pow,
-}
-_SIMPLEX = ("distributions.Categorical", "distributions.OneHotCategorical", "distributions.Multinomial")
+_SIMPLEX = {"Categorical", "OneHotCategorical", "Multinomial"}
 
 
 def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
@@ -102,13 +91,41 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
         )
     if method in ("to_sparse", "coalesce", "fft", "rfft", "irfft", "stft", "inverse", "logdet"):
         raise Declined(line, "sparse" if "spar" in method else "fft_or_complex", f".{method}(){where}")
-    constant = len(node.args) > 2 and _is_number(script, node.args[2])
+    constant = len(node.args) > 2 and (
+        _is_number(script, node.args[2])
+        or (_is_new(script, node.func.value) and _set_at_start(script, node.args[2]))
+    )
+    if _of_one_dtype(script, node):
+        return
     if method in _SCATTER or (method in _SCATTER_VALUE and len(node.args) > 2 and not constant):
         raise Declined(
             line,
             "in_place_scatter",
             f".{method}(){where} needs equal dtypes, and autocast makes one of them half",
         )
+
+
+def _of_one_dtype(script: Script, call: ast.Call) -> bool:
+    """`x.new_zeros(n).scatter_add_(0, index, x)`: the buffer has the dtype of what is put into it."""
+    assert isinstance(call.func, ast.Attribute)
+    owner, source = call.func.value, call.args[-1] if call.args else None
+    if not isinstance(owner, ast.Name) or source is None:
+        return False
+    values = [b.value for b in script.bindings(owner.id, owner)]
+    return bool(values) and all(
+        isinstance(v, ast.Call)
+        and isinstance(v.func, ast.Attribute)
+        and v.func.attr in ("new_zeros", "new_ones", "new_full", "new_empty")
+        and ast.unparse(v.func.value) == ast.unparse(source)
+        for v in values
+    )
+
+
+def is_float64(script: Script, node: ast.AST) -> bool:
+    """`x.double()`, `torch.float64`."""
+    if isinstance(node, ast.Attribute | ast.Name):
+        return script.qualified(node) in _DOUBLE
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "double"
 
 
 def takes_numpy(node: ast.AST) -> bool:
@@ -143,6 +160,31 @@ def _is_number(script: Script, node: ast.expr) -> bool:
     return False
 
 
+def _is_new(script: Script, node: ast.expr) -> bool:
+    """A name for a tensor made on the spot, in fp32 under autocast too."""
+    if not isinstance(node, ast.Name):
+        return False
+    values = [b.value for b in script.bindings(node.id, node)]
+    names = ("torch.zeros", "torch.ones", "torch.full", "torch.empty")
+    return bool(values) and all(isinstance(v, ast.Call) and script.called(v) in names for v in values)
+
+
+def _set_at_start(script: Script, node: ast.expr) -> bool:
+    """An attribute that only `__init__` sets, by arithmetic: no autocast stands around it."""
+    if not isinstance(node, ast.Attribute):
+        return False
+    text = ast.unparse(node)
+    sets = [n for n in script.nodes if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == text]
+    return bool(sets) and all(
+        getattr(script.function(s), "name", "") == "__init__"
+        and all(
+            isinstance(n, ast.BinOp | ast.Constant | ast.Name | ast.operator | ast.expr_context)
+            for n in ast.walk(s.value)
+        )
+        for s in sets
+    )
+
+
 def _numeric_default(script: Script, parameter: ast.AST) -> bool:
     arguments = script.parents[parameter]
     assert isinstance(arguments, ast.arguments)
@@ -154,51 +196,7 @@ def _numeric_default(script: Script, parameter: ast.AST) -> bool:
 
 def _takes_probabilities(script: Script, node: ast.AST) -> bool:
     """`Categorical(probs)`, not `Categorical(logits=...)`."""
-    if not isinstance(node, ast.Call) or not (script.called(node) or "").endswith(_SIMPLEX):
+    name = script.called(node) or ""
+    if not isinstance(node, ast.Call) or "distributions." not in name or name.split(".")[-1] not in _SIMPLEX:
         return False
     return bool(node.args) or any(k.arg == "probs" for k in node.keywords)
-
-
-def _number(node: ast.AST) -> float | None:
-    """The value of a number as it is written, such as `-2 ** 32 + 1`."""
-    match node:
-        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-            return value if abs(value) < 1e300 or value == float("inf") else None
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            inner = _number(operand)
-            return None if inner is None else -inner
-        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Pow() as sign, right=right):
-            first, second = _number(left), _number(right)
-            if first is None or second is None:
-                return None
-            if isinstance(sign, ast.Pow) and not (abs(first) <= 1e6 and 0 <= second <= 40):
-                return None
-            return _SIGNS[type(sign)](float(first), float(second))
-    return None
-
-
-def _fills_part(statement: ast.AST | None) -> bool:
-    """`scores[mask] = -1e9`."""
-    return isinstance(statement, ast.Assign) and any(isinstance(t, ast.Subscript) for t in statement.targets)
-
-
-def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
-    """Constants that overflow or vanish in fp16 but not in bf16."""
-    value = _number(node)
-    above = script.parents.get(node)
-    if value is None or not isinstance(node, ast.expr):
-        return []
-    if isinstance(above, ast.expr) and _number(above) is not None:
-        return []  # part of a longer number
-    found: list[tuple[int, str, str]] = []
-    size = abs(value)
-    text = ast.unparse(node.operand if isinstance(node, ast.UnaryOp) else node)
-    if (
-        size > _LARGEST_FP16
-        and size != float("inf")
-        and (isinstance(above, ast.Call | ast.BinOp | ast.keyword) or _fills_part(above))
-    ):
-        found.append((node.lineno, "fp16_constant", f"{text} overflows fp16"))
-    if 0 < size < _SMALLEST_FP16 and isinstance(above, ast.BinOp | ast.Call):
-        found.append((node.lineno, "fp16_constant", f"{text} is zero in fp16"))
-    return found

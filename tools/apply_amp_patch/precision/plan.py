@@ -5,17 +5,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..context import Context
-from ..loops import Backward, Step
+from ..loops import Backward, Step, fed_here
 from ..models import is_model
 from ..patch import Declined
+from ..slices import differentiated
 from .closures import refuse_closures
 from .device import Device, find_device
 from .dtypes import Dtypes
 from .gradients import Readings, find_readings, line_of, reads
-from .hazards import Verdict, weigh
+from .hazards import weigh
 from .leaves import is_of_leaves
 from .operations import takes_numpy
 from .updates import update_places
+from .verdict import Verdict
 
 _CALM = ("torch.profiler.", "torch.autograd.profiler", "torch.amp.", "builtins.", "gym", "tqdm.")
 
@@ -92,11 +94,12 @@ def _need_forward(context: Context) -> None:
 
 
 def _has_model(context: Context, backward: Backward) -> bool:
+    """Whether a model that the loss trains runs in the regions; one that only makes targets does not count."""
     flow = context.training.flow
     if flow.calls_model(backward.loss):
         return True
-    found = context.training.contributors[backward]
-    inside = {s for region in context.training.regions for s in region.statements}
+    found = differentiated(context.training, backward)
+    inside = {n for region in context.training.regions for s in region.statements for n in ast.walk(s)}
     return any(s in inside and flow.calls_model(s) for s in found)
 
 
@@ -116,6 +119,10 @@ def _no_scaler(context: Context) -> list[Reason]:
             raise Declined(line, "step_elsewhere", note)
         found.append((line, "step_elsewhere", note))
     found += [reason for step in training.steps for reason in _not_steppable(context, step)]
+    note = "no loss of this file leads to this step, so its gradients need not be scaled ones"
+    found += [
+        (step.call.lineno, "step_elsewhere", note) for step in training.steps if not fed_here(training, step)
+    ]
     try:
         update_places(training)
     except Declined as reason:

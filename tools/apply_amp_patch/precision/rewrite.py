@@ -10,6 +10,7 @@ from ..prelude import free_name, header
 from .checkpoint import checkpoint_edits
 from .islands import islands, named_loss
 from .plan import Plan
+from .settings import Names, settings_lines
 from .updates import update_places
 
 
@@ -121,9 +122,15 @@ class Rewrite:
         indent = self.script.indentation(backward.statement.lineno)
         region = self._before(backward.statement)
         if region is not None:
-            self.edits.append(Line(self.wraps[region][1] + 1, indent + indent_unit(self.script), text))
+            self.edits.append(
+                Line(
+                    self.wraps[region][1] + 1,
+                    indent + indent_unit(self.script, backward.statement.lineno),
+                    text,
+                )
+            )
         else:
-            unit = indent_unit(self.script)
+            unit = indent_unit(self.script, backward.statement.lineno)
             text = "\n".join([self.autocast(backward.call), *(f"{unit}{line}" for line in text.split("\n"))])
             self.edits.append(Line(backward.statement.lineno, indent, text, inside=True))
         self.site(
@@ -219,38 +226,11 @@ class Rewrite:
             f"# Mixed precision. With {self.enabled} = False this script computes exactly what it did before."
         ]
         if self.plan.device.unknown or (self.plan.verdict.functions and self.plan.device.literal != "cpu"):
+            self.plan.device.declared = True
             lines.append(f"{self.plan.device.name} = {self.plan.device.choice}")
-        lines += self._settings_lines()
+        names = Names(self.torch, self.enabled, self.dtype, self.scaler)
+        lines += settings_lines(self.script, self.plan, self.training.regions, names)
         self.edits.append(header(self.script, lines))
-
-    def _settings_lines(self) -> list[str]:
-        torch, mode = self.torch, self.plan.mode
-        native = f"{torch}.cuda.is_bf16_supported(including_emulation=False)"
-        if mode == "auto":
-            return [
-                f"{self.enabled} = True",
-                "# bf16 where the GPU computes in it (and on CPUs); older GPUs take fp16, which needs the scaler.",
-                f"{self.dtype} = {torch}.bfloat16",
-                f"if {torch}.cuda.is_available() and not {native}:",
-                f"{indent_unit(self.script)}{self.dtype} = {torch}.float16",
-                f'{self.scaler} = {torch}.amp.GradScaler("cuda", '
-                f"enabled={self.enabled} and {self.dtype} == {torch}.float16)",
-            ]
-        if mode == "fp16":
-            device = f'"{self.plan.device.literal}"'
-            return [
-                f"{self.enabled} = True",
-                f"{self.dtype} = {torch}.float16",
-                f"{self.scaler} = {torch}.amp.GradScaler({device}, enabled={self.enabled})",
-            ]
-        if self.plan.bf16_because and not self.plan.device.late:
-            why = self.plan.bf16_because[2]
-            return [
-                f"# bf16 only: {why}.",
-                f"{self.enabled} = not {torch}.cuda.is_available() or {native}",
-                f"{self.dtype} = {torch}.bfloat16",
-            ]
-        return [f"{self.enabled} = True", f"{self.dtype} = {torch}.bfloat16"]
 
     def finish(self) -> Patch:
         for region, lines in self.wraps.items():

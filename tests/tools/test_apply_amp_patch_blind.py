@@ -1,0 +1,253 @@
+"""What reading the patches of scripts that nobody here had seen before taught: causes, in the smallest form."""
+
+import json
+from pathlib import Path
+
+import pytest
+from optimizing_resources.tools._core.errors import ToolError
+from optimizing_resources.tools.apply_amp_patch.accumulation.helpers import SPLIT
+from optimizing_resources.tools.apply_amp_patch.codemod import patch
+from optimizing_resources.tools.apply_amp_patch.context import Wishes
+from optimizing_resources.tools.apply_amp_patch.source import read_source
+
+TRAIN = """import torch
+{imports}
+net = {model}.cuda()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+{setup}
+for x, y in data:
+    optimizer.zero_grad()
+    out = net(x.cuda())
+    {middle}
+    loss = torch.nn.functional.mse_loss(out, y.cuda())
+    loss.backward()
+    optimizer.step()
+"""
+FUNCTION = """import torch
+
+
+class Scaled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * torch.sigmoid(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        s = torch.sigmoid(x)
+        return {gradient}
+
+
+class Net(torch.nn.Module):
+    def forward(self, x):
+        return Scaled.apply(x)
+
+
+class Plain(torch.nn.Module):
+    def forward(self, x):
+        return x
+"""
+ENGINE = """import torch
+
+
+def train(model, loader, optimizer):
+    for x, y in loader:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(model(x.cuda()), y.cuda())
+        loss.backward()
+        optimizer.step()
+"""
+
+
+def outcome(text, precision, path=None, remedies=("mixed_precision",), steps=None):
+    result = patch(text, list(remedies), Wishes(precision, steps), path)
+    return result.sites[0].reason_code if result.outcome == "declined" else result.outcome
+
+
+def script(model="torch.nn.Linear(2, 1)", imports="", setup="", middle="pass"):
+    return TRAIN.format(model=model, imports=imports, setup=setup, middle=middle)
+
+
+@pytest.mark.parametrize(
+    ("parts", "fp16", "bf16"),
+    [
+        ({"middle": "out = out.sigmoid().clamp(1e-4, 1.0 - 1e-4)"}, "probabilities", "probabilities"),
+        ({"middle": "out = out.sigmoid().clamp(1e-3, 0.999)"}, "patched", "probabilities"),
+        ({"middle": "out = out.softmax(1).clamp(1e-4, 0.9999)"}, "patched", "patched"),
+        ({"middle": "out = torch.log(1 - out.tanh().pow(2) + 1e-6)"}, "probabilities", "probabilities"),
+        (
+            {
+                "imports": "import torchaudio",
+                "setup": "mel = torchaudio.transforms.MelSpectrogram()",
+                "middle": "out = out + mel(x)",
+            },
+            "fft_or_complex",
+            "fft_or_complex",
+        ),
+    ],
+)
+def test_what_half_precision_rounds_away_is_declined(parts, fp16, bf16):
+    assert (outcome(script(**parts), "fp16"), outcome(script(**parts), "bf16")) == (fp16, bf16)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "here", "elsewhere"),
+    [
+        ("grad * (s * (1 + x * (1 - s)))", "patched", "patched"),
+        ("grad.neg() * 0.5", "patched", "patched"),
+        ("grad @ x", "patched", "custom_function"),  # its factors may differ in dtype, undecorated
+        ("grad * x * x", "patched", "patched"),
+        ("grad.clamp(-1, 1)", "custom_function", "custom_function"),
+        ("grad + x", "custom_function", "custom_function"),
+        ("grad * grad", "custom_function", "custom_function"),
+    ],
+)
+def test_a_function_whose_backward_is_linear_takes_a_scaler(tmp_path: Path, gradient, here, elsewhere):
+    text = FUNCTION.format(gradient=gradient)
+    one_file = text + script("Net()").removeprefix("import torch\n")
+    assert outcome(one_file, "fp16") == here
+    (tmp_path / "layers.py").write_text(text)
+    imported = script("Net()", "from layers import Net")
+    assert outcome(imported, "fp16", tmp_path / "train.py") == elsewhere
+
+
+@pytest.mark.parametrize(
+    ("model", "imports", "code"),
+    [
+        ("Plain()", "from layers import Plain", "patched"),
+        ("layers.Plain()", "import layers", "patched"),
+        ("getattr(layers, name)()", "import layers", "custom_function"),
+        ("layers.__dict__[name]()", "import layers", "custom_function"),
+        ("torch.load('net.pt')", "import layers", "custom_function"),
+    ],
+)
+def test_only_what_the_script_may_make_counts(tmp_path: Path, model, imports, code):
+    (tmp_path / "layers.py").write_text(FUNCTION.format(gradient="grad.clamp(-1, 1)"))
+    assert outcome(script(model, imports), "fp16", tmp_path / "train.py") == code
+
+
+def test_data_parallel_around_a_model_handed_in_rules_out_bf16(tmp_path: Path):
+    path = tmp_path / "engine.py"
+    path.write_text(ENGINE)
+    assert outcome(ENGINE, "bf16", path) == "patched"
+    (tmp_path / "main.py").write_text(
+        "import torch\nfrom engine import train\ntrain(torch.nn.DataParallel(Net()), data, optimizer)\n"
+    )
+    assert outcome(ENGINE, "bf16", path) == "data_parallel"
+    assert outcome(ENGINE, "fp16", path) == "patched"
+
+
+def test_gradients_that_another_file_copies_are_not_unscaled(tmp_path: Path):
+    (tmp_path / "masters.py").write_text(
+        "def copy_grads(a, b):\n    for p, q in zip(a, b):\n        q.grad = p.grad.float()\n"
+    )
+    text = script(imports="import masters").replace(
+        "    optimizer.step()", "    masters.copy_grads(net.parameters(), copies)\n    optimizer.step()"
+    )
+    assert outcome(text, "fp16", tmp_path / "train.py") == "reads_grad"
+
+
+def test_a_loss_of_values_kept_from_before_is_declined():
+    text = """import torch
+net = torch.nn.Linear(2, 1).cuda()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+while True:
+    values = kept.pop()
+    if not done:
+        value = net(state)
+        R = value.detach()
+    loss = (R - values).pow(2).sum()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+    assert outcome(text, "bf16") == "forward_not_found"
+    assert outcome(text.replace("values = kept.pop()", "values = net(x)"), "bf16") == "patched"
+
+
+def test_a_step_that_no_loss_of_the_file_feeds_is_not_unscaled():
+    other = """
+
+class Clipped:
+    def step(self):
+        torch.nn.utils.clip_grad_norm_(self.params, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+"""
+    result = patch(script() + other, ["mixed_precision"], Wishes("auto"))
+    assert result.outcome == "patched" and "amp_scaler" not in result.text
+    assert outcome(script() + other, "fp16") == "step_elsewhere"
+
+
+def test_blocks_of_tabs_and_of_spaces_keep_their_own_indentation():
+    text = """import torch
+net = torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Sigmoid())
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+bce = torch.nn.BCELoss()
+
+
+def loss_of(out, y):
+\tloss = bce(out, y)
+\treturn loss
+
+
+for x, y in data:
+    if x is None:
+        continue
+    optimizer.zero_grad()
+    loss = loss_of(net(x), y)
+    loss.backward()
+    optimizer.step()
+"""
+    compile(patch(text, ["mixed_precision"], Wishes("fp16")).text, "train.py", "exec")
+
+
+@pytest.mark.parametrize(
+    ("device", "scaler"),
+    [
+        ('"cpu"', 'GradScaler("cuda" if torch.cuda.is_available() else "cpu",'),
+        (
+            'torch.device("cuda" if torch.cuda.is_available() else "cpu")',
+            'GradScaler("cuda" if torch.cuda.is_available() else "cpu",',
+        ),
+    ],
+)
+def test_fp16_is_never_left_without_a_scaler(device, scaler):
+    text = f"""import torch
+device = {device}
+net = torch.nn.Linear(2, 1).to(device)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+for x, y in data:
+    optimizer.zero_grad()
+    loss = torch.nn.functional.mse_loss(net(x.to(device)), y.to(device))
+    loss.backward()
+    optimizer.step()
+"""
+    assert scaler in patch(text, ["mixed_precision"], Wishes("fp16")).text
+
+
+def test_horovod_accumulates_by_its_own_option():
+    text = script(imports="import horovod.torch as hvd", setup="hvd.init()")
+    assert outcome(text, "auto", remedies=["gradient_accumulation"], steps=4) == "horovod"
+
+
+def test_arrays_are_split_as_tensors_are():
+    numpy = pytest.importorskip("numpy")
+    torch = pytest.importorskip("torch")
+    scope = {"torch": torch}
+    exec("\n".join(SPLIT), scope)
+    parts = list(scope["micro_batches"](2, numpy.arange(6), numpy.zeros((6, 2))))
+    assert [(len(a), b.shape) for a, b in parts] == [(3, (3, 2)), (3, (3, 2))]
+
+
+def test_a_notebook_in_python_2_is_refused():
+    cells = [{"cell_type": "code", "source": "print 'loss', loss", "metadata": {}, "outputs": []}]
+    for version, refused in (("2.7.13", True), ("3.11.7", False)):
+        about = {"language_info": {"name": "python", "version": version}}
+        raw = json.dumps({"cells": cells, "metadata": about, "nbformat": 4, "nbformat_minor": 2}).encode()
+        if refused:
+            with pytest.raises(ToolError, match="Python 2"):
+                read_source(raw, "train.ipynb")
+        else:
+            read_source(raw, "train.ipynb")

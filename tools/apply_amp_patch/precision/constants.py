@@ -1,0 +1,141 @@
+"""Numbers that half precision cannot hold: out of range, or so near to 1 that they become it."""
+
+import ast
+from collections.abc import Callable
+from operator import add, mul, sub
+
+from ..script import Script
+
+_LARGEST_FP16 = 65504
+_SMALLEST_FP16 = 6e-8
+_SIGNS: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: add,
+    ast.Sub: sub,
+    ast.Mult: mul,
+    ast.Pow: pow,
+}
+
+
+def _number(node: ast.AST) -> float | None:
+    """The value of a number as it is written, such as `-2 ** 32 + 1`."""
+    match node:
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+            return value if abs(value) < 1e300 or value == float("inf") else None
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            inner = _number(operand)
+            return None if inner is None else -inner
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Pow() as sign, right=right):
+            first, second = _number(left), _number(right)
+            if first is None or second is None:
+                return None
+            if isinstance(sign, ast.Pow) and not (abs(first) <= 1e6 and 0 <= second <= 40):
+                return None
+            return _SIGNS[type(sign)](float(first), float(second))
+    return None
+
+
+def _bound_below_one(script: Script, node: ast.AST) -> float | None:
+    """How far below 1 the bound of `clamp(p, 1e-4, 1 - 1e-4)` lies, where p may be in half precision."""
+    if not isinstance(node, ast.Call):
+        return None
+    name = script.called(node)
+    last = name.split(".")[-1] if name else node.func.attr if isinstance(node.func, ast.Attribute) else ""
+    if last not in ("clamp", "clamp_", "clip", "clip_", "clamp_max"):
+        return None
+    bounded = node.args[:1] if name else [node.func.value] if isinstance(node.func, ast.Attribute) else []
+    if any(_is_full(script, value) for value in bounded):
+        return None
+    gaps = [1 - v for a in [*node.args, *(k.value for k in node.keywords)] if (v := _number(a)) is not None]
+    return min((gap for gap in gaps if 0 < gap < 0.5), default=None)
+
+
+def _log_near_one(script: Script, node: ast.AST) -> bool:
+    """`log(1 - p)`, where p may be in half precision and so 1 long before it is in fp32."""
+    if not isinstance(node, ast.Call):
+        return False
+    name = script.called(node)
+    if name not in (None, "torch.log", "torch.log2", "torch.log10"):
+        return False
+    if name is None and not (isinstance(node.func, ast.Attribute) and node.func.attr in ("log", "log_")):
+        return False
+    inside = node.args[0] if name and node.args else getattr(node.func, "value", node)
+    return any(
+        isinstance(n, ast.BinOp)
+        and isinstance(n.op, ast.Sub)
+        and _number(n.left) == 1
+        and _number(n.right) is None
+        and _varies(script, n.right)
+        for n in ast.walk(inside)
+    )
+
+
+def _varies(script: Script, node: ast.expr) -> bool:
+    """Whether a value may come out of a layer in half precision: no buffer, no softmax, no `.float()`."""
+    if _is_full(script, node) or isinstance(node, ast.Attribute):
+        return False
+    if isinstance(node, ast.Name):
+        values = [
+            b.value for b in script.bindings(node.id, node) if b.kind == "assign" and b.value is not None
+        ]
+        return not values or any(_varies(script, v) for v in values if v is not node)
+    return True
+
+
+def _is_full(script: Script, node: ast.expr) -> bool:
+    """Fp32 under autocast too: `x.float()`, a softmax."""
+    if not isinstance(node, ast.Call):
+        return False
+    last = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    return last in ("float", "softmax", "exp")
+
+
+def _rounds_to_one(node: ast.AST) -> tuple[int, str, str]:
+    note = (
+        f"the bound in {ast.unparse(node)} is 1 in half precision, so the log of what is left may be infinite"
+    )
+    return node.lineno, "probabilities", note  # type: ignore[attr-defined]
+
+
+def _cancels(node: ast.AST) -> tuple[int, str, str]:
+    note = f"half precision rounds what {ast.unparse(node)} takes from 1, and so loses its log"
+    return node.lineno, "probabilities", note  # type: ignore[attr-defined]
+
+
+def bf16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
+    """What bf16, with 8 bits, cannot tell apart."""
+    gap = _bound_below_one(script, node)
+    if _log_near_one(script, node):
+        return [_cancels(node)]
+    return [_rounds_to_one(node)] if gap is not None and gap < 2**-9 else []
+
+
+def _fills_part(statement: ast.AST | None) -> bool:
+    """`scores[mask] = -1e9`."""
+    return isinstance(statement, ast.Assign) and any(isinstance(t, ast.Subscript) for t in statement.targets)
+
+
+def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
+    """Constants that fp16 cannot hold: they overflow, vanish, or round to 1."""
+    gap = _bound_below_one(script, node)
+    if _log_near_one(script, node):
+        return [_cancels(node)]
+    if gap is not None and gap < 2**-12:
+        return [_rounds_to_one(node)]
+    value = _number(node)
+    above = script.parents.get(node)
+    if value is None or not isinstance(node, ast.expr):
+        return []
+    if isinstance(above, ast.expr) and _number(above) is not None:
+        return []  # part of a longer number
+    found: list[tuple[int, str, str]] = []
+    size = abs(value)
+    text = ast.unparse(node.operand if isinstance(node, ast.UnaryOp) else node)
+    if (
+        size > _LARGEST_FP16
+        and size != float("inf")
+        and (isinstance(above, ast.Call | ast.BinOp | ast.keyword) or _fills_part(above))
+    ):
+        found.append((node.lineno, "fp16_constant", f"{text} overflows fp16"))
+    if 0 < size < _SMALLEST_FP16 and isinstance(above, ast.BinOp | ast.Call):
+        found.append((node.lineno, "fp16_constant", f"{text} is zero in fp16"))
+    return found

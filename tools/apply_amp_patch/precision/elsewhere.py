@@ -1,0 +1,96 @@
+"""What the layers of the project's other files do under autocast, as far as the script can make and run them."""
+
+import ast
+from collections.abc import Iterator
+
+from ..context import Context
+from ..names import Function
+from ..patch import Declined
+from ..roles import Roles
+from ..script import Script
+from .constants import bf16_only, fp16_only
+from .functions import custom_functions, directions, is_legacy
+from .linear import runs_undecorated
+from .operations import is_float64, refuse_unsafe, takes_numpy
+from .verdict import Verdict, is_bce
+
+SPECTRA = "makes spectra, whose energies half precision rounds away"
+
+
+def weigh_elsewhere(context: Context, name: str, script: Script, verdict: Verdict) -> None:
+    """The layers of an imported project file."""
+    roles = Roles(script)
+    line = _import_line(context, name)
+    functions = custom_functions(roles, [context.script, *context.project.values()])
+    for holder in filter(context.reached.holds, functions):
+        forward, backward = directions(holder)
+        legacy = is_legacy(holder)
+        if not legacy and not (forward and backward and runs_undecorated(script, forward, backward)):
+            note = f"{holder.name} in {name} defines its own backward; decorate it there, then patch again"
+            raise Declined(line, "custom_function", note)
+    features(
+        script, [c for c in script.classes if roles.is_module_class(c) and context.reached.holds(c)], line
+    )
+    for holder in filter(context.reached.holds, script.classes):
+        if not roles.is_module_class(holder) and holder not in functions:
+            continue
+        methods = [f for f in holder.body if isinstance(f, Function) and f.name != "__init__"]
+        for function in filter(context.reached.holds, methods):
+            for home, node in _behind(context, script, function):
+                where = f" in {name}" if home is script else f" behind {holder.name} in {name}"
+                _layer_node(context, home, node, line, where, verdict)
+                if function.name == "forward" and takes_numpy(node):
+                    note = f".numpy(){where} of a tensor that may be bf16 raises TypeError"
+                    verdict.no_bf16.append((line, "numpy_of_low_precision", note))
+
+
+def _layer_node(
+    context: Context, script: Script, node: ast.AST, line: int, where: str, verdict: Verdict
+) -> None:
+    """What one node does that a layer of another file runs.
+
+    A layer that goes to float64 and back stays right: autocast leaves float64 alone, and so it was before.
+    """
+    if not is_float64(script, node):
+        refuse_unsafe(script, node, line, where)
+    verdict.no_fp16 += [(line, code, note + where) for _, code, note in fp16_only(script, node)]
+    verdict.no_bf16 += [(line, code, note + where) for _, code, note in bf16_only(script, node)]
+    if isinstance(node, ast.Call) and is_bce(context.roles_of(script), node):
+        raise Declined(line, "bce_in_other_file", f"binary cross entropy{where} fails under autocast")
+
+
+def _behind(context: Context, script: Script, method: Function) -> Iterator[tuple[Script, ast.AST]]:
+    """The nodes that a method of another file runs: its own, and those of the plain functions it calls."""
+    functions, queue = {method}, [method]
+    while queue:
+        for node in ast.walk(queue.pop()):
+            yield script, node
+            if not isinstance(node, ast.Call):
+                continue
+            if name := script.called(node):
+                yield from context.named_elsewhere(name)
+            for function in context.roles_of(script).callees(node):
+                if function not in functions and script.method_class(function) is None:
+                    functions.add(function)
+                    queue.append(function)
+
+
+def _import_line(context: Context, name: str) -> int:
+    stem = name.removesuffix(".py")
+    for node in context.script.nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            parts = [a.name for a in node.names] + (
+                [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            )
+            if any(stem in part.split(".") for part in parts):
+                return node.lineno
+    return next((n.lineno for n in context.script.nodes if isinstance(n, ast.Import | ast.ImportFrom)), 1)
+
+
+def features(script: Script, modules: list[ast.ClassDef], line: int | None) -> None:
+    """Raise where a module turns sound into spectra before its layers: energies span more than half precision holds."""
+    for holder in modules:
+        for node in ast.walk(holder):
+            name = script.called(node) or ""
+            if name.startswith("torchaudio.transforms."):
+                raise Declined(line or node.lineno, "fft_or_complex", f"{name} in {holder.name} {SPECTRA}")  # type: ignore[attr-defined]

@@ -1,0 +1,57 @@
+"""The lines at module level that hold the switch, the dtype and the scaler."""
+
+from dataclasses import dataclass
+
+from ..edits import indent_unit
+from ..loops import Region
+from ..script import Script
+from .plan import Plan
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the settings are called in one script."""
+
+    torch: str
+    enabled: str
+    dtype: str
+    scaler: str
+
+
+def settings_lines(script: Script, plan: Plan, regions: list[Region], names: Names) -> list[str]:
+    """The lines below the comment, for the mode of the plan."""
+    torch, on = names.torch, f"{names.enabled} = True"
+    native = f"{torch}.cuda.is_bf16_supported(including_emulation=False)"
+    if plan.mode == "auto":
+        return [
+            on,
+            "# bf16 where the GPU computes in it (and on CPUs); older GPUs take fp16, which needs the scaler.",
+            f"{names.dtype} = {torch}.bfloat16",
+            f"if {torch}.cuda.is_available() and not {native}:",
+            f"{indent_unit(script)}{names.dtype} = {torch}.float16",
+            f'{names.scaler} = {torch}.amp.GradScaler("cuda", '
+            f"enabled={names.enabled} and {names.dtype} == {torch}.float16)",
+        ]
+    if plan.mode == "fp16":
+        device = _scaler_device(plan, regions)
+        return [
+            on,
+            f"{names.dtype} = {torch}.float16",
+            f"{names.scaler} = {torch}.amp.GradScaler({device}, enabled={names.enabled})",
+        ]
+    if plan.bf16_because and not plan.device.late:
+        return [
+            f"# bf16 only: {plan.bf16_because[2]}.",
+            f"{names.enabled} = not {torch}.cuda.is_available() or {native}",
+            f"{names.dtype} = {torch}.bfloat16",
+        ]
+    return [on, f"{names.dtype} = {torch}.bfloat16"]
+
+
+def _scaler_device(plan: Plan, regions: list[Region]) -> str:
+    """Where the scaler works: on the CPU too, if the script may run there; a scaler for CUDA alone would be off."""
+    device = plan.device
+    literal = f'"{device.literal}"'
+    if device.late or all(device.at(region.first) == literal for region in regions):
+        return literal
+    return device.name if device.declared else device.choice

@@ -1,0 +1,35 @@
+"""What the weighing of a forward pass comes to, and what binary cross entropy is."""
+
+import ast
+from dataclasses import dataclass, field
+
+from ..names import Function
+from ..roles import Roles
+
+BCE = {"torch.nn.BCELoss", "torch.nn.functional.binary_cross_entropy", "torch.binary_cross_entropy"}
+
+
+@dataclass
+class Verdict:
+    """Reasons that rule fp16 out, the same for bf16, and the BCE calls that need an fp32 island."""
+
+    no_fp16: list[tuple[int, str, str]] = field(default_factory=list)
+    no_bf16: list[tuple[int, str, str]] = field(default_factory=list)
+    islands: list[ast.Call] = field(default_factory=list)
+    functions: list[Function] = field(
+        default_factory=list
+    )  # forward and backward of autograd.Functions, in turn
+
+
+def is_bce(roles: Roles, call: ast.Call) -> bool:
+    """A call of F.binary_cross_entropy or of a BCELoss object."""
+    name = roles.script.called(call)
+    if name in BCE and name != "torch.nn.BCELoss":
+        return True
+    if name:
+        return False
+    return any(
+        (o.kind == "call" and o.name == "torch.nn.BCELoss")
+        or (o.kind == "import" and o.name in BCE and o.name != "torch.nn.BCELoss")
+        for o in roles.origins(call.func)
+    )

@@ -1,0 +1,154 @@
+"""Which classes of the project's other files a script can make: those that code it may run mentions by name."""
+
+import ast
+from collections.abc import Iterable, Iterator
+
+from .names import Function
+from .script import Script
+
+# Ways to a class that does not mention its name.
+_BY_NAME = {
+    "eval",
+    "exec",
+    "globals",
+    "locals",
+    "vars",
+    "__import__",
+    "import_module",
+    "locate",
+    "instantiate",
+}
+_REGISTRIES = {"__subclasses__", "__init_subclass__", "__dict__", "getmembers", "entry_points", "metaclass"}
+_PICKLES = {"torch", "pickle", "joblib", "dill", "cloudpickle"}
+
+
+class Reached:
+    """What a script can make and run of the project's other files; everything, where names are made at run time.
+
+    A name counts wherever it is spelt, so that more is reached than runs, never less.
+    """
+
+    def __init__(self, script: Script, others: Iterable[Script]) -> None:
+        scripts = [script, *others]
+        made = _Names(scripts, set(), frozenset())
+        self.everything = made.everything
+        self._made = made.names
+        self._at_work = made.names
+        if not self.everything:  # what only __init__ calls is over before anything trains
+            classes = {c.name for s in scripts for c in s.classes} & made.names
+            self._at_work = _Names(scripts, classes, frozenset({"__init__"})).names
+
+    def holds(self, definition: ast.ClassDef | Function) -> bool:
+        """Whether the script may make objects of a class, or run a function or method in training."""
+        names = self._made if isinstance(definition, ast.ClassDef) else self._at_work
+        return self.everything or definition.name in names or _called_unnamed(definition)
+
+
+class _Names:
+    """The names that code mentions: the first script's, and that of the definitions whose names are mentioned."""
+
+    def __init__(self, scripts: list[Script], names: set[str], left_out: frozenset[str]) -> None:
+        self._defined: dict[str, list[tuple[Script, ast.AST]]] = {}
+        self._loads = 0  # of pickled objects, less those that only fill a model that is there
+        self._left_out = left_out
+        self.names = set(names)
+        self.everything = False
+        self._read(scripts[0], scripts[0].tree)
+        for other in scripts[1:]:
+            for statement in other.tree.body:
+                self._open(other, statement)
+        queue = list(self.names)
+        while queue and not self.everything:
+            for holder, node in self._defined.pop(queue.pop(), []):
+                before = set(self.names)
+                self._read(holder, node)
+                queue += self.names - before
+        self.everything = self.everything or self._loads > 0
+
+    def _open(self, script: Script, node: ast.AST) -> None:
+        """A definition waits until its name is read; what an import runs besides is read at once."""
+        if isinstance(node, Function | ast.ClassDef) and not node.decorator_list:
+            self._defined.setdefault(node.name, []).append((script, node))
+        elif name := _names_another(node):
+            self._defined.setdefault(name, []).append((script, node))
+        elif isinstance(node, ast.If | ast.Try):
+            for inner in ast.iter_child_nodes(node):
+                self._open(script, inner)
+        elif not _lists_names(node):
+            self._read(script, node)
+
+    def _read(self, script: Script, node: ast.AST) -> None:
+        waiting: set[ast.AST] = set()
+        silent: set[ast.AST] = set()
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.ClassDef):
+                methods = [f for f in inner.body if isinstance(f, Function) and not f.decorator_list]
+                waiting.update(f for f in methods if not _called_unnamed(f))
+                silent.update(f for f in methods if f.name in self._left_out)
+        for method in waiting:
+            self._defined.setdefault(method.name, []).append((script, method))  # type: ignore[attr-defined]
+        for inner in _without(node, waiting | silent):
+            self.names.update(_spelt(inner))
+            if isinstance(inner, ast.Call):
+                self.everything = self.everything or _looks_up(inner)
+                self._loads += _unpickles(script.called(inner) or "")
+                self._loads -= isinstance(inner.func, ast.Attribute) and inner.func.attr == "load_state_dict"
+        self.everything = self.everything or bool(self.names & _REGISTRIES)
+
+
+def _called_unnamed(definition: ast.AST) -> bool:
+    """What runs without being named: `__call__`, and what torch calls by itself."""
+    name = getattr(definition, "name", "")
+    return name in ("forward", "backward", "setup_context") or (name.startswith("__") and name.endswith("__"))
+
+
+def _without(node: ast.AST, left_out: set[ast.AST]) -> Iterator[ast.AST]:
+    """Every node but those inside of some."""
+    queue = [node]
+    while queue:
+        inner = queue.pop()
+        yield inner
+        queue += [child for child in ast.iter_child_nodes(inner) if child not in left_out]
+
+
+def _spelt(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Name():
+            yield node.id
+        case ast.Attribute():
+            yield node.attr
+        case ast.keyword(arg=str() as name):
+            yield name
+        case ast.Constant(value=str() as text) if text.replace(".", "_").isidentifier():
+            yield from text.split(".")
+        case ast.Import() | ast.ImportFrom():
+            yield from (a.name.split(".")[-1] for a in node.names if a.asname)
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            yield node.name
+
+
+def _unpickles(called: str) -> bool:
+    """Whether a call may make whole objects out of a file."""
+    package, _, name = called.partition(".")
+    return package in _PICKLES and name.split(".")[-1] in ("load", "loads", "Unpickler")
+
+
+def _looks_up(call: ast.Call) -> bool:
+    """`globals()[name]`, `getattr(module, name)`: a name that is made when the script runs."""
+    last = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if last == "getattr":
+        return len(call.args) < 2 or not isinstance(call.args[1], ast.Constant)
+    return last in _BY_NAME and not (last == "eval" and isinstance(call.func, ast.Attribute))
+
+
+def _lists_names(node: ast.AST) -> bool:
+    """`__all__ = [...]` says what a star imports."""
+    return isinstance(node, ast.Assign | ast.AugAssign) and "__all__" in ast.unparse(node).split("=")[0]
+
+
+def _names_another(node: ast.AST) -> str | None:
+    """The name in `shake = ShakeShake.apply`, which runs nothing by itself."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            return None if any(isinstance(n, ast.Call) for n in ast.walk(value)) else name
+    return None
