@@ -66,6 +66,7 @@ _BUG_HANDOFFS: dict[str, str] = {
     "import_error": "the environment: the module's name and version",
     "teardown_noise": "nothing: the work was finished before this message",
 }
+_ENGINES = ("vllm", "llama.cpp", "llama_", "ggml", "gguf", "ollama", "sglang", "text-generation-inference")
 _SERVING = "for a single large language model that fits once: a serving engine such as vLLM or llama.cpp"
 
 
@@ -82,9 +83,13 @@ def handoff(constraint: str, sub_cause: str | None, lowered: str) -> str | None:
         return _HANDOFFS.get(sub_cause or "how_to", _HANDOFFS["how_to"])
     if constraint == "not_a_resource_problem":
         return _BUG_HANDOFFS.get(sub_cause or "", _HANDOFFS["bug_other"])
-    serving = any(word in lowered for word in ("llama", "vllm", "tokens/s", "tokens per second", "llm "))
+    serving = any(word in lowered for word in ("llama", "tokens/s", "tokens per second", "llm "))
+    served_already = any(word in lowered for word in _ENGINES)
     return (
         _SERVING
-        if serving and constraint in ("inference_latency", "gpu_memory") and "train" not in lowered
+        if serving
+        and not served_already
+        and constraint in ("inference_latency", "gpu_memory")
+        and "train" not in lowered
         else None
     )
