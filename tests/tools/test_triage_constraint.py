@@ -130,6 +130,7 @@ def test_the_cause_follows_from_the_figures_and_is_null_where_they_do_not_decide
         ("Training began at 30 minutes per epoch and now it takes 8 hours per epoch", "slowdown_over_time"),
         ("My Colab notebook disconnects after 90 minutes and the training is lost", "walltime_limit"),
         ("CUDA out of memory, der Speicher wächst von Schritt zu Schritt", "leak"),
+        ("GPU utilization is 95% while training, an epoch takes 4 hours, too slow", "true_capacity"),
         # forty per cent are not zero, and trees run on no GPU: which part takes the time is open
         ("The XGBoost service behind a ColumnTransformer has a latency of 200 ms, CPU usage 40%", None),
     ],
@@ -154,10 +155,12 @@ def test_a_gpu_that_is_not_used_is_put_to_use_before_anything_that_does_without_
 
 
 def test_a_serving_engine_gets_its_own_settings_and_no_call_that_wants_a_training_script():
-    full = "The model's max seq len (32768) is larger than the tokens that can be stored in KV cache (7344). vLLM"
+    full = "The model's max seq len (32768) is larger than the tokens that can be stored in KV cache (7344)"
     report = triage(full)
     assert report.sub_cause == "kv_cache" and report.handoff is None and report.baseline == []
     assert "at most 7344" in report.plan[0].why and {step.tool for step in report.plan} == {None}
+    slow = triage("ollama run llama3:70b gives 0.8 tokens/s, GPU utilisation 20%").plan
+    assert "quantize_model" not in {step.tool for step in slow}
 
 
 def test_trees_get_their_own_kind_of_file_and_no_remedy_of_networks():

@@ -1,5 +1,7 @@
 """The one look that would decide what is open, and where a question belongs that is not ours."""
 
+from .kind import is_served_by_an_engine
+
 _CHECKS: dict[str, str] = {
     "gpu_memory": (
         "nvidia-smi just before the start (is the card free?), then estimate_memory on this step: it "
@@ -66,7 +68,6 @@ _BUG_HANDOFFS: dict[str, str] = {
     "import_error": "the environment: the module's name and version",
     "teardown_noise": "nothing: the work was finished before this message",
 }
-_ENGINES = ("vllm", "llama.cpp", "llama_", "ggml", "gguf", "ollama", "sglang", "text-generation-inference")
 _SERVING = "for a single large language model that fits once: a serving engine such as vLLM or llama.cpp"
 
 
@@ -84,11 +85,10 @@ def handoff(constraint: str, sub_cause: str | None, lowered: str) -> str | None:
     if constraint == "not_a_resource_problem":
         return _BUG_HANDOFFS.get(sub_cause or "", _HANDOFFS["bug_other"])
     serving = any(word in lowered for word in ("llama", "tokens/s", "tokens per second", "llm "))
-    served_already = any(word in lowered for word in _ENGINES)
     return (
         _SERVING
         if serving
-        and not served_already
+        and not is_served_by_an_engine(lowered)
         and constraint in ("inference_latency", "gpu_memory")
         and "train" not in lowered
         else None

@@ -21,6 +21,7 @@ _OF_NETWORKS = ("cpu_inference", "gpu_not_used", "model_too_slow")  # trees alwa
 _SMALL_CARD_GIB = 4.5  # most training steps of today need more, whatever else is right
 _HUGE_TENSOR_BYTES = 2**30
 _HUGE_ARRAY_GIB = 1.0
+_BUSY_PERCENT = 80  # of a GPU's time, from which on it is not underused
 _LARGE_SIDE = 1500  # pixels
 _HEAD_CHARACTERS = 12
 
@@ -51,6 +52,8 @@ def sub_cause(constraint: str, clues: list[Clue], numbers: Numbers, lowered: str
     found = raised or _named(constraint, lowered) or told or _DEFAULTS.get(constraint)
     if constraint == "inference_latency" and found in _OF_NETWORKS and grows_trees(lowered):
         return None  # what takes the time, the trees or the rows made for them, is not said
+    if found == "gpu_underused" and (size(numbers, "gpu_util_pct") or 0) >= _BUSY_PERCENT:
+        return "true_capacity"
     return found
 
 

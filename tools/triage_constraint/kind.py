@@ -14,6 +14,7 @@ _TREES = re.compile(
 _NETWORKS = re.compile(
     r"torch|keras|tensorflow|\bjax\b|\bgpus?\b|cuda|\bneural|\blstm|\btransformers?\b|\bepoch"
 )
+_ENGINES = re.compile(r"vllm|llama\.cpp|llama_|ggml|gguf|ollama|sglang|text-generation-inference")
 _APPLE = re.compile(r"\bmps\b|\bapple silicon\b|\bmacbook\b|\bm[1-5] (?:pro|max|ultra)\b")
 _SERIES = re.compile(r"\bforecast|\btime[- ]series|\bseries\b|\bdemand\b|\bsales\b|预测|時系列|прогноз")
 _NO_SERIES = re.compile(
@@ -48,6 +49,11 @@ def is_about_other_data(lowered: str) -> bool:
 def infers(lowered: str, named: Container[str]) -> bool:
     """Whether the job only answers: inference is named, and neither training nor what only training does."""
     return bool(_INFERS.search(lowered)) and "train" not in named and not _GOES_BACKWARD.search(lowered)
+
+
+def is_served_by_an_engine(lowered: str) -> bool:
+    """Whether a serving engine for language models holds the model: no file and no step of it is at hand."""
+    return _ENGINES.search(lowered) is not None and "train" not in lowered
 
 
 def batch_is_one(lowered: str) -> bool:

@@ -17,12 +17,15 @@ from .._remedies import (
     BY_ID,
     COMMAND,
     COST,
+    DISTILL,
     MEASURE,
     MODEL,
     PATCH,
     PREDICT,
     PREPARE,
     PREPARE_STEP_ON_CPU,
+    PRUNE,
+    QUANTIZE,
     SCRIPT,
     STEP,
     STEP_ON_CPU,
@@ -34,7 +37,14 @@ from .._remedies import (
 )
 from .by_hand import by_hand, room_for_tokens
 from .goals import goals
-from .kind import for_inference, grows_trees, is_about_other_data, is_about_series, meaningless
+from .kind import (
+    for_inference,
+    grows_trees,
+    is_about_other_data,
+    is_about_series,
+    is_served_by_an_engine,
+    meaningless,
+)
 from .measured import Measured
 from .numbers import Numbers
 from .script import ScriptFacts
@@ -147,8 +157,8 @@ def preparation(here: Situation) -> list[Call]:
     wanted = [*PREPARE.get(here.constraint, ()), *(PREPARE_STEP_ON_CPU if here.step_on_cpu else ())]
     if here.constraint == "training_data" and is_about_other_data(here.lowered):
         wanted = [(MEASURE, {}, (COMMAND,))]
-    if here.sub_cause == "kv_cache":
-        wanted = []  # the engine's own report at its start is the baseline
+    if here.sub_cause == "kv_cache" or is_served_by_an_engine(here.lowered):
+        wanted = []  # the engine's own figures are the baseline
     for tool, arguments, needs in wanted:
         if _is_here(tool) and not (tool == MEASURE and here.measured):  # the measurement is the baseline
             fitted, missing = _fitted(tool, dict(arguments), list(needs), here)
@@ -208,6 +218,8 @@ def _misses(tool: str, lowered: str) -> bool:
     """Whether the tool is for other data or another framework than the text is about."""
     if tool in (BACKTEST, AUGMENT):
         return is_about_other_data(lowered)
+    if tool in (QUANTIZE, PRUNE, DISTILL, PREDICT):
+        return is_served_by_an_engine(lowered)
     return tool == PATCH and grows_trees(lowered)
 
 
