@@ -182,13 +182,13 @@ def _building_up(steps: list[Step]) -> list[Step]:
 def _step(remedy: Remedy, here: Situation) -> Step:
     instead = by_hand(remedy.id, here.sub_cause)
     tool, arguments, needs = (None, {}, []) if instead else _call(remedy, here)
-    why = instead or remedy.what
+    why = instead.what if instead else remedy.what
     if room := room_for_tokens(remedy.id, here.numbers):
         why = f"{why}; {room}"
     if remedy.id == "mixed_precision" and tool:
         arguments["precision"], reason = _precision(here.machine, here.lowered)
         why = f"{why}; {reason}"
-    effect = remedy.effect_on(here.constraint)
+    effect = (instead and instead.effect) or remedy.effect_on(here.constraint)
     return Step(
         remedy=remedy.id,
         why=why,
@@ -199,8 +199,8 @@ def _step(remedy: Remedy, here: Situation) -> Step:
             note=effect.note,
         ),
         changes_results=remedy.changes_results,
-        cost=remedy.cost,
-        verify=remedy.verify,
+        cost=(instead and instead.cost) or remedy.cost,
+        verify=(instead and instead.verify) or remedy.verify,
         tool=tool,
         arguments=arguments,
         needs=needs,
