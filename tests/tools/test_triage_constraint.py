@@ -176,6 +176,11 @@ def test_a_quote_starts_where_its_sentence_does():
     assert quote.startswith("Tried to allocate 44.00 MiB") and quote in line
 
 
+def test_ideas_of_several_sentences_are_quoted_where_the_last_of_them_is_named():
+    report = triage("I train with 4 RTX 3090 GPUs in one box.\nHowever, a single device is much faster.")
+    assert report.sub_cause == "multi_gpu_scaling" and report.evidence[0].line == 2
+
+
 def test_a_bill_with_its_busy_hours_is_a_workload():
     told = triage("We pay $4,320 a month for a GPU that is busy 12 hours a day and idle on weekends")
     workload = {"kind": "running", "usd_per_hour": 6.0, "busy_hours_per_day": 12.0, "busy_days_per_week": 5}
