@@ -197,6 +197,8 @@ def test_an_oversized_card_is_replaced_by_one_that_fits_and_keeps_up() -> None:
     assert plan.remedy == "right_size" and plan.basis == "assumed" and plan.accelerator in ("T4", "T4g", "L4")
     assert ask({**work, "busy_hours_per_day": 20}, spot="forbid").plans[0].accelerator not in ("T4", "T4g")
     assert "memory_bytes" in " ".join(ask({**work, "memory_bytes": None}).assumptions)
+    unasked = ask(work)  # nothing says that what runs may be interrupted
+    assert unasked.decision == report.decision and unasked.plans[0].purchase == "spot"
 
 
 def test_a_faster_machine_pays_beyond_the_rate_where_the_cheap_one_needs_another() -> None:

@@ -173,6 +173,16 @@ FUNCTIONS = {
 }
 
 
+def test_calls_that_do_not_fit_the_time_are_fewer_and_say_so(tmp_path):
+    token = CALL.set(Call(Workspace.of_the_caller(tmp_path)))
+    (tmp_path / "infer.py").write_text("import time\ndef f():\n    time.sleep(0.2)\n", encoding="utf-8")
+    wanted = {"max_steps": 1000, "max_seconds": 6, "python": sys.executable}
+    report = measure_run(MeasureRunRequest(target="infer.py:f", **wanted))
+    CALL.reset(token)
+    assert report.outcome == "finished" and 0 < report.calls[0]["calls"] < 1000
+    assert "of 1000" in report.reason
+
+
 @pytest.mark.parametrize("kind", FUNCTIONS)
 def test_a_functions_calls_are_timed_by_batch_size_with_all_they_do(tmp_path, kind):
     token = CALL.set(Call(Workspace.of_the_caller(tmp_path)))

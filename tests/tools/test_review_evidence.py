@@ -236,6 +236,19 @@ def test_a_gain_that_costs_quality_is_left_to_the_user(review):
     assert report.verdict == "cannot tell" and "a trade" in report.reason
 
 
+@pytest.mark.parametrize(("after", "verdict"), [(0.89, "better"), (0.7, "cannot tell")])
+def test_equal_repeats_of_one_seed_are_one_measurement_of_quality(review, after, verdict):
+    seeded = [
+        {"figures": [*side["figures"], figure("metric:acc", *[value] * 3, unit="1")]}
+        for side, value in zip(FASTER, (0.9, after), strict=True)
+    ]
+    report = review(*seeded, **TIME)
+    assert report.verdict == verdict and "metric:acc went from 0.9" in report.reason
+    assert report.quality[0].low_ratio is None and "one seed" in report.quality[0].how
+    changing = review(*seeded, constraint="compute_time", remedies=["mixed_precision"])
+    assert changing.verdict == "cannot tell"
+
+
 def test_a_schedule_is_judged_by_the_time_to_the_same_quality(review):
     def curve(pace):
         series = {"metric_series": {"acc": [(pace * n, min(0.9, n / 10)) for n in range(12)]}}

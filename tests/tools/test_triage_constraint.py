@@ -78,6 +78,7 @@ def oom(tried: str, total: float, free: float, allocated: float, idle: float) ->
         ("I only have 90 labelled images, is that enough to train a classifier?", "training_data"),
         ("It must run on a Jetson Nano and gets 2 fps", "edge"),
         ("Can I run this without a GPU?", "no_gpu"),
+        ("make my GAN fit 8 GB", "gpu_memory"),
         ("Training on 4 GPUs is slower than on one", "network"),
         ("Which GPU should I buy for deep learning?", "out_of_scope"),
         ("The editor lags when I open a large file in the browser", "out_of_scope"),
@@ -124,6 +125,14 @@ def test_the_cause_follows_from_the_figures_and_is_null_where_they_do_not_decide
         ("The first request takes 40 seconds, later ones 50 ms: too slow", "warmup"),
         ("Our notebook instance is still running and we get charged", "idle_resources"),
         ("Which SageMaker instance type should I choose?", "instance_selection"),
+        # what decides stands before what is left when nothing does
+        ("torch.cuda.is_available() is False, torch is 2.3.0+cpu, nvidia-smi lists my GPU", "cpu_only_build"),
+        ("Training began at 30 minutes per epoch and now it takes 8 hours per epoch", "slowdown_over_time"),
+        ("My Colab notebook disconnects after 90 minutes and the training is lost", "walltime_limit"),
+        ("CUDA out of memory, der Speicher wächst von Schritt zu Schritt", "leak"),
+        ("GPU utilization is 95% while training, an epoch takes 4 hours, too slow", "true_capacity"),
+        # forty per cent are not zero, and trees run on no GPU: which part takes the time is open
+        ("The XGBoost service behind a ColumnTransformer has a latency of 200 ms, CPU usage 40%", None),
     ],
 )
 def test_what_a_message_means_comes_before_the_words_around_it(text, cause):
@@ -137,6 +146,48 @@ def test_a_cap_on_the_process_is_raised_by_hand_not_patched_around():
     report = triage(capped)
     assert report.sub_cause == "fraction_limit"
     assert (report.plan[0].remedy, report.plan[0].tool) == ("allocator_settings", None)
+
+
+def test_a_gpu_that_is_not_used_is_put_to_use_before_anything_that_does_without_one():
+    mac = triage("torch.cuda.is_available() is False on my MacBook M2, training my ResNet takes forever").plan
+    assert (mac[0].remedy, mac[0].tool) == ("runtime", None) and "'mps'" in mac[0].why
+    assert "compare_baselines" not in {step.tool for step in mac}
+
+
+def test_a_serving_engine_gets_its_own_settings_and_no_call_that_wants_a_training_script():
+    full = "The model's max seq len (32768) is larger than the tokens that can be stored in KV cache (7344)"
+    report = triage(full)
+    assert report.sub_cause == "kv_cache" and report.handoff is None and report.baseline == []
+    assert "at most 7344" in report.plan[0].why and {step.tool for step in report.plan} == {None}
+    slow = triage("ollama run llama3:70b gives 0.8 tokens/s, GPU utilisation 20%").plan
+    assert "quantize_model" not in {step.tool for step in slow}
+
+
+def test_trees_get_their_own_kind_of_file_and_no_remedy_of_networks():
+    report = triage("Our LightGBM model needs 180 ms for one row, the p99 latency is too high")
+    assert {step.remedy for step in report.plan}.isdisjoint(("quantization", "pruning", "distillation"))
+    assert "LightGBM" in report.plan[0].needs[0] and report.decisive_check is not None
+
+
+def test_a_quote_starts_where_its_sentence_does():
+    line = f"{'x ' * 200}CUDA out of memory. Tried to allocate 44.00 MiB (GPU 0; 14.56 GiB total capacity; 13.25 GiB"
+    line += f" already allocated; 10.44 MiB free; 13.83 GiB reserved in total by PyTorch){' y' * 200}"
+    quote = triage(line).evidence[0].quote
+    assert quote.startswith("Tried to allocate 44.00 MiB") and quote in line
+
+
+def test_ideas_of_several_sentences_are_quoted_where_the_last_of_them_is_named():
+    report = triage("I train with 4 RTX 3090 GPUs in one box.\nHowever, a single device is much faster.")
+    assert report.sub_cause == "multi_gpu_scaling" and report.evidence[0].line == 2
+
+
+def test_a_bill_with_its_busy_hours_is_a_workload():
+    told = triage("We pay $4,320 a month for a GPU that is busy 12 hours a day and idle on weekends")
+    workload = {"kind": "running", "usd_per_hour": 6.0, "busy_hours_per_day": 12.0, "busy_days_per_week": 5}
+    assert told.sub_cause == "idle_resources"
+    assert (told.baseline[0].arguments, told.baseline[0].needs) == ({"workload": workload}, [])
+    open_ = triage("We pay $4,320 a month for a GPU that sits idle").baseline[0]
+    assert open_.arguments == {} and "busy_hours_per_day" in open_.needs[0]
 
 
 def test_a_container_that_sees_its_own_process_as_another_is_not_blamed_on_others():
@@ -321,6 +372,17 @@ def test_a_measured_run_that_took_no_step_names_no_constraint(tmp_path):
     assert triage(measurement=kept(tmp_path, "finished", calls)).constraint == "inference_latency"
     few = triage(measurement=kept(tmp_path, "finished", {"steps": 3, "step_source": "optimizer"}))
     assert (few.constraint, few.sub_cause) == ("compute_time", None)
+
+
+@pytest.mark.parametrize(
+    ("command", "known"),
+    [(["python", "train.py"], True), (["python", "train.py", "--token=***"], False)],
+)
+def test_a_step_that_measures_repeats_the_command_of_the_measurement(tmp_path, command, known):
+    loader = {"causes": [{"cause": "leak", "share": 0.9, "evidence": "it grows"}], "steps": 40}
+    step = triage(measurement=kept(tmp_path, "finished", loader, command=command)).plan[0]
+    assert step.tool == "measure_run" and step.arguments.get("command") == (command if known else None)
+    assert bool(step.needs) != known  # what is kept of a secret cannot be run
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,21 @@ QUANTIZE, PRUNE, DISTILL = "quantize_model", "prune_model", "distill_model"
 AUGMENT, BACKTEST, COST = "augment_series", "compare_baselines", "estimate_cost"
 
 SCRIPT = "path: the training script"
-STEP = "step: a file with make_step(), see references/memory.md"
+STEP = "step: a file with make_step() or a Hugging Face config.json, see references/memory.md"
 MODEL = "model: the model file (.onnx, .pt2 or file.py:factory)"
+TREES = "model: the model file (LightGBM, XGBoost or scikit-learn)"
 DATA = "data: rows to calibrate and to judge on (.npz with x and y)"
 TRAIN_DATA = "train_data: rows to fine-tune or to teach on"
 LOSS = "loss: cross_entropy, l1, mse or file.py:function"
 SERIES = "path: the series as CSV or Parquet"
 WORKLOAD = "workload: hours or a measured step time, see references/cost.md"
+# What a workload holds, where the cause of the bill says which kind it is.
+WORKLOADS = {
+    "idle_resources": "workload: kind running with usd_per_hour and busy_hours_per_day, see references/cost.md",
+    "inference_cost": (
+        "workload: kind inference with requests_per_day and seconds_per_request, see references/cost.md"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -365,6 +373,7 @@ REMEDIES = (
         _BUDGET_CHECK,
         tool=QUANTIZE,
         needs=(MODEL, DATA),
+        elsewhere={"no_gpu": Effect(_STEP, 0.02, 1.0, "a GPU against the CPU")},
     ),
     Remedy(
         "warm_up",
@@ -397,7 +406,7 @@ REMEDIES = (
     ),
     Remedy(
         "augmentation",
-        "synthetic copies of the training rows only",
+        "synthetic copies of the training rows only (`train_until` says where those end: copies of later rows leak)",
         Effect(_ERROR, 0.85, 1.15, "helps, hurts or does nothing: only a paired backtest tells"),
         "training time",
         "paired backtest with and without",
@@ -550,6 +559,11 @@ REMEDIES = (
         "peak resident memory of the process tree",
         tool=MEASURE,
         needs=("command: the training command",),
+        elsewhere={
+            "compute_time": Effect(_STEP, 0.2, 1.0, "only the share that waits for data can go"),
+            "disk": Effect(_DISK, 0.01, 0.5),
+            "network": Effect("time before the first step", 0.01, 0.5, "nothing waits for the whole set"),
+        },
     ),
     Remedy(
         "fewer_workers",
@@ -599,6 +613,10 @@ REMEDIES = (
         Effect(_DISK, 0.05, 0.7),
         "older states are gone",
         "size of the run's folder after two rotations",
+        elsewhere={
+            "compute_time": Effect("work lost at the limit", 0.01, 0.5),
+            "budget": Effect("work lost at an interruption", 0.01, 0.5),
+        },
     ),
     Remedy(
         "interconnect",
@@ -621,7 +639,6 @@ REMEDIES = (
         "only with accumulation",
         _TIME_CHECK,
         **_patch("gradient_accumulation", accumulation_steps=4),
-        elsewhere={"host_memory": Effect(_HOST, 0.3, 1.0, _AROUND)},
     ),
 )
 BY_ID = {remedy.id: remedy for remedy in REMEDIES}
@@ -655,6 +672,8 @@ _BILLS = (
     "quantization",
     "fewer_experiments",
 )
+_A_GPU_UNUSED = ("runtime", "cpu_threads", "quantization", "smaller_model")
+_ON_A_CPU = ("cpu_threads", "quantization", "lightgbm_baseline", "dlinear", "nhits", "simpler_model")
 _FAST = ("runtime", "quantization", "batching", "distillation", "pruning", "simpler_architecture", "warm_up")
 
 ORDER: dict[tuple[str, str | None], tuple[str, ...]] = {
@@ -783,14 +802,12 @@ ORDER: dict[tuple[str, str | None], tuple[str, ...]] = {
         "fewer_experiments",
     ),
     ("budget", "spot"): ("spot", "checkpoint_rotation", "right_size"),
-    ("no_gpu", None): (
-        "cpu_threads",
-        "quantization",
-        "lightgbm_baseline",
-        "dlinear",
-        "nhits",
-        "simpler_model",
-    ),
+    ("no_gpu", None): _ON_A_CPU,
+    ("no_gpu", "apple_silicon"): _A_GPU_UNUSED,
+    ("no_gpu", "cpu_only_build"): _A_GPU_UNUSED,
+    ("no_gpu", "driver_or_visibility"): _A_GPU_UNUSED,
+    ("no_gpu", "gpu_not_used"): _A_GPU_UNUSED,
+    ("no_gpu", "checkpoint_map_location"): _A_GPU_UNUSED,
     ("edge", None): ("int8", "export_format", "size_budget", "pruning", "distillation"),
     ("edge", "device_memory"): ("size_budget", "int8", "pruning", "distillation", "export_format"),
     ("edge", "size_limit"): ("size_budget", "int8", "pruning", "distillation"),

@@ -56,7 +56,7 @@ class Comparison:
         if one.purchase == "committed" and one.choice.as_of is not None:
             return "it binds for years"
         if one.purchase == "spot" and self.avoid_spot:
-            return "each interruption is a gap in the service"
+            return "each interruption is a gap in what it serves"
         if one.purchase == "spot_then_on_demand":
             return "something must watch the clock and move the run"
         return None

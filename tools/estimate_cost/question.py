@@ -12,7 +12,7 @@ from .option import Choice, Constraints, Option
 from .plans import plans_of
 from .resolve import resolve
 from .search import Choices
-from .workload import AnyWorkload, Inference
+from .workload import AnyWorkload, Inference, Running
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Question:
     def compared(self, choices: Sequence[Choice]) -> Comparison:
         found = list(plans_of(self.workload, choices, self.constraints, self.today))
         asked_spot = "spot" in self.constraints.model_fields_set
-        avoid_spot = isinstance(self.workload, Inference) and not asked_spot
+        avoid_spot = isinstance(self.workload, Inference | Running) and not asked_spot
         return compare(found, self.constraints, avoid_spot=avoid_spot, asked_spot=asked_spot)
 
     def best_for(self, other: AnyWorkload) -> Candidate | None:

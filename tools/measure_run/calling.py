@@ -14,7 +14,9 @@ from .taking import Taken, take
 
 _SCRIPT = Path(__file__).with_name("engine") / "call_target.py"
 _CALLS = 200
-_SECONDS = 10.0  # per batch size, so that a slow function is not called 200 times
+_SECONDS = (
+    10.0  # per batch size where no number is asked for, so that a slow function is not called 200 times
+)
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPTIMIZING_RESOURCES_THREADS")
 
 
@@ -41,7 +43,9 @@ def take_calls(
     path, function = target
     with tempfile.TemporaryDirectory(prefix="optimizing-resources-calls-") as scratch:
         settings, reply = Path(scratch) / "settings", Path(scratch) / "reply"
-        seconds = min(max_seconds, _SECONDS * len(batch_sizes))
+        seconds = max_seconds / 2  # the other half is for loading, so that what was taken is not lost
+        if not max_calls:
+            seconds = min(seconds, _SECONDS * len(batch_sizes))
         content: dict[str, Any] = {
             "path": str(path),
             "function": function,
@@ -67,10 +71,16 @@ def take_calls(
                 metrics={},
             )
             calls = _calls(reply, count)
-            made = f"Made {sum(call['calls'] for call in calls)} calls and ended by itself"
-            reason = made if run.outcome == "finished" else run.reason
+            reason = _made(calls, content["max_calls"], seconds) if run.outcome == "finished" else run.reason
             taken.append(replace(run, calls=calls, reason=reason))
     return named, replace(taken[0], calls=[call for run in taken for call in run.calls])
+
+
+def _made(calls: list[dict[str, Any]], wanted: int, seconds: float) -> str:
+    made = sum(call["calls"] for call in calls)
+    if any(call["calls"] < wanted for call in calls):
+        return f"Made {made} calls of {wanted * len(calls)}: the {seconds:g} s for calling were over"
+    return f"Made {made} calls and ended by itself"
 
 
 def _calls(reply: Path, threads: int | None) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ _REPEATS = 3  # from here on the spread between runs is known
 BUSY = 0.2  # share of ready time without a processor from which on times are not to be trusted
 _DRIFT = 1.5  # assumed: how far a machine that looks idle drifts between two sets of runs
 _SMALLEST = 0.01  # a change of less than one percent is none for a user
+SEED_MARGIN = 0.05  # assumed spread of a quality figure between seeds, where one seed was run
 MEMORY_MARGIN = (
     0.05  # assumed spread of a peak that was measured once; references/measuring.md has measured ones
 )
@@ -58,6 +59,8 @@ def compare_figure(metric: str, before: list[Run], after: list[Run]) -> Comparis
     sides = [[value for figure in side for value in figure.singles or [figure.value]] for side in figures]
     within = _within_run([*before, *after]) if metric == "step_seconds_p50" else None
     paired = in_turns(before, after)
+    if is_quality(metric) and all(len(set(side)) == 1 for side in sides):
+        sides = [side[:1] for side in sides]  # one seed: its repeats show nothing of the spread between seeds
     found = compare(metric, sides[0], sides[1], figures[0][0].unit, paired, within)
     if (
         found.unit == "seconds"
@@ -68,6 +71,11 @@ def compare_figure(metric: str, before: list[Run], after: list[Run]) -> Comparis
         how = "measured apart while threads waited for a processor: run both in turns (`against`)"
         return found.model_copy(update={"verdict": "cannot tell", "how": how})
     return found
+
+
+def is_quality(metric: str) -> bool:
+    """Whether the figure says how good the result is, not what it took."""
+    return metric.startswith("metric:") or metric == "final_loss"
 
 
 def is_busy(runs: list[Run]) -> bool:
@@ -132,6 +140,8 @@ def _once(metric: str, ratio: float, within: float | None) -> dict[str, Any]:
         }
     if ratio == 1:
         return {"verdict": "no difference", "how": "equal"}
+    if is_quality(metric):
+        return _one_seed(metric, ratio)
     if within and 1 / within <= ratio <= within:
         return {
             "verdict": "no difference",
@@ -140,6 +150,17 @@ def _once(metric: str, ratio: float, within: float | None) -> dict[str, Any]:
     return {
         "verdict": "cannot tell",
         "how": f"fewer than {_REPEATS} repeats on a side: the spread between runs is unknown",
+    }
+
+
+def _one_seed(metric: str, ratio: float) -> dict[str, Any]:
+    """A quality figure of one seed: only a fall beyond the assumed spread between seeds decides."""
+    if _direction(metric, ratio) == "worse" and abs(ratio - 1) > SEED_MARGIN:
+        how = f"one seed, with an assumed spread between seeds of {SEED_MARGIN:.0%}"
+        return {"verdict": "worse", "how": how, "basis": "assumed"}
+    return {
+        "verdict": "cannot tell",
+        "how": f"one seed a side: repeat both with {_REPEATS} other seeds to know the spread",
     }
 
 

@@ -87,6 +87,11 @@ def _held_back(
     if verdict == "better" and changing and all(one.verdict == "cannot tell" for one in quality):
         doubt = f"whether {quality[0].metric} suffered is open ({quality[0].how})"
         return Judgement("cannot tell", f"{reason}; {doubt}", impact, quality)
+    moved = [one for one in quality if one.verdict == "cannot tell"]
+    if verdict == "better" and moved:
+        reason += (
+            f"; {moved[0].metric} went from {moved[0].before:.4g} to {moved[0].after:.4g} ({moved[0].how})"
+        )
     return Judgement(verdict, reason, impact, quality)
 
 

@@ -1,5 +1,7 @@
 """The one look that would decide what is open, and where a question belongs that is not ours."""
 
+from .kind import is_served_by_an_engine
+
 _CHECKS: dict[str, str] = {
     "gpu_memory": (
         "nvidia-smi just before the start (is the card free?), then estimate_memory on this step: it "
@@ -82,9 +84,12 @@ def handoff(constraint: str, sub_cause: str | None, lowered: str) -> str | None:
         return _HANDOFFS.get(sub_cause or "how_to", _HANDOFFS["how_to"])
     if constraint == "not_a_resource_problem":
         return _BUG_HANDOFFS.get(sub_cause or "", _HANDOFFS["bug_other"])
-    serving = any(word in lowered for word in ("llama", "vllm", "tokens/s", "tokens per second", "llm "))
+    serving = any(word in lowered for word in ("llama", "tokens/s", "tokens per second", "llm "))
     return (
         _SERVING
-        if serving and constraint in ("inference_latency", "gpu_memory") and "train" not in lowered
+        if serving
+        and not is_served_by_an_engine(lowered)
+        and constraint in ("inference_latency", "gpu_memory")
+        and "train" not in lowered
         else None
     )

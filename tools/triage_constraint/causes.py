@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from .beginnings import beginnings
 from .clues import FINAL, Clue
-from .kind import batch_is_one
+from .kind import batch_is_one, grows_trees
 from .numbers import Numbers, size
 
 # Shares of the memory limit that tell causes apart, from messages of known cause (benchmarks/triage_score.py); the
@@ -17,9 +17,11 @@ _FRAGMENTED_SHARE = 0.25
 _HUGE_SHARE = 0.30
 _FOREIGN_SHARE = 0.35
 _NOTEWORTHY_SHARE = 0.10
+_OF_NETWORKS = ("cpu_inference", "gpu_not_used", "model_too_slow")  # trees always answer on the CPU
 _SMALL_CARD_GIB = 4.5  # most training steps of today need more, whatever else is right
 _HUGE_TENSOR_BYTES = 2**30
 _HUGE_ARRAY_GIB = 1.0
+_BUSY_PERCENT = 80  # of a GPU's time, from which on it is not underused
 _LARGE_SIDE = 1500  # pixels
 _HEAD_CHARACTERS = 12
 
@@ -47,7 +49,12 @@ def sub_cause(constraint: str, clues: list[Clue], numbers: Numbers, lowered: str
         return "few_samples" if any(c.sub_cause == "few_samples" for c in named) else told
     if raised == "single_huge_array" and (size(numbers, "tried_gib") or _HUGE_ARRAY_GIB) < _HUGE_ARRAY_GIB:
         return "ram_capacity"  # the last small request that no longer fitted
-    return raised or _named(constraint, lowered) or told or _DEFAULTS.get(constraint)
+    found = raised or _named(constraint, lowered) or told or _DEFAULTS.get(constraint)
+    if constraint == "inference_latency" and found in _OF_NETWORKS and grows_trees(lowered):
+        return None  # what takes the time, the trees or the rows made for them, is not said
+    if found == "gpu_underused" and (size(numbers, "gpu_util_pct") or 0) >= _BUSY_PERCENT:
+        return "true_capacity"
+    return found
 
 
 def _from_figures(numbers: Numbers, lowered: str) -> str | None:
@@ -96,7 +103,7 @@ def _from_figures(numbers: Numbers, lowered: str) -> str | None:
 
 def _input_or_tensor(lowered: str) -> str:
     """One huge request is put down to the input where the text names the input's size."""
-    named, _ = _words()["gpu_memory"]["input_too_large"]
+    named = next(names for cause, names, _ in _words()["gpu_memory"] if cause == "input_too_large")
     return "input_too_large" if named.occurs_in(lowered) else "single_huge_tensor"
 
 
@@ -116,10 +123,14 @@ _DEFAULTS = {"not_a_resource_problem": "bug_other", "out_of_scope": "how_to"}
 
 def _named(constraint: str, lowered: str) -> str | None:
     """The first cause of causes.txt that the words of the text name."""
-    for cause, (named, unless) in _words().get(constraint, {}).items():
-        if named.occurs_in(lowered) and not unless.occurs_in(lowered):
-            return cause
-    return None
+    return next(
+        (
+            cause
+            for cause, named, unless in _words().get(constraint, ())
+            if named.occurs_in(lowered) and not unless.occurs_in(lowered)
+        ),
+        None,
+    )
 
 
 @dataclass(frozen=True)
@@ -141,19 +152,21 @@ class _Words:
 
 
 @cache
-def _words() -> dict[str, dict[str, tuple[_Words, _Words]]]:
-    """By constraint and cause: what names it, and what forbids it (the lines that start with an exclamation mark)."""
-    sections: dict[str, dict[str, list[str]]] = {}
+def _words() -> dict[str, list[tuple[str, _Words, _Words]]]:
+    """By constraint, in the file's order: a cause, what names it and what forbids it (lines with an exclamation mark).
+
+    A cause may have two sections: what establishes it, and further down what it is when nothing else is named.
+    """
+    sections: dict[str, list[tuple[str, list[str]]]] = {}
     patterns: list[str] = []
     for line in (files(__package__) / "causes.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("[") and "/" in line and line.endswith("]"):
             constraint, cause = line[1:-1].split("/")
-            patterns = sections.setdefault(constraint, {}).setdefault(cause, [])
+            patterns = []
+            sections.setdefault(constraint, []).append((cause, patterns))
         elif line and not line.startswith("#"):
             patterns.append(line)
-    return {
-        name: {cause: _both(lines) for cause, lines in causes.items()} for name, causes in sections.items()
-    }
+    return {name: [(cause, *_both(lines)) for cause, lines in causes] for name, causes in sections.items()}
 
 
 def _both(lines: list[str]) -> tuple[_Words, _Words]:

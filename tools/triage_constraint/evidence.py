@@ -10,6 +10,7 @@ from .reading import Material
 from .script import ScriptFacts
 
 _QUOTE_CHARACTERS = 240
+_LEAD_CHARACTERS = 120  # of a sentence before the clue in it
 _FOREIGN_SHARE = 0.10  # of a card: less than this in other processes does not decide an out-of-memory
 
 
@@ -143,4 +144,7 @@ def _fact(quote: str, shows: str) -> Evidence:
 def _around(line: str, inside: int) -> str:
     """The part of a long line that holds the clue."""
     start = max(0, min(inside - 40, len(line) - _QUOTE_CHARACTERS))
+    if start:  # from the start of its sentence, or of a word, on
+        sentence = line.rfind(". ", max(0, inside - _LEAD_CHARACTERS), inside) + 2
+        start = sentence if sentence > 1 else line.find(" ", start, inside) + 1 or start
     return line[start : start + _QUOTE_CHARACTERS].strip()

@@ -48,6 +48,12 @@ _DEADLINE = re.compile(
     r"(?:deadline(?: is| of)?|due|finish(?:ed)?|done|ready|results?)(?: \w+){0,2}? (?:in|within) "
     r"(\d+(?:\.\d+)?) (hour|day|week)s?\b"
 )
+_BUSY = re.compile(
+    r"\b(?:busy|used|in use|active)(?: only)?(?: for| about| around| roughly)* (\d+(?:\.\d+)?) ?(?:h|hours?)"
+    r" ?(?:a|per|/|each) ?day"
+)
+_IDLE_AT_WEEKENDS = re.compile(r"\b(?:idle|unused|nobody|not used|off)\b[^.]{0,40}\bweekends?")
+_HOURS_A_MONTH = 720
 _HOURS = {"hour": 1, "day": 24, "week": 168}
 _BYTES = {"k": 1000, "m": 1000**2, "g": 1000**3}
 
@@ -65,7 +71,7 @@ def goals(tool: str, lowered: str, numbers: Numbers) -> dict[str, Any]:
     if tool == "compare_baselines":
         return _horizon(text)
     if tool == "estimate_cost":
-        return _limits(text)
+        return {**_limits(text), **_bill(text, numbers)}
     return {}
 
 
@@ -102,6 +108,17 @@ def _horizon(text: str) -> dict[str, Any]:
     named = {step for word, step in _FREQUENCY.items() if re.search(rf"\b{word}\b", text)}
     fits = unit in ("step", "period") or named <= {unit}
     return {"horizon": int(steps)} if fits and int(steps) > 0 else {}
+
+
+def _bill(text: str, numbers: Numbers) -> dict[str, Any]:
+    """The machine that runs already, where its bill and its busy hours are told."""
+    monthly, daily = size(numbers, "cost_usd_per_month"), size(numbers, "cost_usd_per_day")
+    busy = _BUSY.search(text)
+    hourly = monthly / _HOURS_A_MONTH if monthly else daily / 24 if daily else None
+    if not hourly or not busy or not 0 < float(busy[1]) <= 24:
+        return {}
+    found = {"kind": "running", "usd_per_hour": round(hourly, 4), "busy_hours_per_day": float(busy[1])}
+    return {"workload": found | ({"busy_days_per_week": 5} if _IDLE_AT_WEEKENDS.search(text) else {})}
 
 
 def _limits(text: str) -> dict[str, Any]:

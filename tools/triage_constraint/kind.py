@@ -9,14 +9,18 @@ _INFERS = re.compile(r"\binferenc\w*|\bmodel\.generate|\bserving\b|\bno_grad\b")
 _GOES_BACKWARD = re.compile(r"\bbackward\b|\boptimi[sz]er\b|\bloss\b")
 _BATCH_SIZE = re.compile(r"\bbatch[ _-]?size ?(?:=|:|is|of|to)? ?(\d+)")
 _TREES = re.compile(
-    r"\b(?:lightgbm|lgbm|xgboost|catboost|scikit-?learn|sklearn|random forests?|gradient boost\w*)\b"
+    r"\b(?:lightgbm|lgbm\w*|xgb\w*|catboost|scikit-?learn|sklearn|random forests?|gradient boost\w*)\b"
 )
-_NETWORKS = re.compile(r"torch|keras|tensorflow|\bjax\b|\bgpus?\b|cuda|\bneural|\blstm|transformer|\bepoch")
+_NETWORKS = re.compile(
+    r"torch|keras|tensorflow|\bjax\b|\bgpus?\b|cuda|\bneural|\blstm|\btransformers?\b|\bepoch"
+)
+_ENGINES = re.compile(r"vllm|llama\.cpp|llama_|ggml|gguf|ollama|sglang|text-generation-inference")
 _APPLE = re.compile(r"\bmps\b|\bapple silicon\b|\bmacbook\b|\bm[1-5] (?:pro|max|ultra)\b")
 _SERIES = re.compile(r"\bforecast|\btime[- ]series|\bseries\b|\bdemand\b|\bsales\b|预测|時系列|прогноз")
 _NO_SERIES = re.compile(
     r"\b(?:images?|photos?|pictures?|sentences?|documents?|tweets?|utterances?|audio|videos?|x-?rays?|mri|ct scans?"
-    r"|segmentation|object detection|bilder|im[aá]genes)\b|图片|圖片"
+    r"|segmentation|object detection|bilder|im[aá]genes|resnet\w*|yolo\w*|vit|unet|diffusion|gans?|llms?|llama\w*"
+    r"|bert|roberta|gpt\w*|whisper)\b|图片|圖片"
 )
 
 _ONLY_TRAINING = frozenset((
@@ -24,9 +28,11 @@ _ONLY_TRAINING = frozenset((
     "optimizer_in_backward", "freezing", "lora", "zero_grad_none",
 ))  # fmt: skip
 _ONLY_CUDA = frozenset(("eight_bit_optimizer", "paged_optimizer", "sharding"))  # bitsandbytes, NCCL
-_ONLY_NETWORKS = frozenset(
-    ("dataloader", "mixed_precision", "compile", "channels_last", "larger_batch", "lr_schedule")
-)
+_ONLY_NETWORKS = frozenset((
+    "dataloader", "mixed_precision", "compile", "channels_last", "larger_batch", "lr_schedule",
+    "quantization", "distillation", "pruning",
+))  # fmt: skip
+_ONLY_SERIES = frozenset(("lightgbm_baseline", "dlinear", "nhits"))
 _BEFORE_ALL = ("free_other_process", "allocator_settings", "release_graph", "kv_cache_limit")
 
 
@@ -45,6 +51,11 @@ def infers(lowered: str, named: Container[str]) -> bool:
     return bool(_INFERS.search(lowered)) and "train" not in named and not _GOES_BACKWARD.search(lowered)
 
 
+def is_served_by_an_engine(lowered: str) -> bool:
+    """Whether a serving engine for language models holds the model: no file and no step of it is at hand."""
+    return _ENGINES.search(lowered) is not None and "train" not in lowered
+
+
 def batch_is_one(lowered: str) -> bool:
     """Whether the only batch size that is named is one: nothing is left to split or to make smaller."""
     return set(_BATCH_SIZE.findall(lowered)) == {"1"}
@@ -61,9 +72,11 @@ def for_inference(ids: list[str]) -> list[str]:
     return [*first, *INFERENCE_MEMORY, *(name for name in ids if name not in _ONLY_TRAINING)]
 
 
-def meaningless(lowered: str) -> frozenset[str]:
-    """The remedies that this job cannot use: for another framework, another device, or a batch that is one already."""
+def meaningless(lowered: str, constraint: str) -> frozenset[str]:
+    """The remedies that this job cannot use: for another framework, device or kind of data, or a batch that is one."""
     found: frozenset[str] = frozenset()
+    if constraint == "no_gpu" and is_about_other_data(lowered):
+        found |= _ONLY_SERIES
     if batch_is_one(lowered):
         found |= {"gradient_accumulation"}
     if _APPLE.search(lowered):

@@ -38,6 +38,7 @@ class Measured:
     step_on_cpu: bool  # its own training step, on the CPU, is what filled host memory
     script: Path | None  # that it ran, where the workspace still has it
     output: Path | None  # what it printed, where it failed and the workspace still has that
+    command: list[str]  # what was run; empty where it was a function
 
 
 def read_measurement(ledger_id: str) -> Measured:
@@ -49,7 +50,10 @@ def read_measurement(ledger_id: str) -> Measured:
     on_cpu = _step_fills_host_memory(run)
     output = _kept(run.report.get("output_path")) if run.outcome in _FAILED else None
     script = _kept((run.conditions.get("script") or {}).get("path"))
-    return Measured([*_by_causes(run), *_by_outcome(run, on_cpu)], on_cpu, script, output)
+    command = [] if run.report.get("calls") else list(run.conditions.get("command") or [])
+    if any("***" in word for word in command):
+        command = []  # what is kept of a secret cannot be run
+    return Measured([*_by_causes(run), *_by_outcome(run, on_cpu)], on_cpu, script, output, command)
 
 
 def _kept(name: str | None) -> Path | None:

@@ -49,7 +49,7 @@ _PLAIN = (  # key, pattern with one group, type
     ("overflow_bytes", r"overflowed by (\d[\d,]*) bytes", int),
     ("requested_bytes", r"failed to resize buffer\.?\s*requested:?\s*(\d[\d,]*)", int),
     ("max_seq_len", r"max(?:imum)? (?:seq|model|context|sequence)\w* ?len(?:gth)?\w* \(?(?:of )?(\d+)", int),
-    ("kv_tokens", r"kv cache \((\d+)\)|kv cache is (\d+)", int),
+    ("kv_tokens", r"kv cache \((\d+)\)|kv cache is (\d+)|maximum model length is (\d+)", int),
     (
         "exit_code",
         (
@@ -91,7 +91,7 @@ _PROSE = (
     (
         "n_samples",
         ("training_data", "compute_time", "no_gpu", "edge"),
-        rf"\b(\d[\d,]*) ?(?:{_SAMPLE})(?! (?:per|by|for each|each))",
+        rf"\b(\d[\d,]*) ?(?:(?:hour|dai|week|month|quarter|year)ly )?(?:{_SAMPLE})(?! (?:per|by|for each|each))",
     ),
     (
         "samples_per_class",

@@ -16,19 +16,35 @@ from .._remedies import (
     BACKTEST,
     BY_ID,
     COMMAND,
+    COST,
+    DISTILL,
     MEASURE,
+    MODEL,
     PATCH,
     PREDICT,
     PREPARE,
     PREPARE_STEP_ON_CPU,
+    PRUNE,
+    QUANTIZE,
     SCRIPT,
     STEP,
     STEP_ON_CPU,
+    TREES,
+    WORKLOAD,
+    WORKLOADS,
     Remedy,
     ordered,
 )
+from .by_hand import by_hand, room_for_tokens
 from .goals import goals
-from .kind import for_inference, grows_trees, is_about_other_data, is_about_series, meaningless
+from .kind import (
+    for_inference,
+    grows_trees,
+    is_about_other_data,
+    is_about_series,
+    is_served_by_an_engine,
+    meaningless,
+)
 from .measured import Measured
 from .numbers import Numbers
 from .script import ScriptFacts
@@ -37,13 +53,6 @@ _CARD = re.compile(
     r"\b(?:[tk]\d{1,2}|p100|v100s?|a10g?|a30|a40|a100|l4|l40s?|h100|h200|b200|(?:rtx|gtx) ?\d{4}(?: ?(?:ti|super))?"
     r"|\d{4} ?ti|titan (?:xp|v|rtx)|quadro rtx \d{4})\b"
 )
-# Where a cause asks for another hand at the same remedy: what to do instead, and that no tool does it.
-_BY_HAND: dict[tuple[str, str | None], str] = {
-    ("allocator_settings", "fraction_limit"): (
-        "raise or remove the cap on this process"
-        " (set_per_process_memory_fraction, or the serving engine's memory share)"
-    ),
-}
 _GROWING = ("gpu_memory", "host_memory")
 _FOR_A_CARD = ("mixed_precision", "sharding")  # on a CPU the one is slower as a rule, the other means nothing
 _CPU_WITH_BF16 = ("amx_bf16", "avx512_bf16", "bf16")  # x86 and ARM
@@ -138,7 +147,7 @@ def _order(here: Situation) -> list[str]:
     findings = here.script.findings if here.script else []
     if here.constraint in _GROWING and any(cause == "leak" for *_, cause in findings):
         ids.insert(1, "release_graph")  # a defect in plain sight, whatever else binds
-    useless = meaningless(here.lowered)
+    useless = meaningless(here.lowered, here.constraint)
     return [name for name in dict.fromkeys(ids) if name not in useless]
 
 
@@ -148,6 +157,8 @@ def preparation(here: Situation) -> list[Call]:
     wanted = [*PREPARE.get(here.constraint, ()), *(PREPARE_STEP_ON_CPU if here.step_on_cpu else ())]
     if here.constraint == "training_data" and is_about_other_data(here.lowered):
         wanted = [(MEASURE, {}, (COMMAND,))]
+    if here.sub_cause == "kv_cache" or is_served_by_an_engine(here.lowered):
+        wanted = []  # the engine's own figures are the baseline
     for tool, arguments, needs in wanted:
         if _is_here(tool) and not (tool == MEASURE and here.measured):  # the measurement is the baseline
             fitted, missing = _fitted(tool, dict(arguments), list(needs), here)
@@ -169,13 +180,15 @@ def _building_up(steps: list[Step]) -> list[Step]:
 
 
 def _step(remedy: Remedy, here: Situation) -> Step:
-    by_hand = _BY_HAND.get((remedy.id, here.sub_cause))
-    tool, arguments, needs = (None, {}, []) if by_hand else _call(remedy, here)
-    why = by_hand or remedy.what
+    instead = by_hand(remedy.id, here.sub_cause)
+    tool, arguments, needs = (None, {}, []) if instead else _call(remedy, here)
+    why = instead.what if instead else remedy.what
+    if room := room_for_tokens(remedy.id, here.numbers):
+        why = f"{why}; {room}"
     if remedy.id == "mixed_precision" and tool:
         arguments["precision"], reason = _precision(here.machine, here.lowered)
         why = f"{why}; {reason}"
-    effect = remedy.effect_on(here.constraint)
+    effect = (instead and instead.effect) or remedy.effect_on(here.constraint)
     return Step(
         remedy=remedy.id,
         why=why,
@@ -186,8 +199,8 @@ def _step(remedy: Remedy, here: Situation) -> Step:
             note=effect.note,
         ),
         changes_results=remedy.changes_results,
-        cost=remedy.cost,
-        verify=remedy.verify,
+        cost=(instead and instead.cost) or remedy.cost,
+        verify=(instead and instead.verify) or remedy.verify,
         tool=tool,
         arguments=arguments,
         needs=needs,
@@ -205,6 +218,8 @@ def _misses(tool: str, lowered: str) -> bool:
     """Whether the tool is for other data or another framework than the text is about."""
     if tool in (BACKTEST, AUGMENT):
         return is_about_other_data(lowered)
+    if tool in (QUANTIZE, PRUNE, DISTILL, PREDICT):
+        return is_served_by_an_engine(lowered)
     return tool == PATCH and grows_trees(lowered)
 
 
@@ -222,6 +237,13 @@ def _fitted(
     if SCRIPT in needs and here.script:
         arguments["path"] = here.script.path
         needs.remove(SCRIPT)
+    if COMMAND in needs and here.measured and here.measured.command:
+        arguments["command"] = here.measured.command
+        needs.remove(COMMAND)
+    if tool == COST:
+        needs = [WORKLOADS.get(here.sub_cause or "", need) if need == WORKLOAD else need for need in needs]
+    if grows_trees(here.lowered):
+        needs = [TREES if need == MODEL else need for need in needs]
     if STEP in needs and here.script and here.script.has_make_step:
         arguments["step"] = f"{here.script.path}:make_step"
         needs.remove(STEP)

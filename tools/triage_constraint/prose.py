@@ -47,9 +47,9 @@ class Prose:
                 yield start, start + len(sentence), frozenset(name for _, name in named[first:index])
             position = end + 1
 
-    def first(self, rule: Rule) -> int:
-        """Where the text names the first of the ideas that a rule needs."""
-        position = min(self.named[name][0] for name in rule.needed)
+    def completed(self, rule: Rule) -> int:
+        """Where the text has named all the ideas that a rule needs."""
+        position = max(self.named[name][0] for name in rule.needed)
         for start, sentence in self.sentences:
             if position <= len(sentence):
                 return start + position
@@ -71,8 +71,8 @@ def read_prose(prose: Prose, raised: list[Clue]) -> list[Clue]:
         for rule in _fired("sentence", here):
             _keep(clues, rule, rule.points * factor, start, end)
     for rule in _fired("text", frozenset(prose.named)):
-        first = prose.first(rule)
-        _keep(clues, rule, rule.points, first, first + 1)
+        last = prose.completed(rule)
+        _keep(clues, rule, rule.points, last, last + 1)
     return _ours(list(clues.values()), prose)
 
 
