@@ -31,10 +31,12 @@ LONGER = {
     "recurrent_neural_network": 100,
 }  # noisy until then
 BATCH = ["--batch_size", "8", "--n_epochs", "1"]  # images take long on a CPU
+DIGITS = [*BATCH, "--img_size", "28"]  # these resize, the stand-in does not
 SMALL = {
-    "/began.py": [*BATCH, "--img_size", "28"],
+    "/began.py": DIGITS,
+    "/cgan.py": DIGITS,
     "implementations": BATCH,
-}  # began resizes, the stand-in does not
+}
 NLP = "graykode/nlp-tutorial"
 GAN = "eriklindernoren/PyTorch-GAN"
 SCRIPTS = [

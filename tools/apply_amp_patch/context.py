@@ -41,9 +41,13 @@ class Context:
         return imported_scripts(self.script, self.path, self.root)
 
     @cached_property
-    def importers(self) -> list[Script]:
-        """The files around the script that import it."""
-        return importing_scripts(self.path, self.root)
+    def around(self) -> list[tuple[Reached, list[Script]]]:
+        """What the script, and each file around it that imports it, reaches of the files it reads."""
+        found = [(self.reached, list(self.project.values()))]
+        for path, script in importing_scripts(self.path, self.root).items():
+            scripts = [script, *imported_scripts(script, path, self.root).values()]
+            found.append((Reached(script, scripts[1:]), scripts))
+        return found
 
     @cached_property
     def reached(self) -> Reached:

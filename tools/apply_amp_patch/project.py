@@ -43,21 +43,22 @@ def imported_scripts(script: Script, path: Path | None, root: Path | None) -> di
     return found
 
 
-def importing_scripts(path: Path | None, root: Path | None) -> list[Script]:
+def importing_scripts(path: Path | None, root: Path | None) -> dict[Path, Script]:
     """The files around a script that import it by its name, and so may hand it a model."""
     if path is None:
-        return []
+        return {}
     tops = [p for p in _tops(path) if root is None or p.is_relative_to(root)]
     names = re.compile(
         rf"^\s*(from|import)\b.*\b({re.escape(path.stem)}|{re.escape(path.parent.name)})\b", re.MULTILINE
     )
-    found = []
+    found: dict[Path, Script] = {}
     for other in _nearby(max(tops, key=lambda p: -len(p.parts), default=path.parent)):
         if other == path or other.stat().st_size > _LARGEST_BYTES:
             continue
         if names.search(other.read_text(encoding="utf-8", errors="replace")):
             parsed = _parse(other, other.stat().st_mtime_ns)
-            found += [parsed] if parsed is not None and _leads_to(parsed, other, path, root) else []
+            if parsed is not None and _leads_to(parsed, other, path, root):
+                found[other] = parsed
     return found
 
 

@@ -38,6 +38,11 @@ class Reached:
             classes = {c.name for s in scripts for c in s.classes} & made.names
             self._at_work = _Names(scripts, classes, frozenset({"__init__"})).names
 
+    def mentions(self, node: ast.Call) -> bool:
+        """Whether the name that a call calls is among what code that may run mentions."""
+        last = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        return self.everything or last in self._made
+
     def holds(self, definition: ast.ClassDef | Function) -> bool:
         """Whether the script may make objects of a class, or run a function or method in training."""
         names = self._made if isinstance(definition, ast.ClassDef) else self._at_work

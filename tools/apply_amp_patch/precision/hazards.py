@@ -215,11 +215,15 @@ def _wrapped_elsewhere(context: Context) -> list[tuple[int, str, str]]:
     """A model that this file does not make, where a file that imports it or that it imports starts DataParallel."""
     if not context.training.backwards or trained_models(context):
         return []
-    for script in [*context.importers, *context.project.values()]:
-        if any(_threads(script.called(call) or "") for call in script.calls):
-            line = context.training.backwards[0].call.lineno
-            return [(line, "data_parallel", f"{_THREADS} (another file may wrap the model)")]
-    return []
+    wraps = (
+        call
+        for reached, scripts in context.around
+        for script in scripts
+        for call in script.calls
+        if _threads(script.called(call) or "") and reached.mentions(call)
+    )
+    line = context.training.backwards[0].call.lineno
+    return [(line, "data_parallel", f"{_THREADS} (another file may wrap the model)") for _ in [*wraps][:1]]
 
 
 def _threads(name: str) -> bool:

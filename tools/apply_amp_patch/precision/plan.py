@@ -77,7 +77,9 @@ def make_plan(context: Context) -> Plan:
 
 
 def _need_forward(context: Context) -> None:
+    """Raise where a loss has no forward pass here, or none of them trains a model that runs here."""
     training = context.training
+    trains = any(_has_model(context, b, differentiated(training, b)) for b in training.backwards)
     for backward in training.backwards:
         if backward in training.unresolved:
             raise Declined(
@@ -85,7 +87,8 @@ def _need_forward(context: Context) -> None:
                 "loss_from_elsewhere",
                 f"{', '.join(sorted(training.unresolved[backward])) or 'the loss'} is computed outside of this file",
             )
-        if not _has_model(context, backward) and not is_of_leaves(context, backward):
+        runs = trains and _has_model(context, backward, training.contributors[backward])
+        if not runs and not is_of_leaves(context, backward):
             raise Declined(
                 backward.call.lineno,
                 "forward_not_found",
@@ -93,14 +96,11 @@ def _need_forward(context: Context) -> None:
             )
 
 
-def _has_model(context: Context, backward: Backward) -> bool:
-    """Whether a model that the loss trains runs in the regions; one that only makes targets does not count."""
+def _has_model(context: Context, backward: Backward, found: set[ast.stmt]) -> bool:
+    """Whether a model runs in the regions, among the statements behind a loss."""
     flow = context.training.flow
-    if flow.calls_model(backward.loss):
-        return True
-    found = differentiated(context.training, backward)
     inside = {n for region in context.training.regions for s in region.statements for n in ast.walk(s)}
-    return any(s in inside and flow.calls_model(s) for s in found)
+    return flow.calls_model(backward.loss) or any(s in inside and flow.calls_model(s) for s in found)
 
 
 def _no_scaler(context: Context) -> list[Reason]:
