@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from memory_repositories import ROOT, Made, classify, labels, made, sgd, take
+from memory_repositories import Made, classify, labels, made, sgd, take
 from torch import nn
 
 
@@ -179,23 +179,6 @@ def guided_diffusion() -> Made:
     return made(model, batch, lambda m, b: F.mse_loss(m(b[0], b[1]), b[2]))
 
 
-def yolo_loss() -> Made:
-    """A detector as yolov5 writes it: anchors matched to targets by masks."""
-    take("yolov5", "models")
-    from models.yolo import DetectionModel  # type: ignore[import-not-found]
-    from utils.loss import ComputeLoss  # type: ignore[import-not-found]
-
-    model = DetectionModel(str(ROOT / "yolov5/models/yolov5n.yaml"), nc=80)
-    model.hyp = {"box": 0.05, "cls": 0.5, "cls_pw": 1.0, "obj": 1.0, "obj_pw": 1.0, "fl_gamma": 0.0, "anchor_t": 4.0,
-                 "label_smoothing": 0.0}  # fmt: skip
-    targets = torch.cat([labels(2, 16, 1).float(), labels(80, 16, 1).float(), torch.rand(16, 4)], 1)
-
-    def loss(m: Any, batch: Any) -> Any:
-        return ComputeLoss(m)(m(batch[0]), batch[1])[0].sum()
-
-    return made(model, (torch.randn(2, 3, 128, 128), targets), loss, sgd)
-
-
 NAMES = [
     "dit_with_ema",
     "kan",
@@ -212,5 +195,4 @@ NAMES = [
     "vit_max",
     "vit_cross",
     "guided_diffusion",
-    "yolo_loss",
 ]

@@ -216,18 +216,6 @@ def min_gpt() -> Made:
     return made(source.GPT(config), batch, lambda m, b: m(b[0], b[1])[1])
 
 
-def speech_transformer() -> Made:
-    source = take("MP-SENet", "models.model")
-    model = source.MPNet(SimpleNamespace(dense_channel=16, n_fft=100, beta=2.0), num_tsblocks=1)
-    batch = (torch.rand(2, 51, 30), torch.randn(2, 51, 30))
-
-    def loss(m: Any, batch: Any) -> Any:
-        amp, pha, _ = m(*batch)
-        return F.mse_loss(amp, batch[0]) + (pha - batch[1]).abs().mean()
-
-    return made(model, batch, loss)
-
-
 NAMES = [
     "nanochat_gpt",
     "mamba",
@@ -249,5 +237,4 @@ NAMES = [
     "reformer",
     "x_transformer",
     "min_gpt",
-    "speech_transformer",
 ]
