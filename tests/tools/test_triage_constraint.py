@@ -79,6 +79,7 @@ def oom(tried: str, total: float, free: float, allocated: float, idle: float) ->
         ("It must run on a Jetson Nano and gets 2 fps", "edge"),
         ("Can I run this without a GPU?", "no_gpu"),
         ("make my GAN fit 8 GB", "gpu_memory"),
+        ("The ImageNet dataset does not fit the 500 GB SSD of my server", "disk"),
         ("Training on 4 GPUs is slower than on one", "network"),
         ("Which GPU should I buy for deep learning?", "out_of_scope"),
         ("The editor lags when I open a large file in the browser", "out_of_scope"),
