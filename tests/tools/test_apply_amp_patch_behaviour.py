@@ -106,7 +106,10 @@ def run(text: str, folder: Path) -> dict:
     path.write_text(text, encoding="utf-8")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "lr_scheduler before optimizer" and the like are the script's own
-        return runpy.run_path(str(path))
+        try:
+            return runpy.run_path(str(path))
+        finally:
+            torch.set_default_dtype(torch.float32)  # some scripts set another
 
 
 def mixed(text: str, precision: str) -> str:

@@ -53,7 +53,8 @@ def judge(clues: list[Clue]) -> Verdict:
         second *= 0.3  # beside a raised error of a known kind, words and bare tracebacks are no rival
     secondary = [name for name, score in others if name not in NEGATIVE and score >= _NOTEWORTHY]
     binding, secondary = _at_the_edge(constraint, secondary, clues)
-    own = sorted((c for c in clues if c.constraint == binding), key=lambda c: -c.points)
+    own = [c for c in clues if c.constraint == binding]
+    own.sort(key=lambda c: (c.source == "words", -c.points))  # what a rule read is quoted first
     confidence = round(min(0.99, top / (top + second + 1)), 2)
     return Verdict(binding, confidence, secondary[:2], others[:3], own, top)
 
