@@ -289,6 +289,7 @@ def test_a_refusal_is_shown_in_its_own_words(hosted):
     settled(page, "document.querySelector('[role=alert]')?.textContent === 'No such file: <b>x</b>'")
     page.ask("reply({ method: 'ui/notifications/tool-cancelled', params: { reason: 'timeout' } })")
     settled(page, "document.querySelector('main').innerText.includes('cancelled: timeout')")
+    assert page.problems == [], "a refusal is text, never markup"
 
 
 def test_a_page_that_nobody_fills_says_what_would(browser, tmp_path):

@@ -200,7 +200,9 @@ for x, y in data:
     loss.backward()
     optimizer.step()
 """
-    compile(patch(text, ["mixed_precision"], Wishes("fp16")).text, "train.py", "exec")
+    result = patch(text, ["mixed_precision"], Wishes("fp16"))
+    assert result.outcome == "patched" and compile(result.text, "train.py", "exec")
+    assert "\tloss = " in result.text and "\n    optimizer.zero_grad()" in result.text
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from .._core.errors import ToolError
 from .apply import Donors, apply, draw_donors, fates, finish
 from .arrays.streams import Floats
 from .arrays.warps import nearest_steps
+from .intake.columns import is_calendar
 from .intake.files import TEXT
 from .intake.grid import find_grid
 from .intake.numbers import as_text, is_numeric, numbers
-from .intake.roles import is_calendar
 from .intake.series import Series
 from .methods import Wish
 

@@ -14,9 +14,8 @@ from .taking import Taken, take
 
 _SCRIPT = Path(__file__).with_name("engine") / "call_target.py"
 _CALLS = 200
-_SECONDS = (
-    10.0  # per batch size where no number is asked for, so that a slow function is not called 200 times
-)
+# per batch size where no number is asked for, so that a slow function is not called 200 times
+_SECONDS = 10.0
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPTIMIZING_RESOURCES_THREADS")
 
 

@@ -177,4 +177,6 @@ def test_nothing_outlives_a_server_that_was_killed(engine, tmp_path):
     wait_for(lambda: note.exists() and note.read_text(encoding="utf-8").count(" "))
     server.kill()
     server.wait()
-    wait_for(lambda: all(is_gone(int(pid)) for pid in note.read_text(encoding="utf-8").split()))
+    engines = [int(pid) for pid in note.read_text(encoding="utf-8").split()]
+    wait_for(lambda: all(map(is_gone, engines)))
+    assert len(engines) == 2 and all(map(is_gone, engines))

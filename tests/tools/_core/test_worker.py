@@ -214,7 +214,12 @@ def test_a_child_dies_with_a_server_that_was_killed(engine, tmp_path):
     pid = int(note.read_text(encoding="utf-8"))
     server.kill()
     server.wait()
-    wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+    def is_gone():
+        return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+    wait_for(is_gone)
+    assert is_gone()
 
 
 def wait_for(happened):

@@ -5,37 +5,24 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..._core.errors import ToolError
-from .files import ID_NAMES, Source
+from .columns import FEWEST_NUMBERED, LOOKED_AT, is_calendar, is_text, is_whole, numbers_rows
+from .files import Source
+from .ids import find_clock, settle_ids
 from .numbers import is_numeric
 
 _TIME_NAMES = ("ds", "date", "datetime", "timestamp", "time")
 _STEP_NAMES = ("t", "step", "period")  # of whole numbers; T may be a temperature
 _PARTS = ("month", "quarter", "week", "year", "day")  # in numbers, only a year alone is a time
-_LOOKED_AT = 100  # rows
-_MOST_ID_COLUMNS = 3
-_FEWEST_NUMBERED = 8  # rows, for consecutive numbers to be no accident
-_CALENDAR = re.compile(
-    r"(^|_)(month|quarter|week|weekday|year|day|dow|hour|minute|holiday|event|season|is)(_|$|of)", re.I
-)
 _DATE = re.compile(
     r"^(\d{4}([-/.]\d{1,2}){1,2}|\d{1,2}([-/.])\d{1,2}\3\d{2,4}|\d{1,2}[-/]\d{4}|\d{4}[- ]?Q[1-4]"
     r"|[a-z]{3,9}[- ](\d{1,2},? )?\d{4}|\d{1,2}[- ][a-z]{3,9}[- ]\d{4})([T ].*)?$",
     re.I,
 )
 _YEAR = re.compile(r"^(1[5-9]|20)\d\d$")
-_CLOCK = re.compile(r"^\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?$")
-_HOURS = ("hour", "hr", "hour_of_day")
-_ENTITY = re.compile(
-    r"store|shop|outlet|branch|item|product|article|family|dep(ar)?t|categor|customer|client|user|account|patient|subject"
-    r"|sensor|meter|station|machine|engine|unit|device|asset|turbine|vehicle|pump|site|location|region|city|country|zone"
-    r"|building|plant|warehouse|route|(^|[a-z_ ])(id|nbr|no|nr|num|number|code|key)$",
-    re.I,
-)  # what whole numbers may name; a settlement period is no thing
 _UNNAMED = ("", "unnamed: 0")  # what an index becomes in a file
 _TARGET_NAMES = ("y", "value", "values", "target", "sales", "demand")
 _SPLIT_NAMES = ("split", "subset", "partition", "fold")
@@ -70,13 +57,6 @@ class Roles:
         return {*self.ids, self.time, self.clock, self.split, self.label}
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column holds text, dictionary-encoded or not."""
-    if pa.types.is_dictionary(kind):
-        return is_text(kind.value_type)
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
 def resolve(source: Source, asked: Asked) -> Roles:
     """Ids, time, split and label; targets are found later, from training rows only (`find_targets`)."""
     names = source.table.column_names
@@ -91,11 +71,11 @@ def resolve(source: Source, asked: Asked) -> Roles:
     time = asked.time or _find_time(source.table, free, warnings)
     if time is None and not asked.targets:
         _refuse_steps_in_the_header(source)
-    clock = _find_clock(source.table, free, time)
+    clock = find_clock(source.table, free, time)
     free = [n for n in free if n not in (time, clock)]
-    ids, clock = _settle_ids(source, asked, free, time, clock, warnings)
+    ids, clock = settle_ids(source, asked.ids, free, time, clock, warnings)
     if time is None and not ids:
-        numbered = [n for n in free if n.lower() in _UNNAMED and _numbers_rows(source.table[n])]
+        numbered = [n for n in free if n.lower() in _UNNAMED and numbers_rows(source.table[n])]
         time = numbered[0] if numbered else None
     if time is None:
         warnings.append(
@@ -117,8 +97,8 @@ def find_targets(
     if named and not wide:
         return (named[0],)
     free = [n for n in table.column_names if n not in roles.taken and is_numeric(table[n])]
-    plain = [n for n in free if not _CALENDAR.search(n)] or free
-    counters = [n for n in plain if len(plain) > 1 and _numbers_rows(table[n])]
+    plain = [n for n in free if not is_calendar(n)] or free
+    counters = [n for n in plain if len(plain) > 1 and numbers_rows(table[n])]
     if 0 < len(counters) < len(plain):
         warnings.append(
             f"Not taken for a series, as it only numbers the rows: {', '.join(map(repr, counters))}"
@@ -139,11 +119,6 @@ def find_targets(
         saw=f"{file}: {', '.join(plain[:8])}",
         try_next="target_column (target_columns to augment)",
     )
-
-
-def is_calendar(name: str) -> bool:
-    """Whether a column's name says that it follows the calendar."""
-    return _CALENDAR.search(name) is not None
 
 
 def training_rows(table: pa.Table, split: str) -> pa.ChunkedArray:
@@ -169,10 +144,10 @@ def _find_time(table: pa.Table, free: list[str], warnings: list[str]) -> str | N
     parts = [n for n in free if n.lower() in _PARTS]
     for wanted in (*_TIME_NAMES, *_STEP_NAMES, *_PARTS):
         for name in free:
-            is_whole = wanted in _STEP_NAMES and _is_whole(table[name])
+            is_count = wanted in _STEP_NAMES and is_whole(table[name])
             is_year = wanted == "year" and parts == [name]
             if name.lower() == wanted and (
-                wanted in _TIME_NAMES or is_whole or is_year or not is_numeric(table[name])
+                wanted in _TIME_NAMES or is_count or is_year or not is_numeric(table[name])
             ):
                 return name
     found = next((n for n in free if _holds_dates(table[n])), None)
@@ -185,22 +160,7 @@ def _holds_dates(column: pa.ChunkedArray) -> bool:
     """Whether a text column begins with dates."""
     if not is_text(column.type) or is_numeric(column):
         return False
-    return all(t is not None and _DATE.match(t.strip()) for t in column.slice(0, _LOOKED_AT).to_pylist())
-
-
-def _is_whole(column: pa.ChunkedArray) -> bool:
-    """Whether it holds whole numbers and nothing else, as a count of steps does."""
-    try:
-        return bool(pc.cast(column, pa.int64()).null_count == 0)
-    except pa.ArrowException:
-        return False
-
-
-def _numbers_rows(column: pa.ChunkedArray) -> bool:
-    """Whether its numbers are consecutive and each is there once."""
-    if len(column) < _FEWEST_NUMBERED or not _is_whole(column):
-        return False
-    return bool(np.all(np.diff(np.sort(np.asarray(pc.cast(column, pa.int64())))) == 1))
+    return all(t is not None and _DATE.match(t.strip()) for t in column.slice(0, LOOKED_AT).to_pylist())
 
 
 def _refuse_steps_in_the_header(source: Source) -> None:
@@ -228,87 +188,4 @@ def _numbered(names: list[str]) -> list[str]:
     steps = max(found.values(), key=len, default=[])
     last = [int(re.findall(r"\d+$", n)[0]) for n in steps]
     follow = all(b - a == 1 for a, b in itertools.pairwise(last))
-    return steps if follow and len(steps) >= _FEWEST_NUMBERED else []
-
-
-def _find_clock(table: pa.Table, free: list[str], time: str | None) -> str | None:
-    """The column with the time of day beside one of dates: 17:30 as text, or an hour as a whole number."""
-    if time is None:
-        return None
-    for name in free:
-        shown = table[name].slice(0, _LOOKED_AT).to_pylist()
-        if is_text(table[name].type) and all(t is not None and _CLOCK.match(t.strip()) for t in shown):
-            return name
-        if name.lower() in _HOURS and _is_whole(table[name]):
-            return name
-    return None
-
-
-def _settle_ids(
-    source: Source, asked: Asked, free: list[str], time: str | None, clock: str | None, warnings: list[str]
-) -> tuple[tuple[str, ...], str | None]:
-    """The ids, and the clock where the rows of a series need it to be told apart."""
-
-    def ids(beside: list[str], notes: list[str]) -> tuple[str, ...]:
-        return asked.ids if asked.ids is not None else _find_ids(source, free, beside, notes)
-
-    notes: list[str] = []
-    found = ids([time] if time else [], notes)
-    if not time or not clock or _distinct_rows(source.table, [*found, time]) == source.table.num_rows:
-        warnings += notes
-        return found, None
-    found = ids([time, clock], warnings)
-    warnings.append(f"{time!r} and {clock!r} are read together as the time stamp")
-    return found, clock
-
-
-def _find_ids(source: Source, free: list[str], beside: list[str], warnings: list[str]) -> tuple[str, ...]:
-    """Named ones, else the fewest text or numbered columns that tell the rows of one stamp (`beside`) apart."""
-    for wanted in ID_NAMES:
-        for name in free:
-            if name.lower() == wanted:
-                return (name,)
-    table = source.table
-    if beside and _distinct_rows(table, beside) == table.num_rows:
-        return ()
-    texts = [n for n in free if is_text(table[n].type) and not is_numeric(table[n]) and not is_calendar(n)]
-    rows = _distinct_rows(table, texts + beside)
-    for name in reversed(texts):  # a static, or text that changes over time, tells nothing apart
-        left = [n for n in texts if n != name]
-        texts = left if left and _distinct_rows(table, left + beside) == rows else texts
-    if beside and rows < table.num_rows:
-        texts += _numbered_ids(table, [n for n in free if n not in texts], texts, beside)
-    if not beside and texts and rows == table.num_rows > 1:
-        raise ToolError(
-            f"Each row would be a series of its own, told apart by {', '.join(texts)}",
-            saw=f"{source.path.name}: {table[texts[-1]][0].as_py()!r}",
-            try_next="time_column, with stamps such as 2020-12-31",
-        )
-    if texts:
-        warnings.append(
-            f"The series are told apart by {', '.join(texts)}; name id_column for another reading"
-        )
-    return tuple(texts)
-
-
-def _numbered_ids(table: pa.Table, free: list[str], texts: list[str], beside: list[str]) -> list[str]:
-    """The fewest columns of whole numbers that name things (store, item) and tell rows apart; none if several sets do.
-
-    Each of their series must have a row at half of all stamps or more: a measurement repeats too seldom for that.
-    """
-    names = [n for n in free if _ENTITY.search(n) and not is_calendar(n) and _is_whole(table[n])]
-    stamps = _distinct_rows(table, beside)
-    for size in range(1, _MOST_ID_COLUMNS + 1):
-        found = [
-            list(picked)
-            for picked in itertools.combinations(names, size)
-            if 2 * table.num_rows >= stamps * _distinct_rows(table, [*texts, *picked])
-            and _distinct_rows(table, [*texts, *picked, *beside]) == table.num_rows
-        ]
-        if found:
-            return found[0] if len(found) == 1 else []
-    return []
-
-
-def _distinct_rows(table: pa.Table, names: list[str]) -> int:
-    return int(table.group_by(names).aggregate([]).num_rows) if names else 0
+    return steps if follow and len(steps) >= FEWEST_NUMBERED else []

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 
 from ..._core.errors import ToolError
 from ..arrays.streams import Floats
+from .columns import is_text
 from .files import Source
 from .numbers import numbers
-from .roles import Asked, Roles, find_targets, is_text, resolve, training_rows
+from .roles import Asked, Roles, find_targets, resolve, training_rows
 from .stamps import Stamps, cut_ticks, stamps, with_clock
 
 

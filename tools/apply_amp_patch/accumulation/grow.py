@@ -59,14 +59,15 @@ def grow(context: Context, found: BatchLoop, steps: int, drop_last: bool | None 
         edits.append(Line(before_step[0].lineno, indent, "\n".join(opening)))
     if inside or closing:
         edits.append(Line(last + 1, indent, "\n".join([*(f"{unit}{line}" for line in inside), *closing])))
+    site = Site(loop.lineno, REMEDY, "edit", *_reason(steps, drop_last))
+    return Patch("patched", [site], edits, warnings(context, found))
+
+
+def _reason(steps: int, drop_last: bool | None) -> tuple[str, str]:
+    """Code and note of what was done to the loop."""
     if drop_last is None:
-        code, note = "grown_batch", f"{steps} of today's batches per optimizer step"
-    else:
-        code, note = (
-            "micro_batches",
-            f"the loader hands out {steps} parts of each batch, same gradient per step",
-        )
-    return Patch("patched", [Site(loop.lineno, REMEDY, "edit", code, note)], edits, warnings(context, found))
+        return "grown_batch", f"{steps} of today's batches per optimizer step"
+    return "micro_batches", f"the loader hands out {steps} parts of each batch, same gradient per step"
 
 
 def loop_target(context: Context, loop: ast.For) -> ast.expr:

@@ -45,6 +45,26 @@ def propose(context: Context) -> Patch:
         for line, note in second_order(context):
             note = f"{note}, perhaps in the evaluation too"
             return Patch("declined", [Site(line, REMEDY, "decline", "evaluation_not_separate", note)])
+    edits, sites = _switched_off(context, evals)
+    if edits and not script.torch_name():
+        edits.append(header(script, ["import torch"]))
+    if edits:
+        return Patch("patched", sites, edits)
+    if sites or any(_is_off(context, c) or _off_inside(context, script.function(c)) for c in evals):
+        kept = sites or [
+            Site(evals[0].lineno, REMEDY, "keep", "already", "the evaluation runs without gradients")
+        ]
+        return Patch("already", kept)
+    if all((f := script.function(c)) is not None and not _runs(context, c, f) for c in evals):
+        note = "eval() is called here, but nothing is evaluated"
+        return Patch("nothing_to_do", [Site(evals[0].lineno, REMEDY, "keep", "no_evaluation", note)])
+    note = "what follows eval() may be differentiated, or runs elsewhere"
+    return Patch("declined", [Site(evals[0].lineno, REMEDY, "decline", "evaluation_not_separate", note)])
+
+
+def _switched_off(context: Context, evals: list[ast.Call]) -> tuple[list[Edit], list[Site]]:
+    """no_grad for each function or loop that only evaluates, and the sites of those that have it already."""
+    script = context.script
     edits: list[Edit] = []
     sites: list[Site] = []
     torch = script.torch_name() or "torch"
@@ -72,20 +92,7 @@ def propose(context: Context) -> Patch:
                 sites.append(
                     Site(loop.lineno, REMEDY, "edit", "no_grad", "the evaluation loop keeps no activations")
                 )
-    if edits and not script.torch_name():
-        edits.append(header(script, ["import torch"]))
-    if edits:
-        return Patch("patched", sites, edits)
-    if sites or any(_is_off(context, c) or _off_inside(context, script.function(c)) for c in evals):
-        kept = sites or [
-            Site(evals[0].lineno, REMEDY, "keep", "already", "the evaluation runs without gradients")
-        ]
-        return Patch("already", kept)
-    if all((f := script.function(c)) is not None and not _runs(context, c, f) for c in evals):
-        note = "eval() is called here, but nothing is evaluated"
-        return Patch("nothing_to_do", [Site(evals[0].lineno, REMEDY, "keep", "no_evaluation", note)])
-    note = "what follows eval() may be differentiated, or runs elsewhere"
-    return Patch("declined", [Site(evals[0].lineno, REMEDY, "decline", "evaluation_not_separate", note)])
+    return edits, sites
 
 
 def _runs(context: Context, call: ast.Call, function: Function) -> bool:

@@ -226,6 +226,13 @@ def _launched(*args, **kwargs):
     )
 
 
+_WITHOUT_ANSWER = (
+    "synchronize", "empty_cache", "set_device", "manual_seed", "manual_seed_all", "init", "_lazy_init",
+    "reset_peak_memory_stats", "reset_max_memory_allocated", "set_per_process_memory_fraction", "ipc_collect",
+    "set_rng_state", "set_rng_state_all",
+)  # fmt: skip
+
+
 def _claim_cuda(card):
     """What scripts ask of torch.cuda, answered for the card in question; nothing reaches a driver."""
     properties = types.SimpleNamespace(
@@ -259,11 +266,7 @@ def _claim_cuda(card):
     }
     for name, value in answers.items():
         setattr(torch.cuda, name, lambda *args, _value=value, **kwargs: _value)
-    for name in (
-        "synchronize", "empty_cache", "set_device", "manual_seed", "manual_seed_all", "init", "_lazy_init",
-        "reset_peak_memory_stats", "reset_max_memory_allocated", "set_per_process_memory_fraction", "ipc_collect",
-        "set_rng_state", "set_rng_state_all",
-    ):  # fmt: skip
+    for name in _WITHOUT_ANSWER:
         setattr(torch.cuda, name, _nothing())
     for name in ("_record_memory_history", "_dump_snapshot"):
         setattr(torch.cuda.memory, name, _nothing())
