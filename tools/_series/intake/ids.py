@@ -21,10 +21,16 @@ _ENTITY = re.compile(
 _MOST_ID_COLUMNS = 3
 
 
-def find_clock(table: pa.Table, free: list[str], time: str | None) -> str | None:
+def find_date(table: pa.Table, free: list[str]) -> list[str]:
+    """Year, month and perhaps day in columns of their own, all whole numbers; none without year and month."""
+    named = {n.lower(): n for n in free if n.lower() in ("year", "month", "day") and is_whole(table[n])}
+    if "year" not in named or "month" not in named:
+        return []
+    return [named[part] for part in ("year", "month", "day") if part in named]
+
+
+def find_clock(table: pa.Table, free: list[str]) -> str | None:
     """The column with the time of day beside one of dates: 17:30 as text, or an hour as a whole number."""
-    if time is None:
-        return None
     for name in free:
         shown = table[name].slice(0, LOOKED_AT).to_pylist()
         if is_text(table[name].type) and all(t is not None and _CLOCK.match(t.strip()) for t in shown):
@@ -38,22 +44,26 @@ def settle_ids(
     source: Source,
     asked: tuple[str, ...] | None,
     free: list[str],
-    time: str | None,
+    date: list[str],
     clock: str | None,
     warnings: list[str],
 ) -> tuple[tuple[str, ...], str | None]:
-    """The ids, and the clock where the rows of a series need it to be told apart."""
+    """The ids, and the clock where the rows of a series need it, beside the columns of the date, to be told apart."""
 
     def ids(beside: list[str], notes: list[str]) -> tuple[str, ...]:
         return asked if asked is not None else _find_ids(source, free, beside, notes)
 
     notes: list[str] = []
-    found = ids([time] if time else [], notes)
-    if not time or not clock or distinct_rows(source.table, [*found, time]) == source.table.num_rows:
-        warnings += notes
-        return found, None
-    found = ids([time, clock], warnings)
-    warnings.append(f"{time!r} and {clock!r} are read together as the time stamp")
+    found = ids(date, notes)
+    if clock and distinct_rows(source.table, [*found, *date]) < source.table.num_rows:
+        notes = []
+        found = ids([*date, clock], notes)
+    else:
+        clock = None
+    stamp = [*date, *([clock] if clock else [])]
+    warnings += notes
+    if len(stamp) > 1:
+        warnings.append(f"{', '.join(map(repr, stamp))} are read together as the time stamp")
     return found, clock
 
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from ..._core.errors import ToolError
 from .columns import FEWEST_NUMBERED, LOOKED_AT, is_calendar, is_text, is_whole, numbers_rows
 from .files import Source
-from .ids import find_clock, settle_ids
+from .ids import find_clock, find_date, settle_ids
 from .numbers import is_numeric
 
 _TIME_NAMES = ("ds", "date", "datetime", "timestamp", "time")
@@ -41,20 +41,24 @@ class Asked:
 
 @dataclass(frozen=True)
 class Roles:
-    """The part each column plays; `ids` is empty where the table is one series, `clock` is the time of day."""
+    """The part each column plays; `ids` is empty where the table is one series.
+
+    `days` are month and day where `time` holds the year alone, `clock` is the time of day.
+    """
 
     ids: tuple[str, ...]
     time: str | None
     split: str | None
     label: str | None
     targets: tuple[str, ...] = ()
+    days: tuple[str, ...] = ()
     clock: str | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
     def taken(self) -> set[str | None]:
         """The columns that cannot hold the series."""
-        return {*self.ids, self.time, self.clock, self.split, self.label}
+        return {*self.ids, self.time, *self.days, self.clock, self.split, self.label}
 
 
 def resolve(source: Source, asked: Asked) -> Roles:
@@ -71,9 +75,11 @@ def resolve(source: Source, asked: Asked) -> Roles:
     time = asked.time or _find_time(source.table, free, warnings)
     if time is None and not asked.targets:
         _refuse_steps_in_the_header(source)
-    clock = find_clock(source.table, free, time)
-    free = [n for n in free if n not in (time, clock)]
-    ids, clock = settle_ids(source, asked.ids, free, time, clock, warnings)
+    date = [time] if time is not None else find_date(source.table, free)
+    time = date[0] if date else None
+    clock = find_clock(source.table, free) if date else None
+    free = [n for n in free if n not in (*date, clock)]
+    ids, clock = settle_ids(source, asked.ids, free, date, clock, warnings)
     if time is None and not ids:
         numbered = [n for n in free if n.lower() in _UNNAMED and numbers_rows(source.table[n])]
         time = numbered[0] if numbered else None
@@ -84,7 +90,7 @@ def resolve(source: Source, asked: Asked) -> Roles:
             else f"No time column and no id column: the {source.table.num_rows} rows are taken as one series, evenly "
             "spaced, in the order of the file"
         )
-    return Roles(ids, time, split, asked.label, asked.targets or (), clock, warnings)
+    return Roles(ids, time, split, asked.label, asked.targets or (), tuple(date[1:]), clock, warnings)
 
 
 def find_targets(

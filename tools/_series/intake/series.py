@@ -14,7 +14,7 @@ from .columns import is_text
 from .files import Source
 from .numbers import numbers
 from .roles import Asked, Roles, find_targets, resolve, training_rows
-from .stamps import Stamps, cut_ticks, stamps, with_clock
+from .stamps import Stamps, cut_ticks, from_parts, stamps, with_clock
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,13 @@ def load(
     codes, ids = _codes(source, roles)
     stamped = _positions(codes)
     if roles.time is not None:  # an index may have been written without a name
-        stamped = stamps(source.table[roles.time], roles.time, source.place)
+        parts = [roles.time, *roles.days]
+        one = source.table[roles.time]
+        stamped = (
+            from_parts(source.table, parts, source.place)
+            if roles.days
+            else stamps(one, roles.time, source.place)
+        )
     if roles.clock is not None:
         stamped = with_clock(stamped, source.table[roles.clock], roles.clock, source.place)
     warnings = [*source.warnings, *roles.warnings]

@@ -54,6 +54,26 @@ def stamps(column: pa.ChunkedArray, name: str, place: Callable[[int], str]) -> S
     raise ToolError(f"Column {name!r} holds no time stamps", saw=str(kind), try_next="another time_column")
 
 
+def from_parts(table: pa.Table, names: list[str], place: Callable[[int], str]) -> Stamps:
+    """Year, month and perhaps day of three columns as dates."""
+    year, month, *day = (np.asarray(pc.cast(table[n], pa.int64())) for n in names)
+    months = (year - 1970) * 12 + month - 1
+    days = day[0] if day else np.ones_like(year)
+    dates = months.astype("datetime64[M]").astype("datetime64[D]") + (days - 1)
+    wrong = (
+        (month < 1) | (month > 12) | (days < 1) | (dates.astype("datetime64[M]").astype(np.int64) != months)
+    )
+    wrong |= (year < 1500) | (year > 2200)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ToolError(
+            f"Columns {', '.join(map(repr, names))} hold no date together",
+            saw=f"{' '.join(str(table[n][row].as_py()) for n in names)} at {place(row)}",
+            try_next="time_column, or one column of dates such as 2020-12-31",
+        )
+    return Stamps(dates.astype("datetime64[ns]").astype(np.int64), True)
+
+
 def with_clock(stamped: Stamps, column: pa.ChunkedArray, name: str, place: Callable[[int], str]) -> Stamps:
     """Dates with the time of day of another column: text such as 17:30, or whole hours."""
     if not stamped.is_date or (stamped.ticks % _DAY != 0).any():
