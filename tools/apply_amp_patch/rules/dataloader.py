@@ -22,6 +22,10 @@ _LOADERS = {
     "torch.utils.data.dataloader.DataLoader",
     "torch_geometric.loader.DataLoader",
 }
+_NOT_SENT = (
+    "the training runs on import, or what is loaded holds a lambda or inner function, which worker processes cannot "
+    "receive where they do not fork"
+)
 _UNKNOWN = "the dataset may be a stream, which each worker would yield as a whole"
 _WARNINGS = [
     "with workers the same seed gives another order of batches and other random transforms than before"
@@ -82,17 +86,13 @@ def _loader(context: Context, call: ast.Call, workers: str) -> tuple[list[Edit],
         texts.append(f"pin_memory={torch}.cuda.is_available()")
     if texts:
         edits.append(further_argument(script, call, ", ".join(texts)))
+    refused = ("no_main_guard", _NOT_SENT) if not can else ("data_unknown", _UNKNOWN)
     if edits:
-        note = "batches are loaded ahead" if more else "batches are put into pinned memory"
+        pinned = "batches are put into pinned memory" + (f"; no workers: {refused[1]}" if none else "")
+        note = "batches are loaded ahead" if more else pinned
         return edits, Site(line, REMEDY, "edit", "loader_options", note), more
-    if none and not can:
-        note = (
-            "the training runs on import, or what is loaded holds a lambda or inner function, which worker "
-            "processes cannot receive where they do not fork"
-        )
-        return [], Site(line, REMEDY, "decline", "no_main_guard", note), False
-    if none and not more:
-        return [], Site(line, REMEDY, "decline", "data_unknown", _UNKNOWN), False
+    if none:
+        return [], Site(line, REMEDY, "decline", *refused), False
     return [], Site(line, REMEDY, "keep", "already", "workers and pinning are set"), False
 
 
