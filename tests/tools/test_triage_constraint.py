@@ -153,6 +153,14 @@ def test_a_gpu_that_is_not_used_is_put_to_use_before_anything_that_does_without_
     mac = triage("torch.cuda.is_available() is False on my MacBook M2, training my ResNet takes forever").plan
     assert (mac[0].remedy, mac[0].tool) == ("runtime", None) and "'mps'" in mac[0].why
     assert "compare_baselines" not in {step.tool for step in mac}
+    slow = triage("fine-tuning a ResNet-50 on my Mac is slow")
+    assert slow.constraint == "compute_time" and "'mps'" in slow.plan[0].why
+
+
+def test_a_slow_transfer_is_no_slow_training():
+    report = triage("downloading the dataset takes 9 hours on our 20 Mbit line")
+    assert (report.constraint, report.sub_cause) == ("network", "download_bandwidth")
+    assert [step.remedy for step in report.plan] == ["stream_data"] and report.baseline == []
 
 
 def test_a_serving_engine_gets_its_own_settings_and_no_call_that_wants_a_training_script():
@@ -161,7 +169,8 @@ def test_a_serving_engine_gets_its_own_settings_and_no_call_that_wants_a_trainin
     assert report.sub_cause == "kv_cache" and report.handoff is None and report.baseline == []
     assert "at most 7344" in report.plan[0].why and {step.tool for step in report.plan} == {None}
     slow = triage("ollama run llama3:70b gives 0.8 tokens/s, GPU utilisation 20%").plan
-    assert "quantize_model" not in {step.tool for step in slow}
+    assert {step.tool for step in slow} == {None} and "num_gpu" in slow[0].why
+    assert [step.remedy for step in slow][-1] == "batching"  # more tokens in all, none sooner
 
 
 def test_trees_get_their_own_kind_of_file_and_no_remedy_of_networks():

@@ -270,6 +270,7 @@ REMEDIES = (
         "quality, to be measured",
         _TIME_CHECK,
         True,
+        elsewhere={"inference_latency": Effect(_LATENCY, 0.1, 0.9)},
     ),
     Remedy(
         "lr_schedule",
@@ -674,6 +675,7 @@ _BILLS = (
 )
 _A_GPU_UNUSED = ("runtime", "cpu_threads", "quantization", "smaller_model")
 _ON_A_CPU = ("cpu_threads", "quantization", "lightgbm_baseline", "dlinear", "nhits", "simpler_model")
+SLOW_ENGINE = ("runtime", "quantization", "smaller_model", "batching")
 _FAST = ("runtime", "quantization", "batching", "distillation", "pruning", "simpler_architecture", "warm_up")
 
 ORDER: dict[tuple[str, str | None], tuple[str, ...]] = {
@@ -816,7 +818,7 @@ ORDER: dict[tuple[str, str | None], tuple[str, ...]] = {
     ("network", "multi_gpu_scaling"): ("interconnect", "no_sync", "larger_batch", "dataloader"),
     ("network", "nccl_timeout"): ("timeout_settings", "interconnect", "dataloader"),
     ("network", "nccl_hang"): ("timeout_settings", "interconnect"),
-    ("network", "download_bandwidth"): ("stream_data", "disk_cleanup"),
+    ("network", "download_bandwidth"): ("stream_data",),
 }
 
 

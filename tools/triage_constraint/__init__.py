@@ -29,10 +29,11 @@ from .kind import infers
 from .measured import Measured, read_measurement
 from .messages import MESSAGES
 from .numbers import Numbers, read_numbers
-from .plan import Call, Situation, Step, make_plan, preparation
+from .plan import Call, Step, make_plan, preparation
 from .prose import Prose, read_prose
 from .reading import Material, read_log, read_pasted
 from .script import ScriptFacts, read_script
+from .situation import Situation
 from .verdict import Verdict, implied, judge
 from .words import read_words
 

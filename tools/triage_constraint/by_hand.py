@@ -15,6 +15,8 @@ class Hand(NamedTuple):
     effect: Effect | None = None
 
 
+ENGINE = "served by an engine"  # in the place of a cause, where the complaint is its speed
+_ENGINE_SPEED = "tokens a second of one request, before and after, and the answers to your own prompts"
 _ENGINE_REPORT = "the engine's own report of cache size at start, and the answers to your own prompts"
 _ON_THE_CARD = "the device that the model's parameters name, and the step time before and after"
 
@@ -71,6 +73,37 @@ _BY_HAND: dict[tuple[str, str], Hand] = {
         "save a checkpoint often and resume from the last one, in jobs that follow one another",
         "the time of each checkpoint",
         "end a run by hand and see the next one go on where it stopped",
+    ),
+    # the engine's own settings; a smaller file of weights first where some layers lie beside the card
+    ("runtime", ENGINE): Hand(
+        "the engine's own settings: every layer on the card (its log counts the offloaded ones; num_gpu,"
+        " --n-gpu-layers), flash attention, a recent build",
+        "none",
+        _ENGINE_SPEED,
+    ),
+    ("quantization", ENGINE): Hand(
+        "weights of fewer bits in the engine's own format (Q4_K_M, AWQ, FP8): an answer reads all of them for each"
+        " token, and what does not fit the card is read from host memory",
+        "accuracy",
+        _ENGINE_SPEED,
+    ),
+    ("smaller_model", ENGINE): Hand(
+        "a smaller model of the same family, or a small one beside it that drafts (speculative decoding)",
+        "accuracy, but for drafts",
+        _ENGINE_SPEED,
+    ),
+    ("batching", ENGINE): Hand(
+        "several requests at once (OLLAMA_NUM_PARALLEL, --parallel; vLLM does so by itself): more tokens in all,"
+        " none of them sooner",
+        "memory for each request's cache",
+        _ENGINE_SPEED,
+    ),
+    ("stream_data", "download_bandwidth"): Hand(
+        "start on the first files while the rest arrive (streaming=True, WebDataset), keep what arrived on this"
+        " machine, take several connections and compressed files",
+        "a cache on this machine",
+        "bytes a second against the link's rate; time until the first batch",
+        Effect("time until the first batch", 0.01, 1.0),
     ),
     ("stream_data", "data_loader_bound"): Hand(
         "keep the data decoded, in few large files that are read in sequence, on a disk of this machine",

@@ -15,7 +15,9 @@ _NETWORKS = re.compile(
     r"torch|keras|tensorflow|\bjax\b|\bgpus?\b|cuda|\bneural|\blstm|\btransformers?\b|\bepoch"
 )
 _ENGINES = re.compile(r"vllm|llama\.cpp|llama_|ggml|gguf|ollama|sglang|text-generation-inference")
-_APPLE = re.compile(r"\bmps\b|\bapple silicon\b|\bmacbook\b|\bm[1-5] (?:pro|max|ultra)\b")
+_APPLE = re.compile(
+    r"\bmps\b|\bapple silicon\b|\bmacbook\b|\bm[1-5] (?:pro|max|ultra)\b|\b(?:my|our|the|a|this) mac\b"
+)
 _SERIES = re.compile(r"\bforecast|\btime[- ]series|\bseries\b|\bdemand\b|\bsales\b|预测|時系列|прогноз")
 _NO_SERIES = re.compile(
     r"\b(?:images?|photos?|pictures?|sentences?|documents?|tweets?|utterances?|audio|videos?|x-?rays?|mri|ct scans?"
@@ -61,6 +63,11 @@ def batch_is_one(lowered: str) -> bool:
     return set(_BATCH_SIZE.findall(lowered)) == {"1"}
 
 
+def is_about_a_mac(lowered: str) -> bool:
+    """Whether a Mac with a GPU of Apple's is named."""
+    return _APPLE.search(lowered) is not None
+
+
 def grows_trees(lowered: str) -> bool:
     """Whether the job is one of boosted trees or scikit-learn, which no patch for torch reaches."""
     return _TREES.search(lowered) is not None and not _NETWORKS.search(lowered)
@@ -79,6 +86,6 @@ def meaningless(lowered: str, constraint: str) -> frozenset[str]:
         found |= _ONLY_SERIES
     if batch_is_one(lowered):
         found |= {"gradient_accumulation"}
-    if _APPLE.search(lowered):
+    if is_about_a_mac(lowered):
         found |= _ONLY_CUDA
     return found | _ONLY_NETWORKS if grows_trees(lowered) else found

@@ -2,7 +2,6 @@
 
 import importlib.util
 import re
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
@@ -27,6 +26,7 @@ from .._remedies import (
     PRUNE,
     QUANTIZE,
     SCRIPT,
+    SLOW_ENGINE,
     STEP,
     STEP_ON_CPU,
     TREES,
@@ -45,9 +45,8 @@ from .kind import (
     is_served_by_an_engine,
     meaningless,
 )
-from .measured import Measured
 from .numbers import Numbers
-from .script import ScriptFacts
+from .situation import Situation
 
 _CARD = re.compile(
     r"\b(?:[tk]\d{1,2}|p100|v100s?|a10g?|a30|a40|a100|l4|l40s?|h100|h200|b200|(?:rtx|gtx) ?\d{4}(?: ?(?:ti|super))?"
@@ -55,7 +54,6 @@ _CARD = re.compile(
 )
 _GROWING = ("gpu_memory", "host_memory")
 _FOR_A_CARD = ("mixed_precision", "sharding")  # on a CPU the one is slower as a rule, the other means nothing
-_CPU_WITH_BF16 = ("amx_bf16", "avx512_bf16", "bf16")  # x86 and ARM
 _STEPS = 6  # a plan is worked from the top; what comes later is the fallback
 
 
@@ -97,33 +95,6 @@ class Step(BaseModel):
     needs: list[str] = Field(description="What must be supplied before the call.")
 
 
-@dataclass(frozen=True)
-class Situation:
-    """What a plan is fitted to: the verdict, the figures, and what is known of the machine and the script."""
-
-    constraint: str
-    sub_cause: str | None
-    numbers: Numbers
-    machine: Machine | None
-    script: ScriptFacts | None
-    lowered: str
-    measured: Measured | None = None
-    says_no_gpu: bool = False
-    infers: bool = False  # it answers, and trains nothing
-
-    @property
-    def on_cpu(self) -> bool:
-        """Whether the job runs on a CPU without units for 16-bit numbers, as far as text or machine say."""
-        if self.machine is None or "accelerators" not in self.machine.model_fields_set:
-            return self.says_no_gpu
-        return not self.machine.accelerators and not set(_CPU_WITH_BF16) & set(self.machine.cpu.isa)
-
-    @property
-    def step_on_cpu(self) -> bool:
-        """Whether it was measured that a training step on the CPU fills host memory."""
-        return self.constraint == "host_memory" and self.measured is not None and self.measured.step_on_cpu
-
-
 def make_plan(here: Situation) -> tuple[list[Step], list[str]]:
     """The steps to take, and the remedies to fall back to."""
     present = here.script.present if here.script else set()
@@ -140,6 +111,10 @@ def _order(here: Situation) -> list[str]:
     ids = [*(STEP_ON_CPU if here.step_on_cpu else ()), *ordered(here.constraint, here.sub_cause)]
     if here.constraint == "compute_time" and (here.on_cpu or grows_trees(here.lowered)):
         ids = ["cpu_threads", *(name for name in ids if name not in _FOR_A_CARD)]
+    if here.slow_engine:
+        ids = list(SLOW_ENGINE)
+    if here.hand_cause == "apple_silicon" and "runtime" not in ids and not grows_trees(here.lowered):
+        ids.insert(0, "runtime")
     if here.constraint == "gpu_memory" and here.infers:
         ids = for_inference(ids)
     if here.constraint == "no_gpu" and is_about_series(here.lowered):
@@ -157,8 +132,8 @@ def preparation(here: Situation) -> list[Call]:
     wanted = [*PREPARE.get(here.constraint, ()), *(PREPARE_STEP_ON_CPU if here.step_on_cpu else ())]
     if here.constraint == "training_data" and is_about_other_data(here.lowered):
         wanted = [(MEASURE, {}, (COMMAND,))]
-    if here.sub_cause == "kv_cache" or is_served_by_an_engine(here.lowered):
-        wanted = []  # the engine's own figures are the baseline
+    if here.sub_cause in ("kv_cache", "download_bandwidth") or is_served_by_an_engine(here.lowered):
+        wanted = []  # the engine's own figures are the baseline, or the transfer's
     for tool, arguments, needs in wanted:
         if _is_here(tool) and not (tool == MEASURE and here.measured):  # the measurement is the baseline
             fitted, missing = _fitted(tool, dict(arguments), list(needs), here)
@@ -167,20 +142,25 @@ def preparation(here: Situation) -> list[Call]:
 
 
 def _building_up(steps: list[Step]) -> list[Step]:
-    """Each patch of a plan holds those before it: the patcher is idempotent, and a remedy rests on the earlier ones."""
+    """Each patch of a plan holds those before it: the patcher is idempotent, and a remedy rests on the earlier ones.
+
+    One call prices every way to a smaller bill, and the later steps say so.
+    """
     built: dict[str, Any] = {}
-    fitted = []
+    fitted: list[Step] = []
     for step in steps:
         if step.tool == PATCH:
             remedies = [*built.get("remedies", []), *step.arguments["remedies"]]
             built = {**built, **step.arguments, "remedies": remedies}
             step = step.model_copy(update={"arguments": dict(built)})
+        elif step.tool == COST and any(earlier.tool == COST for earlier in fitted):
+            step = step.model_copy(update={"why": f"{step.why}; the call of an earlier step prices it too"})
         fitted.append(step)
     return fitted
 
 
 def _step(remedy: Remedy, here: Situation) -> Step:
-    instead = by_hand(remedy.id, here.sub_cause)
+    instead = by_hand(remedy.id, here.hand_cause)
     tool, arguments, needs = (None, {}, []) if instead else _call(remedy, here)
     why = instead.what if instead else remedy.what
     if room := room_for_tokens(remedy.id, here.numbers):

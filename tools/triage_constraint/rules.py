@@ -276,6 +276,14 @@ RULES = (
     ),
     Rule("network", "multi_gpu_scaling", 6, "multi netword", "money nonml", shows="links between devices"),
     Rule("network", "download_bandwidth", 6, "netword slow", "train infer money", shows="a transfer is slow"),
+    Rule(
+        "network",
+        "download_bandwidth",
+        6,
+        "netword duration",
+        "train infer money multi",
+        shows="says how long a transfer takes",
+    ),
     # not a resource problem, out of scope
     Rule("not_a_resource_problem", "nan_loss", 12, "nan train", "", shows="the loss is not a number"),
     Rule(
