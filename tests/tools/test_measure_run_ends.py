@@ -190,7 +190,11 @@ def test_metrics_come_from_output_and_from_files(workspace):
 
 def test_a_run_that_was_stopped_says_that_its_metric_may_have_come_later(workspace):
     (workspace / "program.py").write_text("import time\ntime.sleep(60)\nprint('acc=0.5')", encoding="utf-8")
-    wanted = {"command": ["python", "program.py"], "python": sys.executable, "metrics": {"acc": r"acc=([\d.]+)"}}
+    wanted = {
+        "command": ["python", "program.py"],
+        "python": sys.executable,
+        "metrics": {"acc": r"acc=([\d.]+)"},
+    }
     report = measure_run(MeasureRunRequest(**wanted, max_seconds=2))
     assert report.metrics == {} and any("stopped before its end" in note for note in report.notes)
 

@@ -22,7 +22,9 @@ def probe_of(run: Taken) -> str:
 def notes_of(run: Taken) -> list[str]:
     notes = [*run.metric_notes]
     if run.metric_notes and run.outcome in ("stopped_at_limit", "timed_out"):
-        notes.append("the run was stopped before its end: what it prints or writes there needs a run without limits")
+        notes.append(
+            "the run was stopped before its end: what it prints or writes there needs a run without limits"
+        )
     if run.usage["left_behind"]:
         notes.append(f"{run.usage['left_behind']} processes that the program left behind were ended")
     if run.series.evaluated:
