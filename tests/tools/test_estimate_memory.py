@@ -159,6 +159,15 @@ def test_a_request_that_cannot_be_run_is_refused_with_advice(
 GPT = {"layers": 12, "hidden": 768, "heads": 12, "vocab": 50304, "sequence_length": 1024, "batch_size": 12}
 
 
+def test_a_message_decides_between_the_models_of_one_name(workspace: Workspace) -> None:
+    message = "Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 11.76 GiB of which 5 MiB is free."
+    wanted = {"step": "transformer", "arguments": GPT, "gpu": "RTX 3060"}
+    with pytest.raises(ToolError, match="fits several models"):
+        estimate_memory(EstimateMemoryRequest.model_validate(wanted))
+    found = estimate_memory(EstimateMemoryRequest.model_validate({**wanted, "oom_text": message}))
+    assert found.gpu == "RTX3060"  # the one of 12 GiB
+
+
 def test_dimensions_alone_give_an_answer_marked_as_assumed(workspace: Workspace) -> None:
     found = estimate_memory(EstimateMemoryRequest(step="transformer", arguments=GPT, gpu="24GiB"))
     # the simulation of examples/gpt_step.py: 15,508 MiB

@@ -154,7 +154,7 @@ def estimate_memory(request: EstimateMemoryRequest) -> EstimateMemoryReport:
     call = current_call()
     _check_remedies(request.remedies)
     message = read_oom(request.oom_text) if request.oom_text else None
-    card = resolve_card(request.gpu)
+    card = resolve_card(request.gpu, message.total if message else None)
     if message:
         learn_from_message(card, message, call.workspace)
     if request.step == "transformer":

@@ -65,8 +65,11 @@ class Card:
         }
 
 
-def resolve_card(named: str | None) -> Card:
-    """A catalog name, "24GiB", "cpu", or None for the machine's own GPU; without one, a card of unknown size."""
+def resolve_card(named: str | None, total_bytes: int | None = None) -> Card:
+    """A catalog name, "24GiB", "cpu", or None for the machine's own GPU; without one, a card of unknown size.
+
+    `total_bytes`, as an out-of-memory message gives it, decides between models of one name.
+    """
     if named is None:
         return _own_card() or Card("a CUDA card of unknown size", "cuda", None, "assumed")
     if named.strip().lower() == "cpu":
@@ -80,7 +83,9 @@ def resolve_card(named: str | None) -> Card:
         return Card(named.strip(), "cuda", memory, "assumed")
     if _NUMBER.fullmatch(named) and not candidates(named):
         raise ToolError("This is no size of a card", saw=named, try_next="24GiB, or a name such as T4")
-    return _from_catalog(find_gpu(named))
+    several = len(candidates(named)) > 1
+    decided = candidates(named, total_bytes) if several and total_bytes else []
+    return _from_catalog(decided[0] if decided else find_gpu(named))
 
 
 def _from_catalog(gpu: Gpu) -> Card:

@@ -157,6 +157,8 @@ def _advice(error):
         return "a step whose Triton code does not ask for the driver: kernels themselves need none here"
     if "data_ptr" in text or "not allocated yet" in text or "numpy" in text.lower():
         return "a step that stays in torch: these tensors have shapes, but no data"
+    if name == "FakeTensorDeviceMismatchError" or "two different devices" in text:
+        return 'device "cuda" where it names "cpu": the step is simulated on a card; or `gpu` cpu'
     if "new Tensor subclass" in text:
         return "plain tensors: classes derived from Tensor cannot be simulated"
     if reads := [operation for operation in caveats.found if operation.startswith("value of")]:
