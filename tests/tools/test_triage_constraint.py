@@ -173,6 +173,29 @@ def test_a_serving_engine_gets_its_own_settings_and_no_call_that_wants_a_trainin
     assert [step.remedy for step in slow][-1] == "batching"  # more tokens in all, none sooner
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "jaxlib RESOURCE_EXHAUSTED: Out of memory while trying to allocate 19660800000 bytes",
+            "jax.checkpoint",
+        ),
+        ("W tensorflow/bfc_allocator.cc Allocator (GPU_0_bfc) ran out of memory, keras fit", "RematScope"),
+    ],
+)
+def test_other_frameworks_are_told_what_to_write_and_get_no_call_that_reads_torch(text, words):
+    report = triage(text)
+    assert report.constraint == "gpu_memory" and any(words in step.why for step in report.plan)
+    assert {step.tool for step in report.plan} == {None} and "PyTorch only" in report.notes[0]
+    assert [call.tool for call in report.baseline] == ["measure_run"] and "max_steps" not in str(
+        report.baseline
+    )
+
+
+def test_bytes_in_a_table_are_no_size_of_a_model():
+    assert triage("RESOURCE_EXHAUSTED: Out of memory\n    constant allocation:       132B").sub_cause is None
+
+
 def test_trees_get_their_own_kind_of_file_and_no_remedy_of_networks():
     report = triage("Our LightGBM model needs 180 ms for one row, the p99 latency is too high")
     assert {step.remedy for step in report.plan}.isdisjoint(("quantization", "pruning", "distillation"))

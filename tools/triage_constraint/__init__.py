@@ -25,6 +25,7 @@ from .advice import UNCLEAR, decisive_check, handoff
 from .causes import sub_cause
 from .clues import found_messages
 from .evidence import Evidence, by_machine, by_script, quotes
+from .frameworks import check, note
 from .kind import infers
 from .measured import Measured, read_measurement
 from .messages import MESSAGES
@@ -158,13 +159,24 @@ def _report(
         rejected=[
             f"{name} ({score:.0f} points against {verdict.points:.0f})" for name, score in verdict.rejected
         ],
-        decisive_check=UNCLEAR if unclear else decisive_check(constraint, cause, lowered),
+        decisive_check=UNCLEAR if unclear else _check(here),
         baseline=preparation(here),
         plan=plan,
         fallback=fallback,
         handoff=None if unclear else handoff(constraint, cause, lowered),
-        notes=[*material.notes, *([script.note] if script and script.note else [])],
+        notes=[*material.notes, *_notes(here)],
     )
+
+
+def _check(here: Situation) -> str | None:
+    of_framework = check(here.constraint, here.framework) if here.framework and not here.sub_cause else None
+    return of_framework or decisive_check(here.constraint, here.sub_cause, here.lowered)
+
+
+def _notes(here: Situation) -> list[str]:
+    of_script = here.script.note if here.script else None
+    of_framework = note(here.framework, here.constraint) if here.framework else None
+    return [told for told in (of_script, of_framework) if told]
 
 
 def _material(request: TriageConstraintRequest, measured: Measured | None) -> Material:

@@ -35,6 +35,7 @@ from .._remedies import (
     Remedy,
     ordered,
 )
+from . import frameworks
 from .by_hand import by_hand, room_for_tokens
 from .goals import goals
 from .kind import (
@@ -122,18 +123,24 @@ def _order(here: Situation) -> list[str]:
     findings = here.script.findings if here.script else []
     if here.constraint in _GROWING and any(cause == "leak" for *_, cause in findings):
         ids.insert(1, "release_graph")  # a defect in plain sight, whatever else binds
-    useless = meaningless(here.lowered, here.constraint)
+    useless = meaningless(here.lowered, here.constraint) | frameworks.useless(here.framework)
     return [name for name in dict.fromkeys(ids) if name not in useless]
 
 
 def preparation(here: Situation) -> list[Call]:
     """The calls that give the baseline, and the prediction where one can be had."""
-    calls = []
+    calls: list[Call] = []
     wanted = [*PREPARE.get(here.constraint, ()), *(PREPARE_STEP_ON_CPU if here.step_on_cpu else ())]
     if here.constraint == "training_data" and is_about_other_data(here.lowered):
         wanted = [(MEASURE, {}, (COMMAND,))]
     if here.sub_cause in ("kv_cache", "download_bandwidth") or is_served_by_an_engine(here.lowered):
         wanted = []  # the engine's own figures are the baseline, or the transfer's
+    if here.framework:  # no steps are seen there: time ends the run
+        wanted = [
+            (tool, {"max_seconds": 120} if tool == MEASURE and COMMAND in needs else arguments, needs)
+            for tool, arguments, needs in wanted
+            if tool != PREDICT
+        ]
     for tool, arguments, needs in wanted:
         if _is_here(tool) and not (tool == MEASURE and here.measured):  # the measurement is the baseline
             fitted, missing = _fitted(tool, dict(arguments), list(needs), here)
@@ -161,6 +168,8 @@ def _building_up(steps: list[Step]) -> list[Step]:
 
 def _step(remedy: Remedy, here: Situation) -> Step:
     instead = by_hand(remedy.id, here.hand_cause)
+    if here.framework and not instead:
+        instead = frameworks.hand_of(remedy.id, here.framework)
     tool, arguments, needs = (None, {}, []) if instead else _call(remedy, here)
     why = instead.what if instead else remedy.what
     if room := room_for_tokens(remedy.id, here.numbers):
@@ -224,6 +233,8 @@ def _fitted(
         needs = [WORKLOADS.get(here.sub_cause or "", need) if need == WORKLOAD else need for need in needs]
     if grows_trees(here.lowered):
         needs = [TREES if need == MODEL else need for need in needs]
+    elif here.framework:
+        needs = [frameworks.EXPORTED[here.framework] if need == MODEL else need for need in needs]
     if STEP in needs and here.script and here.script.has_make_step:
         arguments["step"] = f"{here.script.path}:make_step"
         needs.remove(STEP)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .._core.errors import ToolError
 from .._core.syntax import parse
+from .frameworks import framework
 
 _SCRIPT_BYTES = 5_000_000
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
@@ -23,6 +24,7 @@ class ScriptFacts:
     findings: list[tuple[int, str, str, str]] = field(default_factory=list)
     note: str | None = None
     has_make_step: bool = False
+    framework: str | None = None  # where it is not PyTorch
 
 
 # What already stands in a script, by the words of the libraries that do it.
@@ -48,6 +50,7 @@ def read_script(path: Path, shown_as: str) -> ScriptFacts:
         raise ToolError("This is no Python script", saw=shown_as, try_next="the .py file that trains")
     source = data.decode("utf-8", "replace")
     facts = ScriptFacts(shown_as, {name for name, words in _PRESENT.items() if re.search(words, source)})
+    facts.framework = framework(source.lower())
     try:
         tree = parse(source)
     except (SyntaxError, ValueError, RecursionError) as error:

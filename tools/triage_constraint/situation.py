@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from .._core.machine import Machine
 from .by_hand import ENGINE
+from .frameworks import framework
 from .kind import is_about_a_mac, is_served_by_an_engine
 from .measured import Measured
 from .numbers import Numbers
@@ -32,6 +33,11 @@ class Situation:
         if self.machine is None or "accelerators" not in self.machine.model_fields_set:
             return self.says_no_gpu
         return not self.machine.accelerators and not set(_CPU_WITH_BF16) & set(self.machine.cpu.isa)
+
+    @property
+    def framework(self) -> str | None:
+        """The script's framework, or else the text's, where it is not PyTorch."""
+        return self.script.framework if self.script else framework(self.lowered)
 
     @property
     def slow_engine(self) -> bool:
