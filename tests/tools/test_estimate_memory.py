@@ -65,6 +65,17 @@ def test_a_step_too_large_is_refused_the_card_and_gets_a_remedy_that_fits(
     assert report.largest_batch is not None and report.largest_batch.fits < 32
 
 
+def test_where_parts_of_a_batch_change_its_statistics_mixed_precision_is_tried_first(
+    workspace: Workspace,
+) -> None:
+    request = EstimateMemoryRequest(step=f"{FAMILIES}:resnet", gpu="24GiB", remedies="search")
+    found = estimate_memory(request)
+    order = [row.ids[0] for row in found.remedies]
+    assert order.index("mixed_precision") < order.index("gradient_accumulation")
+    accumulated = next(row for row in found.remedies if row.ids == ["gradient_accumulation"])
+    assert accumulated.changes_results and "changes results" in found.readable()
+
+
 def test_selective_checkpointing_saves_less_in_less_time_than_whole_blocks(
     report: EstimateMemoryReport,
 ) -> None:

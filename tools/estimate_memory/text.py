@@ -47,9 +47,10 @@ def readable(report: "EstimateMemoryReport") -> str:
         lines.append(f"{'remedy':62s} {'peak':>11s} {'saved':>11s} {'step time':>9s}  fits")
         for row in report.remedies:
             mark = "*" if row == report.recommended else " "
+            changed = "  changes results" if row.changes_results else ""
             lines.append(
                 f"{mark}{_name(row)[:61]:61s} {size(row.peak_allocated_bytes):>11s} {size(row.saved_bytes):>11s} "
-                f"{row.step_cost_ratio:>8.2f}x  {row.fits or '-'}"
+                f"{row.step_cost_ratio:>8.2f}x  {row.fits or '-'}{changed}"
             )
         lines.append("")
     lines += [f"not applicable: {name}: {why}" for name, why in report.skipped.items()]
@@ -94,6 +95,7 @@ def _remedy(row: "Remedy") -> str:
     return (
         f"{_name(row)}: {size(row.peak_allocated_bytes)}, saves {size(row.saved_bytes)}, "
         f"step time x{row.step_cost_ratio:.2f}{f', {row.fits}' if row.fits else ''}"
+        + (", changes results" if row.changes_results else "")
     )
 
 

@@ -44,7 +44,7 @@ def table(study, wanted):
     if not wanted:
         return {"rows": [], "recommended": None, "skipped": {}}
     search = wanted == "search"
-    singles = SEARCHED if search else tuple(wanted)
+    singles = _searched(study.trace) if search else tuple(wanted)
     rows, skipped = [], {}
     for done, name in enumerate(singles):
         study.progress(done, len(singles), f"simulating {name}")
@@ -53,6 +53,15 @@ def table(study, wanted):
     if search and recommended is None and study.request["limits"]:
         recommended = _combine(study, rows, skipped)
     return {"rows": rows, "recommended": recommended, "skipped": skipped}
+
+
+def _searched(trace):
+    """The plain search's order: where parts of a batch change BatchNorm's statistics, mixed precision goes first."""
+    if not trace.has_batch_norm:
+        return SEARCHED
+    others = [name for name in SEARCHED if name != "gradient_accumulation"]
+    others.insert(others.index("mixed_precision") + 1, "gradient_accumulation")
+    return tuple(others)
 
 
 def _first_fitting(rows):
