@@ -192,6 +192,14 @@ def test_other_frameworks_are_told_what_to_write_and_get_no_call_that_reads_torc
     )
 
 
+@pytest.mark.parametrize(("made", "kept"), [("UNet()", False), ("UNet.from_pretrained('x')", True)])
+def test_adapters_are_for_weights_of_another_training(tmp_path, made, kept):
+    script = tmp_path / "train.py"
+    script.write_text(f"import torch\nmodel = {made}\n", encoding="utf-8")
+    report = triage("CUDA out of memory", script_path=str(script))
+    assert ("lora" in {step.remedy for step in report.plan}) == kept
+
+
 def test_bytes_in_a_table_are_no_size_of_a_model():
     assert triage("RESOURCE_EXHAUSTED: Out of memory\n    constant allocation:       132B").sub_cause is None
 

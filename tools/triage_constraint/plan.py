@@ -124,6 +124,8 @@ def _order(here: Situation) -> list[str]:
     if here.constraint in _GROWING and any(cause == "leak" for *_, cause in findings):
         ids.insert(1, "release_graph")  # a defect in plain sight, whatever else binds
     useless = meaningless(here.lowered, here.constraint) | frameworks.useless(here.framework)
+    if here.script and not here.script.adapts:
+        useless |= {"lora", "freezing"}  # nothing learnt elsewhere to keep
     return [name for name in dict.fromkeys(ids) if name not in useless]
 
 

@@ -12,6 +12,7 @@ from .frameworks import framework
 
 _SCRIPT_BYTES = 5_000_000
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+_ADAPTS = re.compile(r"pre_?trained|\bweights=|hub\.load|create_model\(|load_state_dict|safetensors|PeftModel|restore")
 _NUMBER = re.compile(r"\.(?:item|detach|data|numpy|tolist)\b|\bfloat\(")
 
 
@@ -25,6 +26,7 @@ class ScriptFacts:
     note: str | None = None
     has_make_step: bool = False
     framework: str | None = None  # where it is not PyTorch
+    adapts: bool = True  # whether it may start from weights of another training
 
 
 # What already stands in a script, by the words of the libraries that do it.
@@ -51,6 +53,7 @@ def read_script(path: Path, shown_as: str) -> ScriptFacts:
     source = data.decode("utf-8", "replace")
     facts = ScriptFacts(shown_as, {name for name, words in _PRESENT.items() if re.search(words, source)})
     facts.framework = framework(source.lower())
+    facts.adapts = _ADAPTS.search(source) is not None
     try:
         tree = parse(source)
     except (SyntaxError, ValueError, RecursionError) as error:
