@@ -12,7 +12,9 @@ from .frameworks import framework
 
 _SCRIPT_BYTES = 5_000_000
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
-_ADAPTS = re.compile(r"pre_?trained|\bweights=|hub\.load|create_model\(|load_state_dict|safetensors|PeftModel|restore")
+_ADAPTS = re.compile(
+    r"pre_?trained|\bweights=|hub\.load|create_model\(|load_state_dict|safetensors|PeftModel|restore"
+)
 _NUMBER = re.compile(r"\.(?:item|detach|data|numpy|tolist)\b|\bfloat\(")
 
 
