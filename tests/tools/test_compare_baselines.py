@@ -12,7 +12,13 @@ from optimizing_resources.tools._series.methods import wish
 from optimizing_resources.tools.compare_baselines import CompareBaselinesRequest, compare_baselines
 from optimizing_resources.tools.compare_baselines.backtest import Cell, run_cell
 from optimizing_resources.tools.compare_baselines.compare_file import compare_file
-from optimizing_resources.tools.compare_baselines.folds import MOST_ORIGINS, Fold, roll, roll_more
+from optimizing_resources.tools.compare_baselines.folds import (
+    MOST_ORIGINS,
+    Fold,
+    roll,
+    roll_more,
+    short_of_seasons,
+)
 from optimizing_resources.tools.compare_baselines.metrics import score
 from optimizing_resources.tools.compare_baselines.models.boosted import settings as boosted_settings
 from optimizing_resources.tools.compare_baselines.models.forecast import LEVELS, Forecast, Task
@@ -223,6 +229,18 @@ def test_further_origins_lie_beside_the_asked_ones_and_leave_enough_to_learn_fro
     assert len(asked) + len(more) == MOST_ORIGINS and not {f.back for f in asked} & {f.back for f in more}
     assert min(len(f.train[0]) for f in more) > 48
     assert not roll_more([Line("a", np.arange(30.0), None)], 18, 12, 3)
+
+
+def test_less_than_two_seasons_keep_origins_apart_and_are_told() -> None:
+    weeks = [Line("a", np.arange(90.0), None)]
+    folds = roll(weeks, 8, 52, 3)
+    assert [fold.back for fold in folds] == [24, 16, 8]
+    (told,) = short_of_seasons(weeks, folds, 8, 52)
+    assert "less than two seasons of 52" in told
+    close = roll([Line("a", np.arange(30.0), None)], 10, 1, 5)
+    assert (
+        "1 of the horizon's 10 steps" in short_of_seasons([Line("a", np.arange(30.0), None)], close, 10, 1)[0]
+    )
 
 
 def test_table_verdict_and_forecast_of_a_whole_comparison(compare: Compare) -> None:

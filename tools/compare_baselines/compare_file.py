@@ -9,7 +9,7 @@ from .._series.methods import wish
 from .backtest import Outcome
 from .cells import choose_cells
 from .classify import classify
-from .folds import Fold, roll, roll_more
+from .folds import Fold, roll, roll_more, short_of_seasons
 from .inputs import read_cases, read_series
 from .panel import Panel, panel
 from .recommend import describe, final_forecast, forecast_csv, picture, recommend
@@ -35,6 +35,7 @@ def compare_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
     folds = roll(data.lines, horizon, season, request["folds"])
     if not folds:
         raise ToolError("No series reaches past the horizon", saw=horizon, try_next="a shorter horizon")
+    notes[:0] = short_of_seasons(data.lines, folds, horizon, season)
     bounds = Bounds(horizon, season, request["seed"], started + request["max_seconds"])
     cells, not_run = choose_cells(request["models"], wishes, data, notes)
     extra = roll_more(data.lines, horizon, season, request["folds"]) if any(c.against for c in cells) else []

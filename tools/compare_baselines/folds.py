@@ -1,5 +1,6 @@
 """Rolling origins: for each fold, what each series may be fitted on and what it is scored on."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,14 +53,36 @@ def _asked(lines: list[Line], horizon: int, season: int, folds: int) -> list[int
 
     The first keeps two thirds of what the last has to learn from: with half the history a model is another one.
     """
-    room = min(_room(lines, horizon, season), (_length(lines) - horizon) // 3)
+    third = (_length(lines) - horizon) // 3
+    room = _room(lines, horizon, season)
+    room = min(room, third) if room > 0 else third  # no origin has the seasons that are wished for
     step = horizon if folds < 2 else max(1, min(horizon, room // (folds - 1)))
     return [horizon + (folds - 1 - number) * step for number in range(folds)]
 
 
 def _room(lines: list[Line], horizon: int, season: int) -> int:
-    """How far the first origin may lie before the last one: two seasons stay, and a season with its horizon."""
-    return _length(lines) - horizon - max(2 * season, season + horizon) - 1
+    """How far the first origin may lie before the last one: two seasons stay, and a season with its horizon.
+
+    Where not even the last origin has as much, one season stays.
+    """
+    last = _length(lines) - horizon
+    wanted = max(2 * season, season + horizon)
+    return last - (wanted if last > wanted else season) - 1
+
+
+def short_of_seasons(lines: list[Line], folds: list[Fold], horizon: int, season: int) -> list[str]:
+    """What a reader must know where histories are short: of the season, and of origins that overlap."""
+    told = []
+    backs = sorted({fold.back for fold in folds})
+    apart = min((after - before for before, after in itertools.pairwise(backs)), default=horizon)
+    if apart < horizon:
+        told.append(f"Origins lie {apart} of the horizon's {horizon} steps apart: their errors overlap")
+    if season > 1 and _length(lines) - horizon < 2 * season:
+        told.append(
+            f"Histories hold less than two seasons of {season} steps: what repeats cannot be told from what happened"
+            " once"
+        )
+    return told
 
 
 def _length(lines: list[Line]) -> int:
