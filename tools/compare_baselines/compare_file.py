@@ -14,7 +14,7 @@ from .inputs import read_cases, read_series
 from .panel import Panel, panel
 from .recommend import describe, final_forecast, forecast_csv, picture, recommend
 from .run_cells import Bounds, add_origins, choose, label_all, rows_of, run_all
-from .verdict import judge
+from .verdict import MIN_SERIES, judge
 
 _LISTED = 20
 
@@ -38,6 +38,8 @@ def compare_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
     notes[:0] = short_of_seasons(data.lines, folds, horizon, season)
     bounds = Bounds(horizon, season, request["seed"], started + request["max_seconds"])
     cells, not_run = choose_cells(request["models"], wishes, data, notes)
+    if len(data.lines) < MIN_SERIES and any(c.against for c in cells):
+        notes.insert(0, f"Fewer than {MIN_SERIES} series: no verdict on what copies or pre-training change")
     extra = roll_more(data.lines, horizon, season, request["folds"]) if any(c.against for c in cells) else []
     progress(0, len(cells), f"{len(data.lines)} series, {len(folds)} folds: timing {len(cells)} cells")
     chosen, expected, too_long = choose(cells, folds, extra, bounds, request["max_seconds"])
