@@ -272,8 +272,8 @@ def test_table_verdict_and_forecast_of_a_whole_comparison(compare: Compare) -> N
     assert low < mean < high
 
 
-def test_fewer_than_five_series_get_no_verdict_and_are_told_so(compare: Compare) -> None:
-    reply = compare(as_table(seasonal()[:2]), horizon=6, models=["dlinear"], augment=["jitter"])
+def test_one_series_gets_no_verdict_and_is_told_so(compare: Compare) -> None:
+    reply = compare(as_table(seasonal()[:1]), horizon=6, models=["dlinear"], augment=["jitter"])
     assert reply["verdict"] == [] and "Fewer than 5 series" in reply["warnings"][0]
 
 

@@ -39,7 +39,9 @@ def compare_file(request: dict[str, Any], progress: Any) -> dict[str, Any]:
     bounds = Bounds(horizon, season, request["seed"], started + request["max_seconds"])
     cells, not_run = choose_cells(request["models"], wishes, data, notes)
     if len(data.lines) < MIN_SERIES and any(c.against for c in cells):
-        notes.insert(0, f"Fewer than {MIN_SERIES} series: no verdict on what copies or pre-training change")
+        notes.insert(
+            0, f"Fewer than {MIN_SERIES} series: what copies or pre-training change gets no clear verdict"
+        )
     extra = roll_more(data.lines, horizon, season, request["folds"]) if any(c.against for c in cells) else []
     progress(0, len(cells), f"{len(data.lines)} series, {len(folds)} folds: timing {len(cells)} cells")
     chosen, expected, too_long = choose(cells, folds, extra, bounds, request["max_seconds"])
