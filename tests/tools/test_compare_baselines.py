@@ -1,7 +1,9 @@
 """compare_baselines: measures as utilsforecast defines them, models as their libraries run them, honest verdicts."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from optimizing_resources.tools._core.contract import CALL, Call, ToolError
 from optimizing_resources.tools._core.workspace import Workspace
 from optimizing_resources.tools._series.methods import wish
-from optimizing_resources.tools.compare_baselines import CompareBaselinesRequest, compare_baselines
+from optimizing_resources.tools.compare_baselines import CompareBaselinesRequest, compare_baselines, run_cells
 from optimizing_resources.tools.compare_baselines.backtest import Cell, run_cell
 from optimizing_resources.tools.compare_baselines.compare_file import compare_file
 from optimizing_resources.tools.compare_baselines.folds import (
@@ -339,6 +341,19 @@ def test_bad_series_are_listed_and_never_end_the_panel(compare: Compare) -> None
     assert row["series_without_mase"] >= 1 and row["mase"] is not None and reply["series"] == 8
     listed = {f["series"] for f in reply["failures"]}
     assert {"s7", "s9"} <= listed
+
+
+def test_what_copies_change_is_run_before_a_slow_bystander(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {"auto_ets": 50.0, "dlinear": 20.0, "drift": 0.1}
+    taken = lambda cell, *_: SimpleNamespace(seconds=lambda *_: seconds[cell.model.name])  # noqa: E731
+    monkeypatch.setattr(run_cells, "time_cost", taken)
+    plain = [Cell(MENU[name]) for name in ("auto_ets", "dlinear", "drift")]
+    cells = [*plain, Cell(MENU["dlinear"], wish("jitter"))]
+    folds = roll([Line("a", np.arange(60.0), None)], 6, 12, 3)
+    chosen, _, (late,) = run_cells.choose(
+        cells, folds, [], run_cells.Bounds(6, 12, 0, time.perf_counter() + 60), 60
+    )
+    assert chosen == cells[1:] and late["model"] == "auto_ets"
 
 
 def test_what_does_not_fit_the_time_or_is_missing_is_listed_with_the_way_to_run_it(compare: Compare) -> None:
