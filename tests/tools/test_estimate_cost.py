@@ -117,6 +117,13 @@ def test_a_limit_that_does_not_apply_is_said() -> None:
     assert "deadline_hours" in report.warnings[0] and len(report.plans) == 3
 
 
+def test_a_bill_without_its_accelerator_is_not_moved_to_a_machine_without_one() -> None:
+    bill = {"kind": "running", "usd_per_hour": 12.24, "busy_hours_per_day": 10, "memory_bytes": 40e9}
+    report = ask(bill)
+    assert report.decision == "this machine stopped when idle" and "accelerator" in report.warnings[0]
+    assert len(ask({**bill, "accelerator": "V100", "gpus": 4}).plans) > len(report.plans)
+
+
 def test_a_spot_plan_that_may_end_dearer_than_one_without_interruptions_says_so() -> None:
     own = {"name": "x", "usd_per_hour": 1.0, "spot_usd_per_hour": 0.3}
     assert "may cost up to" in ask(training(hours=40), [own]).warnings[0]  # no checkpoints, an assumed rate

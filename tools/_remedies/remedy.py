@@ -18,7 +18,9 @@ SERIES = "path: the series as CSV or Parquet"
 WORKLOAD = "workload: hours or a measured step time, see references/cost.md"
 # What a workload holds, where the cause of the bill says which kind it is.
 WORKLOADS = {
-    "idle_resources": "workload: kind running with usd_per_hour and busy_hours_per_day, see references/cost.md",
+    "idle_resources": (
+        "workload: kind running with usd_per_hour, busy_hours_per_day and accelerator, see references/cost.md"
+    ),
     "inference_cost": (
         "workload: kind inference with requests_per_day and seconds_per_request, see references/cost.md"
     ),

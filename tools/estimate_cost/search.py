@@ -17,6 +17,7 @@ from .workload import AnyWorkload, Running, Training
 
 _NODE = 8  # cards of a large machine
 _CHEAPEST_CPU = 400  # CPU machines that are planned for; a dearer one of the same speed cannot win
+_WHAT_RUNS = "no other machine is compared: name the `accelerator` or `gpus` that run today, or give your own options"
 
 
 @dataclass
@@ -35,6 +36,9 @@ def fitting(
     found: Choices,
 ) -> Iterator[Choice]:
     """Every offer that fits the workload, but no price over a year old unless its provider is named."""
+    if isinstance(workload, Running) and not workload.on_gpu:
+        found.warnings.append(_WHAT_RUNS)
+        return
     keep = _fits(workload)
     aged = {name for name, source in prices.sources.items() if is_old(source.as_of, today)}
     every = list(prices.offers(keep, providers=constraints.providers, regions=constraints.regions))
