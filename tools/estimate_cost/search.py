@@ -17,7 +17,9 @@ from .workload import AnyWorkload, Running, Training
 
 _NODE = 8  # cards of a large machine
 _CHEAPEST_CPU = 400  # CPU machines that are planned for; a dearer one of the same speed cannot win
-_WHAT_RUNS = "no other machine is compared: name the `accelerator` or `gpus` that run today, or give your own options"
+_WHAT_RUNS = (
+    "no other machine is compared: name the `accelerator` or `gpus` that run today, or give your own options"
+)
 
 
 @dataclass
