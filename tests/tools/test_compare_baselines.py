@@ -274,6 +274,12 @@ def test_table_verdict_and_forecast_of_a_whole_comparison(compare: Compare) -> N
     assert low < mean < high
 
 
+def test_columns_that_no_model_sees_are_named(compare: Compare) -> None:
+    table = as_table(seasonal()[:2]).assign(holiday=0)
+    reply = compare(table, horizon=6, models=["drift"], target_column="y")
+    assert any("holiday" in told for told in reply["warnings"])
+
+
 def test_one_series_gets_no_verdict_and_is_told_so(compare: Compare) -> None:
     reply = compare(as_table(seasonal()[:1]), horizon=6, models=["dlinear"], augment=["jitter"])
     assert reply["verdict"] == [] and "Fewer than 5 series" in reply["warnings"][0]

@@ -97,6 +97,9 @@ def _why_not(y: Floats, grid: Grid) -> str | None:
 
 def _notes(series: Series, grid: Grid, gaps: int) -> list[str]:
     warnings = list(series.warnings)
+    used = {*series.roles.taken, *series.roles.targets}
+    if others := [name for name in series.source.table.column_names if name not in used]:
+        warnings.append(f"Not used, since these models see the series alone: {', '.join(others)[:100]}")
     if gaps:
         warnings.append(f"{gaps} missing steps are bridged on a straight line for fitting and never scored")
     if not grid.step and not grid.months:
