@@ -20,6 +20,8 @@ BUILD_SECONDS, MEASURE_SECONDS = 90.0, 60.0
 FIRST_LOOK_SECONDS = 0.4  # of interleaved timing per batch size, before the race
 FIRST_SHARE = 0.6  # of the time that is left may go to the most promising variant, however short the time
 SLOWEST_RATIO = 0.55  # at a first look: such a candidate is not evaluated further, unless a limit needs it
+LONGEST_SHARE = 0.3  # of the search time may go to one build or measurement, where that is more
+_TRANSIENT = ("not_tried", "crashed")  # for the time or the memory of that moment: another search tries again
 WORTH_SAVING = 1.1  # the speed at which a file that lost too much is worth another try
 WEIGHTED_STATIC = "ort_static_int8_weighted"
 SENSITIVE_SHARE = 0.25  # of the layers stay in float then
@@ -137,12 +139,13 @@ def try_variant(search: Search, variant: Variant) -> Row:
         row = _build_and_measure(search, variant, left)
     except ToolError as error:
         row = failure(error)
-        if row["status"] == "not_tried":
-            return row
     if row.get("status") or row.get("hopeless"):
         row.pop("artifact", None)
         shutil.rmtree(search.job.folder / variant.name, ignore_errors=True)
-    search.job.remember(variant.name, row)
+    if (
+        row.get("status") not in _TRANSIENT and variant.kind != "nncf_control"
+    ):  # whose result is for one budget
+        search.job.remember(variant.name, row)
     return row
 
 
@@ -153,7 +156,7 @@ def _build_and_measure(search: Search, variant: Variant, left: float) -> Row:
     built = search.job.do(
         "build",
         search.python,
-        seconds=min(BUILD_SECONDS, left),
+        seconds=min(_longest(search, BUILD_SECONDS), left),
         variant=variant.request(),
         allowed=search.metric.allowed(search.facts["metric"]["search"]),
         **search.request(),
@@ -161,10 +164,15 @@ def _build_and_measure(search: Search, variant: Variant, left: float) -> Row:
     return {**measure(search, variant.name, built["artifact"], ends - time.monotonic()), **built}
 
 
+def _longest(search: Search, seconds: float) -> float:
+    return max(seconds, LONGEST_SHARE * search.job.max_seconds)
+
+
 def measure(search: Search, name: str, artifact: Row, left: float = MEASURE_SECONDS) -> Row:
     """Metric, drift, memory and first-look latency of one artifact on the search rows."""
     row = search.job.do(
-        "measure", search.python, seconds=min(MEASURE_SECONDS, max(0.0, left)), artifact=artifact, variant=name,
+        "measure", search.python, seconds=min(_longest(search, MEASURE_SECONDS), max(0.0, left)), artifact=artifact,
+        variant=name,
         seconds_per_batch=FIRST_LOOK_SECONDS, **search.request(),
     )  # fmt: skip
     row.update(artifact=artifact, size_bytes=size_bytes(Path(artifact["path"])), runtime=artifact["runtime"])
@@ -210,11 +218,11 @@ def measure_baseline(search: Search) -> None:
 
 def failure(error: ToolError) -> Row:
     """What became of a candidate that could not be built or measured."""
-    text = str(error)
+    reason = str(error).partition("; try ")[0][:240]
     if is_too_slow(error):
-        return {"status": "not_tried", "reason": "it took longer than the search time left"}
-    crashed = "was ended by SIG" in text or "memory limit" in text
-    return {"status": "crashed" if crashed else "failed", "reason": text.partition("; try ")[0][:240]}
+        return {"status": "not_tried", "reason": reason}
+    crashed = "was ended by SIG" in reason or "memory limit" in reason
+    return {"status": "crashed" if crashed else "failed", "reason": reason}
 
 
 def _follow_up(search: Search, plan: Plan, variant: Variant, row: Row) -> list[Variant]:

@@ -123,6 +123,7 @@ def _evaluate(request, predictions, part):
         y = np.load(os.path.join(folder, f"y.{part}.npy"))
         base, mine = judge.row_losses(metric, reference, y), judge.row_losses(metric, predictions, y)
         found["metric"] = float(judge.total(metric, mine))
-        bounds = judge.drop_bounds(metric, base, mine, request["block"])
-        found["drop_least"], found["drop"], found["drop_bound"] = bounds
+        least, found["drop"], most = judge.drop_bounds(metric, base, mine, request["block"])
+        # search rows screen by the lower bound; the upper one counts on confirmation rows only
+        found.update({"drop_bound": most} if part == "confirmation" else {"drop_least": least})
     return found
