@@ -23,6 +23,7 @@ SLOWEST_RATIO = 0.55  # at a first look: such a candidate is not evaluated furth
 LONGEST_SHARE = 0.3  # of the search time may go to one build or measurement, where that is more
 _TRANSIENT = ("not_tried", "crashed")  # for the time or the memory of that moment: another search tries again
 WORTH_SAVING = 1.1  # the speed at which a file that lost too much is worth another try
+FLOAT_RUNTIMES = ("openvino", "conv1d")  # kinds of variant
 WEIGHTED_STATIC = "ort_static_int8_weighted"
 SENSITIVE_SHARE = 0.25  # of the layers stay in float then
 SESSION_SETTINGS: dict[str, Row] = {
@@ -100,8 +101,8 @@ def run_search(search: Search, plan: Plan) -> None:
             continue
         current_call().progress(count, None, f"{variant.name} ({len(queue)} more)")
         row = search.rows[variant.name] = try_variant(search, variant)
-        first = [extra for extra in _follow_up(search, plan, variant, row) if extra.name not in search.rows]
-        queue = first + [other for other in queue if other not in first]
+        extra = [v for v in _follow_up(search, plan, variant, row) if v.name not in search.rows]
+        queue = with_follow_up(queue, extra, at_once=not search.slowest_ratio)
     if search.job.threads > 1 and any(variant.runtime == "onnxruntime" for variant in plan.variants):
         _try_session_settings(search)
 
@@ -223,6 +224,19 @@ def failure(error: ToolError) -> Row:
         return {"status": "not_tried", "reason": reason}
     crashed = "was ended by SIG" in reason or "memory limit" in reason
     return {"status": "crashed" if crashed else "failed", "reason": reason}
+
+
+def with_follow_up(queue: list[Variant], extra: list[Variant], *, at_once: bool) -> list[Variant]:
+    """What was planned anyway comes next; a new one comes `at_once`, or else after the float runtimes.
+
+    Those keep the metric and need no calibration, which takes most of the time where the model is large.
+    """
+    rest = [variant for variant in queue if variant not in extra]
+    planned = [variant for variant in extra if variant in queue]
+    new = [variant for variant in extra if variant not in queue]
+    floats = [] if at_once else [i for i, variant in enumerate(rest) if variant.kind in FLOAT_RUNTIMES]
+    last = floats[-1] + 1 if floats else 0
+    return [*planned, *rest[:last], *new, *rest[last:]]
 
 
 def _follow_up(search: Search, plan: Plan, variant: Variant, row: Row) -> list[Variant]:

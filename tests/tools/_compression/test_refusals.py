@@ -230,6 +230,14 @@ def quantized(model, rows):
     model.graph.node.append(onnx.helper.make_node("MatMulInteger", ["a", "b"], ["c"]))
 
 
+def beside_the_rows(name: str, shape: list[object]):
+    def spoil(model, rows):
+        value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        model.graph.input.append(value)
+
+    return spoil
+
+
 def random(model, rows):
     node = onnx.helper.make_node
     model.graph.node[-1].output[0] = "mean"
@@ -248,6 +256,11 @@ def random(model, rows):
         (other_op("NoSuchOp"), "ONNX Runtime cannot load the model"),
         (other_op("Relu", "my.domain"), "The model uses custom operations"),
         (quantized, "The model is quantized already"),
+        (beside_the_rows("rate", []), "The inputs do not share their rows in the first dimension"),
+        (
+            beside_the_rows("state", [2, "batch", 128]),
+            "The inputs do not share their rows in the first dimension",
+        ),
     ],
 )
 def test_a_broken_model_is_refused(prepare, spoil, said):
@@ -344,5 +357,6 @@ def test_targets_unlike_the_outputs_are_refused_for_an_error_metric(prepare):
     assert prepare(metric="mae") == "Targets and predictions differ in shape"
 
 
-def test_an_export_with_a_fixed_batch_is_set_free_where_it_holds(prepare):
-    assert prepare(batch=1) is None
+@pytest.mark.parametrize("batch", [1, -1])  # some exporters write a free batch as -1
+def test_an_export_with_a_fixed_batch_is_set_free_where_it_holds(prepare, batch):
+    assert prepare(batch=batch) is None

@@ -183,7 +183,8 @@ def inputs_of(model):
             raise Refused(
                 "An input type of the model is not supported", value.name, "number or boolean inputs"
             )
-        dims = [d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in kind.shape.dim]
+        # some exporters write a free dimension as -1
+        dims = [d.dim_value if d.dim_value > 0 else d.dim_param or None for d in kind.shape.dim]
         shape = dims if kind.HasField("shape") else None
         found.append({"name": value.name, "dtype": DTYPES[kind.elem_type], "shape": shape})
     if not found:

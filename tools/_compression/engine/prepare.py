@@ -73,6 +73,7 @@ def _model_facts(request):
     facts["output"] = outputs.index(judged)
     if len(outputs) > 1:
         facts["warnings"].append(f"Of the outputs {', '.join(outputs)} only {judged} is judged")
+    _refuse_without_rows(inputs)
     fixed = inputs[0]["shape"][0] if inputs[0]["shape"] else None
     onnx.save(model, facts["path"])
     wanted = set(request["batch_sizes"]) | {EVALUATION_BATCH}
@@ -92,17 +93,33 @@ def _model_facts(request):
     return facts
 
 
+def _refuse_without_rows(inputs):
+    """Every input has one entry per row in its first dimension; a state or a sampling rate beside the rows has not."""
+    firsts = [spec["shape"][0] if spec["shape"] else None for spec in inputs]
+    sizes = {first for first in firsts if isinstance(first, int)}
+    if (
+        [] in [spec["shape"] for spec in inputs]
+        or len(sizes) > 1
+        or (sizes and not isinstance(firsts[0], int))
+    ):
+        raise Refused(
+            "The inputs do not share their rows in the first dimension",
+            ", ".join("{} {}".format(spec["name"], spec["shape"]) for spec in inputs),
+            "an export that takes one entry per row in dimension 0 of every input, with states and settings inside",
+        )
+
+
 def _holds_with_free_batch(model, inputs, fixed, path, threads):
     """Whether the graph, with its batch set free, gives at another batch size what it gives at its own."""
     import onnx
 
     rng = np.random.default_rng(0)
     once = {s["name"]: _noise(rng, s, fixed) for s in inputs}
-    before = runners.ort_session(path, threads).run(None, once)[0]
     free = graph.free_batch(onnx.ModelProto.FromString(model.SerializeToString()))
     trial = path + ".free.onnx"
     onnx.save(free, trial)
     try:
+        before = runners.ort_session(path, threads).run(None, once)[0]
         session = runners.ort_session(trial, threads)
         thrice = session.run(None, {n: np.concatenate([a, a, a]) for n, a in once.items()})[0]
     except Exception:  # onnxruntime's exceptions share no base; any of them means the batch is built in
