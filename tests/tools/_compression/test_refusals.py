@@ -188,12 +188,12 @@ def test_a_sound_model_with_sound_rows_is_accepted(prepare):
     assert prepare() is None
 
 
-def external(location: str):
+def external(location: str, offset: str = "0"):
     def spoil(model, rows):
         tensor = model.graph.initializer[0]
         tensor.ClearField("raw_data")
         tensor.data_location = onnx.TensorProto.EXTERNAL
-        for key, value in (("location", location), ("offset", "0"), ("length", "1024")):
+        for key, value in (("location", location), ("offset", offset), ("length", "1024")):
             tensor.external_data.add(key=key, value=value)
 
     return spoil
@@ -203,7 +203,7 @@ def test_external_data_outside_the_models_folder_is_refused(prepare, tmp_path_fa
     outside = tmp_path_factory.mktemp("outside") / "secret"
     outside.write_bytes(b"0" * 4096)
     (workspace / "link.data").symlink_to(outside)
-    for location in ("../secret", str(outside), "link.data"):
+    for location in ("../secret", str(outside), "link.data", "secret\0"):
         assert prepare(external(location)) == "External data must lie in the model's own folder"
 
 
@@ -211,6 +211,8 @@ def test_missing_and_short_external_data_is_refused(prepare, workspace):
     assert prepare(external("gone.data")) == "The model's external data file is missing"
     (workspace / "short.data").write_bytes(b"0" * 10)
     assert prepare(external("short.data")) == "The external data file is too short"
+    for offset in ("-8", "some"):
+        assert prepare(external("short.data", offset)) == "The place of the external data is malformed"
 
 
 def nan_weight(model, rows):
