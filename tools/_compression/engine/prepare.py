@@ -22,7 +22,9 @@ def prepare(request, progress):
     classes = facts.pop("classes", None)
     y = judge.class_numbers(y, classes) if request["metric"] == "accuracy" else y
     call = runners.load(artifact, request["threads"])
-    batch = facts["fixed_batch"] or min(EVALUATION_BATCH, int(rows.SHARES[1] * len(y)))  # one of search rows at most
+    batch = facts["fixed_batch"] or min(
+        EVALUATION_BATCH, int(rows.SHARES[1] * len(y))
+    )  # one of search rows at most
     targets, seconds_per_row = _check_outputs(call, feeds, y, batch, request["metric"])
     parts, cut = rows.split(
         feeds, targets, rows.SHARES if request.get("calibrate", True) else rows.TRAINED_SHARES
