@@ -103,6 +103,10 @@ def run_search(search: Search, plan: Plan) -> None:
         row = search.rows[variant.name] = try_variant(search, variant)
         extra = [v for v in _follow_up(search, plan, variant, row) if v.name not in search.rows]
         queue = with_follow_up(queue, extra, at_once=not search.slowest_ratio)
+        if (
+            row.get("status") == "not_tried" and search.slowest_ratio
+        ):  # short of time: what needs no calibration
+            queue.sort(key=lambda other: other.kind not in FLOAT_RUNTIMES)
     if search.job.threads > 1 and any(variant.runtime == "onnxruntime" for variant in plan.variants):
         _try_session_settings(search)
 
@@ -258,8 +262,9 @@ def _follow_up(search: Search, plan: Plan, variant: Variant, row: Row) -> list[V
 
 
 def _is_fast_but_lost(search: Search, row: Row) -> bool:
-    allowed = search.metric.allowed(search.facts["metric"]["search"])
-    return "drop" in row and worst_drop(row) > allowed and overall_ratio(row) >= WORTH_SAVING
+    if "drop" not in row or overall_ratio(row) < WORTH_SAVING:
+        return False
+    return worst_drop(row) > search.metric.allowed(search.facts["metric"]["search"])
 
 
 def _control_is_idle(search: Search) -> str:
