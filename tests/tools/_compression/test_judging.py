@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optimizing_resources.tools._compression import race
+from optimizing_resources.tools._compression import finish, race
 from optimizing_resources.tools._compression.arguments import read_budget
-from optimizing_resources.tools._compression.choose import choose
+from optimizing_resources.tools._compression.choose import Outcome, choose
 from optimizing_resources.tools._compression.limits import Limits
 from optimizing_resources.tools._compression.nouns import Candidate
 from optimizing_resources.tools._compression.pace import Pace
@@ -304,3 +304,13 @@ def test_a_slow_metric_of_the_callers_is_bounded_by_fewer_resamples(
     found = judge.score({**request, "higher": True, "bound": True, "block": 1}, None)
     assert len(sys.modules["own"].COUNT) == calls
     assert found["drop"] <= found["drop_bound"] and found["bound_seconds"] > 0
+
+
+@pytest.mark.parametrize(("cold", "told"), [(2.7, True), (5.2, False)])
+def test_a_gain_that_lives_in_the_cache_is_told_apart(cold, told):
+    search = SimpleNamespace(rows={"int8": {"ratio": {"1": 5.6}, "cold_ratio": cold}}, batch_sizes=[1])
+    warnings = list(finish._cold_calls(search, Outcome("int8", {"1": "int8"}, 0.03, {})))
+    assert bool(warnings) == told and (not told or "it was 2.70x" in warnings[0])
+    assert not list(finish._cold_calls(search, Outcome(None, {"1": None}, 0.03, {})))
+    calls = {"baseline": lambda: None, "int8": lambda: None}
+    assert set(engine("clock").cold_ratios(calls, 1)) == set(calls)
