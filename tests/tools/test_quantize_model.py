@@ -61,6 +61,14 @@ def request(**changes):
     return QuantizeModelRequest(**{**base, **changes})
 
 
+def own_outputs_as_targets(folder: Path) -> None:
+    import onnxruntime
+
+    x = np.load(folder / "rows.npz")["x"]
+    session = onnxruntime.InferenceSession(str(folder / "net.onnx"), providers=["CPUExecutionProvider"])
+    np.savez(folder / "own.npz", x=x, y=session.run(None, {"x": x})[0])
+
+
 def accuracy(path: Path, rows) -> float:
     import onnxruntime
 
@@ -165,10 +173,14 @@ def test_a_model_outside_the_workspace_is_refused(world, tmp_path_factory):
         ({"device_profile": "toaster"}, "Unknown device_profile"),
         ({"target_isa": "mips"}, "Unknown target_isa"),
         ({"data": "rows.csv"}, "No such file"),
+        ({"max_size_bytes": 0}, "max_size_bytes is no limit"),
+        ({"data": "own.npz", "metric": "mae"}, "so 1% of it allows nothing"),
         ({"weights": "rows.npz"}, "weights belong to a factory"),
     ],
 )
 def test_arguments_that_mean_nothing_are_refused(world, changes, said):
+    if changes.get("data") == "own.npz":
+        own_outputs_as_targets(world[0])
     with pytest.raises(ToolError, match=said):
         quantize_model(request(**changes))
 

@@ -71,6 +71,9 @@ def judge(
         return "non_finite", "its outputs on the confirmation rows hold NaN or infinity"
     if row.get("hopeless"):
         return "slower", f"{_ratios(row)} of the baseline's speed; not evaluated further"
+    worthwhile = needed or max(row["ratio"].values()) >= 1 + band
+    if worthwhile and "drop_bound" not in row and (row.get("raced") or row.get("unraced")):
+        return "not_tried", UNRACED
     if row["drop"] > allowed:
         return "over_budget", f"drop {row['drop']:.4g} is above the budget of {allowed:.4g}"
     if row.get("moved_drop", 0.0) > allowed:
@@ -80,10 +83,8 @@ def judge(
         )
     if broken := limits.broken_by(row, smallest):
         return "over_limit", broken
-    if max(row["ratio"].values()) < 1 + band and not needed:
+    if not worthwhile:
         return "slower", f"{_ratios(row)}: no gain beyond the tie band of {band:.0%}"
-    if "drop_bound" not in row and (row.get("raced") or row.get("unraced")):
-        return "not_tried", UNRACED
     if not row.get("raced"):
         return "slower", f"{_ratios(row)} at the first look; others were faster"
     if row["drop_bound"] > allowed:
@@ -112,6 +113,7 @@ def _best_at(search: Search, names: list[str], batch: str, outcome: Outcome, nee
     speed = {n: search.rows[n]["ratio"][batch] for n in names}
     best = max(speed, key=lambda n: speed[n], default=None)
     own = speed.get(outcome.overall or "", 1.0)
-    if best is None or (speed[best] <= own * CLEARLY_FASTER and (outcome.overall or not needed)):
+    margin = CLEARLY_FASTER if outcome.overall else 1 + outcome.tie_band
+    if best is None or (speed[best] <= own * margin and (outcome.overall or not needed)):
         return outcome.overall
     return best

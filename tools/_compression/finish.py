@@ -17,6 +17,7 @@ from .race import run_races
 from .search import Row, Search
 from .session import Session
 
+COLD_SHARE = 0.8  # of the speed ratio: below, a call that comes alone is told apart
 BUSY = 1.5  # load per core above which latency figures are distrusted; references/compression.md
 
 
@@ -84,7 +85,13 @@ def report_fields(
         "conditions": conditions,
         "rows": search.facts["rows"],
         "python": {"export": str(session.caller.path), "search": str(search.python.path)},
-        "warnings": [*search.facts["warnings"], *_wide_budget(search), *_load_warning(), *warnings],
+        "warnings": [
+            *search.facts["warnings"],
+            *_wide_budget(search),
+            *_cold_calls(search, outcome),
+            *_load_warning(),
+            *warnings,
+        ],
         "folder": str(folder),
     }
 
@@ -150,6 +157,17 @@ def _wide_budget(search: Search) -> Iterator[str]:
             f"The budget of {allowed:.3g} is no smaller than what the model gains over one constant answer "
             f"({metric:.4g} against {constant:.4g}), so it proves little: give a smaller max_metric_drop, or a metric "
             "of your own that sees the rare cases"
+        )
+
+
+def _cold_calls(search: Search, outcome: Outcome) -> Iterator[str]:
+    """The gain of a single call that does not follow another, where it is clearly smaller."""
+    batch = str(search.batch_sizes[0])
+    row = search.rows.get(outcome.by_batch[batch] or "", {})
+    if (cold := row.get("cold_ratio")) and cold < COLD_SHARE * row["ratio"][batch]:
+        yield (
+            f"At batch {batch} the gain of {row['ratio'][batch]:.2f}x is that of calls back to back, whose weights "
+            f"stay in the cache: it was {cold:.2f}x where other work came between the calls"
         )
 
 

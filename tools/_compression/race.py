@@ -3,7 +3,7 @@
 import time
 
 from .._core.contract import ToolError, current_call
-from .job import TimeOver, is_too_slow
+from .job import is_too_slow
 from .limits import Limits
 from .pace import WINDOW_SECONDS
 from .search import Row, Search, score
@@ -26,23 +26,32 @@ def run_races(search: Search, limits: Limits, twins: set[str]) -> Row:
     tried: set[str] = set()
     for _ in range(MOST_RACES):
         wanted = finalists(search.rows, search.batch_sizes, allowed, limits, tried)
-        names = search.pace.field(wanted, search.rows, RACE_SHARE * search.job.left())
+        names = search.pace.field(wanted, search.rows, RACE_SHARE * min(RACE_SECONDS, search.job.left()))
         _leave_out(search, wanted[len(names) :])
         if not names:
             break
         tried |= set(names)
-        try:
-            raced.update(race(search, names))
-        except TimeOver:
-            _leave_out(search, names)
-            break
-        except ToolError as error:  # a finalist took the whole race down: the others were measured before
-            for name in names:
-                search.rows[name].update(status="crashed", reason=f"in the race: {error}"[:240])
-            continue
-        if any(_confirmed(raced[n], allowed) for n in names if n not in twins):
+        raced.update(_race_apart(search, names))
+        if any(_confirmed(raced.get(n, {}), allowed) for n in names if n not in twins):
             break
     return raced or _baseline_alone(search)
+
+
+def _race_apart(search: Search, names: list[str]) -> Row:
+    """One race of all; where one of them takes it down, each alone, so that only that one is lost."""
+    try:
+        return race(search, names)
+    except ToolError as error:
+        if is_too_slow(error):
+            _leave_out(search, names)
+            return {}
+        if len(names) == 1:
+            search.rows[names[0]].update(status="crashed", reason=f"in the race: {error}"[:240])
+            return {}
+    found: Row = {}
+    for name in names:
+        found.update(_race_apart(search, [name]))
+    return found
 
 
 def _leave_out(search: Search, names: list[str]) -> None:
@@ -59,8 +68,8 @@ def _baseline_alone(search: Search) -> Row:
     if search.pace.race_seconds([]) < RACE_SHARE * search.job.left():
         try:
             return race(search, [])
-        except TimeOver:
-            pass
+        except ToolError:
+            pass  # the first look stands
     first = search.facts["first_look"]
     return {
         "baseline": {"latency_seconds": first["latency_seconds"]},

@@ -20,7 +20,10 @@ BUILD_SECONDS, MEASURE_SECONDS = 90.0, 60.0
 FIRST_LOOK_SECONDS = 0.4  # of interleaved timing per batch size, before the race
 FIRST_SHARE = 0.6  # of the time that is left may go to the most promising variant, however short the time
 SLOWEST_RATIO = 0.55  # at a first look: such a candidate is not evaluated further, unless a limit needs it
+LONGEST_SHARE = 0.3  # of the search time may go to one build or measurement, where that is more
+_TRANSIENT = ("not_tried", "crashed")  # for the time or the memory of that moment: another search tries again
 WORTH_SAVING = 1.1  # the speed at which a file that lost too much is worth another try
+FLOAT_RUNTIMES = ("openvino", "conv1d")  # kinds of variant
 WEIGHTED_STATIC = "ort_static_int8_weighted"
 SENSITIVE_SHARE = 0.25  # of the layers stay in float then
 SESSION_SETTINGS: dict[str, Row] = {
@@ -98,8 +101,12 @@ def run_search(search: Search, plan: Plan) -> None:
             continue
         current_call().progress(count, None, f"{variant.name} ({len(queue)} more)")
         row = search.rows[variant.name] = try_variant(search, variant)
-        first = [extra for extra in _follow_up(search, plan, variant, row) if extra.name not in search.rows]
-        queue = first + [other for other in queue if other not in first]
+        extra = [v for v in _follow_up(search, plan, variant, row) if v.name not in search.rows]
+        queue = with_follow_up(queue, extra, at_once=not search.slowest_ratio)
+        if (
+            row.get("status") == "not_tried" and search.slowest_ratio
+        ):  # short of time: what needs no calibration
+            queue.sort(key=lambda other: other.kind not in FLOAT_RUNTIMES)
     if search.job.threads > 1 and any(variant.runtime == "onnxruntime" for variant in plan.variants):
         _try_session_settings(search)
 
@@ -137,12 +144,13 @@ def try_variant(search: Search, variant: Variant) -> Row:
         row = _build_and_measure(search, variant, left)
     except ToolError as error:
         row = failure(error)
-        if row["status"] == "not_tried":
-            return row
     if row.get("status") or row.get("hopeless"):
         row.pop("artifact", None)
         shutil.rmtree(search.job.folder / variant.name, ignore_errors=True)
-    search.job.remember(variant.name, row)
+    if (
+        row.get("status") not in _TRANSIENT and variant.kind != "nncf_control"
+    ):  # whose result is for one budget
+        search.job.remember(variant.name, row)
     return row
 
 
@@ -153,7 +161,7 @@ def _build_and_measure(search: Search, variant: Variant, left: float) -> Row:
     built = search.job.do(
         "build",
         search.python,
-        seconds=min(BUILD_SECONDS, left),
+        seconds=min(_longest(search, BUILD_SECONDS), left),
         variant=variant.request(),
         allowed=search.metric.allowed(search.facts["metric"]["search"]),
         **search.request(),
@@ -161,10 +169,15 @@ def _build_and_measure(search: Search, variant: Variant, left: float) -> Row:
     return {**measure(search, variant.name, built["artifact"], ends - time.monotonic()), **built}
 
 
+def _longest(search: Search, seconds: float) -> float:
+    return max(seconds, LONGEST_SHARE * search.job.max_seconds)
+
+
 def measure(search: Search, name: str, artifact: Row, left: float = MEASURE_SECONDS) -> Row:
     """Metric, drift, memory and first-look latency of one artifact on the search rows."""
     row = search.job.do(
-        "measure", search.python, seconds=min(MEASURE_SECONDS, max(0.0, left)), artifact=artifact, variant=name,
+        "measure", search.python, seconds=min(_longest(search, MEASURE_SECONDS), max(0.0, left)), artifact=artifact,
+        variant=name,
         seconds_per_batch=FIRST_LOOK_SECONDS, **search.request(),
     )  # fmt: skip
     row.update(artifact=artifact, size_bytes=size_bytes(Path(artifact["path"])), runtime=artifact["runtime"])
@@ -210,11 +223,24 @@ def measure_baseline(search: Search) -> None:
 
 def failure(error: ToolError) -> Row:
     """What became of a candidate that could not be built or measured."""
-    text = str(error)
+    reason = str(error).partition("; try ")[0][:240]
     if is_too_slow(error):
-        return {"status": "not_tried", "reason": "it took longer than the search time left"}
-    crashed = "was ended by SIG" in text or "memory limit" in text
-    return {"status": "crashed" if crashed else "failed", "reason": text.partition("; try ")[0][:240]}
+        return {"status": "not_tried", "reason": reason}
+    crashed = "was ended by SIG" in reason or "memory limit" in reason
+    return {"status": "crashed" if crashed else "failed", "reason": reason}
+
+
+def with_follow_up(queue: list[Variant], extra: list[Variant], *, at_once: bool) -> list[Variant]:
+    """What was planned anyway comes next; a new one comes `at_once`, or else after the float runtimes.
+
+    Those keep the metric and need no calibration, which takes most of the time where the model is large.
+    """
+    rest = [variant for variant in queue if variant not in extra]
+    planned = [variant for variant in extra if variant in queue]
+    new = [variant for variant in extra if variant not in queue]
+    floats = [] if at_once else [i for i, variant in enumerate(rest) if variant.kind in FLOAT_RUNTIMES]
+    last = floats[-1] + 1 if floats else 0
+    return [*planned, *rest[:last], *new, *rest[last:]]
 
 
 def _follow_up(search: Search, plan: Plan, variant: Variant, row: Row) -> list[Variant]:
@@ -236,8 +262,9 @@ def _follow_up(search: Search, plan: Plan, variant: Variant, row: Row) -> list[V
 
 
 def _is_fast_but_lost(search: Search, row: Row) -> bool:
-    allowed = search.metric.allowed(search.facts["metric"]["search"])
-    return "drop" in row and worst_drop(row) > allowed and overall_ratio(row) >= WORTH_SAVING
+    if "drop" not in row or overall_ratio(row) < WORTH_SAVING:
+        return False
+    return worst_drop(row) > search.metric.allowed(search.facts["metric"]["search"])
 
 
 def _control_is_idle(search: Search) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .._core.contract import current_call
+from .._core.contract import ToolError, current_call
 from .arguments import CompressionRequest, check_batches, check_metric, read_budget
 from .intake import Intake, find_data, load_data, take_in
 from .interpreters import ENGINE, Interpreter, callers, searcher
@@ -16,6 +16,7 @@ from .search import Metric, Search, measure_baseline
 from .sources import Source, find_source, split_function
 
 PREPARE_SECONDS = 180.0
+EXACT = 1e-4  # of the error of one constant answer: less is rounding, not an error
 ROOM_FACTOR = 12  # candidates kept at once, in sizes of the model
 
 
@@ -72,6 +73,7 @@ def open_session(
             )  # fmt: skip
             search = Search(job, python, facts, metric, batches, found.program)
             measure_baseline(search)
+            _refuse_empty_budget(search)
             yield Session(search, source, found, caller)
 
 
@@ -81,6 +83,20 @@ def _metric(request: CompressionRequest, higher: bool, budget: dict[str, float])
         return Metric(request.metric, higher, budget)
     file = current_call().workspace.file(function[0])
     return Metric(request.metric, higher, budget, file, function[1])
+
+
+def _refuse_empty_budget(search: Search) -> None:
+    """A share of an error of nothing, as where the targets are the model's own outputs, allows no candidate."""
+    metric, value = search.metric, search.facts["metric"]["confirmation"]
+    share = metric.budget.get("share", 0.0)
+    if share and metric.name != "accuracy" and abs(value) <= EXACT * search.facts.get("constant", 0.0):
+        raise ToolError(
+            f"The model's {metric.name} is {value:.3g} on these rows, so {share:.0%} of it allows nothing",
+            saw="targets that are the model's own outputs"
+            if value == 0
+            else f"a model that errs by {value:.3g}",
+            try_next="max_metric_drop as a number in the metric's unit",
+        )
 
 
 def _key(

@@ -19,7 +19,7 @@ def candidates(rows: dict[str, Row], *, assumed: bool = False) -> list[Candidate
 
 def _candidate(name: str, row: Row, assumed: bool) -> Candidate:
     latency = row.get("latency_seconds")
-    confirmed = row.get("raced", False)
+    confirmed = "drop_bound" in row  # a race that the time ended has timed a row and not judged it
     artifact = row.get("artifact")
     return Candidate(
         variant=name,
@@ -28,7 +28,7 @@ def _candidate(name: str, row: Row, assumed: bool) -> Candidate:
         runtime=row.get("runtime"),
         metric=rounded(row.get("metric"), 6),
         metric_drop=rounded(row.get("drop")),
-        metric_drop_bound=rounded(row.get("drop_bound")) if confirmed else None,
+        metric_drop_bound=rounded(row.get("drop_bound")),
         metric_rows=None if "metric" not in row else "confirmation" if confirmed else "search",
         latency_seconds=_by_batch(latency, "p50_seconds"),
         latency_p10_seconds=_by_batch(latency, "p10_seconds"),
@@ -119,7 +119,7 @@ def summarise(search: Search, outcome: Outcome, baseline_metric: float, keep: st
 
 def _untried(search: Search) -> str:
     count = sum(row["status"] == "not_tried" for row in search.rows.values())
-    return f"; {count} were not tried for time: raise max_search_seconds" if count else ""
+    return f"; {count} were not tried for time: raise {search.job.limit}" if count else ""
 
 
 def _gain(batch: str, ratio: float, tie_band: float) -> str:

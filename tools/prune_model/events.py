@@ -51,7 +51,7 @@ def prune(request: Any) -> dict[str, Any]:
 def _against_scratch(rows: dict[str, Any], trained: Trained, chosen: str | None) -> str:
     """What the trained weights were worth: the chosen network's metric beside its twin's."""
     for pruned, scratch in trained.pairs():
-        if chosen in (pruned, scratch) and all(rows[name].get("raced") for name in (pruned, scratch)):
+        if chosen in (pruned, scratch) and all("drop_bound" in rows[name] for name in (pruned, scratch)):
             a, b = rows[pruned]["metric"], rows[scratch]["metric"]
             return f" That network gave {a:.4g} pruned and tuned, {b:.4g} from scratch (confirmation rows, one seed)."
     return ""

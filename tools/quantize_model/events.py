@@ -57,6 +57,9 @@ def quantize(request: Any) -> dict[str, Any]:
 
 def _limits(request: Any, profile: Profile | None) -> Limits:
     """The caller's own limits; a profile fills in the memory of one process."""
+    for name in ("max_latency_seconds", "max_size_bytes", "max_memory_bytes"):
+        if (value := getattr(request, name)) is not None and not value > 0:
+            raise ToolError(f"{name} is no limit", saw=value, try_next="a number above 0, or leave it out")
     memory = request.max_memory_bytes or (profile.process_bytes if profile else None)
     return Limits(request.max_latency_seconds, request.max_size_bytes, memory)
 

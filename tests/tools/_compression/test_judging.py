@@ -8,14 +8,17 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optimizing_resources.tools._compression import finish, race
 from optimizing_resources.tools._compression.arguments import read_budget
-from optimizing_resources.tools._compression.choose import choose
+from optimizing_resources.tools._compression.choose import Outcome, choose
 from optimizing_resources.tools._compression.limits import Limits
 from optimizing_resources.tools._compression.nouns import Candidate
 from optimizing_resources.tools._compression.pace import Pace
 from optimizing_resources.tools._compression.picture import draw
 from optimizing_resources.tools._compression.search import Metric
 from optimizing_resources.tools._compression.shortlist import finalists
+from optimizing_resources.tools._compression.table import candidates
+from optimizing_resources.tools._core.contract import ToolError
 
 np = pytest.importorskip("numpy")
 
@@ -112,9 +115,48 @@ def test_a_finalist_that_the_time_was_too_short_for_is_not_tried_rather_than_slo
         "judged": {"drop_bound": 0.0},
         "timed": {},
     }
+    search.rows["noisy"] = {**row(), "drop": 0.5, "unraced": True}
     choose(search, raced, Limits(), {"metric": 1.0}, {})
     status = {name: row["status"] for name, row in search.rows.items()}
-    assert status == {"judged": "chosen", "timed": "not_tried", "left": "not_tried", "slow": "slower"}
+    assert status == {
+        "judged": "chosen", "timed": "not_tried", "left": "not_tried", "noisy": "not_tried", "slow": "slower",
+    }  # fmt: skip
+    rows = {candidate.variant: candidate.metric_rows for candidate in candidates(search.rows)}
+    assert rows["judged"] == "confirmation" and rows["timed"] == rows["left"] == "search"
+
+
+def test_only_confirmation_rows_give_the_bound_that_confirms(tmp_path):
+    evaluate = engine("measure")._evaluate
+    for part in ("search", "confirmation"):
+        np.save(tmp_path / f"baseline.{part}.npy", np.eye(3))
+        np.save(tmp_path / f"y.{part}.npy", np.arange(3))
+    request = {"folder": str(tmp_path), "variant": "v", "metric": "accuracy", "block": 1}
+    assert "drop_bound" not in evaluate(request, np.eye(3), "search")
+    assert evaluate(request, np.eye(3), "confirmation")["drop_bound"] == 0
+
+
+def test_a_gain_within_the_tie_band_is_no_faster_file_for_its_batch_size():
+    search = SimpleNamespace(
+        rows={"near": {"ratio": {"1": 1.04, "64": 1.12}, "finite": True, "drop": 0.0, "metric": 1.0}},
+        batch_sizes=[1, 64],
+        metric=Metric("accuracy", True, {"share": 0.01}),
+    )
+    raced = {"control": {"ratio": {"1": 1.1, "64": 1.0}, "clock": {}}, "near": {"drop_bound": 0.0}}
+    outcome = choose(search, raced, Limits(), {"metric": 1.0}, {})
+    assert outcome.overall is None and outcome.by_batch == {"1": None, "64": "near"}
+    assert search.rows["near"]["status"] == "chosen"
+
+
+def test_a_finalist_that_takes_the_race_down_is_the_only_one_lost(monkeypatch):
+    def run(search, names):
+        if "bad" in names:
+            raise ToolError("The child process was ended by SIGSEGV")
+        return {"control": {}, **{name: {"finite": True, "drop_bound": 0.0} for name in names}}
+
+    monkeypatch.setattr(race, "race", run)
+    search = SimpleNamespace(rows={"good": {}, "bad": {}})
+    assert race._race_apart(search, ["bad", "good"])["good"]["finite"]
+    assert search.rows["bad"]["status"] == "crashed" and not search.rows["good"]
 
 
 def test_a_race_takes_as_many_finalists_as_there_is_time_for_and_its_reserve_grows_with_the_pace():
@@ -262,3 +304,13 @@ def test_a_slow_metric_of_the_callers_is_bounded_by_fewer_resamples(
     found = judge.score({**request, "higher": True, "bound": True, "block": 1}, None)
     assert len(sys.modules["own"].COUNT) == calls
     assert found["drop"] <= found["drop_bound"] and found["bound_seconds"] > 0
+
+
+@pytest.mark.parametrize(("cold", "told"), [(2.7, True), (5.2, False)])
+def test_a_gain_that_lives_in_the_cache_is_told_apart(cold, told):
+    search = SimpleNamespace(rows={"int8": {"ratio": {"1": 5.6}, "cold_ratio": cold}}, batch_sizes=[1])
+    warnings = list(finish._cold_calls(search, Outcome("int8", {"1": "int8"}, 0.03, {})))
+    assert bool(warnings) == told and (not told or "it was 2.70x" in warnings[0])
+    assert not list(finish._cold_calls(search, Outcome(None, {"1": None}, 0.03, {})))
+    calls = {"baseline": lambda: None, "int8": lambda: None}
+    assert set(engine("clock").cold_ratios(calls, 1)) == set(calls)

@@ -188,12 +188,12 @@ def test_a_sound_model_with_sound_rows_is_accepted(prepare):
     assert prepare() is None
 
 
-def external(location: str):
+def external(location: str, offset: str = "0"):
     def spoil(model, rows):
         tensor = model.graph.initializer[0]
         tensor.ClearField("raw_data")
         tensor.data_location = onnx.TensorProto.EXTERNAL
-        for key, value in (("location", location), ("offset", "0"), ("length", "1024")):
+        for key, value in (("location", location), ("offset", offset), ("length", "1024")):
             tensor.external_data.add(key=key, value=value)
 
     return spoil
@@ -203,7 +203,7 @@ def test_external_data_outside_the_models_folder_is_refused(prepare, tmp_path_fa
     outside = tmp_path_factory.mktemp("outside") / "secret"
     outside.write_bytes(b"0" * 4096)
     (workspace / "link.data").symlink_to(outside)
-    for location in ("../secret", str(outside), "link.data"):
+    for location in ("../secret", str(outside), "link.data", "secret\0"):
         assert prepare(external(location)) == "External data must lie in the model's own folder"
 
 
@@ -211,6 +211,8 @@ def test_missing_and_short_external_data_is_refused(prepare, workspace):
     assert prepare(external("gone.data")) == "The model's external data file is missing"
     (workspace / "short.data").write_bytes(b"0" * 10)
     assert prepare(external("short.data")) == "The external data file is too short"
+    for offset in ("-8", "some"):
+        assert prepare(external("short.data", offset)) == "The place of the external data is malformed"
 
 
 def nan_weight(model, rows):
@@ -228,6 +230,14 @@ def other_op(name: str, domain: str = ""):
 
 def quantized(model, rows):
     model.graph.node.append(onnx.helper.make_node("MatMulInteger", ["a", "b"], ["c"]))
+
+
+def beside_the_rows(name: str, shape: list[object]):
+    def spoil(model, rows):
+        value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        model.graph.input.append(value)
+
+    return spoil
 
 
 def random(model, rows):
@@ -248,6 +258,11 @@ def random(model, rows):
         (other_op("NoSuchOp"), "ONNX Runtime cannot load the model"),
         (other_op("Relu", "my.domain"), "The model uses custom operations"),
         (quantized, "The model is quantized already"),
+        (beside_the_rows("rate", []), "The inputs do not share their rows in the first dimension"),
+        (
+            beside_the_rows("state", [2, "batch", 128]),
+            "The inputs do not share their rows in the first dimension",
+        ),
     ],
 )
 def test_a_broken_model_is_refused(prepare, spoil, said):
@@ -344,5 +359,6 @@ def test_targets_unlike_the_outputs_are_refused_for_an_error_metric(prepare):
     assert prepare(metric="mae") == "Targets and predictions differ in shape"
 
 
-def test_an_export_with_a_fixed_batch_is_set_free_where_it_holds(prepare):
-    assert prepare(batch=1) is None
+@pytest.mark.parametrize("batch", [1, -1])  # some exporters write a free batch as -1
+def test_an_export_with_a_fixed_batch_is_set_free_where_it_holds(prepare, batch):
+    assert prepare(batch=batch) is None

@@ -81,9 +81,10 @@ def _external_bytes(model, folder):
             continue
         entry = {item.key: item.value for item in tensor.external_data}
         location = entry.get("location", "")
-        path = os.path.join(folder, location)
+        path = os.path.join(folder, location.replace("\0", ""))
         if (
-            not location or os.path.isabs(location) or ".." in location.replace("\\", "/").split("/")
+            not location or "\0" in location or os.path.isabs(location)
+            or ".." in location.replace("\\", "/").split("/")
             or os.path.realpath(path) != os.path.join(os.path.realpath(folder), os.path.normpath(location))
         ):  # fmt: skip
             raise Refused(
@@ -91,7 +92,10 @@ def _external_bytes(model, folder):
             )
         if not os.path.isfile(path):
             raise Refused("The model's external data file is missing", location, "moving it beside the model")
-        end = int(entry.get("offset", 0)) + int(entry.get("length", 0))
+        numbers = [entry.get(key) or "0" for key in ("offset", "length")]
+        if not all(number.isdecimal() for number in numbers):
+            raise Refused("The place of the external data is malformed", numbers, "exporting it again")
+        end = sum(map(int, numbers))
         if end > os.path.getsize(path):
             raise Refused(
                 "The external data file is too short", f"{location}: {end} bytes needed", "a whole copy"
@@ -183,7 +187,8 @@ def inputs_of(model):
             raise Refused(
                 "An input type of the model is not supported", value.name, "number or boolean inputs"
             )
-        dims = [d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in kind.shape.dim]
+        # some exporters write a free dimension as -1
+        dims = [d.dim_value if d.dim_value > 0 else d.dim_param or None for d in kind.shape.dim]
         shape = dims if kind.HasField("shape") else None
         found.append({"name": value.name, "dtype": DTYPES[kind.elem_type], "shape": shape})
     if not found:

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from . import agree, clock, graph, judge, npz, rows, runners, stress
+from . import agree, graph, judge, npz, rows, runners, stress
 from .refusal import Refused
 
 EVALUATION_BATCH = 64
@@ -22,12 +22,14 @@ def prepare(request, progress):
     classes = facts.pop("classes", None)
     y = judge.class_numbers(y, classes) if request["metric"] == "accuracy" else y
     call = runners.load(artifact, request["threads"])
-    batch = facts["fixed_batch"] or EVALUATION_BATCH
-    targets = _check_outputs(call, feeds, y, batch, request["metric"])
+    batch = facts["fixed_batch"] or min(
+        EVALUATION_BATCH, int(rows.SHARES[1] * len(y))
+    )  # one of search rows at most
+    targets, seconds_per_row = _check_outputs(call, feeds, y, batch, request["metric"])
     parts, cut = rows.split(
         feeds, targets, rows.SHARES if request.get("calibrate", True) else rows.TRAINED_SHARES
     )
-    parts = _affordable(call, feeds, parts, batch, request.get("max_seconds", np.inf))
+    parts = _affordable(parts, seconds_per_row, request.get("max_seconds", np.inf))
     reply = {**facts, "artifact": artifact, "evaluation_batch": batch, "cut": cut}
     reply["classes"] = None if classes is None else classes.tolist()
     reply["rows"] = {name: len(index) for name, index in parts.items()}
@@ -37,6 +39,7 @@ def prepare(request, progress):
     for part in ("search", "confirmation"):
         began = time.perf_counter()
         predictions = _predict(call, _take(feeds, parts[part]), batch)
+        _refuse_non_finite(predictions, f"{part} rows")
         reply[f"{part}_seconds"] = time.perf_counter() - began
         np.save(os.path.join(request["folder"], f"baseline.{part}.npy"), predictions)
         if request["metric"] in judge.HIGHER:
@@ -73,6 +76,7 @@ def _model_facts(request):
     facts["output"] = outputs.index(judged)
     if len(outputs) > 1:
         facts["warnings"].append(f"Of the outputs {', '.join(outputs)} only {judged} is judged")
+    _refuse_without_rows(inputs)
     fixed = inputs[0]["shape"][0] if inputs[0]["shape"] else None
     onnx.save(model, facts["path"])
     wanted = set(request["batch_sizes"]) | {EVALUATION_BATCH}
@@ -92,17 +96,33 @@ def _model_facts(request):
     return facts
 
 
+def _refuse_without_rows(inputs):
+    """Every input has one entry per row in its first dimension; a state or a sampling rate beside the rows has not."""
+    firsts = [spec["shape"][0] if spec["shape"] else None for spec in inputs]
+    sizes = {first for first in firsts if isinstance(first, int)}
+    if (
+        [] in [spec["shape"] for spec in inputs]
+        or len(sizes) > 1
+        or (sizes and not isinstance(firsts[0], int))
+    ):
+        raise Refused(
+            "The inputs do not share their rows in the first dimension",
+            ", ".join("{} {}".format(spec["name"], spec["shape"]) for spec in inputs),
+            "an export that takes one entry per row in dimension 0 of every input, with states and settings inside",
+        )
+
+
 def _holds_with_free_batch(model, inputs, fixed, path, threads):
     """Whether the graph, with its batch set free, gives at another batch size what it gives at its own."""
     import onnx
 
     rng = np.random.default_rng(0)
     once = {s["name"]: _noise(rng, s, fixed) for s in inputs}
-    before = runners.ort_session(path, threads).run(None, once)[0]
     free = graph.free_batch(onnx.ModelProto.FromString(model.SerializeToString()))
     trial = path + ".free.onnx"
     onnx.save(free, trial)
     try:
+        before = runners.ort_session(path, threads).run(None, once)[0]
         session = runners.ort_session(trial, threads)
         thrice = session.run(None, {n: np.concatenate([a, a, a]) for n, a in once.items()})[0]
     except Exception:  # onnxruntime's exceptions share no base; any of them means the batch is built in
@@ -144,19 +164,27 @@ def _tree_facts(request):
 
 
 def _check_outputs(call, feeds, y, batch, metric):
-    """The model runs on these rows, at two batch sizes, and gives finite numbers that fit the targets."""
-    few = {name: array[: min(len(array), 2 * batch)] for name, array in feeds.items()}
-    predictions = agree.refuse_random(lambda: _predict(call, few, batch))
-    if not np.isfinite(predictions).all():
-        raise Refused(
-            "The model's outputs hold NaN or infinity",
-            f"first {len(predictions)} rows",
-            "another checkpoint",
-        )
-    if len(y) == len(predictions):
-        return judge.check_targets(metric, predictions, y)
+    """Targets that fit what the model gives for one batch, and the seconds that it took per row."""
+    few = {name: array[:batch] for name, array in feeds.items()}
+    taken = []
+
+    def once():
+        began = time.perf_counter()
+        predictions = _predict(call, few, batch)
+        taken.append(time.perf_counter() - began)
+        return predictions
+
+    predictions = agree.refuse_random(once)
+    _refuse_non_finite(predictions, f"first {len(predictions)} rows")
     whole = np.broadcast_to(predictions[:1], (len(y), *predictions.shape[1:]))
-    return judge.check_targets(metric, whole, y)
+    return judge.check_targets(metric, predictions if len(y) == len(predictions) else whole, y), min(
+        taken
+    ) / batch
+
+
+def _refuse_non_finite(predictions, where):
+    if not np.isfinite(predictions).all():
+        raise Refused("The model's outputs hold NaN or infinity", where, "another checkpoint")
 
 
 def _predict(call, feeds, batch):
@@ -172,11 +200,8 @@ def _predict(call, feeds, batch):
         ) from error
 
 
-def _affordable(call, feeds, parts, batch, max_seconds):
+def _affordable(parts, seconds_per_row, max_seconds):
     """Fewer rows where the baseline itself would take too long on all of them; evenly thinned."""
-    some = {name: np.ascontiguousarray(array[np.arange(batch) % len(array)]) for name, array in feeds.items()}
-    taken = clock.interleave({"baseline": lambda: call(some)}, 0.1)["baseline"]
-    seconds_per_row = float(np.median(taken.wall)) / batch
     kept = dict(parts)
     for part, (most, share) in MOST_SECONDS.items():
         seconds = min(most, share * max_seconds)
