@@ -38,7 +38,9 @@ def _baseline_row(search: Search, raced: Row) -> Row:
         "size_bytes": facts["size_bytes"],
         "peak_rss_bytes": facts["peak_rss_bytes"],
         "status": "confirmed",
-        "reason": "the baseline",
+        "reason": f"the baseline, with its own n_jobs of {own}"
+        if (own := facts["artifact"].get("jobs"))
+        else "the baseline",
         "raced": True,
         "drop": 0.0,
         "drop_bound": 0.0,

@@ -1,5 +1,6 @@
 """Which Python imports the caller's model, and which one searches."""
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ class Interpreter:
 
     def has(self, *names: str) -> bool:
         return all(name in self.modules for name in names)
+
+    def install(self, *packages: str) -> str:
+        """The command that adds packages to it."""
+        return shlex.join([str(self.path), "-m", "pip", "install", *packages])
 
     def require(self, names: tuple[str, ...], what: str) -> "Interpreter":
         missing = [name for name in names if name not in self.modules]

@@ -51,6 +51,9 @@ class Target:
 class Plan:
     variants: list[Variant]
     skipped: dict[str, str]  # variant -> reason
+    missing: dict[str, str] = field(
+        default_factory=dict
+    )  # variant -> the command that installs what it needs
 
     def smaller_first(self) -> None:
         """What keeps the weights as large as they are comes last: it can keep no limit that the baseline breaks."""
@@ -63,8 +66,7 @@ def make_plan(
     """The variants in the order in which they are tried."""
     plan = Plan([], {})
     if graph.get("trees"):
-        names = ["ort_trees", *TREE_PARTS] if graph["boosted"] else ["ort_sklearn"]
-        plan.variants += [Variant(name, "trees") for name in names]
+        _add_trees(plan, graph, python)
         return plan
     _add_onnxruntime(plan, graph, target)
     _add_openvino(plan, graph, target, python)
@@ -75,6 +77,18 @@ def make_plan(
             plan.skipped[variant.name] = f"{variant.runtime} is not among the runtimes asked for"
     plan.variants.sort(key=lambda v: _rank(v, graph))
     return plan
+
+
+def _add_trees(plan: Plan, graph: dict[str, Any], python: Interpreter) -> None:
+    if graph["boosted"]:
+        plan.variants += [Variant(name, "trees") for name in ("ort_trees", *TREE_PARTS)]
+        return
+    for jobs in graph["jobs"]:
+        plan.variants.append(Variant(f"sklearn_n_jobs_{jobs}", "n_jobs", "sklearn", {"jobs": jobs}))
+    if graph["needs_skl2onnx"] and not python.has("skl2onnx"):
+        plan.missing["ort_sklearn"] = python.install("skl2onnx")
+    else:
+        plan.variants.append(Variant("ort_sklearn", "trees"))
 
 
 def _add_onnxruntime(plan: Plan, graph: dict[str, Any], target: Target) -> None:

@@ -91,6 +91,12 @@ def run_search(search: Search, plan: Plan) -> None:
     """Fill `search.rows`: one per variant, with metric and first-look latency, or the reason there is none."""
     for name, reason in plan.skipped.items():
         search.rows[name] = {"status": "skipped", "reason": reason}
+    for name, command in plan.missing.items():
+        search.rows[name] = {
+            "status": "skipped",
+            "reason": f"a package is missing: {command}",
+            "install": command,
+        }
     queue = list(plan.variants)
     count = 0
     while queue:

@@ -1,10 +1,14 @@
 """Rows of a search as the Report's nouns, and as text."""
 
+from collections.abc import Iterator
+
 from .._core.quantity import human_bytes
 from .choose import Outcome
 from .nouns import Candidate, Drift, rounded
 from .search import Row, Search
+from .shortlist import overall_ratio
 
+SUM_ORDER = 1e-9  # of an output: jobs add up their parts in whatever order they end
 _ORDER = (
     "chosen", "confirmed", "not_confirmed", "slower", "over_limit", "over_budget", "non_finite", "crashed", "failed",
     "not_tried", "skipped",
@@ -106,15 +110,47 @@ def summarise(search: Search, outcome: Outcome, baseline_metric: float, keep: st
         row = search.rows[name]
         gain = ", ".join(_gain(b, v, outcome.tie_band) for b, v in row["ratio"].items())
         parts.append(
-            f"Use {name}: {gain} against the baseline; {search.metric.name} drop {row['drop']:+.4g} on confirmation "
-            f"rows (95 % bound {row['drop_bound']:+.4g}, budget {budget:.4g})"
+            f"{_use(name, row)}: {gain} against the baseline; {search.metric.name} drop {row['drop']:+.4g} on "
+            f"confirmation rows (95 % bound {row['drop_bound']:+.4g}, budget {budget:.4g})"
         )
     else:
         parts.append(f"{_kept(keep, outcome)}: {_why_not(search, outcome)}")
     for batch, other in outcome.by_batch.items():
         if other and other != name:
             parts.append(f"at batch {batch} {other} is faster ({search.rows[other]['ratio'][batch]:.2f}x)")
-    return "; ".join(parts) + _untried(search) + "."
+    return "; ".join([*parts, *_free(search, outcome), *_missing(search)]) + _untried(search) + "."
+
+
+def _use(name: str, row: Row) -> str:
+    jobs = _jobs(row)
+    return f"Set n_jobs={jobs} ({name}, otherwise the same model{_same(row)})" if jobs else f"Use {name}"
+
+
+def _jobs(row: Row) -> int | None:
+    """The number of jobs where that is all the row changes."""
+    found: int | None = row.get("artifact", {}).get("jobs")
+    return found
+
+
+def _same(row: Row) -> str:
+    return ", same outputs" if row["drift"]["max_abs"] <= SUM_ORDER else ""
+
+
+def _free(search: Search, outcome: Outcome) -> Iterator[str]:
+    """What the model's own number of jobs costs, where another file than the same model was chosen."""
+    chosen = {outcome.overall, *outcome.by_batch.values()}
+    rows = {n: r for n, r in search.rows.items() if _jobs(r) and "ratio" in r and "drift" in r}
+    best = max(rows, key=lambda n: overall_ratio(rows[n]), default=None)
+    if best and best not in chosen and overall_ratio(rows[best]) > 1 + outcome.tie_band:
+        gain = ", ".join(_gain(b, v, outcome.tie_band) for b, v in rows[best]["ratio"].items())
+        yield f"n_jobs={_jobs(rows[best])} alone gives {gain}{_same(rows[best])}"
+
+
+def _missing(search: Search) -> Iterator[str]:
+    """The commands that would add a candidate."""
+    for name, row in search.rows.items():
+        if command := row.get("install"):
+            yield f"{name} could not be tried for a missing package: {command}"
 
 
 def _untried(search: Search) -> str:

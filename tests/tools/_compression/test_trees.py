@@ -94,7 +94,7 @@ def test_labels_are_those_of_the_classifier_whatever_they_are(labels, monkeypatc
     y = np.array(labels)[(x[:, 0] > 0).astype(int)]
     model = linear.LogisticRegression().fit(x, y)
     monkeypatch.setattr(trees, "load_sklearn", lambda path, trust: model)
-    columns, classes = trees.outline({"runtime": "sklearn", "path": "", "trust": False})
+    columns, classes, _ = trees.outline({"runtime": "sklearn", "path": "", "trust": False})
     assert columns == 3 and np.array_equal(judge.class_numbers(y, classes), x[:, 0] > 0)
     places = np.arange(200) % 2
     assert judge.class_numbers(places, classes) is places and judge.class_numbers(y, None) is y

@@ -33,7 +33,7 @@ def measure(request, progress):
         pair = {"baseline": _bound(baseline, rows), "candidate": _bound(call, rows)}
         times = clock.interleave(pair, request["seconds_per_batch"])
         reply["latency_seconds"][str(batch)] = clock.summary(times["candidate"], batch)
-        found, reply["clock"][str(batch)] = clock.ratios(times, request["threads"])
+        found, reply["clock"][str(batch)] = clock.ratios(times, _most_threads(request))
         reply["ratio"][str(batch)] = found["candidate"]
     if max(reply["ratio"].values()) < request["slowest_ratio"]:
         return {**reply, "hopeless": True}
@@ -56,11 +56,12 @@ def race(request, progress):
     calls = {name: runners.load(artifact, request["threads"]) for name, artifact in artifacts.items()}
     reply = {name: {"latency_seconds": {}, "ratio": {}} for name in artifacts}
     reply["control"]["clock"] = {}
+    threads = _most_threads(request)
     for batch in request["batch_sizes"]:
         rows = prepare.load_rows(folder, names, f"batch{batch}")
         bound = {name: _bound(call, rows) for name, call in calls.items()}
-        times = _settled_times(bound, request["seconds_per_batch"], request["threads"], timing_ends)
-        found, used = clock.ratios(times, request["threads"])
+        times = _settled_times(bound, request["seconds_per_batch"], threads, timing_ends)
+        found, used = clock.ratios(times, threads)
         for name, taken in times.items():
             reply[name]["latency_seconds"][str(batch)] = clock.summary(taken, batch)
             reply[name]["ratio"][str(batch)] = found[name]
@@ -69,7 +70,7 @@ def race(request, progress):
             batch == request["batch_sizes"][0] and times["baseline"].p10("wall") < LONGEST_COLD_SECONDS
         )
         if called_alone and time.time() < timing_ends:
-            for name, ratio in clock.cold_ratios(bound, request["threads"]).items():
+            for name, ratio in clock.cold_ratios(bound, threads).items():
                 reply[name]["cold_ratio"] = ratio
     feeds = prepare.load_rows(folder, names, "confirmation")
     longest = 0.0
@@ -82,6 +83,11 @@ def race(request, progress):
         longest = max(longest, time.time() - began)
     reply["control"]["load"] = clock.load_average()
     return reply
+
+
+def _most_threads(request):
+    """Of the threads asked for, and the jobs that a scikit-learn model starts by itself."""
+    return max(request["threads"], request["baseline"].get("jobs", 1))
 
 
 def _settled_times(calls, seconds, threads, ends_at):

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from . import agree, graph, judge, npz, rows, runners, stress
+from . import agree, graph, judge, npz, rows, runners, sklearn_jobs, stress
 from .refusal import Refused
 
 EVALUATION_BATCH = 64
@@ -17,6 +17,8 @@ def prepare(request, progress):
     """Facts of model and rows; the arrays lie in the folder as NAME.PART.npy and baseline.PART.npy."""
     facts = _model_facts(request) if request["artifact"]["runtime"] == "onnxruntime" else _tree_facts(request)
     artifact = {**request["artifact"], "path": facts.pop("path", request["artifact"]["path"])}
+    if (jobs := facts.pop("jobs", 1)) > 1:
+        artifact["jobs"] = jobs
     rows.check_inputs(npz.outline(request["data"]), facts["inputs"])  # before any row is unpacked
     feeds, y = rows.match_inputs(npz.read(request["data"]), facts["inputs"])
     classes = facts.pop("classes", None)
@@ -149,14 +151,22 @@ def _noise(rng, spec, batch):
 def _tree_facts(request):
     from . import trees
 
-    features, classes = trees.outline(request["artifact"])
+    features, classes, about = trees.outline(request["artifact"])
+    own = about.get("jobs", set())
     dtype = request["artifact"].get("dtype", "float32")
     inputs = [
         {"name": "x", "dtype": dtype, "shape": ["batch", features], "missing": True}
     ]  # NaN is a value to trees
     return {
         "inputs": inputs,
-        "graph": {"ops": {}, "trees": True, "boosted": request["artifact"]["runtime"] != "sklearn"},
+        "graph": {
+            "ops": {},
+            "trees": True,
+            "boosted": not about,
+            "needs_skl2onnx": about.get("needs_skl2onnx"),
+            "jobs": sklearn_jobs.worth_trying(own, request["threads"]),
+        },
+        "jobs": max(own, default=1),
         "warnings": [],
         "fixed_batch": None,
         "classes": classes,

@@ -123,9 +123,13 @@ def _xgboost(artifact, threads):
 
 
 def _sklearn(artifact, threads):
-    from . import trees
+    """The model with its own `n_jobs`; the pools of OpenMP and BLAS are no setting of the model."""
+    import threadpoolctl
 
-    model = trees.load_sklearn(artifact["path"], artifact["trust"])
+    from .sklearn_files import load_sklearn
+
+    model = load_sklearn(artifact["path"], artifact["trust"])
+    threadpoolctl.threadpool_limits(threads)
     predict = model.predict_proba if hasattr(model, "predict_proba") else model.predict
     return lambda feeds: predict(next(iter(feeds.values())))
 

@@ -8,6 +8,7 @@ import os
 
 import numpy as np
 
+from . import histogram, sklearn_jobs
 from .refusal import Refused, first_line
 from .sklearn_files import load_sklearn
 
@@ -28,17 +29,19 @@ _LINKS = {  # what stands between the sum of the leaves and the prediction
 
 
 def outline(artifact):
-    """How many columns a row has, and the labels that the columns of the model's scores stand for, where it knows."""
+    """How many columns a row has, the labels that the columns of the model's scores stand for, where it knows, and
+    more about a model of scikit-learn."""
     if artifact["runtime"] == "lightgbm":
-        return _lightgbm(artifact["path"]).num_feature(), None
+        return _lightgbm(artifact["path"]).num_feature(), None, {}
     if artifact["runtime"] == "xgboost":
         booster = _xgboost(artifact["path"])
         _refuse_unlike_trees(_learner(booster))
-        return booster.num_features(), None
+        return booster.num_features(), None, {}
     model = load_sklearn(artifact["path"], artifact["trust"])
     classes = getattr(model, "classes_", None) if hasattr(model, "predict_proba") else None
     is_one_task = isinstance(classes, np.ndarray) and classes.ndim == 1
-    return int(getattr(model, "n_features_in_", 0)) or None, classes if is_one_task else None
+    about = {"jobs": sklearn_jobs.jobs_of(model), "needs_skl2onnx": not histogram.is_histogram(model)}
+    return int(getattr(model, "n_features_in_", 0)) or None, classes if is_one_task else None, about
 
 
 def _lightgbm(path):

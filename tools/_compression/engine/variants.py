@@ -223,6 +223,12 @@ def _trees(request, variant, target):
     return trees.build(request, variant, target)
 
 
+def _n_jobs(request, variant, target):
+    from . import sklearn_jobs
+
+    return sklearn_jobs.build(request, variant, target)
+
+
 _BUILDERS = {
     "dynamic": _dynamic,
     "static": _static,
@@ -237,4 +243,5 @@ _BUILDERS = {
     "nncf_weights": nncf_variants.compress_weights,
     "torch": _torch_package,
     "trees": _trees,
+    "n_jobs": _n_jobs,
 }
