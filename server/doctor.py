@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import BaseModel, Field
@@ -58,7 +59,7 @@ def doctor(request: DoctorRequest) -> DoctorReport:
     """Show what works here, and what to install for the rest."""
     tools = load_tools()
     python = resolve_python(request.python, current_call().workspace)
-    wanted = sorted({name for tool in tools.values() for name in tool.needs})
+    wanted = sorted({name for tool in tools.values() for name in (*tool.needs, *(m for _, m in tool.gains))})
     version, found = _look(python, wanted)
     return DoctorReport(
         python=f"{python} ({version})" if version else f"{python} (does not start)",
@@ -131,6 +132,12 @@ def _interpreter(python: Path, version: str) -> Check:
 
 def _tool(tool: Tool, found: set[str], python: Path) -> Check:
     missing = [name for name in tool.needs if name not in found]
+    found = found | {module for _, module in tool.gains if find_spec(module)}  # ours will do for those
+    lacking = [(what, module) for what, module in tool.gains if module not in found]
+    if not missing and lacking:
+        without = ", ".join(f"{what} ({module})" for what, module in lacking)
+        fix = _install(python, [module for _, module in lacking])
+        return Check(name=tool.name, ok=True, found=f"ready; not for {without}", fix=fix)
     if not missing:
         return Check(name=tool.name, ok=True, found="ready")
     return Check(
@@ -146,7 +153,14 @@ def _extras() -> list[Check]:
     named = importlib.metadata.metadata("optimizing-resources").get_all("Provides-Extra") or []
     lines = importlib.metadata.requires("optimizing-resources") or []
     parts = {name: [line for line in lines if re.search(rf"extra == .{name}\b", line)] for name in named}
+    parts = {name: [one for line in own for one in _spelled_out(line, parts)] for name, own in parts.items()}
     return [_extra(name, requirements) for name, requirements in parts.items() if name != "test"]
+
+
+def _spelled_out(line: str, parts: dict[str, list[str]]) -> list[str]:
+    """A requirement; where it is other extras of this installation, theirs."""
+    own = re.match(r"optimizing-resources\[([^]]*)\]", line)
+    return [line for name in own[1].split(",") for line in parts[name.strip()]] if own else [line]
 
 
 def _extra(name: str, requirements: list[str]) -> Check:

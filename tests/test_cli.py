@@ -190,6 +190,9 @@ def test_doctor_says_what_works_and_how_to_add_the_rest(typed, monkeypatch, toys
     status, out, _ = typed("doctor")
     assert status == 0 and "ok  mcp" in out and "ok  add" in out
     assert "--  work" in out and "pip install no_such_module" in out
+    assert "ready; not for toys (no_such_toy)" in out and "pip install no_such_toy" in out
+    marks = {line.split()[1]: line.split()[0] for line in out.partition("Extras")[2].splitlines()[1:]}
+    assert marks["all"] == min(marks[name] for name in ("torch", "compression", "series"))  # "--" before "ok"
     monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     broken = Path(".venv/bin/python")
     broken.parent.mkdir(parents=True)

@@ -73,7 +73,7 @@ class CountRequest(Request):
     steps: int = Field(3, description="How far to count.")
 
 
-@tool(effect="trains")
+@tool(effect="trains", gains=(("toys", "no_such_toy"),))
 def count(request: CountRequest) -> AddReport:
     """Count with progress."""
     call = current_call()

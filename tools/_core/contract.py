@@ -99,15 +99,20 @@ class Tool(Command):
 
     effect: Effect
     needs: tuple[str, ...] = ()  # modules that the caller's interpreter must offer; `doctor` looks for them
+    gains: tuple[tuple[str, str], ...] = ()  # what more it can do, and the module that it takes
 
 
 def tool(
-    effect: Effect, *, needs: tuple[str, ...] = (), positional: tuple[str, ...] = ()
+    effect: Effect,
+    *,
+    needs: tuple[str, ...] = (),
+    gains: tuple[tuple[str, str], ...] = (),
+    positional: tuple[str, ...] = (),
 ) -> Callable[[Function], Function]:
     """Declare a function from its Request to its Report as a tool; its first docstring line is the menu entry."""
 
     def declare(function: Function) -> Function:
-        value = Tool(**_declared(function), positional=positional, effect=effect, needs=needs)
+        value = Tool(**_declared(function), positional=positional, effect=effect, needs=needs, gains=gains)
         setattr(function, "tool", value)  # noqa: B010  a function has no typed slot for it
         return function
 

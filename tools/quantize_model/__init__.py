@@ -50,7 +50,13 @@ class QuantizeModelReport(Report):
         return readable(self)
 
 
-@tool(effect="writes", needs=("onnx", "onnxruntime"), positional=("model",))
+_GAINS = (
+    ("scikit-learn models as ONNX", "skl2onnx"), ("skops files", "skops"), ("LightGBM files", "lightgbm"),
+    ("XGBoost files", "xgboost"), ("OpenVINO", "openvino"), ("int8 on OpenVINO", "nncf"),
+)  # fmt: skip
+
+
+@tool(effect="writes", needs=("onnx", "onnxruntime"), gains=_GAINS, positional=("model",))
 def quantize_model(request: QuantizeModelRequest) -> QuantizeModelReport:
     """Find the fastest form of a model (int8, bf16, other runtimes) within an accuracy budget, measured on this CPU.
 
