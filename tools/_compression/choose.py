@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 from .limits import Limits
 from .search import Row, Search
-from .shortlist import overall_ratio
+from .shortlist import NARROWEST_TIE_BAND, harm, overall_ratio
 
-# fp32 against itself on an idle machine stayed within this; references/compression.md
-NARROWEST_TIE_BAND = 0.03
 Twins = dict[str, tuple[str, str]]  # a row, the better of the same kind, and what makes that one better
 UNRACED = "the search time ended before it was judged on the confirmation rows"
 CLEARLY_FASTER = 1.02  # below, one file for all batch sizes is worth more than the gain at one of them
@@ -22,6 +20,7 @@ class Outcome:
     tie_band: float
     clock: dict[str, str]  # by batch size: what the ratios compare
     broken: str = ""  # the limit that the baseline breaks
+    kept: str = ""  # the latency of a baseline that keeps all limits, beside the one allowed
 
 
 def tie_band(raced: Row) -> float:
@@ -34,7 +33,8 @@ def choose(search: Search, raced: Row, limits: Limits, baseline: Row, twins: Twi
     """Mark each row's status; return the winners.
 
     A row wins when the bound of its drop keeps the budget, no limit is broken, no better twin of it is confirmed, and
-    it is faster than the baseline beyond the tie band (or the baseline breaks a limit that the row keeps).
+    it is faster than the baseline beyond the tie band (or the baseline breaks a limit that the row keeps). The winner
+    is the fastest of them; with a latency to keep, the least harmful.
     """
     band = tie_band(raced)
     smallest = search.batch_sizes[0]
@@ -51,10 +51,14 @@ def choose(search: Search, raced: Row, limits: Limits, baseline: Row, twins: Twi
     for name, why in lesser.items():
         search.rows[name]["reason"] = why
     eligible = [name for name in confirmed if name not in lesser]
-    best = _best(search, eligible, band, needed)
-    outcome = Outcome(best, {}, band, raced["control"]["clock"], broken)
+    best = _best(search, eligible, band, limits, needed)
+    kept = "" if needed else limits.latency_kept_by(baseline, smallest)
+    outcome = Outcome(best, {}, band, raced["control"]["clock"], broken, kept)
     for batch in map(str, search.batch_sizes):
-        outcome.by_batch[batch] = _best_at(search, eligible, batch, outcome, needed)
+        if limits.least_harm_counts:
+            outcome.by_batch[batch] = best or _least_harmful_at(search, eligible, batch, band)
+        else:
+            outcome.by_batch[batch] = _best_at(search, eligible, batch, outcome, needed)
     for winner in {outcome.overall, *outcome.by_batch.values()}:
         if winner:
             search.rows[winner].update(status="chosen", reason="")
@@ -86,26 +90,39 @@ def judge(
     if not worthwhile:
         return "slower", f"{_ratios(row)}: no gain beyond the tie band of {band:.0%}"
     if not row.get("raced"):
-        return "slower", f"{_ratios(row)} at the first look; others were faster"
+        others = "risk less" if limits.least_harm_counts else "were faster"
+        return "slower", f"{_ratios(row)} at the first look; others {others}"
     if row["drop_bound"] > allowed:
         return "not_confirmed", (
             f"its drop may reach {row['drop_bound']:.4g} on unseen rows, the budget is {allowed:.4g}; "
             "more confirmation rows would narrow this"
         )
-    return "confirmed", f"{_ratios(row)}: confirmed, but not the fastest"
+    lost = "another risks less" if limits.least_harm_counts else "not the fastest"
+    return "confirmed", f"{_ratios(row)}: confirmed, but {lost}"
 
 
 def _ratios(row: Row) -> str:
     return ", ".join(f"{value:.2f}x at batch {batch}" for batch, value in row["ratio"].items())
 
 
-def _best(search: Search, names: list[str], band: float, needed: bool) -> str | None:
-    """The best geometric mean among rows that are slower than the baseline at no batch size."""
-    safe = [n for n in names if needed or min(search.rows[n]["ratio"].values()) > 1 - band]
-    best = max(safe, key=lambda n: overall_ratio(search.rows[n]), default=None)
-    if best and (needed or overall_ratio(search.rows[best]) > 1 + band):
-        return best
-    return None
+def _best(search: Search, names: list[str], band: float, limits: Limits, needed: bool) -> str | None:
+    """The least harm or the best geometric mean, among rows that are slower than the baseline at no batch size."""
+    rows = {n: search.rows[n] for n in names}
+    if not needed:
+        rows = {n: r for n, r in rows.items() if _gains(r, band)}
+    if limits.least_harm_counts:
+        return min(rows, key=lambda n: harm(rows[n]), default=None)
+    return max(rows, key=lambda n: overall_ratio(rows[n]), default=None)
+
+
+def _gains(row: Row, band: float) -> bool:
+    return min(row["ratio"].values()) > 1 - band and overall_ratio(row) > 1 + band
+
+
+def _least_harmful_at(search: Search, names: list[str], batch: str, band: float) -> str | None:
+    """Of those that gain speed at one batch size."""
+    gaining = [n for n in names if search.rows[n]["ratio"][batch] > 1 + band]
+    return min(gaining, key=lambda n: harm(search.rows[n]), default=None)
 
 
 def _best_at(search: Search, names: list[str], batch: str, outcome: Outcome, needed: bool) -> str | None:

@@ -12,12 +12,24 @@ class Limits:
     size_bytes: int | None = None
     memory_bytes: int | None = None
 
-    def broken_by(self, row: dict[str, Any], smallest_batch: int) -> str:
-        """The first limit that a row breaks, in words; empty if none."""
+    @property
+    def least_harm_counts(self) -> bool:
+        """With a latency to keep, what keeps it at the least risk is better than what is faster still."""
+        return self.latency_seconds is not None
+
+    def latency_kept_by(self, row: dict[str, Any], smallest_batch: int) -> str:
+        """The latency of a row beside the limit that it keeps, in words; empty where it does not, or none is given."""
         latency = row.get("latency_seconds", {}).get(str(smallest_batch), {}).get("p95_seconds")
+        if not self.latency_seconds or not latency or latency > self.latency_seconds:
+            return ""
+        return f"p95 at batch {smallest_batch} is {1000 * latency:.3g} of {1000 * self.latency_seconds:g} ms"
+
+    def broken_by(self, row: dict[str, Any], smallest_batch: int, percentile: str = "p95") -> str:
+        """The first limit that a row breaks, in words; empty if none."""
+        latency = row.get("latency_seconds", {}).get(str(smallest_batch), {}).get(f"{percentile}_seconds")
         if self.latency_seconds and latency and latency > self.latency_seconds:
             wanted = f"max_latency_seconds {self.latency_seconds:g}"
-            return f"p95 at batch {smallest_batch} is {latency:.3g} s, above {wanted}"
+            return f"{percentile} at batch {smallest_batch} is {latency:.3g} s, above {wanted}"
         if self.size_bytes and row["size_bytes"] > self.size_bytes:
             return f"{row['size_bytes']} bytes, above max_size_bytes {self.size_bytes}"
         used = row.get("peak_rss_bytes")

@@ -105,12 +105,12 @@ def summarise(search: Search, outcome: Outcome, baseline_metric: float, keep: st
     """One sentence: what to use and what it gains, or why the baseline stays."""
     budget = search.metric.allowed(baseline_metric)
     name = outcome.overall
-    parts = [f"The baseline breaks a limit ({outcome.broken})"] if outcome.broken else []
+    parts = _about_baseline(outcome)
     if name:
         row = search.rows[name]
         gain = ", ".join(_gain(b, v, outcome.tie_band) for b, v in row["ratio"].items())
         parts.append(
-            f"{_use(name, row)}: {gain} against the baseline; {search.metric.name} drop {row['drop']:+.4g} on "
+            f"{_use(name, row, outcome)}: {gain} against the baseline; {search.metric.name} drop {row['drop']:+.4g} on "
             f"confirmation rows (95 % bound {row['drop_bound']:+.4g}, budget {budget:.4g})"
         )
     else:
@@ -121,9 +121,22 @@ def summarise(search: Search, outcome: Outcome, baseline_metric: float, keep: st
     return "; ".join([*parts, *_free(search, outcome), *_missing(search)]) + _untried(search) + "."
 
 
-def _use(name: str, row: Row) -> str:
+def _about_baseline(outcome: Outcome) -> list[str]:
+    """What the limits say about the model as it is, which decides more than any candidate."""
+    if outcome.broken:
+        return [f"The baseline breaks a limit ({outcome.broken})"]
+    if outcome.kept:
+        return [
+            f"The model as it is already meets max_latency_seconds ({outcome.kept}): what takes the rest lies outside "
+            "the model"
+        ]
+    return []
+
+
+def _use(name: str, row: Row, outcome: Outcome) -> str:
     jobs = _jobs(row)
-    return f"Set n_jobs={jobs} ({name}, otherwise the same model{_same(row)})" if jobs else f"Use {name}"
+    told = f"Set n_jobs={jobs} ({name}, otherwise the same model{_same(row)})" if jobs else f"Use {name}"
+    return f"to be faster still, {told[0].lower()}{told[1:]}" if outcome.kept else told
 
 
 def _jobs(row: Row) -> int | None:

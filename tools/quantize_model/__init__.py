@@ -62,7 +62,8 @@ def quantize_model(request: QuantizeModelRequest) -> QuantizeModelReport:
 
     Takes ONNX, torch.export, a factory with a state dict, or tree models. Calibration, search and confirmation rows
     are kept apart; every candidate runs in its own process beside the baseline. Answers keep_fp32 when nothing
-    beats it beyond the noise. Figures hold for this CPU's instructions. Raises ToolError for a model that would run
+    beats it beyond the noise. With max_latency_seconds the least harmful that keeps it is chosen, not the fastest.
+    Figures hold for this CPU's instructions. Raises ToolError for a model that would run
     code on loading, is quantized already or does not fit the data. Source: references/compression.md.
     """
     return QuantizeModelReport(**quantize(request))
