@@ -109,6 +109,24 @@ def test_every_answer_keeps_its_shape_when_channels_go():
     assert all(torch.allclose(a, b) for a, b in zip(before, model(x), strict=True))
 
 
+class Recurrent(torch.nn.Module):
+    def __init__(self, kind) -> None:
+        super().__init__()
+        self.body, self.head = getattr(torch.nn, kind)(8, 64), torch.nn.Linear(64, 5)
+
+    def forward(self, x):
+        found = self.body(x)
+        return self.head(found[0] if isinstance(found, tuple) else found)
+
+
+@pytest.mark.parametrize("kind", ["GRU", "GRUCell"])
+def test_a_recurrent_network_is_refused_by_its_name(kind):
+    prune = importlib.import_module("optimizing_resources.tools._compression.engine.prune")
+    with pytest.raises(prune.Refused) as refused:
+        prune.shrink(Recurrent(kind), [torch.randn(4, 8)], 0.5)
+    assert refused.value.reply["saw"] == f"{kind}, no inner Linear or Conv layer"
+
+
 def test_every_student_has_its_control_and_a_teacher_that_adds_nothing_is_told():
     report = distill_model(DistillModelRequest(**BASE, student="net.py:small", seeds=3))
     assert {s.student for s in report.students} == {"student"}

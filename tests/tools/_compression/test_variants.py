@@ -62,3 +62,21 @@ def test_every_snippet_is_python_and_names_the_judged_output_and_its_classes(run
     compile(text, "use.py", "exec")
     assert ("[1])" in text and "classes = ['no', 'yes']" in text) or runtime != "onnxruntime"
     assert "joblib" not in text  # a pickle is loaded that way, skops files are not
+
+
+def test_what_a_failed_shape_inference_leaves_behind_is_gone(tmp_path, make_network, monkeypatch):
+    from pathlib import Path
+
+    variants = importlib.import_module("optimizing_resources.tools._compression.engine.variants")
+    shapes = importlib.import_module("onnxruntime.quantization.shape_inference")
+    monkeypatch.chdir(tmp_path)
+    onnx.save(make_network(), tmp_path / "model.onnx")
+
+    def fails(source, target, *, skip_symbolic_shape):
+        Path("weights.data").touch()
+        raise Exception("Incomplete symbolic shape inference")
+
+    monkeypatch.setattr(shapes, "quant_pre_process", fails)
+    made = variants.preprocessed({"folder": str(tmp_path), "model": str(tmp_path / "model.onnx")})
+    assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", "preprocessed.onnx"}
+    assert Path(made).read_bytes() == (tmp_path / "model.onnx").read_bytes()

@@ -83,10 +83,9 @@ def shrink(model, example, sparsity):
         with torch.no_grad():
             shapes = [[t.shape for t in _tensors(net.eval()(*example))] for net in (model, small)]
     except Exception as error:  # torch-pruning raises from tracing, indexing and assertions
-        recurrent = sorted({type(m).__name__ for m in model.modules() if isinstance(m, torch.nn.RNNBase)})
         raise Refused(
             "This architecture cannot be pruned by channels",
-            ", ".join(recurrent) or first_line(error),
+            _recurrent(model) or first_line(error),
             "distill_model, or quantize_model",
         ) from error
     if shapes[0] != shapes[1]:
@@ -99,13 +98,19 @@ def shrink(model, example, sparsity):
     return small
 
 
+def _recurrent(model):
+    """The recurrent layers by name: gates that share a state are not cut."""
+    kinds = (torch.nn.RNNBase, torch.nn.RNNCellBase)
+    return ", ".join(sorted({type(m).__name__ for m in model.modules() if isinstance(m, kinds)}))
+
+
 def _multiple(model, keep):
     """What channel counts are rounded to, by the narrowest inner layer."""
     inner = [m for m in model.modules() if isinstance(m, PRUNABLE) and not any(m is k for k in keep)]
     if not inner:
         raise Refused(
             "The model has no channels to remove",
-            "no inner Linear or Conv layer",
+            ", ".join(filter(None, [_recurrent(model), "no inner Linear or Conv layer"])),
             "distill_model, or quantize_model",
         )
     narrowest = min(getattr(m, "out_features", getattr(m, "out_channels", 0)) for m in inner)

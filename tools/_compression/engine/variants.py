@@ -3,9 +3,11 @@
 A variant is {"name", "kind", ...settings}; which are worth trying, and in which order, is decided elsewhere.
 """
 
+import contextlib
 import logging
 import os
 import shutil
+import tempfile
 
 from . import graph, nncf_variants, prepare
 from .calibration import Rows
@@ -52,13 +54,25 @@ def preprocessed(request):
         # symbolic shape inference fails on some graphs: onnxruntime #10484, #21476
         for skip in (False, True):
             try:
-                quant_pre_process(source, path + ".part", skip_symbolic_shape=skip)
+                with _elsewhere(request["folder"]):
+                    quant_pre_process(source, path + ".part", skip_symbolic_shape=skip)
                 break
             except Exception:  # it raises plain Exception("Incomplete symbolic shape inference") among others
                 if skip:
                     shutil.copyfile(source, path + ".part")
         os.replace(path + ".part", path)
     return path
+
+
+@contextlib.contextmanager
+def _elsewhere(folder):
+    """Another current folder for a while: symbolic shape inference that fails leaves the weights there."""
+    with tempfile.TemporaryDirectory(dir=folder) as away:
+        os.chdir(away)
+        try:
+            yield
+        finally:
+            os.chdir(folder)
 
 
 def _with_recent_operations(source, target):
