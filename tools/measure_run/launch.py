@@ -34,11 +34,10 @@ def prepare(command: list[str], *, python: Path, cwd: Path, max_steps: int | Non
     first, *rest = command
     program = next((word for word in rest if not word.startswith("-")), "") if first in _PYTHONS else first
     if program.endswith(".ipynb"):  # it parses as Python, and would run in no time
-        script = Path(program).with_suffix(".py").name
         raise ToolError(
             "A notebook is no program",
             saw=program,
-            try_next=f"jupyter nbconvert --to script {program}, then python {script}",
+            try_next=f"jupyter nbconvert --to script {program}, then python {Path(program).with_suffix('.py').name}",
         )
     if first in _PYTHONS:
         command = [str(python), *rest]
