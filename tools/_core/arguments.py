@@ -1,6 +1,7 @@
 """What a caller gave, read as a Request, and the one sentence that says what is wrong with it."""
 
 import difflib
+import json
 import re
 from collections.abc import Iterator
 from typing import Any, TypeVar, get_args
@@ -44,6 +45,9 @@ def _better_names(error: ValidationError, request: type[BaseModel]) -> Iterator[
             choices = get_args(request.model_fields[name].annotation)
             if choices and all(isinstance(choice, str) for choice in choices):
                 yield f"one of {', '.join(choices)}"
+        elif found["type"] == "list_type" and name and isinstance(found["input"], str):
+            words = found["input"].split() if name == "command" else [found["input"]]
+            yield json.dumps(words[:_TOLD])
 
 
 def _told(where: str, wants: list[str], got: str) -> str:
