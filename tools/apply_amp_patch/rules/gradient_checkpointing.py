@@ -92,6 +92,8 @@ def _trainer(context: Context) -> Patch | None:
     """The Trainer of transformers has an option."""
     script = context.script
     calls = [c for c in script.calls if script.called(c) in TRAINING_ARGUMENTS]
+    if calls and _trains_own_module(context):
+        return None
     edits: list[Edit] = []
     sites: list[Site] = []
     for call in calls:
@@ -99,6 +101,9 @@ def _trainer(context: Context) -> Patch | None:
         if given is not None and ast.unparse(given) != "False":
             sites.append(Site(call.lineno, REMEDY, "keep", "already", "gradient_checkpointing is set"))
             continue
+        if any(k.arg is None for k in call.keywords):
+            note = "its options come from a dictionary: set gradient_checkpointing there"
+            raise Declined(call.lineno, "framework_flag", note)
         chosen = any(k.arg == "gradient_checkpointing_kwargs" for k in call.keywords)
         kind = "" if chosen else ', gradient_checkpointing_kwargs={"use_reentrant": False}'
         if given is not None:
@@ -107,6 +112,19 @@ def _trainer(context: Context) -> Patch | None:
             edits.append(further_argument(script, call, f"gradient_checkpointing=True{kind}"))
         sites.append(Site(call.lineno, REMEDY, "edit", "framework_option", "the Trainer's own option"))
     return Patch("framework_option" if edits else "already", sites, edits) if calls else None
+
+
+def _trains_own_module(context: Context) -> bool:
+    """Whether a Trainer is given a plain torch module of this file, which has no such switch."""
+    own = [
+        o.node
+        for call in context.script.calls
+        for keyword in call.keywords
+        if keyword.arg == "model"
+        for o in context.roles.origins(keyword.value)
+        if o.kind == "instance" and isinstance(o.node, ast.ClassDef)
+    ]
+    return any(set(context.roles.base_names(h)) & {"torch.nn.Module", "torch.nn.modules.Module"} for h in own)
 
 
 def _hugging_face(context: Context) -> Patch | None:
