@@ -110,6 +110,32 @@ def test_a_dataset_of_another_file_that_makes_gpu_tensors_cannot_be_pinned(tmp_p
         assert code(text, "dataloader", tmp_path / "train.py") == expected
 
 
+@pytest.mark.parametrize(
+    ("line", "stay"),
+    [
+        ("loader.sampler.set_epoch(epoch)", True),
+        ("print(len(loader.dataset))", True),
+        ("loader.dataset.sample_negatives()", False),
+        ("data.epoch = epoch", False),
+    ],
+)
+def test_workers_do_not_outlive_an_epoch_whose_data_change(line, stay):
+    text = f"""
+import torch
+from torchvision.datasets import MNIST
+
+
+def main():
+    data = MNIST(".")
+    loader = torch.utils.data.DataLoader(data, batch_size=8, shuffle=True)
+    for epoch in range(3):
+        {line}
+        train(loader)
+"""
+    after = patched(text, "dataloader").text
+    assert "num_workers=loader_workers" in after and ("persistent_workers" in after) is stay
+
+
 def test_an_argument_below_a_comment_leaves_the_closing_line_alone():
     text = "import torch\noptimizer = torch.optim.Adam(\n    model.parameters(),\n    lr=0.1  # tuned\n)\n"
     after = patched(text, "fused_optimizer").text
@@ -124,3 +150,33 @@ def test_a_model_out_of_sight_may_have_batch_norm():
     assert patched(text, "gradient_accumulation").warnings == []
     notes = patched(text.replace("torch.nn.Linear(3, 3)", "Net()"), "gradient_accumulation").warnings
     assert notes[0].startswith("if the model has BatchNorm")
+
+
+def test_a_list_that_grows_over_the_batch_is_not_filled_anew_by_each_part():
+    text = """
+import torch
+embedder, model = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for parts, y in loader:
+    found = list()
+    for part in parts:
+        found.append(embedder(part))
+    optimizer.zero_grad()
+    loss = torch.nn.functional.mse_loss(model(torch.stack(found)), y)
+    loss.backward()
+    optimizer.step()
+"""
+    assert code(text, "gradient_accumulation") == "state_across_batches"
+
+
+def test_both_ways_to_make_a_hugging_face_model_get_its_switch():
+    text = """
+from transformers import DataCollatorForLanguageModeling, GPT2Config, GPT2LMHeadModel
+if path:
+    model = GPT2LMHeadModel.from_pretrained(path)
+else:
+    model = GPT2LMHeadModel(config=GPT2Config())
+collator = DataCollatorForLanguageModeling(tokenizer)
+train(model)
+"""
+    assert patched(text, "gradient_checkpointing").text.count("model.gradient_checkpointing_enable(") == 2

@@ -122,6 +122,21 @@ def unpicklable(context: Context, call: ast.Call) -> bool:
     return False
 
 
+def changes(context: Context, call: ast.Call) -> bool:
+    """Whether a loop changes the dataset from epoch to epoch, which workers that stay would not see."""
+    script = context.script
+    data = call.args[0] if call.args else next((k.value for k in call.keywords if k.arg == "dataset"), None)
+    names = {ast.unparse(data)} if data is not None else set()
+    for node in script.nodes:
+        stored = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+        if not (stored or isinstance(script.parents.get(node), ast.Call)) or script.loop(node) is None:
+            continue
+        owner = node.value if isinstance(node, ast.Attribute) else None
+        if owner is not None and (getattr(owner, "attr", "") == "dataset" or ast.unparse(owner) in names):
+            return True
+    return False
+
+
 def gpu_line(context: Context, call: ast.Call) -> int | None:
     """The line of this file from which a dataset or the loader's collate function put tensors on a device."""
     for script in (context.script, *context.project.values()):

@@ -147,7 +147,7 @@ def warnings(context: Context, found: BatchLoop) -> list[str]:
     names = {script.called(c) or "" for script in scripts for c in script.calls}
     notes = []
     note = "BatchNorm takes its statistics from each micro-batch, so results differ from the whole batch"
-    if any("BatchNorm" in n or n.startswith(("torchvision.models.", "timm.create_model")) for n in names):
+    if any("BatchNorm" in n or n.startswith(("torchvision.models.", "timm.")) for n in names):
         notes.append(note)
     elif not any(makes_model(n) for n in names):  # the layers are out of sight
         notes.append(f"if the model has BatchNorm: {note}")

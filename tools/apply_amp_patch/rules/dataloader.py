@@ -11,7 +11,7 @@ import ast
 
 from ..arguments import further_argument
 from ..context import Context
-from ..datasets import gpu_line, kind_of_data, unpicklable
+from ..datasets import changes, gpu_line, kind_of_data, unpicklable
 from ..edits import Edit, Span
 from ..patch import Patch, Site
 from ..prelude import free_name, header
@@ -80,7 +80,7 @@ def _loader(context: Context, call: ast.Call, workers: str) -> tuple[list[Edit],
             edits.append(Span(script.start(present), script.end(present), workers))
         else:
             texts.append(f"num_workers={workers}")
-        if "persistent_workers" not in given:
+        if "persistent_workers" not in given and not changes(context, call):
             texts.append(f"persistent_workers={workers} > 0")
     if "pin_memory" not in given:
         texts.append(f"pin_memory={torch}.cuda.is_available()")

@@ -50,6 +50,9 @@ _PLAIN = (
     "Padding",
 )
 _SWITCHES = ("gradient_checkpointing_enable", "enable_gradient_checkpointing")  # transformers, diffusers
+_MODEL = re.compile(
+    r"transformers\.(?!.*DataCollator)[\w.]*(Model|For[A-Z])\w*(\.from_pretrained|\.from_config)?$"
+)
 _SWITCH = '.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})'
 
 
@@ -137,10 +140,7 @@ def _hugging_face(context: Context) -> Patch | None:
             continue
         name = script.called(node.value) or ""
         holder = path(node.targets[0])
-        model = name.startswith("transformers.") and name.endswith((".from_pretrained", ".from_config"))
-        if not (model and holder and any(part in name for part in ("Model", "For"))):
-            continue
-        if not _may_train(context, holder, node):
+        if not (holder and _MODEL.match(name) and _may_train(context, holder, node)):
             continue
         edits.append(
             Line((node.end_lineno or node.lineno) + 1, script.indentation(node.lineno), f"{holder}{_SWITCH}")
