@@ -253,3 +253,40 @@ def test_a_notebook_in_python_2_is_refused():
                 read_source(raw, "train.ipynb")
         else:
             read_source(raw, "train.ipynb")
+
+
+GUARDED = """import torch
+from config import args, new
+{top}
+net = torch.nn.Linear(2, 1).cuda()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+scaler = {scaler}
+for x, y in data:
+    optimizer.zero_grad()
+    with {autocast}:
+        loss = torch.nn.functional.mse_loss(net(x), y)
+    {switch}
+    scaler.scale(loss).backward()
+    if {flag}:
+        scaler.step(optimizer)
+    if {flag}:
+        scaler.update()
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({}, "patched"),  # both branches or none
+        ({"flag": "ready", "switch": "ready = len(x) > 1"}, "partial_amp"),
+        ({"switch": "args.fp16 = len(x) > 1"}, "partial_amp"),
+        ({"scaler": 'torch.amp.GradScaler("cuda") if new else torch.cuda.amp.GradScaler()'}, "already"),
+        ({"top": "from extras import autocast", "autocast": "autocast(True)"}, "patched"),
+        ({"autocast": "open('log')"}, "partial_amp"),
+    ],
+)
+def test_what_uses_mixed_precision_already(change, wanted):
+    """One switch has one value; an old name kept for an old torch stays; another package may autocast."""
+    usual = {"top": "", "flag": "args.fp16", "switch": "", "autocast": 'torch.autocast("cuda")'}
+    text = GUARDED.format(**{**usual, "scaler": "torch.cuda.amp.GradScaler()", **change})
+    assert outcome(text, "auto") == wanted

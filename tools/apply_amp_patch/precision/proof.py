@@ -20,6 +20,7 @@ class _State:
     used_up: bool = False  # since the last update no loss was differentiated
     unscaled: frozenset[str] = frozenset()
     stepped: frozenset[str] = frozenset()
+    flags: frozenset[tuple[str, bool]] = frozenset()  # what a switch was found to be on this path
 
 
 class Proof:
@@ -73,7 +74,9 @@ class Proof:
                 return states
             case ast.If():
                 states = self._events(s.test, states)
-                return self._cross(s.body, states) | self._cross(s.orelse, states)
+                flag = self._flag(s)
+                taken, left = (_where(states, flag, value) for value in (True, False))
+                return self._cross(s.body, taken) | self._cross(s.orelse, left)
             case ast.For() | ast.AsyncFor() | ast.While():
                 states = self._events(s.iter if not isinstance(s, ast.While) else s.test, states)
                 once = self._cross(s.body, states)
@@ -91,6 +94,23 @@ class Proof:
                         after |= self._cross(handler.body, states)
                 return self._cross(s.finalbody, self._cross(s.orelse, after))
         return self._events(s, states)
+
+    def _flag(self, s: ast.If) -> str | None:
+        """A switch such as `if self.fp16:` around what a scaler does, which nothing sets while the script trains."""
+        text = ast.unparse(s.test)
+        root, *attributes = text.split(".")
+        if not all(part.isidentifier() for part in (root, *attributes)):
+            return None
+        if not any(self.scaler_call(n) for inner in (*s.body, *s.orelse) for n in ast.walk(inner)):
+            return None
+        bindings = self.script.bindings(root, s.test)
+        if len(bindings) != 1 or self.script.loop(bindings[0].node) is not None:
+            return None
+        if not attributes:  # a parameter may differ from call to call
+            return text if self.script.function(bindings[0].node) is None else None
+        sets = (n for n in self.script.nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store))
+        late = (n for n in sets if getattr(self.script.function(n), "name", "") != "__init__")
+        return None if any(n.attr == attributes[-1] for n in late) else text
 
     def _differentiates(self, loop: ast.stmt) -> bool:
         return any(
@@ -158,7 +178,14 @@ class Proof:
     def _on_update(self, s: _State, node: ast.AST, what: str) -> _State:
         if s.waiting:
             self.fail(node, "partial_amp", "update() stands between a scaled backward and its step")
-        return _State(used_up=True)
+        return _State(used_up=True, flags=s.flags)
+
+
+def _where(states: set[_State], flag: str | None, value: bool) -> set[_State]:
+    """The states in which a switch can have a value."""
+    if flag is None:
+        return states
+    return {replace(s, flags=s.flags | {(flag, value)}) for s in states if (flag, not value) not in s.flags}
 
 
 def disprove(context: Context) -> Declined | None:
