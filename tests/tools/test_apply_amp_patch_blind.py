@@ -85,6 +85,15 @@ def script(model="torch.nn.Linear(2, 1)", imports="", setup="", middle="pass"):
             "fft_or_complex",
             "fft_or_complex",
         ),
+        (
+            {
+                "imports": "from warpctc_pytorch import CTCLoss",
+                "setup": "ctc = CTCLoss()",
+                "middle": "out = out + ctc(out, y)",
+            },
+            "custom_function",
+            "custom_function",
+        ),
     ],
 )
 def test_what_half_precision_rounds_away_is_declined(parts, fp16, bf16):
@@ -290,3 +299,46 @@ def test_what_uses_mixed_precision_already(change, wanted):
     usual = {"top": "", "flag": "args.fp16", "switch": "", "autocast": 'torch.autocast("cuda")'}
     text = GUARDED.format(**{**usual, "scaler": "torch.cuda.amp.GradScaler()", **change})
     assert outcome(text, "auto") == wanted
+
+
+LEAVES = """import torch
+net = torch.nn.Linear(2, 1).cuda()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+scaler = torch.cuda.amp.GradScaler()
+
+
+def epoch():
+    for i, (x, y) in enumerate(data):
+        with torch.cuda.amp.autocast():
+            loss = torch.nn.functional.mse_loss(net(x), y)
+        scaler.scale(loss).backward()
+        if loss > 9:
+            scaler.step(optimizer)
+            scaler.update()
+            {leave}
+        if i % 4 == 0:
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+    if {left}:
+        scaler.step(optimizer)
+        scaler.update()
+
+
+epoch()
+"""
+
+
+@pytest.mark.parametrize(
+    ("leave", "left", "wanted"),
+    [
+        ("break", "i % 4 != 0", "patched"),
+        ("continue", "i % 4 != 0", "patched"),
+        ("return", "i % 4 != 0", "patched"),
+        ("pass", "i % 4 != 0", "update_undecidable"),
+        ("break", "i % 3 != 0", "update_undecidable"),
+        ("break", "len(data) > 9", "update_undecidable"),
+    ],
+)
+def test_a_loop_that_is_left_steps_no_second_time(leave, left, wanted):
+    assert outcome(LEAVES.format(leave=leave, left=left), "auto") == wanted

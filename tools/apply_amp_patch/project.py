@@ -92,14 +92,18 @@ def _nearby(top: Path) -> Iterator[Path]:
 
 
 def _tops(path: Path) -> list[Path]:
-    """The folders that a script's absolute imports may start from: its own, its packages' root, its repository's."""
+    """The folders that a script's absolute imports may start from: its own, its packages' root, its repository's.
+
+    Those between its own and the repository's count too: scripts put their `src` or `lib` into sys.path.
+    """
     folder = path.parent
     found = [folder]
     while (folder / "__init__.py").is_file() and folder.parent != folder:
         folder = folder.parent
         found.append(folder)
     near = list(path.parents)[:_MOST_LEVELS]
-    return [*found, *(p for p in near if (p / ".git").exists() or (p / "pyproject.toml").is_file())]
+    marked = [i for i, p in enumerate(near) if (p / ".git").exists() or (p / "pyproject.toml").is_file()]
+    return list(dict.fromkeys([*found, *near[: marked[-1] + 1]])) if marked else found
 
 
 def _imports(script: Script, where: Path, tops: list[Path]) -> list[Path]:
