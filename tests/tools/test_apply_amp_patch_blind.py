@@ -94,6 +94,17 @@ def script(model="torch.nn.Linear(2, 1)", imports="", setup="", middle="pass"):
             "custom_function",
             "custom_function",
         ),
+        ({"middle": "far = (out**2).sum(1) - 2 * torch.mm(out, out.t())"}, "cancellation", "cancellation"),
+        ({"middle": "far = out.pow(2).sum(1) - 2 * out @ out.t()"}, "cancellation", "cancellation"),
+        ({"middle": "far = (out * out).sum(1).addmm_(1, -2, out, out.t())"}, "cancellation", "cancellation"),
+        (
+            {"middle": "far = (out**2).sum(1) - 2 * torch.mm(out.float(), out.t().float())"},
+            "patched",
+            "patched",
+        ),
+        ({"middle": "far = (out**2).sum(1) - 3 * torch.mm(out, out.t())"}, "patched", "patched"),
+        ({"middle": "far = out.sum(1) - 2 * torch.mm(out, out.t())"}, "patched", "patched"),
+        ({"setup": "net.convert_to_fp16()"}, "own_low_precision", "own_low_precision"),
     ],
 )
 def test_what_half_precision_rounds_away_is_declined(parts, fp16, bf16):

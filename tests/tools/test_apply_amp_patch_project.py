@@ -229,3 +229,20 @@ def test_a_loss_that_a_function_of_another_file_gives_is_read(tmp_path: Path):
     )
     result = patch(text, ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path)
     assert [s.reason_code for s in result.sites] == ["bce_in_other_file"]
+
+
+def test_models_that_a_name_at_run_time_chooses_are_all_read(tmp_path: Path):
+    text = TRAIN.replace("from {module} import Net", "import importlib, sys\n{way}").replace(
+        "Net()", "importlib.import_module({name}).Net()"
+    )
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "layers.py").write_text(MODEL.format(expression="torch.fft.rfft(x).abs()"))
+    for way, name, outcome in (
+        ('sys.path.append("models")', "sys.argv[1]", "declined"),
+        ("", 'f"models.{sys.argv[1]}"', "declined"),
+        ("", '"json"', "patched"),
+    ):
+        script = text.replace("{way}", way).replace("{name}", name)
+        assert (
+            patch(script, ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path).outcome == outcome
+        )

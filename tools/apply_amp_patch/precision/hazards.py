@@ -165,7 +165,7 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
                 )
             if "half" in text or "float16" in text:
                 raise Declined(call.lineno, "own_low_precision", "the script chooses a low precision itself")
-        if method in ("half", "bfloat16") and not script.qualified(call.func):
+        if method in ("half", "bfloat16", "convert_to_fp16") and not script.qualified(call.func):
             raise Declined(
                 call.lineno, "own_low_precision", f".{method}(): the script chooses a low precision itself"
             )
