@@ -353,3 +353,14 @@ epoch()
 )
 def test_a_loop_that_is_left_steps_no_second_time(leave, left, wanted):
     assert outcome(LEAVES.format(leave=leave, left=left), "auto") == wanted
+
+
+def test_a_demonstration_of_gradients_and_an_optimizer_of_a_method():
+    """`y.backward()` on a tensor of its own is no forward pass that is missing; `param_groups` marks an optimizer."""
+    demo = "x = torch.arange(3.0, requires_grad=True)\n(x + 2).mean().backward()\n"
+    assert outcome(script(setup=demo), "auto") == "patched"
+    text = script().replace("torch.optim.SGD(net.parameters(), lr=0.1)", "net.configure_optimizers(0.1)")
+    text = text.replace("optimizer.zero_grad()", "net.zero_grad()")
+    assert outcome(text, "fp16") == "step_elsewhere"
+    text += "    optimizer.param_groups[0]['lr'] *= 0.9\n"
+    assert "amp_scaler.step(optimizer)" in patch(text, ["mixed_precision"], Wishes("fp16")).text

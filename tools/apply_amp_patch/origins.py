@@ -45,8 +45,6 @@ class Origins(Index):
         self._busy: set[ast.AST] = set()
         self._cuts = 0  # how often a circle was cut short: what was found meanwhile may be partial
 
-    # where a value comes from ------------------------------------------------------------------------------
-
     def origins(self, node: ast.expr) -> tuple[Origin, ...]:
         """Every source the value may come from; UNKNOWN among them where one cannot be followed."""
         if node in self._memo:
@@ -212,8 +210,6 @@ class Origins(Index):
             value = self.argument(call, function, argument.arg)  # type: ignore[attr-defined]
             found += self.origins(value) if value is not None else [Origin("parameter", "", argument)]
         return found or [Origin("parameter", "", argument)]
-
-    # who calls whom ----------------------------------------------------------------------------------------
 
     def callees(self, call: ast.Call) -> list[Function]:
         """The functions of this file that a call runs."""

@@ -96,7 +96,7 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
         raise Declined(line, "sparse" if "spar" in method else "fft_or_complex", f".{method}(){where}")
     constant = len(node.args) > 2 and (
         _is_number(script, node.args[2])
-        or (_is_new(script, node.func.value) and _set_at_start(script, node.args[2]))
+        or _set_at_start(script, node.args[2], of_number=not _is_new(script, node.func.value))
     )
     if _of_one_dtype(script, node):
         return
@@ -230,18 +230,17 @@ def _is_new(script: Script, node: ast.expr) -> bool:
     return bool(values) and all(isinstance(v, ast.Call) and script.called(v) in names for v in values)
 
 
-def _set_at_start(script: Script, node: ast.expr) -> bool:
-    """An attribute that only `__init__` sets, by arithmetic: no autocast stands around it."""
+def _set_at_start(script: Script, node: ast.expr, *, of_number: bool) -> bool:
+    """An attribute that only `__init__` sets, by arithmetic (with a number): no autocast stands around it."""
     if not isinstance(node, ast.Attribute):
         return False
     text = ast.unparse(node)
     sets = [n for n in script.nodes if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == text]
+    plain = (ast.BinOp, ast.Constant, ast.Name, ast.operator, ast.expr_context)
     return bool(sets) and all(
         getattr(script.function(s), "name", "") == "__init__"
-        and all(
-            isinstance(n, ast.BinOp | ast.Constant | ast.Name | ast.operator | ast.expr_context)
-            for n in ast.walk(s.value)
-        )
+        and all(isinstance(n, plain) for n in ast.walk(s.value))
+        and (not of_number or any(isinstance(n, ast.Constant) for n in ast.walk(s.value)))
         for s in sets
     )
 
