@@ -294,7 +294,5 @@ class Origins(Index):
         ]
 
     def _is_definition(self, func: ast.expr) -> bool:
-        if not isinstance(func, ast.Name):
-            return False
-        bindings = self.script.bindings(func.id, func)
-        return bool(bindings) and all(b.kind in ("function", "class") for b in bindings)
+        kinds = {b.kind for b in self.script.bindings(func.id, func)} if isinstance(func, ast.Name) else set()
+        return bool(kinds) and kinds <= {"function", "class"}

@@ -8,8 +8,9 @@ from ..loops import Backward
 
 _CUTS = {"detach", "item", "tolist", "numpy"}
 _NO_GRAD = {"torch.no_grad", "torch.inference_mode"}
-_LEAVES = tuple(
-    f"torch.{name}" for name in "zeros ones full tensor Tensor rand arange linspace nn.Parameter".split()
+_LEAVES = (
+    *("torch.zeros", "torch.ones", "torch.full", "torch.tensor", "torch.Tensor", "torch.nn.Parameter"),
+    *("torch.rand", "torch.arange", "torch.linspace"),
 )
 
 

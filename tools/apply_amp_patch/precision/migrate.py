@@ -57,7 +57,7 @@ def is_fallback(script: Script, node: ast.AST) -> bool:
     """An old name for old versions of torch: another branch, or the `try` before it, has its successor."""
     if not isinstance(node, ast.Import | ast.ImportFrom | ast.Name | ast.Attribute):
         return False
-    inner = node
+    inner: ast.AST = node
     for outer in script.ancestors(node):
         others: list[ast.AST] = []
         if isinstance(outer, ast.IfExp) and inner is not outer.test:

@@ -114,14 +114,15 @@ _PRODUCTS = {"matmul", "mm", "bmm", "einsum", "addmm", "addmm_", "baddbmm", "bad
 def _expands_distance(script: Script, node: ast.AST) -> bool:
     """`-2 * x @ y.T` in a function that sums squares: squared distances, as small differences of large numbers."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-        product, factors = [n for n in (node.left, node.right) if _is_product(n)], [node.left, node.right]
+        factors: list[ast.AST] = [node.left, node.right]
+        if not any(map(_is_product, factors)):
+            return False
     elif _is_product(node):
         values = [node.left, node.right] if isinstance(node, ast.BinOp) else [*node.args, *node.keywords]  # type: ignore[attr-defined]
-        product = [node]
         factors = [f for v in values for f in ([v.left, v.right] if isinstance(v, ast.BinOp) else [v])]
     else:
         return False
-    if not product or not any(_is_two(f) for f in factors) or any(_is_float(n) for n in ast.walk(node)):
+    if not any(map(_is_two, factors)) or any(_is_float(n) for n in ast.walk(node)):
         return False
     function = script.function(node)
     return any(_sums_squares(n) for n in ast.walk(function if function is not None else script.tree))
