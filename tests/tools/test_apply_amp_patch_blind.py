@@ -364,3 +364,30 @@ def test_a_demonstration_of_gradients_and_an_optimizer_of_a_method():
     assert outcome(text, "fp16") == "step_elsewhere"
     text += "    optimizer.param_groups[0]['lr'] *= 0.9\n"
     assert "amp_scaler.step(optimizer)" in patch(text, ["mixed_precision"], Wishes("fp16")).text
+
+
+PAIR = """import torch
+a, b = torch.nn.Linear(2, 2).cuda(), torch.nn.Linear(2, 2).cuda()
+first, second = torch.optim.SGD(a.parameters(), lr=0.1), torch.optim.SGD(b.parameters(), lr=0.1)
+for x in data:
+    {before}
+    a(x).mean().backward()
+    first.step()
+    {behind}
+    b(a(x)).mean().backward()
+    second.step()
+    second.zero_grad()
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "wanted"),
+    [
+        ("pass", "first.zero_grad()", "update_undecidable"),  # the second backward reaches a as well
+        ("first.zero_grad()", "pass", "patched"),
+        ("a.zero_grad()", "first.zero_grad()", "patched"),
+    ],
+)
+def test_gradients_do_not_wait_across_an_update_of_the_scale(before, behind, wanted):
+    assert outcome(PAIR.format(before=before, behind=behind), "fp16") == wanted
+    assert outcome(PAIR.format(before=before, behind=behind), "bf16") == "patched"
