@@ -303,6 +303,14 @@ for x, y in data:
         ({"scaler": 'torch.amp.GradScaler("cuda") if new else torch.cuda.amp.GradScaler()'}, "already"),
         ({"top": "from extras import autocast", "autocast": "autocast(True)"}, "patched"),
         ({"autocast": "open('log')"}, "partial_amp"),
+        (
+            {
+                "top": "try:\n    from torch.cuda.amp import GradScaler\n"
+                "except ImportError:\n    class GradScaler:\n        pass",
+                "scaler": "GradScaler()",
+            },
+            "patched",  # the class only stands in for what it names
+        ),
     ],
 )
 def test_what_uses_mixed_precision_already(change, wanted):

@@ -146,8 +146,8 @@ def _autocasts_elsewhere(context: Context) -> bool:
         if context.roles_of(script).is_module_class(holder)
     )
     return any(
-        (script.called(n) or "").split(".")[-1] == "autocast"
-        for script, holder in modules
+        isinstance(n, ast.Call) and ast.unparse(n.func).split(".")[-1] == "autocast"
+        for _, holder in modules
         for n in ast.walk(holder)
     )
 
