@@ -399,3 +399,16 @@ for x in data:
 def test_gradients_do_not_wait_across_an_update_of_the_scale(before, behind, wanted):
     assert outcome(PAIR.format(before=before, behind=behind), "fp16") == wanted
     assert outcome(PAIR.format(before=before, behind=behind), "bf16") == "patched"
+
+
+@pytest.mark.parametrize(
+    ("behind", "wanted"),
+    [
+        ("[o.detach().cpu().numpy() for o in kept]", "numpy_of_low_precision"),
+        ("[t.cpu().numpy() for o, t in zip(kept, y)]", "patched"),
+        ("[t.cpu().numpy() for _, t in enumerate(y)]", "patched"),
+    ],
+)
+def test_what_a_loop_draws_has_the_dtype_of_what_it_draws_from(behind, wanted):
+    text = script(middle="kept = []\n    kept.append(out)") + f"    {behind}\n"
+    assert outcome(text, "bf16") == wanted
