@@ -154,10 +154,8 @@ class Dtypes:
             else:
                 found.append("unknown" if statement in self.inside else "full")
         if isinstance(node, ast.Name):
-            bindings = self.context.script.bindings(node.id, node)
-            found += [
-                self._kind(_drawn_from(b)) for b in bindings if b.kind == "loop" and b.value is not None
-            ]
+            loops = [b for b in self.context.script.bindings(node.id, node) if b.kind == "loop"]
+            found += [self._kind(values) for b in loops if (values := _drawn_from(b)) is not None]
         return _join(found)
 
     def _setters(self, text: str, function: ast.AST | None) -> list[ast.stmt]:
