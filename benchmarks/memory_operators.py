@@ -7,6 +7,7 @@ the constants that their shapes are written in. What STATE.jsonl holds already i
 table of the operators that are off by more than one percent. Needs fork (Linux, macOS).
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -29,14 +30,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "tools"))
 ENGINE = "optimizing_resources.tools.estimate_memory.engine"
 SIZES = {"XS": 16, "S": 64, "M": 128, "L": 256}  # of the samples' dimensions; torch's own are 3, 5, 10 and 20
 ROWS = 64  # times as many samples for a module
-LARGEST_BYTES, SAMPLES, SECONDS = 8 << 20, 6, 90
+LARGEST_BYTES, LEAST_BYTES, SAMPLES, SECONDS = 8 << 20, 32 << 10, 6, 90
+AS_WRITTEN, LARGE, TALLER = 0, 1, 2  # how samples are made larger
 RATIO, SLACK_BYTES = 0.01, 100  # what counts as off
 HALF = ("matmul", "mm", "bmm", "addmm", "nn.functional.linear", "nn.functional.conv2d", "softmax", "log_softmax",
         "nn.functional.layer_norm", "nn.functional.cross_entropy", "nn.functional.scaled_dot_product_attention",
         "nn.functional.gelu", "nn.functional.silu", "einsum", "nn.functional.batch_norm", "cdist")  # fmt: skip
 
 
-def rescale(sizes: dict[str, int] | None) -> None:
+def rescale(sizes: dict[str, int] | None, rows: bool) -> None:
     """Let the samples of torch's tests be large."""
     for name, module in list(sys.modules.items()):
         if name.startswith("torch.testing._internal") and sizes:
@@ -49,7 +51,15 @@ def rescale(sizes: dict[str, int] | None) -> None:
         shape = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape
         return original((shape[0] * ROWS, *shape[1:]) if len(shape) > 1 else shape, **options)
 
+    def taller(*shape: Any, **options: Any) -> torch.Tensor:
+        """For shapes that are written out: only those of three dimensions and more are sure to have a batch."""
+        shape = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape
+        small = len(shape) > 2 and torch.Size(shape).numel() < LEAST_BYTES // 4
+        return original((shape[0] * ROWS, *shape[1:]) if small else shape, **options)
+
     modules.make_tensor = longer if sizes else original
+    operators.make_tensor = taller if rows else original
+    operators.freeze_rng_state = contextlib.nullcontext  # its copy of the state is no part of an operator
 
 
 class Holder(torch.nn.Module):
@@ -64,7 +74,9 @@ class Holder(torch.nn.Module):
 def copied(tensor: torch.Tensor, fake: bool) -> torch.Tensor:
     """A tensor of the same strides, without values where the world has none."""
     plain = 0 not in tensor.stride() and tensor.layout is torch.strided
-    new = torch.empty_strided(tensor.shape, tensor.stride() if plain else contiguous(tensor.shape), dtype=tensor.dtype)
+    new = torch.empty_strided(
+        tensor.shape, tensor.stride() if plain else contiguous(tensor.shape), dtype=tensor.dtype
+    )
     return new if fake else new.copy_(tensor.detach())
 
 
@@ -83,7 +95,9 @@ def total(value: Any) -> Any:
     return loss.abs() if loss.is_complex() else loss
 
 
-def step_of(call: Callable[..., Any], build: Any, arguments: Any, half: bool, fake: bool) -> Callable[[], Any]:
+def step_of(
+    call: Callable[..., Any], build: Any, arguments: Any, half: bool, fake: bool
+) -> Callable[[], Any]:
     """make_step for one sample."""
     leaves, spec = pytree.tree_flatten(arguments)
 
@@ -96,27 +110,42 @@ def step_of(call: Callable[..., Any], build: Any, arguments: Any, half: bool, fa
 
         def loss(model: Any, batch: Any) -> Any:
             trained, given = iter(model.tensors), iter(batch)
-            new = [next(trained if wants(leaf) else given) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
+            new = [
+                next(trained if wants(leaf) else given) if isinstance(leaf, torch.Tensor) else leaf
+                for leaf in leaves
+            ]
             args, kwargs = pytree.tree_unflatten(new, spec)
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
                 return total(call(model.module, *args, **kwargs))
 
-        return {"model": model, "batch": batch, "loss": loss, "optimizer": torch.optim.SGD(model.parameters(), 0.1)}
+        return {
+            "model": model,
+            "batch": batch,
+            "loss": loss,
+            "optimizer": torch.optim.SGD(model.parameters(), 0.1),
+        }
 
     return make_step
 
 
-def cases(name: str, scaled: bool) -> Iterator[tuple[str, Any, Any, Any]]:
+def cases(name: str, scaled: int) -> Iterator[tuple[str, Any, Any, Any]]:
     """(what the sample is, call, build, arguments) of an operator or module: few and of different kinds."""
     kind, label, variant = name.split(":")
-    rescale(SIZES if scaled else None)
+    rescale(SIZES if scaled else None, scaled == TALLER)
     torch.manual_seed(0)
     if kind == "module":
         info = next(m for m in modules.module_db if m.name == label)
         for given in info.module_inputs_func(info, "cpu", torch.float32, requires_grad=True, training=True):
-            build = lambda given=given: info.module_cls(*given.constructor_input.args, **given.constructor_input.kwargs)
+            build = lambda given=given: info.module_cls(
+                *given.constructor_input.args, **given.constructor_input.kwargs
+            )
             arguments = (given.forward_input.args, given.forward_input.kwargs)
-            yield described(given.constructor_input.kwargs, arguments), lambda module, *a, **k: module(*a, **k), build, arguments
+            yield (
+                described(given.constructor_input.kwargs, arguments),
+                lambda module, *a, **k: module(*a, **k),
+                build,
+                arguments,
+            )
         return
     info = next(o for o in operators.op_db if o.name == label and o.variant_test_name == variant)
     for given in info.sample_inputs("cpu", torch.float32, requires_grad=True):
@@ -132,7 +161,7 @@ def described(options: Any, arguments: Any) -> str:
     return f"{args} {kwargs} {options or ''}"
 
 
-def chosen(name: str, scaled: bool) -> list[tuple[str, Any, Any, Any]]:
+def chosen(name: str, scaled: int) -> list[tuple[str, Any, Any, Any]]:
     """The largest sample of each kind."""
     found: dict[str, Any] = {}
     for case in cases(name, scaled):
@@ -141,13 +170,22 @@ def chosen(name: str, scaled: bool) -> list[tuple[str, Any, Any, Any]]:
         size = sum(t.numel() * t.element_size() for t in tensors)
         if size > LARGEST_BYTES or any(t.layout is not torch.strided for t in tensors):
             continue
-        sort = str([leaf.dim() if isinstance(leaf, torch.Tensor) else type(leaf) if isinstance(leaf, int) else leaf for leaf in leaves])
+        sort = str(
+            [
+                leaf.dim()
+                if isinstance(leaf, torch.Tensor)
+                else type(leaf)
+                if isinstance(leaf, int)
+                else leaf
+                for leaf in leaves
+            ]
+        )
         if sort not in found or size > found[sort][0]:
             found[sort] = (size, case)
     return [case for _, case in sorted(found.values(), key=lambda pair: -pair[0])[:SAMPLES]]
 
 
-def answers(name: str, scaled: bool, measure: str, pipe: Any) -> None:
+def answers(name: str, scaled: int, measure: str, pipe: Any) -> None:
     """Sends a figure or a sentence per sample."""
     quiet()
     signal.alarm(SECONDS)
@@ -185,7 +223,7 @@ def quiet() -> None:
     os.dup2(silent, 2)
 
 
-def in_a_fork(name: str, scaled: bool, measure: str) -> list[Any]:
+def in_a_fork(name: str, scaled: int, measure: str) -> list[Any]:
     here, there = Pipe()
     child = get_context("fork").Process(target=answers, args=(name, scaled, measure, there))
     child.start()
@@ -203,17 +241,20 @@ def in_a_fork(name: str, scaled: bool, measure: str) -> list[Any]:
 
 
 def run(name: str) -> list[dict[str, Any]]:
-    """A row per sample; the samples as torch wrote them where none of the larger ones runs."""
+    """A row per sample: of the largest samples that run, and as torch wrote them where none of these does."""
     rows: list[dict[str, Any]] = []
-    for scaled in (True, False):
+    for scaled in (TALLER, LARGE, AS_WRITTEN):
         real = in_a_fork(name, scaled, "measured")
-        if not any(isinstance(value, int) for _, value in real):
+        good = {what: value for what, value in real if isinstance(value, int)}
+        new = set(good) - {row["what"] for row in rows}
+        if not new or (scaled == AS_WRITTEN and rows):
             continue
         ours = dict(in_a_fork(name, scaled, "predicted"))
-        for what, value in real:
-            if isinstance(value, int):
-                rows.append({"name": name, "what": what, "scaled": scaled, "real": value, "ours": ours.get(what)})
-        break
+        rows += [
+            {"name": name, "what": what, "real": good[what], "ours": ours.get(what)} for what in sorted(new)
+        ]
+        if name.startswith("module"):
+            break
     return rows or [{"name": name, "what": str(real[:1])[:300], "real": None}]
 
 
@@ -237,11 +278,15 @@ def table(rows: list[dict[str, Any]]) -> None:
     missed = [row for row in compared if miss(row)]
     silent = [row for row in missed if not row["ours"][1]]
     count = Counter({"no sample runs": len(rows) - len(ran), "declined": len(ran) - len(compared)})
-    print(f"{len({r['name'] for r in rows})} operators and modules, {len(compared)} steps compared; {dict(count)}")
+    print(
+        f"{len({r['name'] for r in rows})} operators and modules, {len(compared)} steps compared; {dict(count)}"
+    )
     print(f"off by more than 1 %: {len(missed)}, of these without a caveat {len(silent)}")
     for row in sorted(missed, key=lambda row: (bool(row["ours"][1]), row["name"])):
         error, said = row["ours"][0] / row["real"] - 1, ", ".join(row["ours"][1])
-        print(f"{error:+8.1%} {row['real']:10d} {row['name'][:60]:44s} {row['what'][:90]}  {said and f'(said: {said})'}")
+        print(
+            f"{error:+8.1%} {row['real']:10d} {row['name'][:60]:44s} {row['what'][:90]}  {said and f'(said: {said})'}"
+        )
     for row in ran:
         if not isinstance(row["ours"], list):
             print(f"declined {row['name'][:60]:44s} {row['what'][:60]} {row['ours']}")

@@ -43,6 +43,7 @@ class Recorder(TorchDispatchMode):
         self._turns, self._turn_names = [], []  # autograd sequence numbers at which the module changed
         self._workspaces = set()
         self._unique = (0, 0)  # use counts of a tensor and its storage that only the engine holds
+        self._nodes = {}  # block born in the backward pass -> sequence number of the node that made it
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func is DEVICE_QUERY:
@@ -77,9 +78,18 @@ class Recorder(TorchDispatchMode):
         kept, size = args[0], result.untyped_storage().nbytes()
         alone = all(seen <= known for seen, known in zip(_use_counts(kept), self._unique))
         block = self.block_of(kept)
+        if block is not None and self._within_a_node(block):
+            return
         if alone and block is not None and kept.untyped_storage().nbytes() == size:
             self._owners[block] += 1
             self._watch(result, block)
+
+    def _within_a_node(self, block):
+        """Whether a derivative's own formula adds what it made itself (a product's two gradients may be of one tensor)."""
+        node = torch._C._current_autograd_node()
+        if node is None or self._nodes.get(block) != node._sequence_nr():
+            return False
+        return not node.name().startswith(_TWO_GRADIENTS)
 
     def called_by_the_engine(self):
         """Whether autograd's own code asked for the operator; to be called by what __torch_dispatch__ calls."""
@@ -160,10 +170,11 @@ class Recorder(TorchDispatchMode):
             if tensor.layout is not torch.strided or tensor.untyped_storage()._cdata not in self._live:
                 name = name or str(func)
                 self._born(tensor, name)
-        for size, lasting in kernels.hidden(self, func, args, kwargs, result):
-            block = self._block(size, str(func))
-            if not lasting:
-                self.events.append(~block)
+        hidden = [
+            (self._block(size, str(func)), lasting)
+            for size, lasting in kernels.hidden(self, func, args, kwargs, result)
+        ]
+        self.events += [~block for block, lasting in hidden if not lasting]
 
     def _born(self, tensor, name):
         if not isinstance(tensor, FakeTensor) or tensor.fake_device != self.device:
@@ -201,6 +212,8 @@ class Recorder(TorchDispatchMode):
         self.sizes.append(size)
         self.labels.append((self.phase, name, self._module()))
         self.events.append(block)
+        if self.phase == "backward" and (node := torch._C._current_autograd_node()) is not None:
+            self._nodes[block] = node._sequence_nr()
         return block
 
     def _count(self, func, args, kwargs, result):
@@ -232,6 +245,7 @@ def _use_counts(tensor):
     return tensor._use_count(), torch._C._storage_Use_Count(tensor.untyped_storage()._cdata)
 
 
+_TWO_GRADIENTS = ("Mul", "Div", "Bmm", "Mm", "ScaledDotProduct", "Cat", "Stack")
 _WRAPPERS = ("eval_frame.py", "_compile.py")  # of torch._dynamo, around every dispatch mode
 
 
