@@ -2,12 +2,13 @@
 
     python benchmarks/memory_operators.py STATE.jsonl [NAME...]
 
-The samples are those of torch's tests (`torch.testing._internal`, which needs expecttest, numpy and scipy), scaled up by
-the constants that their shapes are written in. What STATE.jsonl holds already is not run again. Written at the end: the
-table of the operators that are off by more than one percent. Needs fork (Linux, macOS).
+The samples are those of torch's tests (`torch.testing._internal`, which needs expecttest, numpy and scipy), scaled up
+by the constants that their shapes are written in. What STATE.jsonl holds already is not run again. Written at the end:
+the table of the operators that are off by more than one percent. Needs fork (Linux, macOS).
 """
 
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -40,11 +41,13 @@ HALF = ("matmul", "mm", "bmm", "addmm", "nn.functional.linear", "nn.functional.c
 
 def rescale(sizes: dict[str, int] | None, rows: bool) -> None:
     """Let the samples of torch's tests be large."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("torch.testing._internal") and sizes:
-            for constant, size in sizes.items():
-                if isinstance(getattr(module, constant, None), int):
-                    setattr(module, constant, size)
+    for module in [m for name, m in sys.modules.items() if name.startswith("torch.testing._internal")]:
+        for constant, size in (sizes or {}).items():
+            if isinstance(getattr(module, constant, None), int):
+                setattr(module, constant, size)
+    torch.testing._utils.freeze_rng_state = (
+        contextlib.nullcontext
+    )  # its copy of the state is no part of an operator
     original = torch.testing.make_tensor
 
     def longer(*shape: Any, **options: Any) -> torch.Tensor:
@@ -59,7 +62,6 @@ def rescale(sizes: dict[str, int] | None, rows: bool) -> None:
 
     modules.make_tensor = longer if sizes else original
     operators.make_tensor = taller if rows else original
-    operators.freeze_rng_state = contextlib.nullcontext  # its copy of the state is no part of an operator
 
 
 class Holder(torch.nn.Module):
@@ -136,16 +138,10 @@ def cases(name: str, scaled: int) -> Iterator[tuple[str, Any, Any, Any]]:
     if kind == "module":
         info = next(m for m in modules.module_db if m.name == label)
         for given in info.module_inputs_func(info, "cpu", torch.float32, requires_grad=True, training=True):
-            build = lambda given=given: info.module_cls(
-                *given.constructor_input.args, **given.constructor_input.kwargs
-            )
+            made = given.constructor_input
+            build = functools.partial(info.module_cls, *made.args, **made.kwargs)
             arguments = (given.forward_input.args, given.forward_input.kwargs)
-            yield (
-                described(given.constructor_input.kwargs, arguments),
-                lambda module, *a, **k: module(*a, **k),
-                build,
-                arguments,
-            )
+            yield described(made.kwargs, arguments), lambda module, *a, **k: module(*a, **k), build, arguments
         return
     info = next(o for o in operators.op_db if o.name == label and o.variant_test_name == variant)
     for given in info.sample_inputs("cpu", torch.float32, requires_grad=True):

@@ -64,7 +64,7 @@ def _soft_margin_backward(recorder, args, kwargs, result):
 
 
 def _selected(recorder, args, kwargs, result):
-    """A prefix sum of the mask on a CPU, lists of places on CUDA (masked_select of native/TensorAdvancedIndexing.cpp)."""
+    """A prefix sum of the mask on a CPU (native/TensorAdvancedIndexing.cpp), lists of places on CUDA."""
     whole = torch.broadcast_shapes(args[0].shape, args[1].shape)
     if recorder.device.type == "cpu":
         return [(2 * INDEX_BYTES * whole.numel(), False)]
@@ -73,11 +73,12 @@ def _selected(recorder, args, kwargs, result):
 
 def _scattered_back(recorder, args, kwargs, result):
     """masked_scatter_backward selects by the mask, then lays it out (native/TensorAdvancedIndexing.cpp)."""
+    recorder.selected(args[1])
     return [(size_of(args[0]), False), *_selected(recorder, args, kwargs, args[0])]
 
 
 def _places(recorder, args, kwargs, result):
-    """The list of places that a mask stands for (expandTensors in native/IndexingUtils.h); a single value is filled in."""
+    """The places that a mask stands for (expandTensors in native/IndexingUtils.h); a single value is filled in."""
     if len(args) > 2 and args[2].numel() == 1:
         return ()
     masks = [index for index in args[1] if index is not None and index.dtype in (torch.bool, torch.uint8)]
@@ -91,7 +92,8 @@ def _bags(recorder, args, kwargs, result):
     if args[8] == _LARGEST:
         return [(size_of(largest) + size_of(gradient), False)] if on_cpu else ()
     known = bags.numel() == indices.numel()
-    sorting = [((3 if known else 4) * size_of(indices), False)]
+    weighted = size_of(args[10]) if len(args) > 10 and args[10] is not None else 0
+    sorting = [((3 if known else 4) * size_of(indices) + weighted, False)]
     return sorting if on_cpu else sorting + _segments(indices, result)
 
 
@@ -195,14 +197,12 @@ def _factorized(recorder, args, kwargs, result):
     return ()
 
 
-FACTORIZATIONS = tuple(
-    getattr(aten, name).default
-    for name in ("_linalg_svd", "_linalg_eigh", "linalg_eig", "linalg_lstsq", "linalg_inv_ex", "linalg_qr", "linalg_lu_factor_ex",
-                 "_linalg_slogdet", "_linalg_det", "_linalg_solve_ex", "linalg_cholesky_ex", "cholesky", "cholesky_inverse",
-                 "cholesky_solve", "geqrf", "ormqr", "linalg_householder_product", "linalg_ldl_factor_ex", "linalg_lu_solve",
-                 "lu_unpack")
-    if hasattr(aten, name)
-)  # fmt: skip
+_NAMES = (
+    "_linalg_svd _linalg_eigh linalg_eig linalg_lstsq linalg_inv_ex linalg_qr linalg_lu_factor_ex _linalg_slogdet "
+    "_linalg_det _linalg_solve_ex linalg_cholesky_ex cholesky cholesky_inverse cholesky_solve geqrf ormqr "
+    "linalg_householder_product linalg_ldl_factor_ex linalg_lu_solve lu_unpack"
+)
+FACTORIZATIONS = tuple(getattr(aten, name).default for name in _NAMES.split() if hasattr(aten, name))
 CUDA = {
     aten.masked_scatter.default: lambda recorder, args, kwargs, result: [
         (INDEX_BYTES * result.numel(), False)

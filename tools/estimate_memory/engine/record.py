@@ -15,6 +15,7 @@ from torch.utils.flop_counter import flop_registry
 
 from . import caveats, kernels, replaced
 from .fake import DEVICE_QUERY, META, Declined
+from .made import Made
 
 MOST_VALUES = 10_000  # that one line may ask for
 _ADD = torch.ops.aten.add.Tensor
@@ -42,6 +43,7 @@ class Recorder(TorchDispatchMode):
         self._modules = [""]
         self._turns, self._turn_names = [], []  # autograd sequence numbers at which the module changed
         self._workspaces = set()
+        self.made = Made(self)
         self._unique = (0, 0)  # use counts of a tensor and its storage that only the engine holds
         self._nodes = {}  # block born in the backward pass -> sequence number of the node that made it
 
@@ -53,6 +55,8 @@ class Recorder(TorchDispatchMode):
         result = answer(self, func, args, kwargs) if answer else func(*args, **kwargs)
         if self.phase == "calibration" and func is _ADD:
             self._unique = _use_counts(args[0])
+        if self.phase == "build":
+            self.made.note(args, result)
         if self.recording:
             self._note_inputs(args)
             if func is _ADD and self.phase == "backward":
@@ -81,11 +85,10 @@ class Recorder(TorchDispatchMode):
         if block is not None and self._within_a_node(block):
             return
         if alone and block is not None and kept.untyped_storage().nbytes() == size:
-            self._owners[block] += 1
-            self._watch(result, block)
+            self._watch(result.untyped_storage(), block)
 
     def _within_a_node(self, block):
-        """Whether a derivative's own formula adds what it made itself (a product's two gradients may be of one tensor)."""
+        """Whether a derivative's formula adds what it made itself; a product's two gradients may be of one tensor."""
         node = torch._C._current_autograd_node()
         if node is None or self._nodes.get(block) != node._sequence_nr():
             return False
@@ -185,19 +188,24 @@ class Recorder(TorchDispatchMode):
         if tensor.layout is not torch.strided:
             return
         storage = tensor.untyped_storage()
-        address = storage._cdata
-        if address in self._live:
-            return
-        size = storage.nbytes()
-        if size == 0:
-            return
-        block = self._block(size, name)
-        self._owners[block] = 1
-        self._watch(tensor, block)
+        self.hold_storage(storage, name)
 
-    def _watch(self, tensor, block):
-        storage = tensor.untyped_storage()
+    def hold_storage(self, storage, name):
+        """Count a storage from now until it dies."""
+        if storage.nbytes() and storage._cdata not in self._live:
+            self._watch(storage, self._block(storage.nbytes(), name))
+
+    def is_counted(self, address):
+        """Whether the storage at this address is counted now."""
+        return address in self._live
+
+    def live_bytes(self):
+        """All that is counted now."""
+        return sum(self.sizes[block] for block, _ in self._live.values())
+
+    def _watch(self, storage, block):
         address = storage._cdata
+        self._owners[block] = self._owners.get(block, 0) + 1
 
         def died(reference):
             del self._live[address]
