@@ -46,8 +46,8 @@ _SORTING = (
     aten._trilinear.default,
 )
 _NAMES = (
-    "upsample_linear1d upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d upsample_nearest1d upsample_nearest2d "
-    "upsample_nearest3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa"
+    "upsample_linear1d upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d upsample_nearest1d "
+    "upsample_nearest2d upsample_nearest3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa"
 )
 _RESIZING = tuple(getattr(aten, name + end).default for name in _NAMES.split() for end in ("", "_backward"))
 HIDDEN = {
