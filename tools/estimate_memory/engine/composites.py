@@ -10,6 +10,7 @@ from . import caveats
 aten = torch.ops.aten
 HALF = (torch.float16, torch.bfloat16)
 INDEX_BYTES = 8
+GRAIN = 32768  # elements from which a CPU's kernel prepares for several threads (ATen/Parallel.h)
 
 
 def size_of(tensor):
@@ -26,7 +27,18 @@ def _converted(recorder, args, kwargs, result):
         return ()
     if on_cuda and x.dtype in HALF and result.dtype is torch.float32:
         return ()
-    return [(x.numel() * result.element_size(), False)]
+    even = not on_cuda and recorder.phase == "backward" and node_name().startswith(_SHARED_EVENLY)
+    return [(x.numel() * result.element_size(), False), *([(2 * x.numel(), False)] if even else [])]
+
+
+# evenly_distribute_backward of FunctionsManual.cpp: on a CPU zeros of the input's size instead of two masks more
+_SHARED_EVENLY = ("MaxBackward1", "MinBackward1", "MedianBackward0", "NanmedianBackward0")
+
+
+def node_name():
+    """Of the node of autograd that runs now."""
+    node = torch._C._current_autograd_node()
+    return "" if node is None else node.name()
 
 
 def _scanned(recorder, args, kwargs, result):
@@ -67,8 +79,15 @@ def _selected(recorder, args, kwargs, result):
     """A prefix sum of the mask on a CPU (native/TensorAdvancedIndexing.cpp), lists of places on CUDA."""
     whole = torch.broadcast_shapes(args[0].shape, args[1].shape)
     if recorder.device.type == "cpu":
-        return [(2 * INDEX_BYTES * whole.numel(), False)]
+        return [((2 if whole.numel() >= GRAIN else 1) * INDEX_BYTES * whole.numel(), False)]
     return [(max(len(whole), 1) * INDEX_BYTES * result.numel(), False)]
+
+
+def _filled_value(recorder, args, kwargs, result):
+    """The gradient of the value of masked_fill selects by the mask (masked_fill_backward in FunctionsManual.cpp)."""
+    if recorder.phase != "backward" or not node_name().startswith("MaskedFill"):
+        return ()
+    return _selected(recorder, [args[1], args[0]], kwargs, result)
 
 
 def _scattered_back(recorder, args, kwargs, result):
@@ -130,6 +149,7 @@ BOTH = {
     aten.soft_margin_loss.default: _soft_margin,
     aten.soft_margin_loss_backward.default: _soft_margin_backward,
     aten.masked_select.default: _selected,
+    aten.where.self: _filled_value,
     aten.masked_scatter_backward.default: _scattered_back,
     **dict.fromkeys(
         (aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default),

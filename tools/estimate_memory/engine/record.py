@@ -222,6 +222,11 @@ class Recorder(TorchDispatchMode):
         self.events.append(block)
         if self.phase == "backward" and (node := torch._C._current_autograd_node()) is not None:
             self._nodes[block] = node._sequence_nr()
+            branch = _OTHER_BRANCHES.get(node.name())
+            if branch is not None and any(edge[0] is not None for edge in node.next_functions[branch:]):
+                caveats.note(
+                    node.name(), "too_high", "its formula for tensors with a Python class makes one copy more"
+                )
         return block
 
     def _count(self, func, args, kwargs, result):
@@ -253,6 +258,9 @@ def _use_counts(tensor):
     return tensor._use_count(), torch._C._storage_Use_Count(tensor.untyped_storage()._cdata)
 
 
+# formulas of FunctionsManual.cpp that spare a copy for plain tensors, and from which input on that counts
+_OTHER_BRANCHES = {"SgnBackward0": 0, "TraceBackward0": 0, "ClampBackward0": 1, "BinaryCrossEntropyBackward0": 1,
+                   "BinaryCrossEntropyWithLogitsBackward0": 1}  # fmt: skip
 _TWO_GRADIENTS = ("Mul", "Div", "Bmm", "Mm", "ScaledDotProduct", "Cat", "Stack")
 _WRAPPERS = ("eval_frame.py", "_compile.py")  # of torch._dynamo, around every dispatch mode
 

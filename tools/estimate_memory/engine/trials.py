@@ -47,11 +47,13 @@ _SORTING = (
 )
 _NAMES = (
     "upsample_linear1d upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d upsample_nearest1d "
-    "upsample_nearest2d upsample_nearest3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa"
+    "upsample_nearest2d upsample_nearest3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa "
+    "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d"
 )
 _RESIZING = tuple(getattr(aten, name + end).default for name in _NAMES.split() for end in ("", "_backward"))
 HIDDEN = {
     **{func: _tried(func, 100) for func in (*_SORTING, *_RESIZING)},
     **{func: _tried(func, None) for func in FACTORIZATIONS},
     aten.native_batch_norm_backward.default: _normalized,
+    aten.batch_norm_backward.default: _normalized,
 }
