@@ -279,34 +279,5 @@ def neural_ode() -> Made:
     return made(model, (torch.randn(256, 32), torch.randn(256, 12, 32)), loss)
 
 
-class LocalAttention(nn.Module):
-    """A band and a few global tokens as a mask; positions by rotation."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.qkv, self.out = nn.Linear(128, 384), nn.Linear(128, 128)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        rows, time, _ = x.shape
-        q, k, v = self.qkv(x).view(rows, time, 3, 4, 32).permute(2, 0, 3, 1, 4)
-        angle = torch.outer(
-            torch.arange(time, device=x.device), 1e4 ** -(torch.arange(16, device=x.device) / 16)
-        )
-        turn = torch.polar(torch.ones_like(angle), angle)
-        q, k = (
-            torch.view_as_real(torch.view_as_complex(t.reshape(*t.shape[:-1], 16, 2)) * turn).flatten(-2)
-            for t in (q, k)
-        )
-        at = torch.arange(time, device=x.device)
-        mask = ((at[:, None] - at).abs() < 16) | (at < 4) | (at[:, None] < 4)
-        scores = (q @ k.transpose(-1, -2) / math.sqrt(32)).masked_fill(~mask, -torch.inf)
-        return x + self.out((scores.softmax(-1) @ v).transpose(1, 2).reshape(x.shape))
-
-
-def sparse_attention() -> Made:
-    model = nn.Sequential(LocalAttention(), nn.LayerNorm(128), LocalAttention(), nn.Linear(128, 16))
-    return made(model, (torch.randn(4, 192, 128), torch.randn(4, 192, 16)), squared)
-
-
-NAMES = ["perceiver", "rwkv", "xlstm", "hyena", "s4d", "hash_grid", "normalizing_flow", "deep_equilibrium", "neural_ode",
-         "sparse_attention"]  # fmt: skip
+NAMES = ["perceiver", "rwkv", "xlstm", "hyena", "s4d", "hash_grid", "normalizing_flow", "deep_equilibrium",
+         "neural_ode"]  # fmt: skip

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from memory_unseen_steps import Made, classify, made
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 
 def tower(*widths: int) -> nn.Sequential:
@@ -99,7 +98,7 @@ def world_model() -> Made:
     return made(World(), (torch.randn(32, 16, 48), torch.randn(32, 16, 4)), lambda m, b: m(*b))
 
 
-def memory_bank() -> Made:
+def instance_bank() -> Made:
     """Instance discrimination: each sample against a bank of all, which is then updated in place."""
     model = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(),
                           nn.Linear(512, 64))  # fmt: skip
@@ -282,65 +281,5 @@ def hooks_that_keep() -> Made:
     return made(model, (torch.randn(512, 128), torch.randint(0, 10, (512,))), loss)
 
 
-def per_sample_gradients() -> Made:
-    """torch.func: a gradient of each sample, clipped, as in private training."""
-    model = tower(32, 64, 64, 4)
-
-    def step(model: Any, batch: Any, optimizer: Any) -> None:
-        weights = {name: w.detach() for name, w in model.named_parameters()}
-
-        def one(weights: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            return F.cross_entropy(torch.func.functional_call(model, weights, (x[None],)), y[None])
-
-        slopes = torch.func.vmap(torch.func.grad(one), (None, 0, 0))(weights, *batch)
-        norms = torch.stack([g.flatten(1).norm(dim=1) for g in slopes.values()]).norm(dim=0)
-        factor = (1 / (norms + 1e-6)).clamp(max=1)
-        for name, w in model.named_parameters():
-            g = torch.einsum("n,n...->...", factor, slopes[name])
-            w.grad = (g + torch.randn_like(g)) / len(factor)
-        optimizer.step()
-
-    return own(model, (torch.randn(128, 32), torch.randint(0, 4, (128,))), step)
-
-
-def ensemble() -> Made:
-    """torch.func: five models as one, by stacked weights."""
-    members = [tower(64, 256, 256, 10) for _ in range(5)]
-    stacked, _ = torch.func.stack_module_state(members)
-    base = copy.deepcopy(members[0]).to("meta")
-    model = nn.ParameterDict(
-        {name.replace(".", "_"): nn.Parameter(w.detach()) for name, w in stacked.items()}
-    )
-    names = list(stacked)
-
-    def loss(model: Any, batch: Any) -> torch.Tensor:
-        weights = {name: model[name.replace(".", "_")] for name in names}
-        call = lambda w, x: torch.func.functional_call(base, w, (x,))  # noqa: E731
-        y = torch.func.vmap(call, (0, None))(weights, batch[0])
-        return F.cross_entropy(y.flatten(0, 1), batch[1].repeat(5))
-
-    return made(model, (torch.randn(256, 64), torch.randint(0, 10, (256,))), loss)
-
-
-def checkpoints_in_odd_places() -> Made:
-    """The loss under a checkpoint, and one checkpoint within another, with dropout."""
-    model = nn.ModuleList([nn.Sequential(nn.Linear(256, 1024), nn.GELU(), nn.Dropout(0.1), nn.Linear(1024, 256))
-                           for _ in range(4)])  # fmt: skip
-    model.append(nn.Linear(256, 5000))
-
-    def pair(x: torch.Tensor, at: int) -> torch.Tensor:
-        x = x + checkpoint(model[at], x, use_reentrant=False)
-        return x + checkpoint(model[at + 1], x, use_reentrant=False)
-
-    def loss(model: Any, batch: Any) -> torch.Tensor:
-        x = batch[0]
-        for at in (0, 2):
-            x = checkpoint(pair, x, at, use_reentrant=False)
-        return checkpoint(lambda h: F.cross_entropy(model[4](h), batch[1]), x, use_reentrant=False)
-
-    return made(model, (torch.randn(512, 256), torch.randint(0, 5000, (512,))), loss)
-
-
-NAMES = ["langevin", "actor_critic", "world_model", "memory_bank", "distillation", "conflicting_tasks", "r1_penalty",
-         "experts_with_capacity", "ragged_loop", "stochastic_depth", "gumbel_codes", "hooks_that_keep",
-         "per_sample_gradients", "ensemble", "checkpoints_in_odd_places"]  # fmt: skip
+NAMES = ["langevin", "actor_critic", "world_model", "instance_bank", "distillation", "conflicting_tasks", "r1_penalty",
+         "experts_with_capacity", "ragged_loop", "stochastic_depth", "gumbel_codes", "hooks_that_keep"]  # fmt: skip
