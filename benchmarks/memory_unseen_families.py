@@ -158,8 +158,8 @@ class DiagonalState(nn.Module):
 
 
 def s4d() -> Made:
-    model = nn.Sequential(DiagonalState(48), nn.BatchNorm1d(48), DiagonalState(48), nn.AdaptiveAvgPool1d(1), nn.Flatten(),
-                          nn.Linear(48, 10))  # fmt: skip
+    model = nn.Sequential(DiagonalState(48), nn.BatchNorm1d(48), DiagonalState(48), nn.AdaptiveAvgPool1d(1),
+                          nn.Flatten(), nn.Linear(48, 10))  # fmt: skip
     return made(model, (torch.randn(8, 48, 256), torch.randint(0, 10, (8,))), classified)
 
 

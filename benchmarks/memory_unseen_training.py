@@ -1,6 +1,7 @@
 """More make_step functions for memory_unseen.py: ways of training that none of the other files holds."""
 
 import copy
+import itertools
 import math
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import nn
 
 def tower(*widths: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for enter, leave in zip(widths, widths[1:], strict=False):
+    for enter, leave in itertools.pairwise(widths):
         layers += [nn.Linear(enter, leave), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -100,8 +101,8 @@ def world_model() -> Made:
 
 def instance_bank() -> Made:
     """Instance discrimination: each sample against a bank of all, which is then updated in place."""
-    model = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(),
-                          nn.Linear(512, 64))  # fmt: skip
+    model = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU(), nn.AdaptiveAvgPool2d(4),
+                          nn.Flatten(), nn.Linear(512, 64))  # fmt: skip
     model.register_buffer("bank", F.normalize(torch.randn(20000, 64)))
 
     def loss(model: Any, batch: Any) -> torch.Tensor:

@@ -133,6 +133,14 @@ def _groups(recorder, args, kwargs, result):
     return [(2 * rows * channels * 4, False)]
 
 
+def _drawn(recorder, args, kwargs, result):
+    """A race of exponentials, or with replacement on CUDA the sums of normalized chances (native/Distributions.cpp)."""
+    again = args[2] if len(args) > 2 else kwargs.get("replacement", False)
+    if again:
+        return [(2 * size_of(args[0]), False)] if recorder.device.type == "cuda" else ()
+    return [(size_of(args[0]), False)]
+
+
 def _exponential(recorder, args, kwargs, result):
     caveats.note(
         "matrix_exp", "too_low", "its powers of the matrix depend on values: up to 16 matrices more were seen"
@@ -158,6 +166,7 @@ BOTH = {
     aten._embedding_bag_backward.default: _bags,
     aten._fft_c2r.default: _unnormalized,
     aten.native_group_norm_backward.default: _groups,
+    aten.multinomial.default: _drawn,
     aten.linalg_matrix_exp.default: _exponential,
 }
 

@@ -130,7 +130,7 @@ def _filled(in_place):
         node = torch._C._current_autograd_node() if recorder.phase == "backward" else None
         if (
             node is None
-            or node.name().startswith(("ScatterReduce", "IndexPut"))
+            or node.name().startswith(("ScatterReduce", "IndexReduce", "IndexPut"))
             or not recorder.called_by_the_engine()
         ):
             return func(*args, **kwargs)
