@@ -10,7 +10,6 @@ from . import caveats
 aten = torch.ops.aten
 HALF = (torch.float16, torch.bfloat16)
 INDEX_BYTES = 8
-GRAIN = 32768  # elements from which a CPU's kernel prepares for several threads (ATen/Parallel.h)
 
 
 def size_of(tensor):
@@ -79,7 +78,8 @@ def _selected(recorder, args, kwargs, result):
     """A prefix sum of the mask on a CPU (native/TensorAdvancedIndexing.cpp), lists of places on CUDA."""
     whole = torch.broadcast_shapes(args[0].shape, args[1].shape)
     if recorder.device.type == "cpu":
-        return [((2 if whole.numel() >= GRAIN else 1) * INDEX_BYTES * whole.numel(), False)]
+        alike = args[0].shape == args[1].shape and all(t.is_contiguous() for t in args[:2])
+        return [((1 if alike else 2) * INDEX_BYTES * whole.numel(), False)]
     return [(max(len(whole), 1) * INDEX_BYTES * result.numel(), False)]
 
 
@@ -87,6 +87,7 @@ def _filled_value(recorder, args, kwargs, result):
     """The gradient of the value of masked_fill selects by the mask (masked_fill_backward in FunctionsManual.cpp)."""
     if recorder.phase != "backward" or not node_name().startswith("MaskedFill"):
         return ()
+    recorder.selected(args[0])
     return _selected(recorder, [args[1], args[0]], kwargs, result)
 
 
@@ -129,7 +130,7 @@ def _unnormalized(recorder, args, kwargs, result):
 
 def _groups(recorder, args, kwargs, result):
     """Two sums of each sample and channel (native/cpu/group_norm_kernel.cpp and cuda/group_norm_kernel.cu)."""
-    _gradient, _x, _mean_, _rstd, _weight, rows, channels = args[:7]
+    rows, channels = args[5:7]
     return [(2 * rows * channels * 4, False)]
 
 
