@@ -108,7 +108,9 @@ def _places(recorder, args, kwargs, result):
 def _bags(recorder, args, kwargs, result):
     """The indices sorted, with their places, and the bag of each (native/EmbeddingBag.cpp and cuda/EmbeddingBag.cu)."""
     gradient, indices, _offsets, bags, _sizes, largest = args[:6]
-    on_cpu = recorder.device.type == "cpu"
+    on_cpu, is_sparse = recorder.device.type == "cpu", args[9]
+    if is_sparse:
+        return ()
     if args[8] == _LARGEST:
         return [(size_of(largest) + size_of(gradient), False)] if on_cpu else ()
     known = bags.numel() == indices.numel()
