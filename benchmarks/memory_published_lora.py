@@ -19,8 +19,10 @@ class Rms(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x):
+        """In fp32, as from commit 6178c7c of 24 October 2023 on, three days before the table was committed."""
+        kind, x = x.dtype, x.float()
         mean = torch.mean(x * x, dim=-1, keepdim=True)
-        return self.weight * (x * torch.rsqrt(mean + 1e-5))
+        return (self.weight * (x * torch.rsqrt(mean + 1e-5))).to(kind)
 
 
 class AdaptedQkv(nn.Module):

@@ -19,12 +19,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import memory_unseen_families
 import memory_unseen_kinds
 import memory_unseen_libraries
 import memory_unseen_loops
 import memory_unseen_models
 import memory_unseen_optimizers
 import memory_unseen_steps
+import memory_unseen_training
+import memory_unseen_updates
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -38,6 +41,9 @@ ALONE = (
     memory_unseen_loops,
     memory_unseen_optimizers,
     memory_unseen_models,
+    memory_unseen_families,
+    memory_unseen_training,
+    memory_unseen_updates,
 )
 
 

@@ -113,6 +113,7 @@ def test_call_takes_json_from_anywhere_and_prints_the_report(typed, monkeypatch,
     ("arguments", "words"),
     [
         (["call", "add", '{"numbers": [1], "nubmers": 2}'], "'nubmers' is unknown"),
+        (["call", "add", '{"numbers": "1"}'], 'try ["1"]'),
         (["call", "add", "{numbers"], "not JSON"),
         (["call", "add", "[1]"], "no JSON object"),
         (["call", "add", "@nowhere.json"], "cannot be read"),

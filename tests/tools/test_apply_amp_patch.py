@@ -226,6 +226,12 @@ def test_a_file_without_training_is_no_error(workspace):
         assert report.outcome == "nothing_to_do" and report.patched_path is None
 
 
+def test_a_script_of_another_framework_is_told_where_it_gets_help(workspace):
+    report = call(script(workspace, "import keras\nmodel.fit(x, y)\n"))
+    assert report.outcome == "nothing_to_do" and "this one uses keras" in report.warnings[0]
+    assert not call(script(workspace, "import torch\nimport keras\n")).warnings
+
+
 def test_encoding_mark_and_line_endings_are_kept(workspace):
     latin = b"# -*- coding: latin-1 -*-\r\n# gr\xfc\xdfe\r\n" + PLAIN.replace("\n", "\r\n").encode()
     after = patched(call(script(workspace, latin)))

@@ -85,6 +85,26 @@ def script(model="torch.nn.Linear(2, 1)", imports="", setup="", middle="pass"):
             "fft_or_complex",
             "fft_or_complex",
         ),
+        (
+            {
+                "imports": "from warpctc_pytorch import CTCLoss",
+                "setup": "ctc = CTCLoss()",
+                "middle": "out = out + ctc(out, y)",
+            },
+            "custom_function",
+            "custom_function",
+        ),
+        ({"middle": "far = (out**2).sum(1) - 2 * torch.mm(out, out.t())"}, "cancellation", "cancellation"),
+        ({"middle": "far = out.pow(2).sum(1) - 2 * out @ out.t()"}, "cancellation", "cancellation"),
+        ({"middle": "far = (out * out).sum(1).addmm_(1, -2, out, out.t())"}, "cancellation", "cancellation"),
+        (
+            {"middle": "far = (out**2).sum(1) - 2 * torch.mm(out.float(), out.t().float())"},
+            "patched",
+            "patched",
+        ),
+        ({"middle": "far = (out**2).sum(1) - 3 * torch.mm(out, out.t())"}, "patched", "patched"),
+        ({"middle": "far = out.sum(1) - 2 * torch.mm(out, out.t())"}, "patched", "patched"),
+        ({"setup": "net.convert_to_fp16()"}, "own_low_precision", "own_low_precision"),
     ],
 )
 def test_what_half_precision_rounds_away_is_declined(parts, fp16, bf16):
@@ -253,3 +273,142 @@ def test_a_notebook_in_python_2_is_refused():
                 read_source(raw, "train.ipynb")
         else:
             read_source(raw, "train.ipynb")
+
+
+GUARDED = """import torch
+from config import args, new
+{top}
+net = torch.nn.Linear(2, 1).cuda()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+scaler = {scaler}
+for x, y in data:
+    optimizer.zero_grad()
+    with {autocast}:
+        loss = torch.nn.functional.mse_loss(net(x), y)
+    {switch}
+    scaler.scale(loss).backward()
+    if {flag}:
+        scaler.step(optimizer)
+    if {flag}:
+        scaler.update()
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({}, "patched"),  # both branches or none
+        ({"flag": "ready", "switch": "ready = len(x) > 1"}, "partial_amp"),
+        ({"switch": "args.fp16 = len(x) > 1"}, "partial_amp"),
+        ({"scaler": 'torch.amp.GradScaler("cuda") if new else torch.cuda.amp.GradScaler()'}, "already"),
+        ({"top": "from extras import autocast", "autocast": "autocast(True)"}, "patched"),
+        ({"autocast": "open('log')"}, "partial_amp"),
+        (
+            {
+                "top": "try:\n    from torch.cuda.amp import GradScaler\n"
+                "except ImportError:\n    class GradScaler:\n        pass",
+                "scaler": "GradScaler()",
+            },
+            "patched",  # the class only stands in for what it names
+        ),
+    ],
+)
+def test_what_uses_mixed_precision_already(change, wanted):
+    """One switch has one value; an old name kept for an old torch stays; another package may autocast."""
+    usual = {"top": "", "flag": "args.fp16", "switch": "", "autocast": 'torch.autocast("cuda")'}
+    text = GUARDED.format(**{**usual, "scaler": "torch.cuda.amp.GradScaler()", **change})
+    assert outcome(text, "auto") == wanted
+
+
+LEAVES = """import torch
+net = torch.nn.Linear(2, 1).cuda()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+scaler = torch.cuda.amp.GradScaler()
+
+
+def epoch():
+    for i, (x, y) in enumerate(data):
+        with torch.cuda.amp.autocast():
+            loss = torch.nn.functional.mse_loss(net(x), y)
+        scaler.scale(loss).backward()
+        if loss > 9:
+            scaler.step(optimizer)
+            scaler.update()
+            {leave}
+        if i % 4 == 0:
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+    if {left}:
+        scaler.step(optimizer)
+        scaler.update()
+
+
+epoch()
+"""
+
+
+@pytest.mark.parametrize(
+    ("leave", "left", "wanted"),
+    [
+        ("break", "i % 4 != 0", "patched"),
+        ("continue", "i % 4 != 0", "patched"),
+        ("return", "i % 4 != 0", "patched"),
+        ("pass", "i % 4 != 0", "update_undecidable"),
+        ("break", "i % 3 != 0", "update_undecidable"),
+        ("break", "len(data) > 9", "update_undecidable"),
+    ],
+)
+def test_a_loop_that_is_left_steps_no_second_time(leave, left, wanted):
+    assert outcome(LEAVES.format(leave=leave, left=left), "auto") == wanted
+
+
+def test_a_demonstration_of_gradients_and_an_optimizer_of_a_method():
+    """`y.backward()` on a tensor of its own is no forward pass that is missing; `param_groups` marks an optimizer."""
+    demo = "x = torch.arange(3.0, requires_grad=True)\n(x + 2).mean().backward()\n"
+    assert outcome(script(setup=demo), "auto") == "patched"
+    text = script().replace("torch.optim.SGD(net.parameters(), lr=0.1)", "net.configure_optimizers(0.1)")
+    text = text.replace("optimizer.zero_grad()", "net.zero_grad()")
+    assert outcome(text, "fp16") == "step_elsewhere"
+    text += "    optimizer.param_groups[0]['lr'] *= 0.9\n"
+    assert "amp_scaler.step(optimizer)" in patch(text, ["mixed_precision"], Wishes("fp16")).text
+
+
+PAIR = """import torch
+a, b = torch.nn.Linear(2, 2).cuda(), torch.nn.Linear(2, 2).cuda()
+first, second = torch.optim.SGD(a.parameters(), lr=0.1), torch.optim.SGD(b.parameters(), lr=0.1)
+for x in data:
+    {before}
+    a(x).mean().backward()
+    first.step()
+    {behind}
+    b(a(x)).mean().backward()
+    second.step()
+    second.zero_grad()
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "wanted"),
+    [
+        ("pass", "first.zero_grad()", "update_undecidable"),  # the second backward reaches a as well
+        ("first.zero_grad()", "pass", "patched"),
+        ("a.zero_grad()", "first.zero_grad()", "patched"),
+    ],
+)
+def test_gradients_do_not_wait_across_an_update_of_the_scale(before, behind, wanted):
+    assert outcome(PAIR.format(before=before, behind=behind), "fp16") == wanted
+    assert outcome(PAIR.format(before=before, behind=behind), "bf16") == "patched"
+
+
+@pytest.mark.parametrize(
+    ("behind", "wanted"),
+    [
+        ("[o.detach().cpu().numpy() for o in kept]", "numpy_of_low_precision"),
+        ("[t.cpu().numpy() for o, t in zip(kept, y)]", "patched"),
+        ("[t.cpu().numpy() for _, t in enumerate(y)]", "patched"),
+    ],
+)
+def test_what_a_loop_draws_has_the_dtype_of_what_it_draws_from(behind, wanted):
+    text = script(middle="kept = []\n    kept.append(out)") + f"    {behind}\n"
+    assert outcome(text, "bf16") == wanted

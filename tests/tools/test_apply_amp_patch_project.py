@@ -153,3 +153,96 @@ def test_blocks_of_another_file_are_checkpointed_without_batch_statistics(tmp_pa
     text = text.replace("some_layers", "blocks")
     result = patch(text, ["gradient_checkpointing"], Wishes(), tmp_path / "train.py", tmp_path)
     assert result.outcome == outcome
+
+
+SOLVER = """import torch
+
+
+class Solver:
+    def __init__(self, model, optimizer):
+        self.model, self.optimizer = model, optimizer
+
+    def train(self, loader):
+        for x, y in loader:
+            self.optimizer.zero_grad()
+            loss = torch.nn.functional.mse_loss(self.model(x.cuda()), y.cuda())
+            loss.backward()
+            self.optimizer.step()
+"""
+GIVEN_LOSS = """import torch
+
+
+class WithLoss(torch.nn.Module):
+    def __init__(self, model, loss):
+        super().__init__()
+        self.model = model
+        self.loss = loss
+
+    def forward(self, x, y):
+        return self.loss(self.model(x), y)
+
+
+def train(model, loss, loader):
+    both = WithLoss(model, loss).cuda()
+    optimizer = torch.optim.SGD(both.parameters(), lr=0.1)
+    for x, y in loader:
+        optimizer.zero_grad()
+        loss = both(x.cuda(), y.cuda())
+        loss.backward()
+        optimizer.step()
+"""
+
+
+@pytest.mark.parametrize("trainer", [SOLVER, GIVEN_LOSS], ids=["model", "loss"])
+@pytest.mark.parametrize(
+    ("expression", "fp16", "auto"),
+    [
+        ("x / (x.var() + 1e-8)", "fp16_constant", "patched"),
+        ("x.sigmoid().clamp(1e-4, 1 - 1e-4)", "probabilities", "probabilities"),
+        ("x + 1", "patched", "patched"),
+    ],
+)
+def test_what_is_handed_in_is_looked_up_where_it_comes_from(tmp_path: Path, trainer, expression, fp16, auto):
+    """Also where the file that hands it in has a folder of its repository on sys.path (`lib`)."""
+    library = tmp_path / "lib"
+    for folder in (tmp_path / ".git", library / "models", library / "trains"):
+        folder.mkdir(parents=True)
+    (library / "trains" / "solver.py").write_text(trainer)
+    (library / "trains" / "main.py").write_text(
+        "from models.layers import Net\nimport solver\n\nnet = Net()\n"
+    )
+    (library / "models" / "layers.py").write_text(MODEL.format(expression=expression))
+    for precision, wanted in (("fp16", fp16), ("auto", auto)):
+        path = library / "trains" / "solver.py"
+        result = patch(trainer, ["mixed_precision"], Wishes(precision), path, tmp_path)
+        assert (result.outcome if result.outcome == "patched" else result.sites[0].reason_code) == wanted
+
+
+def test_a_loss_that_a_function_of_another_file_gives_is_read(tmp_path: Path):
+    losses = "import torch.nn.functional as F\n\n\ndef bce(p, y):\n    return F.binary_cross_entropy(p, y)\n"
+    (tmp_path / "losses.py").write_text(
+        f"{losses}\n\ndef get_loss(name):\n    if name == 'bce':\n        return bce\n"
+    )
+    text = TRAIN.replace("from {module} import Net", "from losses import get_loss\nNet = torch.nn.Flatten")
+    text = text.replace("torch.nn.functional.mse_loss", "loss_func").replace(
+        "for x, y", "loss_func = get_loss('bce')\nfor x, y"
+    )
+    result = patch(text, ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path)
+    assert [s.reason_code for s in result.sites] == ["bce_in_other_file"]
+
+
+def test_models_that_a_name_at_run_time_chooses_are_all_read(tmp_path: Path):
+    text = TRAIN.replace("from {module} import Net", "import importlib, sys\n{way}").replace(
+        "Net()", "importlib.import_module({name}).Net()"
+    )
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "layers.py").write_text(MODEL.format(expression="torch.fft.rfft(x).abs()"))
+    for way, name, outcome in (
+        ('sys.path.append("models")', "sys.argv[1]", "declined"),
+        ("", 'f"models.{sys.argv[1]}"', "declined"),
+        ("", '"json"', "patched"),
+    ):
+        script = text.replace("{way}", way).replace("{name}", name)
+        assert (
+            patch(script, ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path).outcome == outcome
+        )

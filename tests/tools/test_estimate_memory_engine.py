@@ -277,6 +277,57 @@ def test_the_parts_of_the_peak_follow_the_closed_formulas(
     assert accumulated["step_cost_ratio"] > 1  # twice the launches for the same products
 
 
+def test_what_the_step_never_reads_counts_where_it_was_put_on_the_card_and_is_named_where_not(
+    replies: Callable[[list[dict[str, Any]]], list[Any]], steps: Callable[[str, str], str]
+) -> None:
+    extra = 4 << 20  # bytes
+
+    def kept(text: str) -> dict[str, Any]:
+        source = GOOD.replace("    model =", f"    {text}\n    model =").replace(
+            "m(b).sum()", "m(b).sum() + len(rest) * 0"
+        )
+        return {"step": steps("kept", source)}
+
+    lines = {
+        "nothing": "rest = []",
+        "moved": "rest = torch.zeros(1 << 20).cuda().clone()",
+        "default": "rest = torch.zeros(1 << 20)",
+        "host": "rest = torch.zeros(1 << 20, device='cpu')",
+        "dropped": "rest = torch.zeros(1 << 20, device='cuda').numel() * [0]",
+    }
+    found = dict(zip(lines, replies([kept(line) for line in lines.values()]), strict=True))
+    more = {
+        name: reply["peak_allocated_bytes"] - found["nothing"]["peak_allocated_bytes"]
+        for name, reply in found.items()
+    }
+    assert more == {"nothing": 0, "moved": extra, "default": 0, "host": 0, "dropped": 0}
+    said = {
+        name
+        for name, reply in found.items()
+        if any("never reads" in c["operation"] for c in reply["caveats"])
+    }
+    assert said == {"default"}
+
+
+def test_what_a_kernel_or_a_derivative_makes_for_itself_counts(
+    replies: Callable[[list[dict[str, Any]]], list[Any]], steps: Callable[[str, str], str]
+) -> None:
+    rows, weights = 1 << 17, 1024 * 1024 * 4
+    mask = GOOD.replace("m(b).sum()", "m(b).sum() * (b > 0).sum()").replace(
+        "batch_size=4", f"batch_size={rows}"
+    )
+    moments = GOOD.replace("m(b).sum()", "sum(t.sum() for t in torch.var_mean(m.weight, 1))").replace(
+        "8, 8", "1024, 1024"
+    )
+    card = {"caching": False, "name": "cpu"}
+    asked = [
+        {"step": steps(*pair), "kind": "cpu", "card": card} for pair in (("mask", mask), ("moments", moments))
+    ]
+    counted, added = (reply["peak_allocated_bytes"] for reply in replies(asked))
+    assert counted == pytest.approx(rows * 8 * (4 + 1 + 8), rel=0.01)  # batch, mask, the mask as integers
+    assert added == pytest.approx(4 * weights, rel=0.01)  # both gradients and their sum beside the weights
+
+
 def test_the_largest_batch_fits_and_the_next_does_not(
     replies: Callable[[list[dict[str, Any]]], list[Any]],
 ) -> None:

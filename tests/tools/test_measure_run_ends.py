@@ -103,6 +103,7 @@ def test_output_is_kept_up_to_a_limit_with_its_first_and_last_part(workspace):
         ({"command": ["no-such-program"]}, "Command not found.*no-such-program"),
         ({"command": ["python", "missing.py"]}, "No such script.*missing.py"),
         ({"command": ["python", "-V"], "metrics": {"acc": "("}}, "no regular expression"),
+        ({"command": ["python", "-u", "train.ipynb"]}, "nbconvert"),
         ({"target": "missing.py:f"}, "No such file"),
         ({"target": "no-colon"}, "file.py:function"),
     ],

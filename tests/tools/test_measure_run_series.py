@@ -199,6 +199,15 @@ def test_secrets_of_the_command_and_names_of_machines_are_not_kept(tmp_path, mon
     assert kept["environment"]["TOKENIZERS_PARALLELISM"] == "false"
 
 
+@pytest.mark.parametrize("word", ["--seed=3", "seed=3", "+training.seed=3", "--random-seed=3"])
+def test_a_seed_is_told_apart_from_the_workload(tmp_path, word):
+    launch = prepare(
+        ["python", "-V", word, "lr=0.1"], python=Path(sys.executable), cwd=tmp_path, max_steps=None
+    )
+    kept = conditions_of(launch, Trace(), None)
+    assert kept["seed"] == "3" and kept["workload"]["arguments"] == ["-V", "lr=0.1"]
+
+
 def test_a_file_the_command_reads_is_part_of_the_workload_and_one_it_writes_is_not(tmp_path):
     def workload():
         words = ["python", "train.py", "--data=in.csv", "--seed=3", "--out", "out.json"]

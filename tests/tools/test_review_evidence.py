@@ -187,6 +187,14 @@ def test_runs_that_are_not_alike_are_not_compared(review, why):
     assert why in report.reason
 
 
+def test_commands_that_differ_in_one_number_are_told_how_to_give_a_seed(review):
+    sides = [
+        {**side, "workload": number, "conditions": {"command": ["python", "train.py", number]}}
+        for side, number in zip(FASTER, ("1", "2"), strict=True)
+    ]
+    assert "--seed N" in review(*sides, **TIME).reason
+
+
 def test_the_patched_file_is_no_difference_of_workload_but_is_listed(review):
     lines = [str(number) for number in range(50)]
     scripts = [

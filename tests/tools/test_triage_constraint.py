@@ -200,6 +200,18 @@ def test_adapters_are_for_weights_of_another_training(tmp_path, made, kept):
     assert ("lora" in {step.remedy for step in report.plan}) == kept
 
 
+@pytest.mark.parametrize(
+    ("made", "kept"), [("AutoModel.from_pretrained('bert')", False), ("resnet18()", True)]
+)
+def test_a_memory_format_of_convolutions_is_for_convolutions(tmp_path, made, kept):
+    script = tmp_path / "train.py"
+    script.write_text(f"import torch\nmodel = {made}\n", encoding="utf-8")
+    report = triage(
+        "GPU utilization is 95% while training, an epoch takes 4 hours, too slow", script_path=str(script)
+    )
+    assert ("channels_last" in {step.remedy for step in report.plan}) == kept
+
+
 def test_bytes_in_a_table_are_no_size_of_a_model():
     assert triage("RESOURCE_EXHAUSTED: Out of memory\n    constant allocation:       132B").sub_cause is None
 
@@ -513,6 +525,11 @@ def test_a_card_without_bf16_never_gets_it():
         ("requests need 200 ms, way too slow", "quantize_model", {}),
         (
             "inference takes 1.2 s per image, must be under 300 ms on a Raspberry Pi 4, losing at most 1% accuracy",
+            "quantize_model",
+            {"device_profile": "raspberry_pi_4", "max_metric_drop": "1%"},
+        ),
+        (
+            "my detector on a Raspberry Pi 4 takes 900 ms a frame. Accuracy may drop by 1 point.",
             "quantize_model",
             {"device_profile": "raspberry_pi_4", "max_metric_drop": "1%"},
         ),

@@ -1,6 +1,7 @@
 """What a caller gave, read as a Request, and the one sentence that says what is wrong with it."""
 
 import difflib
+import json
 import re
 from collections.abc import Iterator
 from typing import Any, TypeVar, get_args
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from .errors import ToolError, shorten
 
 _TOLD = 3  # complaints in one sentence
+_SHORT_CHARACTERS = 60
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -44,6 +46,14 @@ def _better_names(error: ValidationError, request: type[BaseModel]) -> Iterator[
             choices = get_args(request.model_fields[name].annotation)
             if choices and all(isinstance(choice, str) for choice in choices):
                 yield f"one of {', '.join(choices)}"
+        elif found["type"] == "list_type" and name and _is_short(found["input"]):
+            words = found["input"].split() if name == "command" else [found["input"]]
+            yield json.dumps(words[:_TOLD])
+
+
+def _is_short(value: object) -> bool:
+    """Whether a value is a text short enough to be shown whole."""
+    return isinstance(value, str) and len(value) <= _SHORT_CHARACTERS
 
 
 def _told(where: str, wants: list[str], got: str) -> str:

@@ -1,6 +1,7 @@
 """One call from bytes to Report: read, patch, store, verify, write."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from .verify import verify
 from .write_back import digest, replace
 
 _MOST_LINES = 100_000  # lines times remedies: 10,000 lines with all eleven took 20 s on a busy core
+_OTHERS = re.compile(r"^\s*(?:import|from)\s+(tensorflow|keras|jax|flax)\b", re.MULTILINE)
+_TORCH = re.compile(r"^\s*(?:import|from)\s+torch\b", re.MULTILINE)
 _LONGEST_DIFF = 20_000  # characters; patched_path holds the whole file in any case
 
 
@@ -41,8 +44,19 @@ def answer(request: ApplyAmpPatchRequest, call: Call) -> ApplyAmpPatchReport:
         patched_sha256=digest(content) if changed else None,
         backup_path=str(backup) if backup else None,
         verification=verification,
-        warnings=result.warnings,
+        warnings=[*_of_another_framework(source.text, result), *result.warnings],
     )
+
+
+def _of_another_framework(text: str, result: Result) -> list[str]:
+    """That this tool knows PyTorch only, where a script of another framework gave it nothing to do."""
+    other = _OTHERS.search(text)
+    if result.outcome != "nothing_to_do" or other is None or _TORCH.search(text):
+        return []
+    return [
+        f"Only PyTorch's scripts are rewritten, and this one uses {other[1]}: triage_constraint, with this file as"
+        " `script_path`, says what to write"
+    ]
 
 
 def _verified(

@@ -6,6 +6,9 @@ import re
 from .edits import Span
 from .script import Script
 
+# A comma and a comment that close the line of the last argument; a new line then goes below both.
+_REST = re.compile(r",?[ \t]*#[^\r\n]*")
+
 
 def further_argument(script: Script, call: ast.Call, text: str) -> Span:
     """A further keyword at the end of a call, in the style of its lines."""
@@ -21,8 +24,9 @@ def further_argument(script: Script, call: ast.Call, text: str) -> Span:
     holder = next((k for k in call.keywords if k.value is last), last)
     begin = script.line_starts[holder.lineno - 1]
     alone = not script.text[begin : script.start(holder)].strip()
-    if alone and (line := _rest_of_line(script, end)):
-        return Span(end, end + len(line), f"{line}\n{script.indentation(holder.lineno)}{text},")
+    if alone and (rest := _REST.match(script.text, end)):
+        line = f",{rest.group().removeprefix(',')}"
+        return Span(end, rest.end(), f"{line}\n{script.indentation(holder.lineno)}{text},")
     separator = f",\n{script.indentation(holder.lineno)}" if alone else ", "
     while (
         script.text[end : script.end(call)].lstrip().startswith(")")
@@ -30,11 +34,3 @@ def further_argument(script: Script, call: ast.Call, text: str) -> Span:
     ):
         end = script.text.index(")", end) + 1  # parentheses around the last argument
     return Span(end, end, separator + text)
-
-
-def _rest_of_line(script: Script, end: int) -> str | None:
-    """A comma and a comment that close the line of the last argument; a new line then goes below both."""
-    match = re.compile(r"(,)?[ \t]*#[^\r\n]*").match(script.text, end)
-    if match is None:
-        return None
-    return match.group() if match.group(1) else f",{match.group()}"

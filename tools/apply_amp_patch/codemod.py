@@ -9,6 +9,7 @@ from pathlib import Path
 from . import rules
 from .context import Context, Wishes
 from .edits import EditsCollide, apply, compose, lines_before
+from .framework_loops import in_its_place
 from .patch import Declined, Patch, Site, strongest
 from .script import Script
 
@@ -64,7 +65,7 @@ def patch(
     lines = list(range(1, len(context.script.line_starts) + 1))
     for remedy in sorted(remedies, key=lambda r: ORDER.index(r)):
         script = context.script
-        proposal = refused(script, remedy) or known[remedy](context)
+        proposal = refused(script, remedy) or in_its_place(context, remedy, known[remedy](context))
         try:
             result.text = apply(script, proposal.edits)
         except EditsCollide as collision:

@@ -104,6 +104,10 @@ class Context:
         if name is None and isinstance(call.func, ast.Attribute):
             method = call.func.attr
             names = [o.name for o in self.roles.origins(call.func.value) if o.kind == "call"]
+        elif (
+            name is None
+        ):  # `loss_func = get_loss("bce")`: what that gives back is called, and does more than it
+            names += [o.name for o in self.roles.origins(call.func) if o.kind == "call"]
         return [pair for dotted in names for pair in self._runs(dotted, method)]
 
     def named_elsewhere(self, name: str) -> list[tuple[Script, ast.AST]]:
@@ -165,6 +169,7 @@ def _run(script: Script, name: str, method: str) -> list[ast.AST]:
         inside = list(ast.walk(function))
         nodes += inside
         called = {_last(n) for n in inside if isinstance(n, ast.Call)}
+        called |= {n.value.id for n in inside if isinstance(n, ast.Return) and isinstance(n.value, ast.Name)}
         queue += [f for f in script.functions if f.name in called]
     return nodes
 

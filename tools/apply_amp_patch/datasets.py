@@ -1,6 +1,7 @@
 """What kind of data a DataLoader is given, as far as the project shows it, and whether workers can receive it."""
 
 import ast
+from typing import TypeGuard
 
 from .context import Context
 from .roles import Roles
@@ -119,6 +120,56 @@ def unpicklable(context: Context, call: ast.Call) -> bool:
                 if isinstance(node, ast.expr):
                     given.append(node)
     return False
+
+
+def changes(context: Context, call: ast.Call) -> bool:
+    """Whether a loop changes the dataset from epoch to epoch, which workers that stay would not see."""
+    script = context.script
+    data = call.args[0] if call.args else next((k.value for k in call.keywords if k.arg == "dataset"), None)
+    names = {ast.unparse(data)} if data is not None else set()
+    for node in script.nodes:
+        stored = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+        if not (stored or isinstance(script.parents.get(node), ast.Call)) or script.loop(node) is None:
+            continue
+        owner = node.value if isinstance(node, ast.Attribute) else None
+        if owner is not None and (getattr(owner, "attr", "") == "dataset" or ast.unparse(owner) in names):
+            return True
+    return False
+
+
+def gpu_line(context: Context, call: ast.Call) -> int | None:
+    """The line of this file from which a dataset or the loader's collate function put tensors on a device."""
+    for script in (context.script, *context.project.values()):
+        for holder in script.classes:
+            moved = next((n for n in ast.walk(holder) if _to_gpu(n)), None)
+            bases = context.roles_of(script).base_names(holder) if moved is not None else []
+            if moved is not None and any(b.startswith("torch.utils.data.") for b in bases):
+                return moved.lineno if script is context.script else call.lineno
+    given = {k.arg: k.value for k in call.keywords}
+    queue = [given["collate_fn"]] if "collate_fn" in given else []
+    seen: set[ast.AST] = set()
+    while queue:
+        value = queue.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        name = context.script.qualified(value.func if isinstance(value, ast.Call) else value) or ""
+        if name and any(_to_gpu(n) for _, n in context.named_elsewhere(name)):
+            return value.lineno
+        for node in _held(context, value):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda):
+                if found := next((n for n in ast.walk(node) if _to_gpu(n)), None):
+                    return found.lineno
+            elif isinstance(node, ast.expr):
+                queue.append(node)
+    return None
+
+
+def _to_gpu(node: ast.AST) -> TypeGuard[ast.Call]:
+    """`x.cuda()`, `x.to(device)`."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return False
+    return node.func.attr == "cuda" or (node.func.attr == "to" and "device" in ast.unparse(node))
 
 
 def _held(context: Context, value: ast.AST) -> list[ast.AST]:

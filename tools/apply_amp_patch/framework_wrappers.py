@@ -8,6 +8,7 @@ from .edits import Edit, Span
 from .framework_options import REMEDY, bf16_name
 from .patch import Patch, Site
 from .prelude import free_name, header
+from .script import Script
 
 _LEARNERS = {
     "Learner",
@@ -27,17 +28,19 @@ _SKORCH = (
 )
 
 
+def is_learner(script: Script, call: ast.Call) -> bool:
+    """Whether a call makes one of fastai's learners, by its name or through a star import."""
+    name = script.called(call) or ""
+    if name.startswith("fastai") and name.split(".")[-1] in _LEARNERS:
+        return True
+    bare = isinstance(call.func, ast.Name) and call.func.id in _LEARNERS
+    star = bare and any(s.startswith("fastai") for s in script.star_imports)
+    return star and not script.bindings(call.func.id, call.func)  # type: ignore[attr-defined]
+
+
 def fastai(context: Context) -> Patch | None:
     script = context.script
-    star = any(s.startswith("fastai") for s in script.star_imports)
-    calls = []
-    for call in script.calls:
-        name = script.called(call) or ""
-        bare = isinstance(call.func, ast.Name) and call.func.id in _LEARNERS
-        if (name.startswith("fastai") and name.split(".")[-1] in _LEARNERS) or (
-            star and bare and not script.bindings(call.func.id, call.func)  # type: ignore[attr-defined]
-        ):
-            calls.append(call)
+    calls = [c for c in script.calls if is_learner(script, c)]
     if not calls:
         return None
     method = "to_bf16" if context.wishes.precision == "bf16" else "to_fp16"

@@ -140,9 +140,13 @@ def _step(script: Script, roles: Roles, call: ast.Call) -> Step | None:
     owner = call.func.value
     kind = roles.stepper(owner)
     if kind == "unknown":
+        marks = (
+            n
+            for n in script.nodes
+            if isinstance(n, ast.Attribute) and n.attr in ("zero_grad", "param_groups")
+        )
         text = ast.unparse(owner)
-        zeroed = any(ast.unparse(c.func.value) == text for c in script.method_calls("zero_grad"))  # type: ignore[attr-defined]
-        if not zeroed:
+        if not any(ast.unparse(n.value) == text for n in marks):
             return None
     if kind == "scaler" and call.args:
         return Step(call, call.args[0], script.statement(call), "optimizer", scaled=True)

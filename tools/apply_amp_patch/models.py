@@ -38,7 +38,8 @@ def _behind(context: Context, node: ast.expr, depth: int) -> list[Model]:
         made = [
             s for target, _, _ in context.roles.assigned(node) for s in [context.script.statement(target)]
         ]
-        made = [s for s in made if not _trained(context, s)]
+        if any(_trained(context, s) for s in made):  # another model may train on
+            return []
         return [Model(name, _last(context, made))] if made and _last(context, made) else []  # type: ignore[arg-type]
     bindings = context.script.bindings(name, node)
     if all(b.kind == "assign" for b in bindings):
@@ -58,11 +59,13 @@ def _trained(context: Context, made: ast.stmt) -> bool:
     script, training = context.script, context.training
     if training.is_barrier(made):
         return True
-    function = script.function(made)
-    body = function.body if function is not None else script.tree.body
-    for statement in body:
-        if not isinstance(statement, Function | ast.ClassDef) and training.is_barrier(statement):
-            return made.lineno > (statement.end_lineno or statement.lineno)
+    at: ast.stmt | None = made
+    while at is not None and not isinstance(at, Function | ast.ClassDef):
+        for statement in script.block(at):
+            defines = isinstance(statement, Function | ast.ClassDef)
+            if statement.lineno < at.lineno and not defines and training.is_barrier(statement):
+                return True
+        at = script.outer(at)
     return False
 
 

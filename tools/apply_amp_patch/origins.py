@@ -45,8 +45,6 @@ class Origins(Index):
         self._busy: set[ast.AST] = set()
         self._cuts = 0  # how often a circle was cut short: what was found meanwhile may be partial
 
-    # where a value comes from ------------------------------------------------------------------------------
-
     def origins(self, node: ast.expr) -> tuple[Origin, ...]:
         """Every source the value may come from; UNKNOWN among them where one cannot be followed."""
         if node in self._memo:
@@ -213,8 +211,6 @@ class Origins(Index):
             found += self.origins(value) if value is not None else [Origin("parameter", "", argument)]
         return found or [Origin("parameter", "", argument)]
 
-    # who calls whom ----------------------------------------------------------------------------------------
-
     def callees(self, call: ast.Call) -> list[Function]:
         """The functions of this file that a call runs."""
         if call not in self._callees:
@@ -298,7 +294,5 @@ class Origins(Index):
         ]
 
     def _is_definition(self, func: ast.expr) -> bool:
-        if not isinstance(func, ast.Name):
-            return False
-        bindings = self.script.bindings(func.id, func)
-        return bool(bindings) and all(b.kind in ("function", "class") for b in bindings)
+        kinds = {b.kind for b in self.script.bindings(func.id, func)} if isinstance(func, ast.Name) else set()
+        return bool(kinds) and kinds <= {"function", "class"}

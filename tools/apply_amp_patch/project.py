@@ -92,14 +92,18 @@ def _nearby(top: Path) -> Iterator[Path]:
 
 
 def _tops(path: Path) -> list[Path]:
-    """The folders that a script's absolute imports may start from: its own, its packages' root, its repository's."""
+    """The folders that a script's absolute imports may start from: its own, its packages' root, its repository's.
+
+    Those between its own and the repository's count too: scripts put their `src` or `lib` into sys.path.
+    """
     folder = path.parent
     found = [folder]
     while (folder / "__init__.py").is_file() and folder.parent != folder:
         folder = folder.parent
         found.append(folder)
     near = list(path.parents)[:_MOST_LEVELS]
-    return [*found, *(p for p in near if (p / ".git").exists() or (p / "pyproject.toml").is_file())]
+    marked = [i for i, p in enumerate(near) if (p / ".git").exists() or (p / "pyproject.toml").is_file()]
+    return list(dict.fromkeys([*found, *near[: marked[-1] + 1]])) if marked else found
 
 
 def _imports(script: Script, where: Path, tops: list[Path]) -> list[Path]:
@@ -116,7 +120,24 @@ def _imports(script: Script, where: Path, tops: list[Path]) -> list[Path]:
             found += _module(node.module or "", roots)
             for alias in node.names:
                 found += _module(f"{node.module}.{alias.name}" if node.module else alias.name, roots)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*found, *_chosen_late(script, [where.parent, *tops])]))
+
+
+def _chosen_late(script: Script, roots: list[Path]) -> list[Path]:
+    """What `import_module(args.model)` may import: the modules of folders that the call or sys.path names."""
+    late = [
+        call
+        for call in script.calls
+        if script.called(call) in ("importlib.import_module", "builtins.__import__")
+        if call.args and not isinstance(call.args[0], ast.Constant)
+    ]
+    if not late:
+        return []
+    paths = [c for c in script.calls if script.called(c) in ("sys.path.append", "sys.path.insert")]
+    texts = (n.value for c in [*late, *paths] for n in ast.walk(c) if isinstance(n, ast.Constant))
+    words = {word for text in texts if isinstance(text, str) for word in re.split(r"[./\\]", text) if word}
+    folders = [root / word for root in roots for word in sorted(words) if (root / word).is_dir()]
+    return [path for folder in dict.fromkeys(folders) for path in sorted(folder.glob("*.py"))]
 
 
 def _module(dotted: str, roots: list[Path]) -> list[Path]:

@@ -20,6 +20,10 @@ def check_alone(context: Context, epochs: Epochs) -> None:
         if _may_set(context, call):
             note = f"{ast.unparse(call.func)} is handed the optimizer and may set its learning rate"
             raise Declined(call.lineno, "schedule_elsewhere", note)
+    inside = set(ast.walk(epochs.loop))
+    if any(o.node in inside for o in context.roles.origins(epochs.step.optimizer)):
+        note = "the optimizer is built anew in the loop over epochs, which sets its rate"
+        raise Declined(epochs.loop.lineno, "schedule_elsewhere", note)
     if not _built_together(context, epochs):
         note = "the loop may run again with the same optimizer, and each run would start a schedule"
         raise Declined(epochs.loop.lineno, "epochs_not_found", note)

@@ -44,8 +44,6 @@ class Script:
         self._link()
         self._bind()
 
-    # positions ---------------------------------------------------------------------------------------------
-
     def offset(self, line: int, byte_column: int) -> int:
         """The character offset of a line (from 1) and a column in UTF-8 bytes, as ast counts them."""
         start = self.line_starts[line - 1]
@@ -96,8 +94,6 @@ class Script:
     @cached_property
     def _marks(self) -> list[int]:
         return [self.text.count("\n", 0, m.start()) + 1 for m in CELL_LINE.finditer(self.text)]
-
-    # structure ---------------------------------------------------------------------------------------------
 
     def _link(self) -> None:
         stack: list[ast.AST] = [self.tree]
@@ -198,8 +194,6 @@ class Script:
             found |= set(scope.names)
         return frozenset(found)
 
-    # names -------------------------------------------------------------------------------------------------
-
     def _bind(self) -> None:
         for node in self.nodes:
             if isinstance(node, _SCOPES):
@@ -214,7 +208,10 @@ class Script:
         for node in self.nodes:
             for name, binding in bindings_of(node):
                 scope = self._scopes[node] if binding.kind == "parameter" else self.scope(node)
-                outward.get((scope.node, name), scope).add(name, binding)
+                scope = outward.get((scope.node, name), scope)
+                stands_in = binding.kind == "class" and isinstance(self.parents[node], ast.ExceptHandler)
+                if not (stands_in and any(b.kind == "import" for b in scope.names.get(name, []))):
+                    scope.add(name, binding)
 
     def _scope_above(self, node: ast.AST) -> Scope | None:
         return next((self._scopes[a] for a in self.ancestors(node) if a in self._scopes), None)

@@ -57,6 +57,8 @@ def _by_input(home: Script, function: ast.FunctionDef | ast.AsyncFunctionDef, lo
         if not call.args:
             return False
         call = call.args[0]
+    if isinstance(call, ast.Name):  # `for x in inputs`, of a tensor that is given
+        return any(b.kind == "parameter" for b in home.bindings(call.id, call))
     if not isinstance(call, ast.Call):
         return False
     if home.called(call) == "builtins.range":

@@ -18,7 +18,10 @@ from .trace import Trace
 _ENVIRONMENT = re.compile(
     r"(OMP|MKL|KMP|OPENBLAS|CUDA|CUBLAS|CUDNN|PYTORCH|TORCH|NCCL|XLA|JAX)_\w+|PYTHONHASHSEED|TOKENIZERS_PARALLELISM"
 )
-_SEED = re.compile(r"--?(?:random[-_]|manual[-_])?seed(?:=(.+))?", re.IGNORECASE)
+_SEED = re.compile(  # an option, or an assignment as Hydra takes it
+    r"--?(?:random[-_]|manual[-_])?seed(?:=(.+))?|\+{0,2}(?:\w+\.)*(?:random_|manual_)?seed=(.+)",
+    re.IGNORECASE,
+)
 _SECRET = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 _WHERE = re.compile(r"addr|host", re.IGNORECASE)  # names of machines explain no difference
 _IN_ADDRESS = re.compile(r"(?<=://)[^/\s@]+(?=@)")  # user:password@
@@ -96,8 +99,9 @@ def _without_seed(command: list[str]) -> tuple[list[str], str | None]:
         if skip:
             skip = False
         elif found:
-            skip = found.group(1) is None
-            seed = found.group(1) or next(iter(command[place + 1 : place + 2]), None)
+            given = found.group(1) or found.group(2)
+            skip = given is None
+            seed = given or next(iter(command[place + 1 : place + 2]), None)
         else:
             words.append(word)
     return words, seed

@@ -32,6 +32,13 @@ def prepare(command: list[str], *, python: Path, cwd: Path, max_steps: int | Non
     """
     path = os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])
     first, *rest = command
+    program = next((word for word in rest if not word.startswith("-")), "") if first in _PYTHONS else first
+    if program.endswith(".ipynb"):  # it parses as Python, and would run in no time
+        raise ToolError(
+            "A notebook is no program",
+            saw=program,
+            try_next=f"jupyter nbconvert --to script {program}, then python {Path(program).with_suffix('.py').name}",
+        )
     if first in _PYTHONS:
         command = [str(python), *rest]
     elif first.endswith(".py") and (cwd / first).is_file():

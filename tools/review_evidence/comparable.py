@@ -119,9 +119,15 @@ def _other_programs(before: list[Run], after: list[Run]) -> list[str]:
 
 
 def _workloads(runs: list[Run]) -> str:
-    return " against ".join(
-        _values(runs, lambda run: " ".join(run.conditions.get("command", [])) or run.workload)
+    told = _values(runs, lambda run: " ".join(run.conditions.get("command", [])) or run.workload)
+    changing = [set(words) for words in zip(*(text.split() for text in told), strict=False)]
+    numbers = [words for words in changing if len(words) > 1]
+    same_length = len({len(text.split()) for text in told}) == 1
+    may_be_seed = same_length and len(numbers) == 1 and all(word.isdecimal() for word in numbers[0])
+    hint = (
+        " (if that number is the seed, let the program take it as --seed N or seed=N)" if may_be_seed else ""
     )
+    return " against ".join(told) + hint
 
 
 def _values(runs: list[Run], pick: Any) -> list[str]:

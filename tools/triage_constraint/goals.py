@@ -26,6 +26,8 @@ _LOSS = re.compile(
     r"(?:at most|no more than|less than|max(?:imum)?|within|under|lose|losing|drop(?: of)?|cost)(?: \w+){0,3}? "
     r"(\d+(?:\.\d+)?) ?(?:%|percent|percentage points?|points?)(?: \w+){0,3}? ?"
     r"(?:accuracy|acc|f1|quality|loss|drop|map|auc)"
+    r"|(?:accuracy|acc|f1|quality|map|auc) (?:may|can|could|might)(?: \w+){1,4}? (\d+(?:\.\d+)?) ?"
+    r"(?:%|percent|percentage points?|points?)"
 )
 _DEVICES = (
     ("raspberry_pi_5", r"raspberry ?pi ?5|\brpi ?5"),
@@ -96,7 +98,7 @@ def _device(text: str) -> dict[str, Any]:
 
 
 def _loss(text: str) -> dict[str, Any]:
-    return {"max_metric_drop": f"{match[1]}%"} if (match := _LOSS.search(text)) else {}
+    return {"max_metric_drop": f"{match[1] or match[2]}%"} if (match := _LOSS.search(text)) else {}
 
 
 def _horizon(text: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _SERIES = re.compile(r"\bforecast|\btime[- ]series|\bseries\b|\bdemand\b|\bsales
 _NO_SERIES = re.compile(
     r"\b(?:images?|photos?|pictures?|sentences?|documents?|tweets?|utterances?|audio|videos?|x-?rays?|mri|ct scans?"
     r"|segmentation|object detection|bilder|im[aá]genes|resnet\w*|yolo\w*|vit|unet|diffusion|gans?|llms?|llama\w*"
-    r"|bert|roberta|gpt\w*|whisper)\b|图片|圖片"
+    r"|bert|roberta|gpt\w*|whisper|accuracy|classif\w*)\b|图片|圖片|准确率|分类"
 )
 
 _ONLY_TRAINING = frozenset((

@@ -126,6 +126,8 @@ def _order(here: Situation) -> list[str]:
     useless = meaningless(here.lowered, here.constraint) | frameworks.useless(here.framework)
     if here.script and not here.script.adapts:
         useless |= {"lora", "freezing"}  # nothing learnt elsewhere to keep
+    if here.script and not here.script.convolves:
+        useless |= {"channels_last"}
     return [name for name in dict.fromkeys(ids) if name not in useless]
 
 

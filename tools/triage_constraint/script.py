@@ -12,6 +12,7 @@ from .frameworks import framework
 
 _SCRIPT_BYTES = 5_000_000
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+_CONVOLVES = re.compile(r"conv|[a-z]net|vision|image|vgg|yolo|timm", re.IGNORECASE)
 _ADAPTS = re.compile(
     r"pre_?trained|\bweights=|hub\.load|create_model\(|load_state_dict|safetensors|PeftModel|restore"
 )
@@ -29,6 +30,7 @@ class ScriptFacts:
     has_make_step: bool = False
     framework: str | None = None  # where it is not PyTorch
     adapts: bool = True  # whether it may start from weights of another training
+    convolves: bool = True  # whether it may hold convolutions
 
 
 # What already stands in a script, by the words of the libraries that do it.
@@ -55,6 +57,7 @@ def read_script(path: Path, shown_as: str) -> ScriptFacts:
     source = data.decode("utf-8", "replace")
     facts = ScriptFacts(shown_as, {name for name, words in _PRESENT.items() if re.search(words, source)})
     facts.framework = framework(source.lower())
+    facts.convolves = _CONVOLVES.search(source) is not None
     facts.adapts = _ADAPTS.search(source) is not None
     try:
         tree = parse(source)

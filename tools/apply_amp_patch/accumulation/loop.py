@@ -82,7 +82,9 @@ def _batch_names(context: Context, loop: ast.For, body: list[ast.stmt], between:
     from_batch = set(flow.defs(loop.target))
     if enumerates(context, loop) and isinstance(loop.target, ast.Tuple):
         from_batch -= flow.defs(loop.target.elts[0])
+    begun = _set_later(context, loop)  # also a list that is made for the batch and grows in the forward pass
     for statement in loop.body[: loop.body.index(body[0])]:
+        begun |= flow.defs(statement)
         if uses(statement) & from_batch or flow.defs(statement) & from_batch:
             from_batch |= {d for d in flow.defs(statement) if uses(statement) & from_batch}
     set_inside = {d for s in body for d in flow.defs(s)}
@@ -90,7 +92,7 @@ def _batch_names(context: Context, loop: ast.For, body: list[ast.stmt], between:
     done: set[str] = set()
     for statement in unwrapped(body):
         for name in sorted(uses(statement) - done):
-            if name in set_inside and name in from_batch | _set_later(context, loop):
+            if name in set_inside and name in from_batch | begun:
                 raise Declined(
                     statement.lineno, "state_across_batches", f"{name} is carried from one batch to the next"
                 )

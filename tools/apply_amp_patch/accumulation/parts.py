@@ -5,6 +5,7 @@ import ast
 from ..context import Context
 from ..edits import Drop, Edit, Line, Span, indent_unit
 from ..flow import path
+from ..models import makes_model
 from ..names import Function
 from ..patch import Declined
 from ..prelude import free_name, header
@@ -145,10 +146,11 @@ def warnings(context: Context, found: BatchLoop) -> list[str]:
     scripts = [context.script, *context.project.values()]
     names = {script.called(c) or "" for script in scripts for c in script.calls}
     notes = []
-    if any("BatchNorm" in n or n.startswith(("torchvision.models.", "timm.create_model")) for n in names):
-        notes.append(
-            "BatchNorm takes its statistics from each micro-batch, so results differ from the whole batch"
-        )
+    note = "BatchNorm takes its statistics from each micro-batch, so results differ from the whole batch"
+    if any("BatchNorm" in n or n.startswith(("torchvision.models.", "timm.")) for n in names):
+        notes.append(note)
+    elif not any(makes_model(n) for n in names):  # the layers are out of sight
+        notes.append(f"if the model has BatchNorm: {note}")
     if is_distributed(context) and wrapped_model(context, found) is None:
         notes.append(
             "DistributedDataParallel exchanges gradients per micro-batch: right, but slower than with no_sync()"

@@ -5,7 +5,7 @@ import ast
 from ..context import Context
 from ..flow import path
 from ..loops import Region
-from ..names import Function
+from ..names import Binding, Function
 
 _SAME_WORDS = (
     "detach cpu cuda to view squeeze unsqueeze clone contiguous permute reshape flatten transpose t mean "
@@ -153,6 +153,9 @@ class Dtypes:
                 found.append(self._assigned(statement, text))
             else:
                 found.append("unknown" if statement in self.inside else "full")
+        if isinstance(node, ast.Name):
+            loops = [b for b in self.context.script.bindings(node.id, node) if b.kind == "loop"]
+            found += [self._kind(values) for b in loops if (values := _drawn_from(b)) is not None]
         return _join(found)
 
     def _setters(self, text: str, function: ast.AST | None) -> list[ast.stmt]:
@@ -183,6 +186,16 @@ class Dtypes:
         ):
             return "integer" if path(target.elts[-1]) == text else self._kind(statement.value)
         return self._kind(statement.value)
+
+
+def _drawn_from(binding: Binding) -> ast.expr | None:
+    """What a loop's variable is an element of; None for a count."""
+    match binding.value:
+        case ast.Call(func=ast.Name(id="zip"), args=args) if binding.index is not None:
+            return args[binding.index] if binding.index < len(args) else None
+        case ast.Call(func=ast.Name(id="enumerate"), args=[values, *_]):
+            return values if binding.index == 1 else None
+    return binding.value
 
 
 def _under_autocast(context: Context) -> list[Function]:

@@ -4,8 +4,10 @@ import ast
 from collections.abc import Iterator
 
 from ..context import Context
+from ..models import trained_models
 from ..names import Function
 from ..patch import Declined
+from ..project import importing_scripts
 from ..roles import Roles
 from ..script import Script
 from .constants import bf16_only, fp16_only
@@ -15,12 +17,40 @@ from .operations import is_float64, refuse_unsafe, takes_numpy
 from .verdict import Verdict, is_bce
 
 SPECTRA = "makes spectra, whose energies half precision rounds away"
+FEATURES = ("torchaudio.transforms.", "torchlibrosa.", "nnAudio.")
 
 
-def weigh_elsewhere(context: Context, name: str, script: Script, verdict: Verdict) -> None:
-    """The layers of an imported project file."""
+def weigh_imported(context: Context, verdict: Verdict) -> None:
+    """The layers of the project files that the script imports; of those that hand it a model, where it makes none."""
+    for path, other in context.project.items():
+        _weigh(context, path.name, other, verdict, _import_line(context, path.name))
+    if not context.training.backwards or (trained_models(context) and not _runs_what_is_given(context)):
+        return
+    line = context.training.backwards[0].call.lineno
+    for path, script in importing_scripts(context.path, context.root).items():
+        giver = Context(script, context.wishes, path, context.root)
+        for at, other in {path: script, **giver.project}.items():
+            if at != context.path and at not in context.project:
+                _weigh(giver, at.name, other, verdict, line)
+
+
+def _runs_what_is_given(context: Context) -> bool:
+    """A module of this file that calls what its constructor was given: `self.loss = loss`, `self.loss(out)`."""
+    for holder in filter(context.roles.is_module_class, context.script.classes):
+        given = {
+            ast.unparse(n.targets[0])
+            for n in ast.walk(holder)
+            if isinstance(n, ast.Assign) and isinstance(n.value, ast.Name)
+            if [b.kind for b in context.script.bindings(n.value.id, n.value)] == ["parameter"]
+        }
+        if any(isinstance(n, ast.Call) and ast.unparse(n.func) in given for n in ast.walk(holder)):
+            return True
+    return False
+
+
+def _weigh(context: Context, name: str, script: Script, verdict: Verdict, line: int) -> None:
+    """The layers of one file that a script can make."""
     roles = Roles(script)
-    line = _import_line(context, name)
     functions = custom_functions(roles, [context.script, *context.project.values()])
     for holder in filter(context.reached.holds, functions):
         forward, backward = directions(holder)
@@ -92,5 +122,5 @@ def features(script: Script, modules: list[ast.ClassDef], line: int | None) -> N
     for holder in modules:
         for node in ast.walk(holder):
             name = script.called(node) or ""
-            if name.startswith("torchaudio.transforms."):
+            if name.startswith(FEATURES):
                 raise Declined(line or node.lineno, "fft_or_complex", f"{name} in {holder.name} {SPECTRA}")  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from ..edits import Edit, Line, apply
 from ..patch import Declined, Patch, Site
 from ..script import Script
 from .gradients import find_readings
-from .migrate import DEPRECATED, migrate
+from .migrate import DEPRECATED, is_fallback, migrate
 from .proof import disprove
 
 _AUTOCAST = {"torch.autocast", "torch.amp.autocast", "torch.amp.autocast_mode.autocast"}
@@ -24,7 +24,7 @@ def existing_amp(context: Context) -> Patch | None:
         for n in script.nodes
         if isinstance(n, ast.Name | ast.Attribute) and (name := script.qualified(n))
     ]
-    old = any(name.startswith(DEPRECATED) for _, name in uses)
+    old = any(name.startswith(DEPRECATED) and not is_fallback(script, n) for n, name in uses)
     autocasts = [
         n for n, name in uses if name in _AUTOCAST or (name.startswith(DEPRECATED) and "autocast" in name)
     ]
@@ -51,7 +51,8 @@ def existing_amp(context: Context) -> Patch | None:
 def _half_done(context: Context, autocasts: Sequence[ast.expr], scalers: Sequence[ast.expr]) -> None:
     """Raise where only one half of mixed precision is there."""
     script = context.script
-    if context.training.backwards and scalers and not autocasts and not _helper_of_others(context):
+    elsewhere = _helper_of_others(context) or _autocasts_elsewhere(context)
+    if context.training.backwards and scalers and not autocasts and not elsewhere:
         raise Declined(
             scalers[0].lineno, "partial_amp", "gradients are scaled, but nothing in this file is autocast"
         )
@@ -129,6 +130,26 @@ def _unscales(context: Context) -> Patch | None:
         sites.append(Site(line, _REMEDY, "edit", "unscale", "gradients were read while they were scaled"))
     proven = disprove(Context(Script(apply(script, edits)), context.wishes, context.path, context.root))
     return Patch("patched", sites, edits) if proven is None else None
+
+
+def _autocasts_elsewhere(context: Context) -> bool:
+    """`with autocast(amp):` of another package around the forward, or in a module of another project file."""
+    for block in (n for n in context.script.nodes if isinstance(n, ast.With)):
+        for call in (i.context_expr for i in block.items if isinstance(i.context_expr, ast.Call)):
+            named = (context.script.called(call) or "").endswith(".autocast")
+            if named and _runs_forward(context, call, set(ast.walk(block))):
+                return True
+    modules = (
+        (script, holder)
+        for script in context.project.values()
+        for holder in filter(context.reached.holds, script.classes)
+        if context.roles_of(script).is_module_class(holder)
+    )
+    return any(
+        isinstance(n, ast.Call) and ast.unparse(n.func).split(".")[-1] == "autocast"
+        for _, holder in modules
+        for n in ast.walk(holder)
+    )
 
 
 def _helper_of_others(context: Context) -> bool:

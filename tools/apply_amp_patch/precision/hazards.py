@@ -10,7 +10,7 @@ from ..origins import Origin
 from ..patch import Declined
 from ..roles import Roles
 from .constants import bf16_only, fp16_only
-from .elsewhere import SPECTRA, features, weigh_elsewhere
+from .elsewhere import FEATURES, SPECTRA, features, weigh_imported
 from .functions import custom_functions, directions
 from .linear import is_linear
 from .operations import refuse_unsafe
@@ -27,6 +27,7 @@ _SECOND_ORDER = (
     "learn2learn.optim.",
     "torchmeta.utils.gradient",
 )
+_FP32_KERNELS = ("warpctc_pytorch.", "warprnnt_pytorch.", "warp_rnnt.", "torch_baidu_ctc.")
 _THREADS = "DataParallel's threads autocast to fp16 whatever the dtype around the call"
 _INDEX_WORDS = (
     "nonzero where randperm randint arange argsort topk bool eq ne gt lt ge le long tensor as_tensor "
@@ -53,16 +54,14 @@ def weigh(context: Context) -> Verdict:
         if isinstance(node, ast.Call) and is_bce(context.roles, node):
             _one_kind(context, node)
             verdict.islands.append(node)
-        if isinstance(node, ast.Call) and _makes_spectra(context.roles.origins(node.func)):
-            raise Declined(node.lineno, "fft_or_complex", f"{ast.unparse(node.func)} {SPECTRA}")
         if isinstance(node, ast.Assign | ast.AugAssign) and _puts_by_index(context, node):
             note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"
             raise Declined(node.lineno, "in_place_scatter", note)
         if isinstance(node, ast.Call):
+            _refuse_made(node, context.roles.origins(node.func))
             _run_by(context, node, verdict)
     _whole_file(context, verdict)
-    for path, other in context.project.items():
-        weigh_elsewhere(context, path.name, other, verdict)
+    weigh_imported(context, verdict)
     return verdict
 
 
@@ -116,9 +115,13 @@ def _one_kind(context: Context, call: ast.Call) -> None:
             raise Declined(call.lineno, "bce_in_expression", note)
 
 
-def _makes_spectra(origins: Iterable[Origin]) -> bool:
-    """Spectral features, whose energies half precision rounds away."""
-    return any(o.kind == "call" and o.name.startswith("torchaudio.transforms.") for o in origins)
+def _refuse_made(call: ast.Call, origins: Iterable[Origin]) -> None:
+    """Raise where what is called was made by a package that half precision does not suit."""
+    for origin in origins:
+        if origin.kind == "call" and origin.name.startswith(FEATURES):
+            raise Declined(call.lineno, "fft_or_complex", f"{ast.unparse(call.func)} {SPECTRA}")
+        if origin.name.startswith(_FP32_KERNELS):
+            raise Declined(call.lineno, "custom_function", f"{origin.name} computes in fp32 alone")
 
 
 def reachable(context: Context) -> list[ast.AST]:
@@ -162,7 +165,7 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
                 )
             if "half" in text or "float16" in text:
                 raise Declined(call.lineno, "own_low_precision", "the script chooses a low precision itself")
-        if method in ("half", "bfloat16") and not script.qualified(call.func):
+        if method in ("half", "bfloat16", "convert_to_fp16") and not script.qualified(call.func):
             raise Declined(
                 call.lineno, "own_low_precision", f".{method}(): the script chooses a low precision itself"
             )

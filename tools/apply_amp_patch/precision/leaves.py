@@ -8,7 +8,10 @@ from ..loops import Backward
 
 _CUTS = {"detach", "item", "tolist", "numpy"}
 _NO_GRAD = {"torch.no_grad", "torch.inference_mode"}
-_LEAVES = ("torch.zeros", "torch.ones", "torch.full", "torch.tensor", "torch.rand", "torch.nn.Parameter")
+_LEAVES = (
+    *("torch.zeros", "torch.ones", "torch.full", "torch.tensor", "torch.Tensor", "torch.nn.Parameter"),
+    *("torch.rand", "torch.arange", "torch.linspace"),
+)
 
 
 def is_of_leaves(context: Context, backward: Backward) -> bool:
@@ -47,6 +50,8 @@ def _carrying(context: Context, node: ast.expr) -> list[ast.expr]:
         name = context.script.called(node)
         if method in _CUTS and name is None:
             return []
+        if name is not None and name.startswith(_LEAVES):
+            return []  # begins here
         if name is None and (not method or context.roles.callees(node)):
             return [node]  # a model, or a function that may run one
         if name is not None and not name.startswith("torch."):

@@ -26,6 +26,8 @@ def migrate(context: Context, remedy: str) -> Patch:
     sites: list[Site] = []
     for node in script.nodes:
         found: list[Edit] = []
+        if is_fallback(script, node):
+            continue
         if isinstance(node, ast.Import | ast.ImportFrom):
             found = _import(script, node)
         elif isinstance(node, ast.Attribute):
@@ -49,6 +51,33 @@ def migrate(context: Context, remedy: str) -> Patch:
             )
     by_line = {site.line: site for site in sites}
     return Patch("patched", [by_line[line] for line in sorted(by_line)], edits)
+
+
+def is_fallback(script: Script, node: ast.AST) -> bool:
+    """An old name for old versions of torch: another branch, or the `try` before it, has its successor."""
+    if not isinstance(node, ast.Import | ast.ImportFrom | ast.Name | ast.Attribute):
+        return False
+    inner: ast.AST = node
+    for outer in script.ancestors(node):
+        others: list[ast.AST] = []
+        if isinstance(outer, ast.IfExp) and inner is not outer.test:
+            others = [outer.orelse if inner is outer.body else outer.body]
+        elif isinstance(outer, ast.If) and inner is not outer.test:
+            others = [*(outer.orelse if inner in outer.body else outer.body)]
+        elif isinstance(outer, ast.Try) and inner in outer.handlers:
+            others = [*outer.body]
+        if any(_is_successor(script, n) for other in others for n in ast.walk(other)):
+            return True
+        inner = outer
+    return False
+
+
+def _is_successor(script: Script, node: ast.AST) -> bool:
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "torch.amp"
+    return isinstance(node, ast.Name | ast.Attribute) and (script.qualified(node) or "").startswith(
+        ("torch.amp.", "torch.autocast")
+    )
 
 
 def _import(script: Script, node: ast.Import | ast.ImportFrom) -> list[Edit]:

@@ -78,6 +78,9 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
             raise Declined(
                 line, "own_low_precision", f"{name}{where}: the script chooses a low precision itself"
             )
+    if _expands_distance(script, node):
+        note = f"|x|^2 - 2xy + |y|^2{where} cancels: half precision cannot tell near points apart"
+        raise Declined(line, "cancellation", note)
     if _takes_probabilities(script, node):
         raise Declined(line, "probabilities", f"a distribution{where} checks that they sum to 1 within 1e-6")
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
@@ -93,7 +96,7 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
         raise Declined(line, "sparse" if "spar" in method else "fft_or_complex", f".{method}(){where}")
     constant = len(node.args) > 2 and (
         _is_number(script, node.args[2])
-        or (_is_new(script, node.func.value) and _set_at_start(script, node.args[2]))
+        or _set_at_start(script, node.args[2], of_number=not _is_new(script, node.func.value))
     )
     if _of_one_dtype(script, node):
         return
@@ -103,6 +106,65 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
             "in_place_scatter",
             f".{method}(){where} needs equal dtypes, and autocast makes one of them half",
         )
+
+
+_PRODUCTS = {"matmul", "mm", "bmm", "einsum", "addmm", "addmm_", "baddbmm", "baddbmm_"}
+
+
+def _expands_distance(script: Script, node: ast.AST) -> bool:
+    """`-2 * x @ y.T` in a function that sums squares: squared distances, as small differences of large numbers."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        factors: list[ast.AST] = [node.left, node.right]
+        if not any(map(_is_product, factors)):
+            return False
+    elif _is_product(node):
+        values = [node.left, node.right] if isinstance(node, ast.BinOp) else [*node.args, *node.keywords]  # type: ignore[attr-defined]
+        factors = [f for v in values for f in ([v.left, v.right] if isinstance(v, ast.BinOp) else [v])]
+    else:
+        return False
+    if not any(map(_is_two, factors)) or any(_is_float(n) for n in ast.walk(node)):
+        return False
+    function = script.function(node)
+    return any(_sums_squares(n) for n in ast.walk(function if function is not None else script.tree))
+
+
+def _is_product(node: ast.AST) -> bool:
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.MatMult)
+    return isinstance(node, ast.Call) and getattr(node.func, "attr", "") in _PRODUCTS
+
+
+def _is_float(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "float"
+
+
+def _is_two(node: ast.AST) -> bool:
+    if isinstance(node, ast.UnaryOp):
+        return _is_two(node.operand)
+    if isinstance(node, ast.keyword):
+        return _is_two(node.value)
+    return isinstance(node, ast.Constant) and node.value in (2, 2.0)
+
+
+def _sums_squares(node: ast.AST) -> bool:
+    """`(x ** 2).sum(1)`, `torch.sum(x * x, 1)`, `torch.norm(x) ** 2`."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        return isinstance(node.left, ast.Call) and getattr(node.left.func, "attr", "") == "norm"
+    summed = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "sum"
+    return summed and any(_squares(n) for n in ast.walk(node))
+
+
+def _squares(node: ast.AST) -> bool:
+    match node:
+        case ast.BinOp(op=ast.Pow(), right=right):
+            return _is_two(right)
+        case ast.BinOp(op=ast.Mult(), left=left, right=right):
+            return ast.unparse(left) == ast.unparse(right)
+        case ast.Call(func=ast.Attribute(attr="square")):
+            return True
+        case ast.Call(func=ast.Attribute(attr="pow"), args=[*_, exponent]):
+            return _is_two(exponent)
+    return False
 
 
 def _of_one_dtype(script: Script, call: ast.Call) -> bool:
@@ -169,18 +231,17 @@ def _is_new(script: Script, node: ast.expr) -> bool:
     return bool(values) and all(isinstance(v, ast.Call) and script.called(v) in names for v in values)
 
 
-def _set_at_start(script: Script, node: ast.expr) -> bool:
-    """An attribute that only `__init__` sets, by arithmetic: no autocast stands around it."""
+def _set_at_start(script: Script, node: ast.expr, *, of_number: bool) -> bool:
+    """An attribute that only `__init__` sets, by arithmetic (with a number): no autocast stands around it."""
     if not isinstance(node, ast.Attribute):
         return False
     text = ast.unparse(node)
     sets = [n for n in script.nodes if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == text]
+    plain = (ast.BinOp, ast.Constant, ast.Name, ast.operator, ast.expr_context)
     return bool(sets) and all(
         getattr(script.function(s), "name", "") == "__init__"
-        and all(
-            isinstance(n, ast.BinOp | ast.Constant | ast.Name | ast.operator | ast.expr_context)
-            for n in ast.walk(s.value)
-        )
+        and all(isinstance(n, plain) for n in ast.walk(s.value))
+        and (not of_number or any(isinstance(n, ast.Constant) for n in ast.walk(s.value)))
         for s in sets
     )
 

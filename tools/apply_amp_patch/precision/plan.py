@@ -16,7 +16,7 @@ from .gradients import Readings, find_readings, line_of, reads
 from .hazards import weigh
 from .leaves import is_of_leaves
 from .operations import takes_numpy
-from .updates import update_places
+from .updates import left_behind, update_places
 from .verdict import Verdict
 
 _CALM = ("torch.profiler.", "torch.autograd.profiler", "torch.amp.", "builtins.", "gym", "tqdm.")
@@ -127,6 +127,9 @@ def _no_scaler(context: Context) -> list[Reason]:
         update_places(training)
     except Declined as reason:
         found.append((reason.line, reason.code, reason.note))
+    if (step := left_behind(training)) is not None:
+        note = f"gradients may wait for {step.path} across an update(), which changes their scale"
+        found.append((step.call.lineno, "update_undecidable", note))
     found += [
         (node.lineno, "horovod", "Horovod's optimizer averages gradients inside step()")
         for node in context.script.nodes

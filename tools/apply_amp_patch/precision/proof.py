@@ -20,6 +20,7 @@ class _State:
     used_up: bool = False  # since the last update no loss was differentiated
     unscaled: frozenset[str] = frozenset()
     stepped: frozenset[str] = frozenset()
+    flags: frozenset[tuple[str, bool]] = frozenset()  # what a switch was found to be on this path
 
 
 class Proof:
@@ -27,6 +28,8 @@ class Proof:
         self.context, self.script, self.roles = context, context.script, context.roles
         self.fault: Declined | None = None
         self._walking: list[Function] = []
+        self._broken: list[set[_State]] = [set()]  # where break and continue leave the loops around
+        self._returned: list[set[_State]] = [set()]
         self._found: dict[ast.AST, list[ast.AST]] = {}
         self._kinds: dict[ast.AST, str | None] = {}
 
@@ -53,7 +56,7 @@ class Proof:
         called = {f for c in self.script.calls for f in self.roles.callees(c)}
         for function in self.script.functions:
             if function not in called:
-                self._cross(function.body, {_State()})
+                self._run_through(function, {_State()})
         if "step" in kinds and "update" not in kinds:
             self.fail(
                 next(c for c in self.script.calls if self.scaler_call(c) == "step"),
@@ -73,11 +76,14 @@ class Proof:
                 return states
             case ast.If():
                 states = self._events(s.test, states)
-                return self._cross(s.body, states) | self._cross(s.orelse, states)
+                flag = self._flag(s)
+                taken, left = (_where(states, flag, value) for value in (True, False))
+                return self._cross(s.body, taken) | self._cross(s.orelse, left)
             case ast.For() | ast.AsyncFor() | ast.While():
                 states = self._events(s.iter if not isinstance(s, ast.While) else s.test, states)
-                once = self._cross(s.body, states)
-                after = once | self._cross(s.body, once)
+                self._broken.append(set())
+                once = self._cross(s.body, states) | self._broken[-1]
+                after = once | self._cross(s.body, once) | self._broken.pop()
                 skipped = set() if self._differentiates(s) else states  # micro-batches: there is at least one
                 return self._cross(s.orelse, skipped | after)
             case ast.With() | ast.AsyncWith():
@@ -87,10 +93,36 @@ class Proof:
             case ast.Try():
                 after = self._cross(s.body, states)
                 for handler in s.handlers:
-                    if not isinstance(handler.body[-1], ast.Continue | ast.Break | ast.Return | ast.Raise):
-                        after |= self._cross(handler.body, states)
+                    after |= self._cross(handler.body, states)
                 return self._cross(s.finalbody, self._cross(s.orelse, after))
-        return self._events(s, states)
+        states = self._events(s, states)
+        if isinstance(s, ast.Break | ast.Continue):
+            self._broken[-1] |= states
+        elif isinstance(s, ast.Return):
+            self._returned[-1] |= states
+        return set() if isinstance(s, ast.Break | ast.Continue | ast.Return | ast.Raise) else states
+
+    def _run_through(self, function: Function, states: set[_State]) -> set[_State]:
+        """A function's body, which each `return` leaves."""
+        self._returned.append(set())
+        return self._cross(function.body, states) | self._returned.pop()
+
+    def _flag(self, s: ast.If) -> str | None:
+        """A switch such as `if self.fp16:` around what a scaler does, which nothing sets while the script trains."""
+        text = ast.unparse(s.test)
+        root, *attributes = text.split(".")
+        if not all(part.isidentifier() for part in (root, *attributes)):
+            return None
+        if not any(self.scaler_call(n) for inner in (*s.body, *s.orelse) for n in ast.walk(inner)):
+            return None
+        bindings = self.script.bindings(root, s.test)
+        if len(bindings) != 1 or self.script.loop(bindings[0].node) is not None:
+            return None
+        if not attributes:  # a parameter may differ from call to call
+            return text if self.script.function(bindings[0].node) is None else None
+        sets = (n for n in self.script.nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store))
+        late = (n for n in sets if getattr(self.script.function(n), "name", "") != "__init__")
+        return None if any(n.attr == attributes[-1] for n in late) else text
 
     def _differentiates(self, loop: ast.stmt) -> bool:
         return any(
@@ -129,7 +161,7 @@ class Proof:
             for function in self.roles.callees(node):
                 if function not in self._walking:
                     self._walking.append(function)
-                    states = self._cross(function.body, states)
+                    states = self._run_through(function, states)
                     self._walking.pop()
         return states
 
@@ -147,7 +179,7 @@ class Proof:
         return replace(s, unscaled=s.unscaled | {what})
 
     def _on_step(self, s: _State, node: ast.Call, what: str) -> _State:
-        if s.used_up:
+        if s.used_up and not self._left_over(node):
             self.fail(node, "update_undecidable", f"{what} may step after an update() without a new backward")
         if what in s.stepped:
             self.fail(node, "partial_amp", f"{what} steps twice without an update() between")
@@ -155,10 +187,32 @@ class Proof:
             self.fail(node, "closure", "a scaler cannot step an optimizer that calls a closure")
         return replace(s, stepped=s.stepped | {what}, waiting=False)
 
+    def _left_over(self, node: ast.AST) -> bool:
+        """Under `if steps % group != 0:` behind a loop that steps on every group: batches are left over."""
+        for above in self.script.ancestors(node):
+            if isinstance(above, ast.If) and (groups := _divisors(above.test)):
+                block = self.script.block(above)
+                loops = [s for s in block[: block.index(above)] if isinstance(s, ast.For | ast.While)]
+                return any(self._differentiates(s) and groups & _divisors(s) for s in loops)
+        return False
+
     def _on_update(self, s: _State, node: ast.AST, what: str) -> _State:
         if s.waiting:
             self.fail(node, "partial_amp", "update() stands between a scaled backward and its step")
-        return _State(used_up=True)
+        return _State(used_up=True, flags=s.flags)
+
+
+def _divisors(node: ast.AST) -> set[str]:
+    """What `i % group` divides by."""
+    mods = (n for n in ast.walk(node) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Mod))
+    return {ast.unparse(n.right) for n in mods}
+
+
+def _where(states: set[_State], flag: str | None, value: bool) -> set[_State]:
+    """The states in which a switch can have a value."""
+    if flag is None:
+        return states
+    return {replace(s, flags=s.flags | {(flag, value)}) for s in states if (flag, not value) not in s.flags}
 
 
 def disprove(context: Context) -> Declined | None:

@@ -270,8 +270,7 @@ def rewrite(context: Context, plan: Plan, remedy: str) -> Patch:
     if plan.verdict.islands:
         lifted = {n for b in context.training.backwards for n in ast.walk(b.loss)}
         work.edits += islands(context, [c for c in plan.verdict.islands if c not in lifted], plan.device)
+        note = "binary cross entropy needs fp32 inputs outside of autocast; a sigmoid before still rounds to half"
         for call in plan.verdict.islands:
-            work.site(
-                call.lineno, "fp32_island", "binary cross entropy needs fp32 inputs outside of autocast"
-            )
+            work.site(call.lineno, "fp32_island", note)
     return work.finish()

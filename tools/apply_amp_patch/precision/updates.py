@@ -17,6 +17,24 @@ def update_places(training: Training) -> list[ast.stmt]:
     return [place for steps in groups.values() for place in _places(training, steps)]
 
 
+def left_behind(training: Training) -> Step | None:
+    """A step whose gradients are zeroed behind it, so that a later backward's may wait for it across an update().
+
+    The scale may change there, and a sum of gradients of two scales is one of neither.
+    """
+    script = training.script
+    zeroed = [(ast.unparse(c.func.value), c) for c in script.method_calls("zero_grad")]  # type: ignore[attr-defined]
+    for step in training.steps:
+        loop = script.loop(step.call)
+        inside = [(name, c.lineno) for name, c in zeroed if script.loop(c) is loop and loop is not None]
+        backwards = [b.call.lineno for b in training.backwards if script.loop(b.call) is loop]
+        own = [line for name, line in inside if name == step.path or name not in training.step_paths]
+        last = max(own, default=0)
+        if own and min(own) > step.call.lineno and any(line > last for line in backwards):
+            return step
+    return None
+
+
 def _places(training: Training, steps: list[Step]) -> list[ast.stmt]:
     if len(steps) == 1:
         return [_whole_loop(training, steps[0].statement)]

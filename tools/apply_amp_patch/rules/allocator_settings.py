@@ -17,6 +17,19 @@ from ..prelude import header_line
 REMEDY = "allocator_settings"
 _NAMES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 
+_PACKAGES = {
+    "torch",
+    "transformers",
+    "trl",
+    "lightning",
+    "pytorch_lightning",
+    "accelerate",
+    "fastai",
+    "skorch",
+    "ignite",
+}
+_BUILT = ("Trainer", "TrainingArguments", "Config", "Learner", "learner", "Accelerator", "Fabric")
+
 
 def propose(context: Context) -> Patch:
     """The setting in front of the first import; a value from outside wins."""
@@ -29,7 +42,7 @@ def propose(context: Context) -> Patch:
     imports = [s for s in script.tree.body if isinstance(s, ast.Import | ast.ImportFrom | ast.Try | ast.If)]
     imports = [s for s in imports if not (isinstance(s, ast.ImportFrom) and s.module == "__future__")]
     uses_torch = script.torch_name() or any(
-        (isinstance(n, ast.ImportFrom) and (n.module or "").split(".")[0] == "torch")
+        _brings_torch(n)
         or (isinstance(n, ast.Name) and script.qualified(n) == "torch")  # through a star import
         for n in script.nodes
     )
@@ -54,6 +67,13 @@ def propose(context: Context) -> Patch:
     )
 
 
+def _brings_torch(node: ast.AST) -> bool:
+    """An import of torch, or of a framework that trains with it."""
+    names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+    names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+    return any(name.split(".")[0] in _PACKAGES for name in names)
+
+
 def _starts(context: Context) -> bool:
     """Whether the file does something when it runs, beyond defining, importing and naming."""
     for statement in context.script.tree.body:
@@ -74,4 +94,7 @@ def _is_work(context: Context, call: ast.Call) -> bool:
     own = bool(context.roles.callees(call)) or any(
         o.kind == "class" for o in context.roles.origins(call.func)
     )
-    return own or name.startswith(("torch.nn.", "torch.optim.", "torch.utils.data.", "argparse."))
+    framework = name.startswith(tuple(f"{p}." for p in _PACKAGES - {"torch"})) and name.endswith(_BUILT)
+    return (
+        own or framework or name.startswith(("torch.nn.", "torch.optim.", "torch.utils.data.", "argparse."))
+    )

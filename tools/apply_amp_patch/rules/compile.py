@@ -19,6 +19,10 @@ from ..unrolling import unrolled
 
 REMEDY = "compile"
 _TRACES = ("torch.jit.", "torch.onnx.", "torch.fx.", "torch.quantization.", "torch.ao.")
+_HOOKS = {
+    f"register_{kind}_hook"
+    for kind in ("full_backward", "backward", "full_backward_pre", "forward", "forward_pre")
+}
 # what is done to a model that holds weights, and not to a loss
 _KEEPS = (
     "parameters",
@@ -70,7 +74,10 @@ def propose(context: Context) -> Patch:
         sites.append(
             Site(model.made.lineno, REMEDY, "edit", "compiled", f"{model.path} is compiled at its first call")
         )
-    warnings = ["the first steps take longer; inputs of changing shapes are compiled again"]
+    warnings = [
+        "the first steps take longer; inputs of changing shapes are compiled again",
+        "dropout and other random numbers are drawn anew for the same seed, and rounding differs",
+    ]
     return Patch("patched", sites, edits, warnings)
 
 
@@ -82,10 +89,9 @@ def _refusal(script: Script, call: ast.Call) -> Declined | None:
         return Declined(
             call.lineno, "traced_model", f"{ast.unparse(call.func)} cannot trace a compiled model"
         )
-    if method in ("register_full_backward_hook", "register_backward_hook"):
-        return Declined(
-            call.lineno, "backward_hook", "a compiled model does not call hooks of its backward pass"
-        )
+    if method in _HOOKS:
+        note = "a compiled model calls no hooks of its backward pass, nor those set after its first call"
+        return Declined(call.lineno, "backward_hook", note)
     last = name.rpartition(".")[2].lower()
     if name.startswith("dgl."):
         return Declined(call.lineno, "traced_model", "whether a model of DGL's graphs compiles is not known")

@@ -11,7 +11,7 @@ import ast
 
 from ..arguments import further_argument
 from ..context import Context
-from ..datasets import kind_of_data, unpicklable
+from ..datasets import changes, gpu_line, kind_of_data, unpicklable
 from ..edits import Edit, Span
 from ..patch import Patch, Site
 from ..prelude import free_name, header
@@ -80,7 +80,7 @@ def _loader(context: Context, call: ast.Call, workers: str) -> tuple[list[Edit],
             edits.append(Span(script.start(present), script.end(present), workers))
         else:
             texts.append(f"num_workers={workers}")
-        if "persistent_workers" not in given:
+        if "persistent_workers" not in given and not changes(context, call):
             texts.append(f"persistent_workers={workers} > 0")
     if "pin_memory" not in given:
         texts.append(f"pin_memory={torch}.cuda.is_available()")
@@ -112,11 +112,9 @@ def _refusal(context: Context, call: ast.Call, kind: str) -> tuple[str, str] | N
         return "data_has_state", note
     if kind == "stream":
         return "data_streams", "each worker would yield the whole stream; let it ask get_worker_info() first"
-    device = _cuda_data(context)
+    device = gpu_line(context, call)
     if device is not None:
-        note = (
-            f"the dataset puts tensors on the GPU in line {device}, which neither workers nor pinning can do"
-        )
+        note = f"what line {device} loads is put on the GPU, which neither workers nor pinning can do"
         return "data_on_gpu", note
     return None
 
@@ -149,15 +147,3 @@ def _importable(context: Context, call: ast.Call) -> bool:
     if script.method_class(function) is not None and not sites:
         return True
     return all(_importable(context, site) for site in sites if site is not call)
-
-
-def _cuda_data(context: Context) -> int | None:
-    """The line where a dataset of this file moves tensors to a device."""
-    for holder in context.script.classes:
-        if any(n.startswith("torch.utils.data.") for n in context.roles.base_names(holder)):
-            for node in ast.walk(holder):
-                if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
-                    continue
-                if node.func.attr == "cuda" or (node.func.attr == "to" and "device" in ast.unparse(node)):
-                    return node.lineno
-    return None

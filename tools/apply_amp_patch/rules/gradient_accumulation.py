@@ -22,6 +22,7 @@ from ..accumulation.loop import find_loop
 from ..accumulation.split import split
 from ..context import Context
 from ..edits import Edit, Span
+from ..framework_loops import accumulation_option
 from ..patch import Declined, Patch, Site
 from ..precision.engines import per_sample
 
@@ -33,19 +34,19 @@ def propose(context: Context) -> Patch:
     """Micro-batches for the one loop that trains."""
     steps = context.wishes.accumulation_steps or _DEFAULT_STEPS
     try:
-        present = _present(context, steps)
-        if present is not None:
-            return present
+        found = _present(context, steps) or accumulation_option(context)
+        if found is not None:
+            return found
         if not context.training.backwards or not context.training.steps:
             return Patch(
                 "nothing_to_do",
                 [Site(1, REMEDY, "keep", "no_training_loop", "no optimizer steps in this file")],
             )
         per_sample(context)
-        found = find_loop(context)
+        loop = find_loop(context)
         if context.wishes.grow_batch:
-            return grow(context, found, steps)
-        return divide(context, found, steps) or split(context, found, steps)
+            return grow(context, loop, steps)
+        return divide(context, loop, steps) or split(context, loop, steps)
     except Declined as reason:
         return reason.as_patch(REMEDY)
 

@@ -50,6 +50,9 @@ _PLAIN = (
     "Padding",
 )
 _SWITCHES = ("gradient_checkpointing_enable", "enable_gradient_checkpointing")  # transformers, diffusers
+_MODEL = re.compile(
+    r"transformers\.(?!.*DataCollator)[\w.]*(Model|For[A-Z])\w*(\.from_pretrained|\.from_config)?$"
+)
 _SWITCH = '.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})'
 
 
@@ -92,6 +95,8 @@ def _trainer(context: Context) -> Patch | None:
     """The Trainer of transformers has an option."""
     script = context.script
     calls = [c for c in script.calls if script.called(c) in TRAINING_ARGUMENTS]
+    if calls and _trains_own_module(context):
+        return None
     edits: list[Edit] = []
     sites: list[Site] = []
     for call in calls:
@@ -99,6 +104,9 @@ def _trainer(context: Context) -> Patch | None:
         if given is not None and ast.unparse(given) != "False":
             sites.append(Site(call.lineno, REMEDY, "keep", "already", "gradient_checkpointing is set"))
             continue
+        if any(k.arg is None for k in call.keywords):
+            note = "its options come from a dictionary: set gradient_checkpointing there"
+            raise Declined(call.lineno, "framework_flag", note)
         chosen = any(k.arg == "gradient_checkpointing_kwargs" for k in call.keywords)
         kind = "" if chosen else ', gradient_checkpointing_kwargs={"use_reentrant": False}'
         if given is not None:
@@ -107,6 +115,19 @@ def _trainer(context: Context) -> Patch | None:
             edits.append(further_argument(script, call, f"gradient_checkpointing=True{kind}"))
         sites.append(Site(call.lineno, REMEDY, "edit", "framework_option", "the Trainer's own option"))
     return Patch("framework_option" if edits else "already", sites, edits) if calls else None
+
+
+def _trains_own_module(context: Context) -> bool:
+    """Whether a Trainer is given a plain torch module of this file, which has no such switch."""
+    own = [
+        o.node
+        for call in context.script.calls
+        for keyword in call.keywords
+        if keyword.arg == "model"
+        for o in context.roles.origins(keyword.value)
+        if o.kind == "instance" and isinstance(o.node, ast.ClassDef)
+    ]
+    return any(set(context.roles.base_names(h)) & {"torch.nn.Module", "torch.nn.modules.Module"} for h in own)
 
 
 def _hugging_face(context: Context) -> Patch | None:
@@ -119,10 +140,7 @@ def _hugging_face(context: Context) -> Patch | None:
             continue
         name = script.called(node.value) or ""
         holder = path(node.targets[0])
-        model = name.startswith("transformers.") and name.endswith((".from_pretrained", ".from_config"))
-        if not (model and holder and any(part in name for part in ("Model", "For"))):
-            continue
-        if not _may_train(context, holder, node):
+        if not (holder and _MODEL.match(name) and _may_train(context, holder, node)):
             continue
         edits.append(
             Line((node.end_lineno or node.lineno) + 1, script.indentation(node.lineno), f"{holder}{_SWITCH}")

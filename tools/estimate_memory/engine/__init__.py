@@ -8,9 +8,11 @@ fake           tensors that claim to be on the target device; what a script may 
 cuda_choices   what torch decides in C++ for CUDA tensors, decided again for fake ones: attention, dropout
 recurrent      likewise for RNNs and packed sequences
 autocast       mixed precision for fake CUDA tensors
-kernels        memory that kernels take where dispatch does not see it; cpu_kernels those of a CPU, probe by trial
+kernels        memory that kernels take where dispatch does not see it; cpu_kernels those of a CPU, probe and trials
+               by trial, composites those that call other operators in C++
 replaced       operators whose fake kernel is wrong or missing
 record         births and deaths of storages during the step
+made           what make_step leaves alive that the step never reads
 step           drives two optimizer steps under the recorder
 variants       the remedies, each as a change of the step
 allocator      the caching allocator, replayed

@@ -180,9 +180,18 @@ class TargetDevice(DeviceContext):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         device = (kwargs or {}).get("device")
-        if device is not None:
-            kwargs = {**kwargs, "device": renamed(device, self.device)}
-        return super().__torch_function__(func, types, args, kwargs)
+        if device is None:
+            return super().__torch_function__(func, types, args, kwargs)
+        given = renamed(device, self.device)
+        made = super().__torch_function__(func, types, args, {**kwargs, "device": given})
+        return placed(made) if given is self.device else made
+
+
+def placed(tensor):
+    """The tensor, marked as put on the card by its maker: there it takes memory whether or not a step reads it."""
+    if isinstance(tensor, FakeTensor) and tensor.layout is torch.strided:
+        tensor.untyped_storage().placed = True
+    return tensor
 
 
 def renamed(value, device):

@@ -3,7 +3,7 @@
 import torch
 from torch._prims_common import suggest_memory_format
 
-from . import caveats, cpu_kernels
+from . import caveats, composites, cpu_kernels, trials
 from .replaced import is_sparse
 
 aten = torch.ops.aten
@@ -20,9 +20,12 @@ def tensors(value):
 
 def hidden(recorder, func, args, kwargs, result):
     """Blocks that the kernel of `func` takes beside its outputs: (bytes, lasting?)."""
-    rules = _ON_CPU if recorder.device.type == "cpu" else _ON_CUDA
-    rule = rules.get(func)
-    return rule(recorder, args, kwargs, result) if rule else ()
+    found = []
+    for rules in _ON_CPU if recorder.device.type == "cpu" else _ON_CUDA:
+        rule = rules.get(func)
+        if rule:
+            found += rule(recorder, args, kwargs, result)
+    return found
 
 
 def _elementwise_loss(recorder, args, kwargs, result):
@@ -56,15 +59,6 @@ def _transformed(recorder, args, kwargs, result):
     return () if as_one else [(x.numel() * x.element_size(), False)]
 
 
-def _product(recorder, args, kwargs, result):
-    caveats.note(
-        "prod and cumprod",
-        "too_high",
-        "their backward pass is that for inputs with zeros; without any it is smaller",
-    )
-    return ()
-
-
 def _pooled(recorder, args, kwargs, result):
     """The backward pass of pooling reads gradient and places in the layout of the input."""
     layout = suggest_memory_format(args[1]) if args[1].dim() == 4 else torch.contiguous_format
@@ -86,7 +80,6 @@ _PACKED = {
     aten.native_layer_norm_backward.default: _packed(0, 1),
     aten.embedding_dense_backward.default: _packed(0),
     aten.max_pool2d_with_indices_backward.default: _pooled,
-    **dict.fromkeys((aten.cumprod.default, aten.prod.default, aten.prod.dim_int), _product),
     **{getattr(aten, name).default: _transformed for name in ("_fft_c2c", "_fft_r2c", "_fft_c2r")},
 }
 _ON_BOTH = {
@@ -97,7 +90,7 @@ _ON_BOTH = {
     aten.smooth_l1_loss.default: _elementwise_loss,
     aten.huber_loss.default: _elementwise_loss,
 }
-_ON_CPU = {**_ON_BOTH, **cpu_kernels.HIDDEN}
+_ON_CPU = (_ON_BOTH, composites.BOTH, cpu_kernels.HIDDEN, trials.HIDDEN)
 
 
 def _cublas(recorder, args, kwargs, result):
@@ -142,11 +135,11 @@ def _cudnn(recorder, args, kwargs, result):
 
 
 _MATMULS = ("mm", "addmm", "bmm", "baddbmm", "addbmm", "addmv", "mv", "dot")
-_ON_CUDA = {
-    **_ON_BOTH,
+_CUDA = {
     **{getattr(aten, name).default: _cublas for name in _MATMULS},
     aten.convolution.default: _cudnn,
     aten.add_.Tensor: _rows_scaled,
     aten._scaled_dot_product_flash_attention_backward.default: _flash_backward,
     aten._scaled_dot_product_efficient_attention_backward.default: _efficient_backward,
 }
+_ON_CUDA = (_ON_BOTH, composites.BOTH, composites.CUDA, _CUDA)

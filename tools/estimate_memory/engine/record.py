@@ -15,6 +15,7 @@ from torch.utils.flop_counter import flop_registry
 
 from . import caveats, kernels, replaced
 from .fake import DEVICE_QUERY, META, Declined
+from .made import Made
 
 MOST_VALUES = 10_000  # that one line may ask for
 _ADD = torch.ops.aten.add.Tensor
@@ -42,7 +43,9 @@ class Recorder(TorchDispatchMode):
         self._modules = [""]
         self._turns, self._turn_names = [], []  # autograd sequence numbers at which the module changed
         self._workspaces = set()
+        self.made = Made(self)
         self._unique = (0, 0)  # use counts of a tensor and its storage that only the engine holds
+        self._nodes = {}  # block born in the backward pass -> sequence number of the node that made it
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func is DEVICE_QUERY:
@@ -52,6 +55,8 @@ class Recorder(TorchDispatchMode):
         result = answer(self, func, args, kwargs) if answer else func(*args, **kwargs)
         if self.phase == "calibration" and func is _ADD:
             self._unique = _use_counts(args[0])
+        if self.phase == "build":
+            self.made.note(args, result)
         if self.recording:
             self._note_inputs(args)
             if func is _ADD and self.phase == "backward":
@@ -77,9 +82,17 @@ class Recorder(TorchDispatchMode):
         kept, size = args[0], result.untyped_storage().nbytes()
         alone = all(seen <= known for seen, known in zip(_use_counts(kept), self._unique))
         block = self.block_of(kept)
+        if block is not None and self._within_a_node(block):
+            return
         if alone and block is not None and kept.untyped_storage().nbytes() == size:
-            self._owners[block] += 1
-            self._watch(result, block)
+            self._watch(result.untyped_storage(), block)
+
+    def _within_a_node(self, block):
+        """Whether a derivative's formula adds what it made itself; a product's two gradients may be of one tensor."""
+        node = torch._C._current_autograd_node()
+        if node is None or self._nodes.get(block) != node._sequence_nr():
+            return False
+        return not node.name().startswith(_TWO_GRADIENTS)
 
     def called_by_the_engine(self):
         """Whether autograd's own code asked for the operator; to be called by what __torch_dispatch__ calls."""
@@ -160,10 +173,11 @@ class Recorder(TorchDispatchMode):
             if tensor.layout is not torch.strided or tensor.untyped_storage()._cdata not in self._live:
                 name = name or str(func)
                 self._born(tensor, name)
-        for size, lasting in kernels.hidden(self, func, args, kwargs, result):
-            block = self._block(size, str(func))
-            if not lasting:
-                self.events.append(~block)
+        hidden = [
+            (self._block(size, str(func)), lasting)
+            for size, lasting in kernels.hidden(self, func, args, kwargs, result)
+        ]
+        self.events += [~block for block, lasting in hidden if not lasting]
 
     def _born(self, tensor, name):
         if not isinstance(tensor, FakeTensor) or tensor.fake_device != self.device:
@@ -174,19 +188,24 @@ class Recorder(TorchDispatchMode):
         if tensor.layout is not torch.strided:
             return
         storage = tensor.untyped_storage()
-        address = storage._cdata
-        if address in self._live:
-            return
-        size = storage.nbytes()
-        if size == 0:
-            return
-        block = self._block(size, name)
-        self._owners[block] = 1
-        self._watch(tensor, block)
+        self.hold_storage(storage, name)
 
-    def _watch(self, tensor, block):
-        storage = tensor.untyped_storage()
+    def hold_storage(self, storage, name):
+        """Count a storage from now until it dies."""
+        if storage.nbytes() and storage._cdata not in self._live:
+            self._watch(storage, self._block(storage.nbytes(), name))
+
+    def is_counted(self, address):
+        """Whether the storage at this address is counted now."""
+        return address in self._live
+
+    def live_bytes(self):
+        """All that is counted now."""
+        return sum(self.sizes[block] for block, _ in self._live.values())
+
+    def _watch(self, storage, block):
         address = storage._cdata
+        self._owners[block] = self._owners.get(block, 0) + 1
 
         def died(reference):
             del self._live[address]
@@ -201,6 +220,13 @@ class Recorder(TorchDispatchMode):
         self.sizes.append(size)
         self.labels.append((self.phase, name, self._module()))
         self.events.append(block)
+        if self.phase == "backward" and (node := torch._C._current_autograd_node()) is not None:
+            self._nodes[block] = node._sequence_nr()
+            branch = _OTHER_BRANCHES.get(node.name())
+            if branch is not None and any(edge[0] is not None for edge in node.next_functions[branch:]):
+                caveats.note(
+                    node.name(), "too_high", "its formula for tensors with a Python class makes one copy more"
+                )
         return block
 
     def _count(self, func, args, kwargs, result):
@@ -232,6 +258,10 @@ def _use_counts(tensor):
     return tensor._use_count(), torch._C._storage_Use_Count(tensor.untyped_storage()._cdata)
 
 
+# formulas of FunctionsManual.cpp that spare a copy for plain tensors, and from which input on that counts
+_OTHER_BRANCHES = {"SgnBackward0": 0, "TraceBackward0": 0, "ClampBackward0": 1, "BinaryCrossEntropyBackward0": 1,
+                   "BinaryCrossEntropyWithLogitsBackward0": 1}  # fmt: skip
+_TWO_GRADIENTS = ("Mul", "Div", "Bmm", "Mm", "ScaledDotProduct", "Cat", "Stack")
 _WRAPPERS = ("eval_frame.py", "_compile.py")  # of torch._dynamo, around every dispatch mode
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
-from . import cpu_kernels
+from . import caveats, cpu_kernels
 
 aten = torch.ops.aten
 
@@ -72,7 +72,20 @@ def _all_of_a_mask(recorder, func, args, kwargs):
 
 
 def _all_selected(recorder, func, args, kwargs):
-    return args[0].new_empty(recorder.selected(max(args, key=torch.numel)))
+    whole = args[0].new_empty(torch.broadcast_shapes(args[0].shape, args[1].shape))
+    return args[0].new_empty(recorder.selected(whole))
+
+
+def _all_of_one_kind(recorder, func, args, kwargs):
+    found = recorder.selected(args[0])
+    return args[0].new_empty(found), args[0].new_empty(args[0].shape, dtype=torch.int64)
+
+
+def _alike(recorder, func, args, kwargs):
+    """torch.equal, which reads values."""
+    recorder.value_asked()
+    recorder.values_asked = True
+    return args[0].shape == args[1].shape and recorder.truth
 
 
 def _all_unique(recorder, func, args, kwargs):
@@ -115,7 +128,11 @@ def _filled(in_place):
 
     def rule(recorder, func, args, kwargs):
         node = torch._C._current_autograd_node() if recorder.phase == "backward" else None
-        if node is None or "ScatterReduce" in node.name() or not recorder.called_by_the_engine():
+        if (
+            node is None
+            or node.name().startswith(("ScatterReduce", "IndexReduce", "IndexPut"))
+            or not recorder.called_by_the_engine()
+        ):
             return func(*args, **kwargs)
         in_place(*args, **kwargs)
         return args[0]
@@ -133,10 +150,18 @@ _FILLED = {
 
 
 def _ctc(recorder, func, args, kwargs):
-    """ctc_loss with lengths as tensors: the longest target that the shape allows."""
-    log_probs, targets = args[:2]
+    """ctc_loss: lengths as numbers, or as tensors, for the longest target that the shape allows."""
+    log_probs, targets, _, lengths = args[:4]
     time, batch = log_probs.shape[:2]
-    longest = targets.shape[1] if targets.dim() == 2 else -(-targets.numel() // batch)
+    if isinstance(lengths, torch.Tensor) and targets.dim() == 2:
+        caveats.note("ctc_loss", "too_high", "the longest target is taken as long as the tensor of targets")
+    if not isinstance(lengths, torch.Tensor):
+        longest = max(lengths)
+    elif targets.dim() == 2:
+        longest = targets.shape[1]
+    else:
+        longest = -(-targets.numel() // batch)
+        caveats.note("ctc_loss of targets in one row", "too_low", "their lengths are values: taken as equal")
     return log_probs.new_empty(batch), log_probs.new_empty(batch, time, 2 * longest + 1)
 
 
@@ -213,6 +238,8 @@ REPLACED = {
     **({aten._grouped_mm.default: _grouped} if hasattr(aten, "_grouped_mm") else {}),
     aten.linalg_lstsq.default: _least_squares,
     aten._ctc_loss.Tensor: _ctc,
+    aten._ctc_loss.default: _ctc,
+    aten._ctc_loss_backward.default: _ctc_backward,
     aten._ctc_loss_backward.Tensor: _ctc_backward,
     aten.uniform_.default: _drawn,
     aten.isnan.default: _about_finiteness,
@@ -226,5 +253,7 @@ REPLACED = {
     aten.index.Tensor: _all_of_a_mask,
     aten.masked_select.default: _all_selected,
     aten._unique2.default: _all_unique,
+    aten._unique.default: _all_of_one_kind,
+    aten.equal.default: _alike,
     aten.bincount.default: _counts,
 }

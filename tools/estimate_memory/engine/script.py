@@ -13,7 +13,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from . import caveats
-from .fake import Declined, real_world, renamed, target_device
+from .fake import Declined, placed, real_world, renamed, target_device
 
 compiled = []  # not empty once a script has asked for torch.compile
 
@@ -119,7 +119,9 @@ def _patch_moves(device):
     def to(original):
         def call(self, *args, **kwargs):
             args = [renamed(value, device) for value in args]
-            return original(self, *args, **{key: renamed(value, device) for key, value in kwargs.items()})
+            kwargs = {key: renamed(value, device) for key, value in kwargs.items()}
+            moved = original(self, *args, **kwargs)
+            return placed(moved) if any(value is device for value in (*args, *kwargs.values())) else moved
 
         return call
 

@@ -73,6 +73,7 @@ def _simulate(function, arguments, kind, card, change, fewest, truth, recorders)
         hooks = _attribute(made["model"], recorder)
         try:
             _run(made, recorder, trace, change)
+            recorder.made.tell()
         finally:
             for hook in hooks:
                 hook.remove()
@@ -126,6 +127,7 @@ def _run(made, recorder, trace, change):
     trace.trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     recorder.phase = "batch"
     _note_batch(made, recorder, trace)
+    recorder.made.hold()
     if optimizer is None and "step" not in made:
         _infer(made, recorder)
         return
