@@ -10,7 +10,7 @@ from typing import Any
 from .interpreters import Interpreter
 
 Settings = dict[str, Any]
-_AS_LARGE = ("openvino", "conv1d", "torch")  # kinds of variant
+_AS_LARGE = ("openvino", "conv1d", "torch", "n_jobs")  # kinds of variant
 TREE_PARTS = [f"ort_trees_first_{share}_percent" for share in (75, 50, 25)]
 WEIGHTED = ["Conv", "MatMul", "Gemm"]
 PLAIN_NNCF, CONTROLLED_NNCF = "openvino_nncf_int8", "openvino_nncf_int8_accuracy_control"
