@@ -189,6 +189,7 @@ def test_a_link_stays_a_link(workspace):
     [
         ("import torch\nprint 'hello'\n", "train.py", "Python 2, line 2"),
         ("import torch\nfor x in:\n    pass\n", "train.py", "not valid Python, line 2"),
+        ("import torch\nx = x.cuda(async=True)\n", "train.py", "non_blocking=True"),
         (b"# -*- coding: utf-8 -*-\nx = '\xff'\n", "train.py", "not in the encoding"),
         (b"\x00\x01\x02" * 10, "train.py", "binary file"),
         ("x = 1\n" * 1_800_000, "train.py", "larger than 4 MiB"),

@@ -93,12 +93,19 @@ def _patched(source: Source, path: Path, request: ApplyAmpPatchRequest, call: Ca
         raise ToolError(
             f"The file is {kind}, {source.where(error.lineno or 1)}",
             saw=error.msg,
-            try_next="a file that this Python's parser accepts",
+            try_next=_parsable(error),
         ) from error
     except RecursionError as error:
         raise ToolError(
             "The file nests too deeply to be read", saw=path.name, try_next="a smaller file"
         ) from error
+
+
+def _parsable(error: SyntaxError) -> str:
+    """What makes the file readable; `async` was an argument of .cuda() until Python 3.7 made a keyword of it."""
+    if "async=" in (error.text or ""):
+        return "non_blocking=True in place of async=True, which no Python since 3.7 reads"
+    return "a file that this Python's parser accepts"
 
 
 def _site(site: object, source: Source) -> dict[str, object]:
