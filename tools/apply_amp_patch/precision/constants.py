@@ -5,7 +5,7 @@ from collections.abc import Callable
 from operator import add, mul, sub
 
 from ..script import Script
-from .coordinates import gram_matrix
+from .coordinates import coarse_grid, gram_matrix
 
 _LARGEST_FP16 = 65504
 _SMALLEST_FP16 = 6e-8
@@ -115,6 +115,9 @@ def bf16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
     gap = _bound_below_one(script, node)
     if _log_near_one(script, node):
         return [_cancels(node)]
+    if coarse_grid(script, node):
+        note = f"{ast.unparse(node)} lays a grid of 256 steps: bf16 warps by half a pixel of 224"
+        return [(node.lineno, "coordinates", note)]  # type: ignore[attr-defined]
     return [_rounds_to_one(node)] if gap is not None and gap < 2**-9 else []
 
 

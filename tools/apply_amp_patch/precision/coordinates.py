@@ -15,9 +15,12 @@ def is_product(node: ast.AST) -> bool:
     """`a @ b`, `torch.bmm(a, b)`: what autocast computes in half precision."""
     if isinstance(node, ast.BinOp):
         return isinstance(node.op, ast.MatMult)
-    if not isinstance(node, ast.Call):
-        return False
-    return getattr(node.func, "attr", getattr(node.func, "id", "")) in _PRODUCTS
+    return isinstance(node, ast.Call) and _last(node) in _PRODUCTS
+
+
+def _last(call: ast.Call) -> str:
+    """The last part of the name that a call calls."""
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
 def multiplies_coordinates(script: Script, node: ast.AST) -> bool:
@@ -30,9 +33,10 @@ def multiplies_coordinates(script: Script, node: ast.AST) -> bool:
 @lru_cache(maxsize=64)
 def _coordinates(script: Script) -> frozenset[tuple[object, str]]:
     """The names of a file that hold pixel coordinates, by function; attributes by their text."""
-    sources = {"meshgrid", "mgrid"}
-    if any(getattr(c.func, "attr", getattr(c.func, "id", "")) == "grid_sample" for c in script.calls):
-        sources.add("arange")
+    called = {_last(call) for call in script.calls}
+    sources = {"meshgrid", "mgrid"} | ({"arange"} if "grid_sample" in called else set())
+    if sources.isdisjoint(called):
+        return frozenset()
     found: set[tuple[object, str]] = set()
     size = -1
     while size < len(found):
@@ -41,12 +45,12 @@ def _coordinates(script: Script) -> frozenset[tuple[object, str]]:
             if isinstance(statement, ast.Assign) and _holds(script, statement.value, sources, found):
                 targets = (n for t in statement.targets for n in ast.walk(t))
                 found.update(_key(script, n) for n in targets if isinstance(n, ast.Name | ast.Attribute))
-    return frozenset(found - {(None, "self")} - {k for k in found if k[1] == "self"})
+    return frozenset(key for key in found if key[1] != "self")
 
 
 def _holds(script: Script, value: ast.expr, sources: set[str], found: set[tuple[object, str]]) -> bool:
     inside = list(ast.walk(value))
-    calls = (getattr(n.func, "attr", getattr(n.func, "id", "")) for n in inside if isinstance(n, ast.Call))
+    calls = (_last(n) for n in inside if isinstance(n, ast.Call))
     return not sources.isdisjoint(calls) or any(_key(script, n) in found for n in inside)
 
 
@@ -60,10 +64,17 @@ def _key(script: Script, node: ast.AST) -> tuple[object, str]:
     )
 
 
+def coarse_grid(script: Script, node: ast.AST) -> bool:
+    """`affine_grid(theta, size)` of a predicted theta: the grid from -1 to 1 has theta's dtype."""
+    if not isinstance(node, ast.Call) or script.called(node) != "torch.nn.functional.affine_grid":
+        return False
+    return not any(isinstance(n, ast.Attribute) and n.attr == "float" for n in ast.walk(node))
+
+
 def finite_differences(nodes: Iterable[ast.AST]) -> bool:
     """Whether code convolves with a fixed stencil that sums to 0, such as Sobel's: a derivative of what it reads."""
     inside = list(nodes)
-    convolves = any(isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "conv2d" for n in inside)
+    convolves = any(isinstance(n, ast.Call) and _last(n) == "conv2d" for n in inside)
     return convolves and any(isinstance(n, ast.List) and _cancels(n) for n in inside)
 
 
@@ -97,6 +108,6 @@ def _divides_by_sizes(node: ast.AST) -> bool:
     divisors: list[ast.AST] = []
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
         divisors = [node.right]
-    elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("div", "div_"):
+    elif isinstance(node, ast.Call) and _last(node) in ("div", "div_"):
         divisors = [*node.args[-1:]]
     return any(isinstance(d, ast.BinOp) and isinstance(d.op, ast.Mult) for d in divisors)
