@@ -44,6 +44,7 @@ GRID = """class Warp(torch.nn.Module):
         self.pixels = torch.nn.Parameter(torch.stack([rows, columns]), requires_grad=False)
 
     def forward(self, x):
+        n = self.pixels.size(0)
         return {}
 """
 FIELD = """def slope(x, energy):
@@ -75,6 +76,7 @@ def outcome(text: str, precision: str, path: Path | None = None) -> str:
     ("setup", "model", "behind", "fp16", "bf16"),
     [
         (GRID.format("torch.matmul(x, self.pixels)"), "Warp()", "out", "coordinates", "coordinates"),
+        (GRID.format("torch.matmul(x.view(n, -1), self.weight)"), "Warp()", "out", "patched", "patched"),
         (GRID.format("self.pixels + x"), "Warp()", "out", "patched", "patched"),
         (FIELD.format("x + slope(x, x**2)"), "Field()", "out", "second_order", "patched"),
         (

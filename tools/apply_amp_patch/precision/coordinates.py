@@ -34,7 +34,7 @@ def multiplies_coordinates(script: Script, node: ast.AST) -> bool:
 def _coordinates(script: Script) -> frozenset[tuple[object, str]]:
     """The names of a file that hold pixel coordinates, by function; attributes by their text."""
     called = {_last(call) for call in script.calls}
-    sources = {"meshgrid", "mgrid"} | ({"arange"} if "grid_sample" in called else set())
+    sources = {"meshgrid"} | ({"arange"} if "grid_sample" in called else set())
     if sources.isdisjoint(called):
         return frozenset()
     found: set[tuple[object, str]] = set()
@@ -43,25 +43,25 @@ def _coordinates(script: Script) -> frozenset[tuple[object, str]]:
         size = len(found)
         for statement in script.nodes:
             if isinstance(statement, ast.Assign) and _holds(script, statement.value, sources, found):
-                targets = (n for t in statement.targets for n in ast.walk(t))
-                found.update(_key(script, n) for n in targets if isinstance(n, ast.Name | ast.Attribute))
-    return frozenset(key for key in found if key[1] != "self")
+                keys = (_key(script, n) for target in statement.targets for n in ast.walk(target))
+                found.update(key for key in keys if key is not None)
+    return frozenset(found)
 
 
 def _holds(script: Script, value: ast.expr, sources: set[str], found: set[tuple[object, str]]) -> bool:
+    whole = value.value if isinstance(value, ast.Subscript) else value
+    whole = whole.func if isinstance(whole, ast.Call) else whole
+    if isinstance(whole, ast.Attribute) and whole.attr in ("shape", "size"):
+        return False
     inside = list(ast.walk(value))
     calls = (_last(n) for n in inside if isinstance(n, ast.Call))
     return not sources.isdisjoint(calls) or any(_key(script, n) in found for n in inside)
 
 
-def _key(script: Script, node: ast.AST) -> tuple[object, str]:
+def _key(script: Script, node: ast.AST) -> tuple[object, str] | None:
     if isinstance(node, ast.Attribute):
         return None, ast.unparse(node)
-    return (
-        (script.function(node), node.id)
-        if isinstance(node, ast.Name) and node.id != "self"
-        else (None, "self")
-    )
+    return (script.function(node), node.id) if isinstance(node, ast.Name) and node.id != "self" else None
 
 
 def coarse_grid(script: Script, node: ast.AST) -> bool:
