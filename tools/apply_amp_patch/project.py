@@ -108,6 +108,7 @@ def _tops(path: Path) -> list[Path]:
 
 def _imports(script: Script, where: Path, tops: list[Path]) -> list[Path]:
     found: list[Path] = []
+    tops = [*tops, *_named_folders(_on_path(script), [where.parent, *tops])]
     for node in script.nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -133,11 +134,20 @@ def _chosen_late(script: Script, roots: list[Path]) -> list[Path]:
     ]
     if not late:
         return []
-    paths = [c for c in script.calls if script.called(c) in ("sys.path.append", "sys.path.insert")]
-    texts = (n.value for c in [*late, *paths] for n in ast.walk(c) if isinstance(n, ast.Constant))
+    folders = _named_folders([*late, *_on_path(script)], roots)
+    return [path for folder in folders for path in sorted(folder.glob("*.py"))]
+
+
+def _on_path(script: Script) -> list[ast.Call]:
+    return [c for c in script.calls if script.called(c) in ("sys.path.append", "sys.path.insert")]
+
+
+def _named_folders(calls: list[ast.Call], roots: list[Path]) -> list[Path]:
+    """The folders that the strings of some calls name, such as `sys.path.append(here + "/lib")`."""
+    texts = (n.value for c in calls for n in ast.walk(c) if isinstance(n, ast.Constant))
     words = {word for text in texts if isinstance(text, str) for word in re.split(r"[./\\]", text) if word}
-    folders = [root / word for root in roots for word in sorted(words) if (root / word).is_dir()]
-    return [path for folder in dict.fromkeys(folders) for path in sorted(folder.glob("*.py"))]
+    named = (root / word for root in roots for word in sorted(words))
+    return list(dict.fromkeys(folder for folder in named if folder.is_dir()))
 
 
 def _module(dotted: str, roots: list[Path]) -> list[Path]:

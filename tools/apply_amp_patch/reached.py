@@ -59,6 +59,8 @@ class _Names:
         self.names = set(names)
         self.everything = False
         self._read(scripts[0], scripts[0].tree)
+        for name in [f.name for c in scripts[0].classes for f in c.body if isinstance(f, Function)]:
+            self.names.add(name)  # a trainer's own methods are called by whoever imports it
         for other in scripts[1:]:
             for statement in other.tree.body:
                 self._open(other, statement)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from operator import add, mul, sub
 
 from ..script import Script
+from .coordinates import coarse_grid, gram_matrix
 
 _LARGEST_FP16 = 65504
 _SMALLEST_FP16 = 6e-8
@@ -45,8 +46,16 @@ def _bound_below_one(script: Script, node: ast.AST) -> float | None:
     bounded = node.args[:1] if name else [node.func.value] if isinstance(node.func, ast.Attribute) else []
     if any(_is_full(script, value) for value in bounded):
         return None
-    gaps = [1 - v for a in [*node.args, *(k.value for k in node.keywords)] if (v := _number(a)) is not None]
+    bounds = [_written(script, a) for a in [*node.args, *(k.value for k in node.keywords)]]
+    gaps = [1 - v for a in bounds if (v := _number(a)) is not None]
     return min((gap for gap in gaps if 0 < gap < 0.5), default=None)
+
+
+def _written(script: Script, node: ast.expr) -> ast.expr:
+    """The value of a name that is set once, such as `LARGEST = 1 - 1e-5`."""
+    bindings = script.bindings(node.id, node) if isinstance(node, ast.Name) else []
+    value = bindings[0].value if len(bindings) == 1 and bindings[0].kind == "assign" else None
+    return value if isinstance(value, ast.expr) else node
 
 
 def _log_near_one(script: Script, node: ast.AST) -> bool:
@@ -106,6 +115,9 @@ def bf16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
     gap = _bound_below_one(script, node)
     if _log_near_one(script, node):
         return [_cancels(node)]
+    if coarse_grid(script, node):
+        note = f"{ast.unparse(node)} lays a grid of 256 steps: bf16 warps by half a pixel of 224"
+        return [(node.lineno, "coordinates", note)]  # type: ignore[attr-defined]
     return [_rounds_to_one(node)] if gap is not None and gap < 2**-9 else []
 
 
@@ -119,6 +131,9 @@ def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
     gap = _bound_below_one(script, node)
     if _log_near_one(script, node):
         return [_cancels(node)]
+    if gram_matrix(script, node):
+        note = f"{ast.unparse(node)} sums over every pixel and overflows fp16"
+        return [(node.lineno, "fp16_constant", note)]  # type: ignore[attr-defined]
     if gap is not None and gap < 2**-12:
         return [_rounds_to_one(node)]
     value = _number(node)

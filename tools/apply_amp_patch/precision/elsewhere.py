@@ -2,9 +2,10 @@
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 from ..context import Context
-from ..models import trained_models
+from ..models import class_of, makes_model, trained_models
 from ..names import Function
 from ..patch import Declined
 from ..project import importing_scripts
@@ -13,10 +14,12 @@ from ..script import Script
 from .constants import bf16_only, fp16_only
 from .functions import custom_functions, directions, is_legacy
 from .linear import runs_undecorated
-from .operations import is_float64, refuse_unsafe, takes_numpy
+from .operations import is_float64, refuse_derivative, refuse_unsafe, takes_numpy
 from .verdict import Verdict, is_bce
 
 SPECTRA = "makes spectra, whose energies half precision rounds away"
+_MOST_GIVERS = 12
+_MOST_BASES = 5
 FEATURES = ("torchaudio.transforms.", "torchlibrosa.", "nnAudio.")
 
 
@@ -27,11 +30,30 @@ def weigh_imported(context: Context, verdict: Verdict) -> None:
     if not context.training.backwards or (trained_models(context) and not _runs_what_is_given(context)):
         return
     line = context.training.backwards[0].call.lineno
-    for path, script in importing_scripts(context.path, context.root).items():
-        giver = Context(script, context.wishes, path, context.root)
-        for at, other in {path: script, **giver.project}.items():
+    for giver in _givers(context):
+        assert giver.path is not None
+        for at, other in {giver.path: giver.script, **giver.project}.items():
             if at != context.path and at not in context.project:
                 _weigh(giver, at.name, other, verdict, line)
+
+
+def _givers(context: Context) -> list[Context]:
+    """The files that import this one and, where they make no model either, those that import them."""
+    found: dict[Path, Context] = {}
+    queue = [context.path]
+    while queue and len(found) < _MOST_GIVERS:
+        for path, script in importing_scripts(queue.pop(0), context.root).items():
+            if path == context.path or path in found:
+                continue
+            found[path] = giver = Context(script, context.wishes, path, context.root)
+            if not any(_makes_module(giver, call) for call in script.calls):
+                queue.append(path)
+    return list(found.values())
+
+
+def _makes_module(context: Context, call: ast.Call) -> bool:
+    name = context.script.called(call) or ""
+    return makes_model(name) or class_of(context, name) is not None
 
 
 def _runs_what_is_given(context: Context) -> bool:
@@ -62,7 +84,7 @@ def _weigh(context: Context, name: str, script: Script, verdict: Verdict, line: 
         script, [c for c in script.classes if roles.is_module_class(c) and context.reached.holds(c)], line
     )
     for holder in filter(context.reached.holds, script.classes):
-        if not roles.is_module_class(holder) and holder not in functions:
+        if not _is_module(context, script, holder) and holder not in functions:
             continue
         methods = [f for f in holder.body if isinstance(f, Function) and f.name != "__init__"]
         for function in filter(context.reached.holds, methods):
@@ -74,6 +96,15 @@ def _weigh(context: Context, name: str, script: Script, verdict: Verdict, line: 
                     verdict.no_bf16.append((line, "numpy_of_low_precision", note))
 
 
+def _is_module(context: Context, script: Script, holder: ast.ClassDef, depth: int = 0) -> bool:
+    """A module by its own base classes, or by one of another project file."""
+    if context.roles_of(script).is_module_class(holder):
+        return True
+    bases = [context.class_elsewhere(script.qualified(base) or "") for base in holder.bases]
+    made = [found for found in bases if found is not None and found[1] is not holder]
+    return depth < _MOST_BASES and any(_is_module(context, *found, depth + 1) for found in made)
+
+
 def _layer_node(
     context: Context, script: Script, node: ast.AST, line: int, where: str, verdict: Verdict
 ) -> None:
@@ -81,6 +112,7 @@ def _layer_node(
 
     A layer that goes to float64 and back stays right: autocast leaves float64 alone, and so it was before.
     """
+    refuse_derivative(script, node, line, where)
     if not is_float64(script, node):
         refuse_unsafe(script, node, line, where)
     verdict.no_fp16 += [(line, code, note + where) for _, code, note in fp16_only(script, node)]

@@ -10,10 +10,11 @@ from ..origins import Origin
 from ..patch import Declined
 from ..roles import Roles
 from .constants import bf16_only, fp16_only
+from .coordinates import finite_differences
 from .elsewhere import FEATURES, SPECTRA, features, weigh_imported
 from .functions import custom_functions, directions
 from .linear import is_linear
-from .operations import refuse_unsafe
+from .operations import refuse_derivative, refuse_unsafe
 from .verdict import Verdict, is_bce
 
 _SECOND_ORDER = (
@@ -184,6 +185,10 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         if _threads(other.called(node) or "")
     ]
     verdict.no_bf16 += _wrapped_elsewhere(context)
+    verdict.no_bf16 += _differences(context)
+    for holder in filter(roles.is_module_class, script.classes):
+        for node in ast.walk(holder):
+            refuse_derivative(script, node, getattr(node, "lineno", 1), "")
     verdict.no_fp16 += [
         (line, "second_order", f"{note}; a scaler would scale them, bf16 needs none")
         for line, note in second_order(context)
@@ -198,6 +203,17 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
             continue
         note = f"the backward of {holder.name} may not be linear in the gradient that a scaler scales"
         verdict.no_fp16.append((holder.lineno, "custom_function", note))
+
+
+def _differences(context: Context) -> list[tuple[int, str, str]]:
+    """Where predictions are differenced by a fixed stencil, here or in what this file makes of another."""
+    found = [
+        c.lineno for c in context.script.calls if finite_differences(n for _, n in context.used_elsewhere(c))
+    ]
+    if finite_differences(context.script.nodes):
+        found.append(1)
+    note = "differences of neighbours by a fixed stencil: bf16 rounds the neighbours more than they differ"
+    return [(line, "cancellation", note) for line in found[:1]]
 
 
 def second_order(context: Context) -> list[tuple[int, str]]:

@@ -4,6 +4,7 @@ import ast
 
 from ..patch import Declined
 from ..script import Script
+from .coordinates import is_product, multiplies_coordinates
 
 _FFT = (
     "torch.fft.",
@@ -81,6 +82,9 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
     if _expands_distance(script, node):
         note = f"|x|^2 - 2xy + |y|^2{where} cancels: half precision cannot tell near points apart"
         raise Declined(line, "cancellation", note)
+    if multiplies_coordinates(script, node):
+        note = f"{ast.unparse(node)}{where} multiplies pixel coordinates, which half precision rounds to whole pixels"
+        raise Declined(line, "coordinates", note)
     if _takes_probabilities(script, node):
         raise Declined(line, "probabilities", f"a distribution{where} checks that they sum to 1 within 1e-6")
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
@@ -108,16 +112,22 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
         )
 
 
-_PRODUCTS = {"matmul", "mm", "bmm", "einsum", "addmm", "addmm_", "baddbmm", "baddbmm_"}
+def refuse_derivative(script: Script, node: ast.AST, line: int, where: str) -> None:
+    """Raise for a layer whose output is a derivative (a force, a residual): lost digits stay in it."""
+    if not isinstance(node, ast.Call) or script.called(node) != "torch.autograd.grad":
+        return
+    if any(k.arg == "create_graph" and ast.unparse(k.value) == "True" for k in node.keywords):
+        note = f"a layer{where} gives out a derivative of itself, which half precision leaves two digits"
+        raise Declined(line, "second_order", note)
 
 
 def _expands_distance(script: Script, node: ast.AST) -> bool:
     """`-2 * x @ y.T` in a function that sums squares: squared distances, as small differences of large numbers."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         factors: list[ast.AST] = [node.left, node.right]
-        if not any(map(_is_product, factors)):
+        if not any(map(is_product, factors)):
             return False
-    elif _is_product(node):
+    elif is_product(node):
         values = [node.left, node.right] if isinstance(node, ast.BinOp) else [*node.args, *node.keywords]  # type: ignore[attr-defined]
         factors = [f for v in values for f in ([v.left, v.right] if isinstance(v, ast.BinOp) else [v])]
     else:
@@ -126,12 +136,6 @@ def _expands_distance(script: Script, node: ast.AST) -> bool:
         return False
     function = script.function(node)
     return any(_sums_squares(n) for n in ast.walk(function if function is not None else script.tree))
-
-
-def _is_product(node: ast.AST) -> bool:
-    if isinstance(node, ast.BinOp):
-        return isinstance(node.op, ast.MatMult)
-    return isinstance(node, ast.Call) and getattr(node.func, "attr", "") in _PRODUCTS
 
 
 def _is_float(node: ast.AST) -> bool:

@@ -1,0 +1,172 @@
+"""Values that need more digits than half precision has, here and in the files that hand a model in."""
+
+from pathlib import Path
+
+import pytest
+from optimizing_resources.tools.apply_amp_patch.codemod import patch
+from optimizing_resources.tools.apply_amp_patch.context import Wishes
+
+TRAIN = """import torch
+import torch.nn.functional as F
+{setup}
+net = {model}.cuda()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+for x, y in data:
+    optimizer.zero_grad()
+    out = net(x.cuda())
+    loss = F.mse_loss({behind}, y.cuda())
+    loss.backward()
+    optimizer.step()
+"""
+ENGINE = """def train(model, loader, optimizer):
+    for x, y in loader:
+        optimizer.zero_grad()
+        loss = model.loss(x.cuda(), y.cuda())
+        loss.backward()
+        optimizer.step()
+"""
+EXPERIMENT = """def run(model, loader, optimizer):
+    from engine import train
+    train(model, loader, optimizer)
+"""
+VAE = """import torch
+from base import Base
+
+
+class VAE(Base):
+    def loss(self, x, y):
+        return {}
+"""
+GRID = """class Warp(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        rows, columns = torch.meshgrid(torch.arange(9.0), torch.arange(9.0))
+        self.pixels = torch.nn.Parameter(torch.stack([rows, columns]), requires_grad=False)
+
+    def forward(self, x):
+        n = self.pixels.size(0)
+        return {}
+"""
+FIELD = """def slope(x, energy):
+    return torch.autograd.grad(energy.sum(), x, create_graph=True)[0]
+
+class Field(torch.nn.Module):
+    def forward(self, x):
+        return {}
+"""
+STENCIL = """kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, {}]])[None, None].cuda()
+
+def edges(image):
+    return F.conv2d(image, kernel)
+"""
+GRAM = """def gram(f):
+    b, c, n = f.shape
+    f_t = f.transpose(1, 2)
+    return f.bmm(f_t) / ({})
+"""
+BOUND = "LARGEST = {}\n\ndef safe(p):\n    return p.clamp(max=LARGEST)\n"
+
+
+def outcome(text: str, precision: str, path: Path | None = None) -> str:
+    result = patch(text, ["mixed_precision"], Wishes(precision), path)
+    return result.sites[0].reason_code if result.outcome == "declined" else result.outcome
+
+
+@pytest.mark.parametrize(
+    ("setup", "model", "behind", "fp16", "bf16"),
+    [
+        (GRID.format("torch.matmul(x, self.pixels)"), "Warp()", "out", "coordinates", "coordinates"),
+        (GRID.format("torch.matmul(x.view(n, -1), self.weight)"), "Warp()", "out", "patched", "patched"),
+        (GRID.format("self.pixels + x"), "Warp()", "out", "patched", "patched"),
+        (FIELD.format("x + slope(x, x**2)"), "Field()", "out", "second_order", "patched"),
+        (
+            FIELD.format("torch.autograd.grad((x**2).sum(), x, create_graph=True)[0]"),
+            "Field()",
+            "out",
+            "second_order",
+            "second_order",
+        ),
+        (STENCIL.format(1), "torch.nn.Conv2d(1, 1, 3)", "edges(out)", "patched", "cancellation"),
+        (STENCIL.format(2), "torch.nn.Conv2d(1, 1, 3)", "edges(out)", "patched", "patched"),
+        (
+            "",
+            "torch.nn.Linear(4, 6)",
+            "F.affine_grid(out.view(-1, 2, 3), [1, 1, 9, 9])",
+            "patched",
+            "coordinates",
+        ),
+        (
+            "",
+            "torch.nn.Linear(4, 6)",
+            "F.affine_grid(out.view(-1, 2, 3).float(), [1, 1, 9, 9])",
+            "patched",
+            "patched",
+        ),
+        (GRAM.format("c * n"), "torch.nn.Conv1d(1, 1, 3)", "gram(out)", "fp16_constant", "patched"),
+        (GRAM.format("0.07"), "torch.nn.Conv1d(1, 1, 3)", "gram(out)", "patched", "patched"),
+        (BOUND.format("1 - 1e-5"), "torch.nn.Linear(2, 1)", "safe(out)", "probabilities", "probabilities"),
+        (BOUND.format("0.9"), "torch.nn.Linear(2, 1)", "safe(out)", "patched", "patched"),
+    ],
+)
+def test_what_needs_more_digits_is_declined(setup, model, behind, fp16, bf16):
+    text = TRAIN.format(setup=setup, model=model, behind=behind)
+    assert (outcome(text, "fp16"), outcome(text, "bf16")) == (fp16, bf16)
+
+
+def test_the_model_comes_through_a_file_that_makes_none(tmp_path):
+    """start.py makes it and experiment.py hands it on; its base class, and so that it is one, stand in base.py."""
+    files = {
+        "engine.py": ENGINE,
+        "experiment.py": EXPERIMENT,
+        "base.py": "import torch\n\n\nclass Base(torch.nn.Module):\n    pass\n",
+        "vae.py": VAE,
+        "start.py": "from vae import VAE\nfrom experiment import run\nrun(VAE(), data, optimizer)\n",
+    }
+    for value, wanted in (
+        ("-torch.log(1 - self.net(x)).mean()", "probabilities"),
+        ("self.net(x).mean()", "patched"),
+    ):
+        for name, text in files.items():
+            (tmp_path / name).write_text(text.format(value) if name == "vae.py" else text)
+        assert outcome(ENGINE, "bf16", tmp_path / "engine.py") == wanted
+
+
+def test_a_trainer_whose_methods_are_called_from_elsewhere(tmp_path):
+    trainer = """from losses import Far
+
+
+class Trainer:
+    def __init__(self, model, criterion, optimizer):
+        self.model, self.criterion, self.optimizer = model, criterion, optimizer
+
+    def train(self, loader):
+        for x, y in loader:
+            self.optimizer.zero_grad()
+            loss = self.forward_loss(x.cuda(), y.cuda())
+            loss.backward()
+            self.optimizer.step()
+
+    def forward_loss(self, x, y):
+        assert isinstance(self.criterion, Far)
+        return self.criterion(self.model(x), y)
+"""
+    loss = "import torch\n\n\nclass Far(torch.nn.Module):\n    def forward(self, x, y):\n        return {}\n"
+    (tmp_path / "trainer.py").write_text(trainer)
+    for value, wanted in (
+        ("((x**2).sum(1) - 2 * x @ x.t()).mean()", "cancellation"),
+        ("(x - y).mean()", "patched"),
+    ):
+        (tmp_path / "losses.py").write_text(loss.format(value))
+        assert outcome(trainer, "bf16", tmp_path / "trainer.py") == wanted
+
+
+def test_a_folder_put_into_the_path_is_read(tmp_path):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "layers.py").write_text(
+        "import torch\n\n\nclass Net(torch.nn.Module):\n    def forward(self, x):\n"
+        "        return torch.spmm(self.adj, x)\n"
+    )
+    setup = "import os, sys\nsys.path.append('%s/lib' % os.path.dirname(__file__))\nfrom layers import Net"
+    text = TRAIN.format(setup=setup, model="Net()", behind="out")
+    assert outcome(text, "bf16", tmp_path / "train.py") == "sparse"
+    assert outcome(text.replace("%s/lib", "%s/other"), "bf16", tmp_path / "train.py") == "patched"

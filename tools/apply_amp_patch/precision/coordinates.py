@@ -1,0 +1,113 @@
+"""Values that half precision keeps too few digits of: pixel coordinates, finite differences, Gram matrices."""
+
+import ast
+from collections.abc import Iterable
+from functools import lru_cache
+
+from ..names import Function
+from ..script import Script
+
+_PRODUCTS = {"matmul", "mm", "bmm", "einsum", "addmm", "addmm_", "baddbmm", "baddbmm_"}
+_SMALLEST_STENCIL = 6  # numbers
+
+
+def is_product(node: ast.AST) -> bool:
+    """`a @ b`, `torch.bmm(a, b)`: what autocast computes in half precision."""
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.MatMult)
+    return isinstance(node, ast.Call) and _last(node) in _PRODUCTS
+
+
+def _last(call: ast.Call) -> str:
+    """The last part of the name that a call calls."""
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def multiplies_coordinates(script: Script, node: ast.AST) -> bool:
+    """`torch.matmul(inverse_k, pixels)`, where pixels come out of a mesh grid: bf16 holds whole pixels up to 256."""
+    if not is_product(node) or (script.called(node) or "").startswith("numpy."):
+        return False
+    return any(_key(script, n) in _coordinates(script) for n in ast.walk(node))
+
+
+@lru_cache(maxsize=64)
+def _coordinates(script: Script) -> frozenset[tuple[object, str]]:
+    """The names of a file that hold pixel coordinates, by function; attributes by their text."""
+    called = {_last(call) for call in script.calls}
+    sources = {"meshgrid"} | ({"arange"} if "grid_sample" in called else set())
+    if sources.isdisjoint(called):
+        return frozenset()
+    found: set[tuple[object, str]] = set()
+    size = -1
+    while size < len(found):
+        size = len(found)
+        for statement in script.nodes:
+            if isinstance(statement, ast.Assign) and _holds(script, statement.value, sources, found):
+                keys = (_key(script, n) for target in statement.targets for n in ast.walk(target))
+                found.update(key for key in keys if key is not None)
+    return frozenset(found)
+
+
+def _holds(script: Script, value: ast.expr, sources: set[str], found: set[tuple[object, str]]) -> bool:
+    whole = value.value if isinstance(value, ast.Subscript) else value
+    whole = whole.func if isinstance(whole, ast.Call) else whole
+    if isinstance(whole, ast.Attribute) and whole.attr in ("shape", "size"):
+        return False
+    inside = list(ast.walk(value))
+    calls = (_last(n) for n in inside if isinstance(n, ast.Call))
+    return not sources.isdisjoint(calls) or any(_key(script, n) in found for n in inside)
+
+
+def _key(script: Script, node: ast.AST) -> tuple[object, str] | None:
+    if isinstance(node, ast.Attribute):
+        return None, ast.unparse(node)
+    return (script.function(node), node.id) if isinstance(node, ast.Name) and node.id != "self" else None
+
+
+def coarse_grid(script: Script, node: ast.AST) -> bool:
+    """`affine_grid(theta, size)` of a predicted theta: the grid from -1 to 1 has theta's dtype."""
+    if not isinstance(node, ast.Call) or script.called(node) != "torch.nn.functional.affine_grid":
+        return False
+    return not any(isinstance(n, ast.Attribute) and n.attr == "float" for n in ast.walk(node))
+
+
+def finite_differences(nodes: Iterable[ast.AST]) -> bool:
+    """Whether code convolves with a fixed stencil that sums to 0, such as Sobel's: a derivative of what it reads."""
+    inside = list(nodes)
+    convolves = any(isinstance(n, ast.Call) and _last(n) == "conv2d" for n in inside)
+    return convolves and any(isinstance(n, ast.List) and _cancels(n) for n in inside)
+
+
+def _cancels(rows: ast.List) -> bool:
+    if not rows.elts or not all(isinstance(row, ast.List) for row in rows.elts):
+        return False
+    try:
+        values = [float(v) for row in ast.literal_eval(rows) for v in row]
+    except (ValueError, TypeError):
+        return False
+    return len(values) >= _SMALLEST_STENCIL and any(values) and abs(sum(values)) < 1e-6
+
+
+def gram_matrix(script: Script, node: ast.AST) -> bool:
+    """`f.bmm(f.transpose(1, 2)) / (c * h * w)`: a sum over every pixel, which overflows fp16 before it is divided."""
+    if not (isinstance(node, ast.Call) and is_product(node)):
+        return False
+    owner = [node.func.value] if isinstance(node.func, ast.Attribute) and not script.called(node) else []
+    factors = [*owner, *node.args]
+    function = script.function(node)
+    if len(factors) != 2 or not isinstance(function, Function):
+        return False
+    turned = [factors[1]]
+    if isinstance(factors[1], ast.Name):
+        turned = [b.value for b in script.bindings(factors[1].id, factors[1]) if b.value is not None]
+    own = any(ast.unparse(t).startswith(ast.unparse(factors[0]) + ".") for t in turned)
+    return own and any(_divides_by_sizes(n) for n in ast.walk(function))
+
+
+def _divides_by_sizes(node: ast.AST) -> bool:
+    divisors: list[ast.AST] = []
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        divisors = [node.right]
+    elif isinstance(node, ast.Call) and _last(node) in ("div", "div_"):
+        divisors = [*node.args[-1:]]
+    return any(isinstance(d, ast.BinOp) and isinstance(d.op, ast.Mult) for d in divisors)
