@@ -227,6 +227,12 @@ def test_a_file_without_training_is_no_error(workspace):
         assert report.outcome == "nothing_to_do" and report.patched_path is None
 
 
+def test_the_bundled_example_is_patched_though_make_step_hands_its_loss_on(workspace):
+    example = Path(__file__).parents[2] / "examples" / "gpu_oom" / "train.py"
+    report = call(script(workspace, example.read_text(encoding="utf-8")))
+    assert report.outcome == "patched" and "autocast" in report.diff
+
+
 def test_a_script_of_another_framework_is_told_where_it_gets_help(workspace):
     report = call(script(workspace, "import keras\nmodel.fit(x, y)\n"))
     assert report.outcome == "nothing_to_do" and "this one uses keras" in report.warnings[0]
