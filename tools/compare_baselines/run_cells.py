@@ -39,10 +39,9 @@ def choose(
     costs = {c.model.name: time_cost(c, folds, bounds.horizon, bounds.season) for c in cells if not c.wished}
     needed = {id(c): costs[c.model.name].seconds(c, folds, bounds.season) for c in cells}
     left = max(bounds.left, seconds / 2)  # however long the timing itself took
+    # what copies change was asked: before a slow bystander
     first = sorted(cells, key=lambda c: needed[id(c)] > _NOTHING_SECONDS and not is_judged(c, cells))
-    chosen, too_long = affordable(
-        first, needed, left
-    )  # what copies change was asked: before a slow bystander
+    chosen, too_long = affordable(first, needed, left)
     chosen = [c for c in cells if c in chosen]
     expected = sum(needed[id(c)] for c in chosen)
     more = sum(

@@ -151,27 +151,31 @@ def reachable(context: Context) -> list[ast.AST]:
     return list(nodes)
 
 
+def _refuse_own_dtype(context: Context, call: ast.Call, name: str, method: str) -> None:
+    """Raise where the script chooses a dtype itself."""
+    script, roles = context.script, context.roles
+    if name in ("torch.set_default_dtype", "torch.set_default_tensor_type"):
+        named = (o.name for value in call.args for o in roles.origins(value))
+        text = " ".join([ast.unparse(call), *named]).lower()
+        if "double" in text or "float64" in text:
+            raise Declined(call.lineno, "float64", "the script computes in float64, which is not autocast")
+        if "half" in text or "float16" in text:
+            raise Declined(call.lineno, "own_low_precision", "the script chooses a low precision itself")
+    if method in ("half", "bfloat16", "convert_to_fp16") and not script.qualified(call.func):
+        raise Declined(
+            call.lineno, "own_low_precision", f".{method}(): the script chooses a low precision itself"
+        )
+    if method == "double" and _is_model(roles, call.func.value):  # type: ignore[attr-defined]
+        raise Declined(call.lineno, "float64", "a float64 model is not autocast")
+
+
 def _whole_file(context: Context, verdict: Verdict) -> None:
     script, roles = context.script, context.roles
     features(script, [c for c in script.classes if roles.is_module_class(c)], None)
     for call in script.calls:
         name = script.called(call) or ""
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-        if name in ("torch.set_default_dtype", "torch.set_default_tensor_type"):
-            named = (o.name for value in call.args for o in roles.origins(value))
-            text = " ".join([ast.unparse(call), *named]).lower()
-            if "double" in text or "float64" in text:
-                raise Declined(
-                    call.lineno, "float64", "the script computes in float64, which is not autocast"
-                )
-            if "half" in text or "float16" in text:
-                raise Declined(call.lineno, "own_low_precision", "the script chooses a low precision itself")
-        if method in ("half", "bfloat16", "convert_to_fp16") and not script.qualified(call.func):
-            raise Declined(
-                call.lineno, "own_low_precision", f".{method}(): the script chooses a low precision itself"
-            )
-        if method == "double" and _is_model(roles, call.func.value):  # type: ignore[attr-defined]
-            raise Declined(call.lineno, "float64", "a float64 model is not autocast")
+        _refuse_own_dtype(context, call, name, method)
         if method in _HOOKS:
             verdict.no_fp16.append((call.lineno, "gradient_hook", f".{method}() would see scaled gradients"))
         if _threads(name):
