@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterable
 
 from ..context import Context
+from ..flow import NUMBERS, path
 from ..models import trained_models
 from ..names import Function
 from ..origins import Origin
@@ -12,6 +13,7 @@ from ..roles import Roles
 from .constants import bf16_only, fp16_only
 from .coordinates import finite_differences
 from .elsewhere import FEATURES, SPECTRA, features, weigh_imported
+from .full import Full, Unsafe, widened
 from .functions import custom_functions, directions
 from .linear import is_linear
 from .operations import refuse_derivative, refuse_unsafe
@@ -44,35 +46,65 @@ _HOOKS = {
 
 
 def weigh(context: Context) -> Verdict:
-    """Raises Declined for what neither precision can do."""
-    verdict = Verdict()
-    script = context.script
-    reach = reachable(context)
-    for node in reach:
-        refuse_unsafe(script, node, node.lineno if hasattr(node, "lineno") else 1, "")
-        verdict.no_fp16 += fp16_only(script, node)
-        verdict.no_bf16 += bf16_only(script, node)
-        if isinstance(node, ast.Call) and is_bce(context.roles, node):
-            _one_kind(context, node)
-            verdict.islands.append(node)
-        if isinstance(node, ast.Assign | ast.AugAssign) and _puts_by_index(context, node):
-            note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"
-            raise Declined(node.lineno, "in_place_scatter", note)
-        if isinstance(node, ast.Call):
-            _refuse_made(node, context.roles.origins(node.func))
-            _run_by(context, node, verdict)
+    """Raises Declined for what neither precision can do, and what cannot run in fp32 by itself either."""
+    full = Full()
+    while True:
+        try:
+            return _weigh(context, full)
+        except Unsafe as unsafe:
+            wider = widened(context, full, unsafe)
+            if wider is None:
+                raise
+            full = wider
+
+
+def _weigh(context: Context, full: Full) -> Verdict:
+    verdict = Verdict(full=full, no_bf16=full.no_bf16)
+    for node in reachable(context, full):
+        try:
+            _weigh_node(context, node, verdict)
+        except Unsafe:
+            raise
+        except Declined as reason:
+            raise Unsafe(reason, node) from reason
     _whole_file(context, verdict)
     weigh_imported(context, verdict)
     return verdict
 
 
+def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
+    script = context.script
+    refuse_unsafe(script, node, getattr(node, "lineno", 1), "")
+    no_fp16, no_bf16 = fp16_only(script, node), bf16_only(script, node)
+    if no_fp16 and no_bf16:
+        raise Declined(*no_bf16[0])
+    verdict.no_fp16 += no_fp16
+    verdict.no_bf16 += no_bf16
+    if isinstance(node, ast.Call) and is_bce(context.roles, node):
+        _one_kind(context, node)
+        verdict.islands.append(node)
+    if isinstance(node, ast.Assign | ast.AugAssign) and _puts_by_index(context, node):
+        if not isinstance(node, ast.Assign) or path(node.targets[0].value) is None:  # type: ignore[attr-defined]
+            note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"
+            raise Declined(node.lineno, "in_place_scatter", note)
+        verdict.puts.append(node)
+    if isinstance(node, ast.Call):
+        _refuse_made(node, context.roles.origins(node.func))
+        _run_by(context, node, verdict)
+
+
 def _run_by(context: Context, call: ast.Call, verdict: Verdict) -> None:
     """What a function of another project file does that is called under autocast, a loss above all."""
+    if call in verdict.full.calls:
+        return
     where = f" inside {ast.unparse(call.func)}"
     for script, node in context.run_elsewhere(call):
         refuse_unsafe(script, node, call.lineno, where)
-        verdict.no_fp16 += [(call.lineno, code, note + where) for _, code, note in fp16_only(script, node)]
-        verdict.no_bf16 += [(call.lineno, code, note + where) for _, code, note in bf16_only(script, node)]
+        no_fp16, no_bf16 = fp16_only(script, node), bf16_only(script, node)
+        if no_fp16 and no_bf16:
+            raise Declined(call.lineno, no_bf16[0][1], no_bf16[0][2] + where)
+        verdict.no_fp16 += [(call.lineno, code, note + where) for _, code, note in no_fp16]
+        verdict.no_bf16 += [(call.lineno, code, note + where) for _, code, note in no_bf16]
         if isinstance(node, ast.Call) and is_bce(context.roles_of(script), node):
             note = f"binary cross entropy{where} fails under autocast"
             raise Declined(call.lineno, "bce_in_other_file", note)
@@ -82,6 +114,8 @@ def _puts_by_index(context: Context, statement: ast.Assign | ast.AugAssign) -> b
     """`out[mask] = layer(x[mask])`; a slice or a number as index converts instead."""
     target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
     if not isinstance(target, ast.Subscript) or not context.training.flow.calls_model(statement.value):
+        return False
+    if isinstance(statement.value, ast.Call) and getattr(statement.value.func, "attr", "") in NUMBERS:
         return False
     index = target.slice
     parts = index.elts if isinstance(index, ast.Tuple) else [index]
@@ -125,7 +159,7 @@ def _refuse_made(call: ast.Call, origins: Iterable[Origin]) -> None:
             raise Declined(call.lineno, "custom_function", f"{origin.name} computes in fp32 alone")
 
 
-def reachable(context: Context) -> list[ast.AST]:
+def reachable(context: Context, full: Full) -> list[ast.AST]:
     """The nodes that may run under autocast: the regions, what they call, and every layer of this file."""
     training, roles = context.training, context.roles
     roots: list[ast.AST] = [s for region in training.regions for s in region.statements]
@@ -134,7 +168,11 @@ def reachable(context: Context) -> list[ast.AST]:
     for holder in context.script.classes:
         if roles.is_module_class(holder):
             functions.update(
-                dict.fromkeys(f for f in holder.body if isinstance(f, Function) and f.name != "__init__")
+                dict.fromkeys(
+                    f
+                    for f in holder.body
+                    if isinstance(f, Function) and f.name != "__init__" and f not in full.functions
+                )
             )
     queue: list[ast.AST] = [*roots, *functions]
     nodes: dict[ast.AST, None] = {}
@@ -145,10 +183,13 @@ def reachable(context: Context) -> list[ast.AST]:
             nodes[node] = None
             if isinstance(node, ast.Call):
                 for function in roles.callees(node):
-                    if function not in functions and function.name != "__init__":
+                    known = function in functions or function in full.functions
+                    if not known and function.name != "__init__":
                         functions[function] = None
                         queue.append(function)
-    return list(nodes)
+    aside = {n for call in full.calls for n in ast.walk(call.func)}
+    aside |= {n for function in full.functions for n in ast.walk(function)}
+    return [n for n in nodes if n not in aside]
 
 
 def _refuse_own_dtype(context: Context, call: ast.Call, name: str, method: str) -> None:

@@ -10,7 +10,7 @@ from ..prelude import free_name, header
 from .checkpoint import checkpoint_edits
 from .islands import islands, named_loss
 from .plan import Plan
-from .settings import Names, settings_lines
+from .settings import Names, float32_lines, settings_lines
 from .updates import update_places
 
 # Measured with torch 2.13 on a CPU; see references/precision.md.
@@ -29,6 +29,7 @@ class Rewrite:
         self.enabled = free_name(self.script, "amp_enabled")
         self.dtype = free_name(self.script, "amp_dtype")
         self.scaler = free_name(self.script, "amp_scaler")
+        self.float32 = free_name(self.script, "amp_float32")
         self.torch = self.script.torch_name() or "torch"
         self.edits: list[Edit] = []
         self.sites: list[Site] = []
@@ -213,6 +214,22 @@ class Rewrite:
             self.edits.append(Line(function.lineno, self.script.indentation(function.lineno), text))
             self.site(function.lineno, "custom_function", f"its {function.name} computes in fp32")
 
+    def full(self) -> None:
+        """Functions and calls that run in fp32, and values put by index into what is fp32."""
+        full = self.plan.verdict.full
+        for function, reason in full.functions.items():
+            self.edits.append(Line(function.lineno, self.script.indentation(function.lineno), f"@{self.float32}"))
+            self.site(function.lineno, "fp32_island", f"{function.name} runs in fp32: {reason.note}")
+        for call, reason in full.calls.items():
+            start, end = self.script.start(call.func), self.script.end(call.func)
+            self.edits += [Span(start, start, f"{self.float32}("), Span(end, end, ")")]
+            self.site(call.lineno, "fp32_island", f"{ast.unparse(call.func)} runs in fp32: {reason.note}")
+        for put in self.plan.verdict.puts:
+            start, end = self.script.start(put.value), self.script.end(put.value)
+            kept = self.script.code(put.targets[0].value)  # type: ignore[attr-defined]
+            self.edits += [Span(start, start, "("), Span(end, end, f").to({kept}.dtype)")]
+            self.site(put.lineno, "fp32_island", f"what is put into {kept} takes its dtype")
+
     def casts(self) -> None:
         for value in self.plan.casts:
             above = self.script.parents[value]
@@ -231,11 +248,16 @@ class Rewrite:
         lines += [
             f"# Mixed precision. With {self.enabled} = False this script computes exactly what it did before."
         ]
-        if self.plan.device.unknown or (self.plan.verdict.functions and self.plan.device.literal != "cpu"):
+        verdict = self.plan.verdict
+        at_import = verdict.functions or verdict.full
+        if self.plan.device.unknown or (at_import and self.plan.device.literal != "cpu"):
             self.plan.device.declared = True
             lines.append(f"{self.plan.device.name} = {self.plan.device.choice}")
         names = Names(self.torch, self.enabled, self.dtype, self.scaler)
         lines += settings_lines(self.script, self.plan, self.training.regions, names)
+        if verdict.full:
+            unit = indent_unit(self.script)
+            lines += float32_lines(names, self.float32, self.plan.device.at_import, unit)
         self.edits.append(header(self.script, lines))
 
     def finish(self) -> Patch:
@@ -276,6 +298,7 @@ def rewrite(context: Context, plan: Plan, remedy: str) -> Patch:
         work.sites += sites
     work.casts()
     work.functions()
+    work.full()
     if plan.verdict.islands:
         lifted = {n for b in context.training.backwards for n in ast.walk(b.loss)}
         work.edits += islands(context, [c for c in plan.verdict.islands if c not in lifted], plan.device)

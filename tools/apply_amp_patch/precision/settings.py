@@ -55,3 +55,32 @@ def _scaler_device(plan: Plan, regions: list[Region]) -> str:
     if device.late or all(device.at(region.first) == literal for region in regions):
         return literal
     return device.name if device.declared else device.choice
+
+
+_FLOAT32 = """
+
+def {name}(function):
+    # Runs a function outside of autocast, on fp32 in place of the half precision it is given.
+    def cast(value):
+        if type(value) in (list, tuple):
+            return type(value)(cast(item) for item in value)
+        if type(value) is dict:
+            return {{key: cast(item) for key, item in value.items()}}
+        half = {torch}.is_tensor(value) and value.dtype in ({torch}.bfloat16, {torch}.float16)
+        return value.float() if half else value
+
+    def run(*args, **kwargs):
+        if not {enabled}:
+            return function(*args, **kwargs)
+        with {torch}.autocast(device_type={device}, enabled=False):
+            return function(*cast(args), **cast(kwargs))
+
+    return run
+
+"""
+
+
+def float32_lines(names: Names, name: str, device: str, unit: str) -> list[str]:
+    """The decorator that runs a function in fp32."""
+    text = _FLOAT32.format(name=name, torch=names.torch, enabled=names.enabled, device=device)
+    return text.replace("    ", unit).split("\n")[:-1]
