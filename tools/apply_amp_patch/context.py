@@ -55,7 +55,9 @@ class Context:
         return Reached(self.script, self.project.values())
 
     def roles_of(self, script: Script) -> Roles:
-        """The roles in another file of the project."""
+        """The roles in a file of the project."""
+        if script is self.script:
+            return self.roles
         if script not in self._roles_of:
             self._roles_of[script] = Roles(script, self._made_elsewhere)
         return self._roles_of[script]

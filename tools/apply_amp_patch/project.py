@@ -150,6 +150,15 @@ def _named_folders(calls: list[ast.Call], roots: list[Path]) -> list[Path]:
     return list(dict.fromkeys(folder for folder in named if folder.is_dir()))
 
 
+def resolved(dotted: str, level: int, path: Path | None, root: Path | None) -> list[Path]:
+    """The project file that a script at `path` imports by a dotted name, `level` dots in front of it."""
+    if path is None:
+        return []
+    if level:
+        return _module(dotted, [path.parents[level - 1]])
+    return _module(dotted, [p for p in _tops(path) if root is None or p.is_relative_to(root)])
+
+
 def _module(dotted: str, roots: list[Path]) -> list[Path]:
     if not dotted:
         return []

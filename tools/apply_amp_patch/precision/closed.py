@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 
 from ..context import Context
-from ..flow import path
+from ..flow import Flow, path
 from ..names import Function
 from ..roles import Roles
 from ..script import Script
@@ -12,79 +12,65 @@ from .dtypes import Dtypes
 
 _GROWS = {"append", "extend", "add", "update", "insert", "setdefault", "pop", "remove", "clear", "sort"}
 _OF_A_TENSOR = {"shape", "dtype", "device", "T", "mT", "ndim", "is_cuda", "requires_grad", "data", "training"}
-_OWN_GRADIENTS = ("torch.autograd.", "torch.func.", "functorch.")
+_OWN_GRADIENTS = ("torch.autograd.grad", "torch.autograd.functional.", "torch.func.", "functorch.")
 _COMPILED = ("torch.jit.", "torch.compile", "torch.vmap", "torch.func.", "numba.")
-# Whose argument's rounding does not show in what is left of 1.
-_BOUNDED = {"tanh", "sigmoid", "softmax", "softsign", "exp"}
+_STARTS = {"__init__", "to", "cuda", "cpu", "_apply", "reset_parameters", "init_weights"}  # no step runs them
+# Whose argument's rounding does not show in what is left of 1; and drawn anew.
+_BOUNDED = {"tanh", "sigmoid", "softmax", "softsign", "exp", "uniform_", "rand", "rand_like"}
 
 
-def is_closed(context: Context, function: Function) -> bool:
-    """Whether a function of this file, with those it calls here, computes from its arguments and weights alone."""
-    if context.training.effect(function) or not _is_plain(context.script, function):
+def is_closed(context: Context, script: Script, function: Function) -> bool:
+    """Whether a function of the project, with those of its file that it calls, needs only arguments and weights."""
+    roles = context.roles_of(script)
+    if script is context.script and context.training.effect(function):
+        return False
+    if _changes_arguments(function) or _reads_inside_arguments(function):
         return False
     queue, seen = [function], {function}
-    dtypes = Dtypes(context)
     while queue:
         inner = queue.pop()
-        if not all(_name_is_full(context, dtypes, n) for n in _free_names(context.script, inner)):
+        if not _is_plain(script, inner) or not _attributes_are_set_at_start(roles, inner):
             return False
-        if not _attributes_are_set_at_start(context.roles, inner):
+        if not all(_is_full(context, script, name) for name in _free_names(script, inner)):
             return False
         for call in (n for n in ast.walk(inner) if isinstance(n, ast.Call)):
-            new = [f for f in context.roles.callees(call) if f not in seen and f.name != "__init__"]
+            new = [f for f in roles.callees(call) if f not in seen and f.name != "__init__"]
             seen.update(new)
             queue += new
-    return not _changes_arguments(context.script, function) and not _reads_inside_arguments(function)
+    return True
 
 
-def is_closed_elsewhere(context: Context, call: ast.Call) -> bool:
-    """The same of what a call runs in other files of the project."""
-    nodes = context.run_elsewhere(call)
-    functions = [(script, node) for script, node in nodes if isinstance(node, Function)]
-    if not functions:
-        return False
-    for script, function in functions:
-        if not _is_plain(script, function):
-            return False
-        if not _attributes_are_set_at_start(context.roles_of(script), function):
-            return False
-        if not all(_is_global(script, name) for name in _free_names(script, function)):
-            return False
-    last = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    first = [(s, f) for s, f in functions if f.name in (last, "forward", "__call__")] or functions
-    return not any(_changes_arguments(s, f) or _reads_inside_arguments(f) for s, f in first)
-
-
-def formed_inside(context: Context, function: Function, node: ast.AST) -> bool:
+def is_formed_inside(context: Context, script: Script, node: ast.AST) -> bool:
     """Whether what a node takes from 1 is computed in its function, by what bounds it or by a layer."""
-    taken = [
-        n.right for n in ast.walk(node) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)
-    ]
-    return bool(taken) and all(_is_formed(context, function, value, 0) for value in taken)
+    flow = context.training.flow if script is context.script else Flow(script, context.roles_of(script))
+    taken = [n.right for n in ast.walk(node) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)]
+    return bool(taken) and all(_is_formed(flow, script.function(node), value, set()) for value in taken)
 
 
-def _is_formed(context: Context, function: Function, value: ast.expr, depth: int) -> bool:
-    script = context.script
+def _is_formed(flow: Flow, function: Function | None, value: ast.expr, names: set[str]) -> bool:
+    """`names` are those looked at already: `p = p.clamp(0, 1)` is formed where p was before."""
+    script = flow.script
+    parts = [v for v in ast.iter_child_nodes(value) if isinstance(v, ast.expr)]
     match value:
-        case ast.Constant() | ast.Attribute():
+        case ast.Constant():
             return True
-        case ast.Name():
-            bindings = script.bindings(value.id, value)
-            values = [b.value for b in bindings if b.kind == "assign" and b.value is not None]
-            inside = len(values) == len(bindings) and all(script.function(v) is function for v in values)
-            return inside and depth < 9 and all(_is_formed(context, function, v, depth + 1) for v in values)
-        case ast.Call():
-            last = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
-            if last in _BOUNDED or context.training.flow.calls_model(value):
+        case ast.Attribute(value=ast.Name(id="self")):  # a weight or a setting
+            return True
+        case ast.Name(id=name):
+            if name in names:
                 return True
-            owner = [value.func.value] if isinstance(value.func, ast.Attribute) else []
-            named = script.called(value) is not None
-            return all(_is_formed(context, function, v, depth + 1) for v in [*owner * (not named), *value.args])
-    return all(
-        _is_formed(context, function, v, depth + 1)
-        for v in ast.iter_child_nodes(value)
-        if isinstance(v, ast.expr)
-    )
+            names.add(name)
+            bindings = script.bindings(name, value)
+            parts = [b.value for b in bindings if b.kind == "assign" and b.value is not None]
+            if len(parts) < len(bindings) or not all(script.function(v) is function for v in parts):
+                return False
+        case ast.Call(func=func):
+            last = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+            if last in _BOUNDED or flow.calls_model(value):
+                return True
+            owner = [func.value] if isinstance(func, ast.Attribute) and not script.qualified(func) else []
+            parts = [*owner, *value.args]
+    return all(_is_formed(flow, function, part, names) for part in parts)
 
 
 def _is_plain(script: Script, function: Function) -> bool:
@@ -110,16 +96,13 @@ def _free_names(script: Script, function: Function) -> Iterator[ast.Name]:
                 yield node
 
 
-def _is_global(script: Script, name: ast.Name) -> bool:
-    """Set when the module is imported."""
-    return all(script.function(b.node) is None for b in script.bindings(name.id, name))
-
-
-def _name_is_full(context: Context, dtypes: Dtypes, name: ast.Name) -> bool:
-    kinds = {b.kind for b in context.script.bindings(name.id, name)}
-    if kinds <= {"import", "function", "class"}:
+def _is_full(context: Context, script: Script, name: ast.Name) -> bool:
+    """Whether a name from outside of a function holds nothing half."""
+    bindings = script.bindings(name.id, name)
+    if {b.kind for b in bindings} <= {"import", "function", "class"}:
         return True
-    return _is_global(context.script, name) and dtypes.of(name) in ("full", "integer")
+    at_import = all(script.function(b.node) is None for b in bindings)
+    return at_import and (script is not context.script or Dtypes(context).of(name) in ("full", "integer"))
 
 
 def _attributes_are_set_at_start(roles: Roles, method: Function) -> bool:
@@ -140,7 +123,7 @@ def _attributes_are_set_at_start(roles: Roles, method: Function) -> bool:
     for other in (s for kin in roles.family(holder) for s in kin.body):
         if isinstance(other, Function):
             stored = {n.attr for n in ast.walk(other) if isinstance(n, ast.Attribute) and not _is_load(n)}
-            (started if other.name == "__init__" else later).update(stored)
+            (started if other.name in _STARTS else later).update(stored)
             names = [n.args[0].value for n in ast.walk(other) if _registers(n)]  # type: ignore[attr-defined]
             started.update(n for n in names if isinstance(n, str))
         elif isinstance(other, ast.Assign | ast.AnnAssign):
@@ -178,7 +161,7 @@ def _reads_inside_arguments(function: Function) -> bool:
     )
 
 
-def _changes_arguments(script: Script, function: Function) -> bool:
+def _changes_arguments(function: Function) -> bool:
     """Whether a function changes in place what it is given: the caller would not see it on a copy."""
     given = _parameters(function)
 

@@ -12,6 +12,7 @@ from ..project import importing_scripts
 from ..roles import Roles
 from ..script import Script
 from .constants import bf16_only, fp16_only
+from .full import Full, Unsafe
 from .functions import custom_functions, directions, is_legacy
 from .linear import runs_undecorated
 from .operations import is_float64, refuse_derivative, refuse_unsafe, takes_numpy
@@ -88,7 +89,7 @@ def _weigh(context: Context, name: str, script: Script, verdict: Verdict, line: 
             continue
         methods = [f for f in holder.body if isinstance(f, Function) and f.name != "__init__"]
         for function in filter(context.reached.holds, methods):
-            for home, node in _behind(context, script, function):
+            for home, node in _behind(context, script, function, verdict.full):
                 where = f" in {name}" if home is script else f" behind {holder.name} in {name}"
                 _layer_node(context, home, node, line, where, verdict)
                 if function.name == "forward" and takes_numpy(node):
@@ -105,6 +106,21 @@ def _is_module(context: Context, script: Script, holder: ast.ClassDef, depth: in
     return depth < _MOST_BASES and any(_is_module(context, *found, depth + 1) for found in made)
 
 
+def weigh_elsewhere(
+    context: Context, script: Script, node: ast.AST, line: int, where: str, verdict: Verdict
+) -> None:
+    """What one node of another file does under autocast; `line` is the script's that leads there."""
+    refuse_unsafe(script, node, line, where)
+    no_fp16 = [(line, code, note + where) for _, code, note in fp16_only(script, node)]
+    no_bf16 = [(line, code, note + where) for _, code, note in bf16_only(script, node)]
+    if no_fp16 and no_bf16:
+        raise Declined(*no_bf16[0])
+    verdict.no_fp16 += no_fp16
+    verdict.no_bf16 += no_bf16
+    if isinstance(node, ast.Call) and is_bce(context.roles_of(script), node):
+        raise Declined(line, "bce_in_other_file", f"binary cross entropy{where} fails under autocast")
+
+
 def _layer_node(
     context: Context, script: Script, node: ast.AST, line: int, where: str, verdict: Verdict
 ) -> None:
@@ -113,21 +129,21 @@ def _layer_node(
     A layer that goes to float64 and back stays right: autocast leaves float64 alone, and so it was before.
     """
     refuse_derivative(script, node, line, where)
-    if not is_float64(script, node):
-        refuse_unsafe(script, node, line, where)
-    verdict.no_fp16 += [(line, code, note + where) for _, code, note in fp16_only(script, node)]
-    verdict.no_bf16 += [(line, code, note + where) for _, code, note in bf16_only(script, node)]
-    if isinstance(node, ast.Call) and is_bce(context.roles_of(script), node):
-        raise Declined(line, "bce_in_other_file", f"binary cross entropy{where} fails under autocast")
+    if is_float64(script, node) or verdict.full.holds(script, node):
+        return
+    try:
+        weigh_elsewhere(context, script, node, line, where, verdict)
+    except Declined as reason:
+        raise Unsafe(reason, node, script, node) from reason
 
 
-def _behind(context: Context, script: Script, method: Function) -> Iterator[tuple[Script, ast.AST]]:
+def _behind(context: Context, script: Script, method: Function, full: Full) -> Iterator[tuple[Script, ast.AST]]:
     """The nodes that a method of another file runs: its own, and those of the plain functions it calls."""
     functions, queue = {method}, [method]
     while queue:
         for node in ast.walk(queue.pop()):
             yield script, node
-            if not isinstance(node, ast.Call):
+            if not isinstance(node, ast.Call) or full.holds(script, node):
                 continue
             if name := script.called(node):
                 yield from context.named_elsewhere(name)

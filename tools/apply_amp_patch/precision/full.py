@@ -13,88 +13,151 @@ import ast
 from dataclasses import dataclass, field
 
 from ..context import Context
+from ..models import makes_model
 from ..names import Function
 from ..patch import Declined
-from .closed import formed_inside, is_closed, is_closed_elsewhere
+from ..script import Script
+from .closed import is_closed, is_formed_inside
+from .remote import places
 
 # An output's own rounding, in a spectrum or in places of an image: -54 dB and a fifth of a pixel in bf16.
 _BF16_SHOWS = {
     "fft_or_complex": "a spectrum shows how bf16 rounded the signal",
     "coordinates": "places in an image show how bf16 rounded them",
 }
-_CURABLE = {"in_place_scatter", "linear_algebra", "cancellation", "sparse", "probabilities", *_BF16_SHOWS}
+_CURABLE = {
+    *("in_place_scatter", "linear_algebra", "cancellation", "sparse", "probabilities", "bce_in_other_file"),
+    *_BF16_SHOWS,
+}
 
 
 class Unsafe(Declined):
-    """Declined for what one node does."""
+    """Declined for what one node does; `home` is the file it stands in, `node` the call that leads there."""
 
-    def __init__(self, reason: Declined, node: ast.AST) -> None:
+    def __init__(self, reason: Declined, node: ast.AST, home: Script, inner: ast.AST) -> None:
         super().__init__(reason.line, reason.code, reason.note)
-        self.node = node
+        self.node, self.home, self.inner = node, home, inner
 
 
 @dataclass
 class Full:
-    """The functions of the file and the calls that run in fp32, and why."""
+    """What runs in fp32, and why: functions of the file, calls, and functions of other files by their expressions."""
 
     functions: dict[Function, Declined] = field(default_factory=dict)
     calls: dict[ast.Call, Declined] = field(default_factory=dict)
+    remote: dict[Function, tuple[Declined, list[tuple[str, str]]]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.functions or self.calls)
+        return bool(self.functions or self.calls or self.remote)
+
+    @property
+    def reasons(self) -> list[Declined]:
+        return [*self.functions.values(), *self.calls.values(), *(r for r, _ in self.remote.values())]
 
     @property
     def no_bf16(self) -> list[tuple[int, str, str]]:
         """What bf16 would show all the same."""
-        reasons = [*self.functions.values(), *self.calls.values()]
-        return [(r.line, r.code, _BF16_SHOWS[r.code]) for r in reasons if r.code in _BF16_SHOWS]
+        return [(r.line, r.code, _BF16_SHOWS[r.code]) for r in self.reasons if r.code in _BF16_SHOWS]
+
+    def holds(self, script: Script, node: ast.AST) -> bool:
+        """Whether a node stands in a function that runs in fp32."""
+        function = node if isinstance(node, Function) else script.function(node)
+        while function is not None:
+            if function in self.functions or function in self.remote:
+                return True
+            function = script.function(function)
+        return False
 
 
 def widened(context: Context, full: Full, unsafe: Unsafe) -> Full | None:
     """With more in fp32, so that what is unsafe runs there too; None where that cannot be shown to help."""
     if unsafe.code not in _CURABLE:
         return None
+    for add in (_add_call, _add_function):
+        wider = Full({**full.functions}, {**full.calls}, {**full.remote})
+        if add(context, wider, unsafe) and _leaves_layers(context, wider):
+            return wider
+    return None
+
+
+def _add_call(context: Context, full: Full, unsafe: Unsafe) -> bool:
+    """The call of a function of torch or of another file that needs nothing but its arguments."""
     script = context.script
     above = script.parents.get(unsafe.node)
     call = above if isinstance(above, ast.Call) and above.func is unsafe.node else unsafe.node
-    wider = Full({**full.functions}, {**full.calls})
-    function = script.function(unsafe.node)
+    if not isinstance(call, ast.Call) or call in full.calls:
+        return False
+    if (script.called(call) or "").startswith("torch."):
+        if unsafe.code == "probabilities" or unsafe.home is not script:
+            return False
+    elif unsafe.home is script or not _is_closed_call(context, call, unsafe):
+        return False
+    full.calls[call] = unsafe
+    return True
+
+
+def _is_closed_call(context: Context, call: ast.Call, unsafe: Unsafe) -> bool:
+    """Whether what a call runs in other files computes from its arguments alone."""
+    runs = [(s, n) for s, n in context.run_elsewhere(call) if isinstance(n, Function)]
+    formed = unsafe.code != "probabilities" or is_formed_inside(context, unsafe.home, unsafe.inner)
+    return formed and bool(runs) and all(is_closed(context, script, function) for script, function in runs)
+
+
+def _add_function(context: Context, full: Full, unsafe: Unsafe) -> bool:
+    """The function that the unsafe node stands in."""
+    script, home = context.script, unsafe.home
+    function = home.function(unsafe.inner)
     hosts = {script.function(r.first) for r in context.training.regions}
     hosts |= {script.function(b.call) for b in context.training.backwards}
-    if isinstance(call, ast.Call) and call not in full.calls and _is_closed_call(context, call, unsafe.code):
-        wider.calls[call] = unsafe
-    elif function is None or function in hosts or function in full.functions:
-        return None
-    elif is_closed(context, function) and (
-        unsafe.code != "probabilities" or formed_inside(context, function, unsafe.node)
-    ):
-        wider.functions[function] = unsafe
-    else:
-        return None
-    return wider if _leaves_layers(context, wider) else None
-
-
-def _is_closed_call(context: Context, call: ast.Call, code: str) -> bool:
-    """A function of torch or of another file that needs nothing but its arguments."""
-    if code == "probabilities":
+    if function is None or function in hosts or full.holds(home, function):
         return False
-    if (context.script.called(call) or "").startswith("torch."):
-        return True
-    return is_closed_elsewhere(context, call)
+    if not is_closed(context, home, function):
+        return False
+    if unsafe.code == "probabilities" and not is_formed_inside(context, home, unsafe.inner):
+        return False
+    if home is script:
+        full.functions[function] = unsafe
+    elif (found := places(context, home, function)) is not None:
+        full.remote[function] = unsafe, found
+    else:
+        return False
+    return True
 
 
 def _leaves_layers(context: Context, full: Full) -> bool:
     """Whether a layer or model still runs under autocast."""
-    script, roles, flow = context.script, context.roles, context.training.flow
-    queue: list[ast.AST] = [s for r in context.training.regions for s in r.statements]
-    queue += [b.loss for b in context.training.backwards]
-    seen: set[ast.AST] = {*full.functions}
+    regions = context.training.regions
+    queue: list[tuple[Script, ast.AST]] = [(context.script, s) for r in regions for s in r.statements]
+    queue += [(context.script, b.loss) for b in context.training.backwards]
+    seen: set[ast.AST] = {*full.functions, *full.remote}
     while queue:
-        node = queue.pop()
+        script, node = queue.pop()
         for call in (n for n in ast.walk(node) if isinstance(n, ast.Call) and n not in full.calls):
-            callees = roles.callees(call)
-            queue += [f for f in callees if f not in seen]
-            seen |= {*callees}
-            if not callees and script.called(call) is None and flow.calls_model(call):
+            runs = _runs(context, script, call)
+            queue += [(home, f) for home, f in runs if f not in seen]
+            seen.update(f for _, f in runs)
+            if not runs and script.called(call) is None and _is_layer(context, script, call):
                 return True
     return False
+
+
+def _runs(context: Context, script: Script, call: ast.Call) -> list[tuple[Script, Function]]:
+    """The functions and methods of the project that a call runs first."""
+    roles = context.roles_of(script)
+    if own := roles.callees(call):
+        return [(script, f) for f in own]
+    owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+    found: list[tuple[Script, Function]] = []
+    for value, names in ((call.func, ("forward", "__call__")), (owner, (getattr(call.func, "attr", ""),))):
+        for origin in roles.origins(value) if value is not None else ():
+            made = context.class_elsewhere(origin.name) if origin.kind == "call" else None
+            methods = made[1].body if made else []
+            found += [(made[0], f) for f in methods if isinstance(f, Function) and f.name in names]  # type: ignore[index]
+    return found
+
+
+def _is_layer(context: Context, script: Script, call: ast.Call) -> bool:
+    if script is context.script:
+        return context.training.flow.calls_model(call)
+    origins = context.roles_of(script).origins(call.func)
+    return any(o.kind == "call" and o.name.startswith("torch.nn.") and makes_model(o.name) for o in origins)

@@ -12,7 +12,7 @@ from ..patch import Declined
 from ..roles import Roles
 from .constants import bf16_only, fp16_only
 from .coordinates import finite_differences
-from .elsewhere import FEATURES, SPECTRA, features, weigh_imported
+from .elsewhere import FEATURES, SPECTRA, features, weigh_elsewhere, weigh_imported
 from .full import Full, Unsafe, widened
 from .functions import custom_functions, directions
 from .linear import is_linear
@@ -66,7 +66,7 @@ def _weigh(context: Context, full: Full) -> Verdict:
         except Unsafe:
             raise
         except Declined as reason:
-            raise Unsafe(reason, node) from reason
+            raise Unsafe(reason, node, context.script, node) from reason
     _whole_file(context, verdict)
     weigh_imported(context, verdict)
     return verdict
@@ -74,6 +74,8 @@ def _weigh(context: Context, full: Full) -> Verdict:
 
 def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
     script = context.script
+    if node in verdict.full.calls:
+        return
     refuse_unsafe(script, node, getattr(node, "lineno", 1), "")
     no_fp16, no_bf16 = fp16_only(script, node), bf16_only(script, node)
     if no_fp16 and no_bf16:
@@ -95,19 +97,14 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
 
 def _run_by(context: Context, call: ast.Call, verdict: Verdict) -> None:
     """What a function of another project file does that is called under autocast, a loss above all."""
-    if call in verdict.full.calls:
-        return
     where = f" inside {ast.unparse(call.func)}"
     for script, node in context.run_elsewhere(call):
-        refuse_unsafe(script, node, call.lineno, where)
-        no_fp16, no_bf16 = fp16_only(script, node), bf16_only(script, node)
-        if no_fp16 and no_bf16:
-            raise Declined(call.lineno, no_bf16[0][1], no_bf16[0][2] + where)
-        verdict.no_fp16 += [(call.lineno, code, note + where) for _, code, note in no_fp16]
-        verdict.no_bf16 += [(call.lineno, code, note + where) for _, code, note in no_bf16]
-        if isinstance(node, ast.Call) and is_bce(context.roles_of(script), node):
-            note = f"binary cross entropy{where} fails under autocast"
-            raise Declined(call.lineno, "bce_in_other_file", note)
+        if verdict.full.holds(script, node):
+            continue
+        try:
+            weigh_elsewhere(context, script, node, call.lineno, where, verdict)
+        except Declined as reason:
+            raise Unsafe(reason, call, script, node) from reason
 
 
 def _puts_by_index(context: Context, statement: ast.Assign | ast.AugAssign) -> bool:

@@ -96,13 +96,15 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
         raise Declined(
             line, "own_low_precision", f".{method}(){where}: the script chooses a low precision itself"
         )
+    if _is_own_method(script, node):
+        return
     if method in ("to_sparse", "coalesce", "fft", "rfft", "irfft", "stft", "inverse", "logdet"):
         raise Declined(line, "sparse" if "spar" in method else "fft_or_complex", f".{method}(){where}")
     constant = len(node.args) > 2 and (
         _is_number(script, node.args[2])
         or _set_at_start(script, node.args[2], of_number=not _is_new(script, node.func.value))
     )
-    if _of_one_dtype(script, node):
+    if _of_one_dtype(script, node) or _puts_integers(node):
         return
     if method in _SCATTER or (method in _SCATTER_VALUE and len(node.args) > 2 and not constant):
         raise Declined(
@@ -110,6 +112,27 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
             "in_place_scatter",
             f".{method}(){where} needs equal dtypes, and autocast makes one of them half",
         )
+
+
+def _puts_integers(call: ast.Call) -> bool:
+    """`drawn.index_copy_(0, where, torch.multinomial(p, 1))`."""
+    whole = {"multinomial", "argmax", "long", "int", "bool"}
+    source = call.args[-1] if call.args else None
+    return source is not None and any(getattr(n, "attr", "") in whole for n in ast.walk(source))
+
+
+def _is_own_method(script: Script, call: ast.Call) -> bool:
+    """`self.scatter(...)` of a class that defines it or derives from DataParallel; a flow's `inverse(z, logdet)`."""
+    assert isinstance(call.func, ast.Attribute)
+    if call.func.attr == "inverse" and (call.args or call.keywords):
+        return True  # a tensor's takes nothing
+    function = script.function(call)
+    holder = script.method_class(function) if function is not None else None
+    if holder is None or ast.unparse(call.func.value) not in ("self", "cls", "super()"):
+        return False
+    bases = [ast.unparse(base).split(".")[-1] for base in holder.bases]
+    parallel = any("DataParallel" in base for base in bases) and call.func.attr == "scatter"
+    return parallel or any(getattr(f, "name", "") == call.func.attr for f in holder.body)
 
 
 def refuse_derivative(script: Script, node: ast.AST, line: int, where: str) -> None:

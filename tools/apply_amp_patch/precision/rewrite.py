@@ -8,6 +8,7 @@ from ..loops import Backward, Region
 from ..patch import Declined, Patch, Site
 from ..prelude import free_name, header
 from .checkpoint import checkpoint_edits
+from .full import Full
 from .islands import islands, named_loss
 from .plan import Plan
 from .settings import Names, float32_lines, settings_lines
@@ -224,11 +225,20 @@ class Rewrite:
             start, end = self.script.start(call.func), self.script.end(call.func)
             self.edits += [Span(start, start, f"{self.float32}("), Span(end, end, ")")]
             self.site(call.lineno, "fp32_island", f"{ast.unparse(call.func)} runs in fp32: {reason.note}")
+        for reason, places in full.remote.values():
+            names = ", ".join(where for _, where in places)
+            self.site(reason.line, "fp32_island", f"{names} runs in fp32: {reason.note}")
         for put in self.plan.verdict.puts:
             start, end = self.script.start(put.value), self.script.end(put.value)
             kept = self.script.code(put.targets[0].value)  # type: ignore[attr-defined]
             self.edits += [Span(start, start, "("), Span(end, end, f").to({kept}.dtype)")]
             self.site(put.lineno, "fp32_island", f"what is put into {kept} takes its dtype")
+
+    def _remote_lines(self, full: Full) -> list[str]:
+        """Functions of other files that run in fp32 for this script."""
+        found = [place for _, places in full.remote.values() for place in places]
+        sets = [f"{where} = {self.float32}({where})" for _, where in found]
+        return [*dict.fromkeys(text for text, _ in found), *sets]
 
     def casts(self) -> None:
         for value in self.plan.casts:
@@ -258,6 +268,7 @@ class Rewrite:
         if verdict.full:
             unit = indent_unit(self.script)
             lines += float32_lines(names, self.float32, self.plan.device.at_import, unit)
+            lines += self._remote_lines(verdict.full)
         self.edits.append(header(self.script, lines))
 
     def finish(self) -> Patch:
@@ -278,8 +289,10 @@ class Rewrite:
             for step in self.training.steps
             if step.kind == "unknown" and self.plan.scaled
         ]
-        if islands := self.plan.verdict.islands:
-            line = min(call.lineno for call in islands)
+        full = self.plan.verdict.full
+        elsewhere = [r.line for r in full.reasons if r.code == "bce_in_other_file"]
+        if lines := [*(call.lineno for call in self.plan.verdict.islands), *elsewhere]:
+            line = min(lines)
             found.append(f"line {line}: {_ROUNDED_SIGMOID}")
         return found
 
