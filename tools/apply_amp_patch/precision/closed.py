@@ -81,7 +81,9 @@ def _is_plain(script: Script, function: Function) -> bool:
     ):
         return False
     calls = [script.called(n) or "" for n in inside if isinstance(n, ast.Call)]
-    marks = [script.qualified(d.func if isinstance(d, ast.Call) else d) or "" for d in function.decorator_list]
+    marks = [
+        script.qualified(d.func if isinstance(d, ast.Call) else d) or "" for d in function.decorator_list
+    ]
     return not any(n.startswith(_OWN_GRADIENTS) for n in calls) and not any(
         mark.startswith(_COMPILED) for mark in marks
     )
@@ -173,9 +175,9 @@ def _changes_arguments(function: Function) -> bool:
     for node in ast.walk(function):
         if isinstance(node, ast.AugAssign) and is_given(node.target):
             return True
-        if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
-            if is_given(node):
-                return True
+        stored = isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load)
+        if stored and is_given(node):
+            return True
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and is_given(node.func.value):
             name = node.func.attr
             if name in _GROWS or (name.endswith("_") and not name.endswith("__")):

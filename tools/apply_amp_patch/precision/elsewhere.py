@@ -1,7 +1,7 @@
 """What the layers of the project's other files do under autocast, as far as the script can make and run them."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..context import Context
@@ -9,13 +9,13 @@ from ..models import class_of, makes_model, trained_models
 from ..names import Function
 from ..patch import Declined
 from ..project import importing_scripts
-from ..roles import Roles
 from ..script import Script
 from .constants import bf16_only, fp16_only
 from .full import Full, Unsafe
 from .functions import custom_functions, directions, is_legacy
-from .linear import runs_undecorated
+from .linear import is_linear, runs_undecorated
 from .operations import is_float64, refuse_derivative, refuse_unsafe, takes_numpy
+from .remote import Place, class_place
 from .verdict import Verdict, is_bce
 
 SPECTRA = "makes spectra, whose energies half precision rounds away"
@@ -27,7 +27,9 @@ FEATURES = ("torchaudio.transforms.", "torchlibrosa.", "nnAudio.")
 def weigh_imported(context: Context, verdict: Verdict) -> None:
     """The layers of the project files that the script imports; of those that hand it a model, where it makes none."""
     for path, other in context.project.items():
-        _weigh(context, path.name, other, verdict, _import_line(context, path.name))
+        line = _import_line(context, path.name)
+        _weigh_functions(context, path.name, other, verdict, line, class_place)
+        _weigh(context, path.name, other, verdict, line)
     if not context.training.backwards or (trained_models(context) and not _runs_what_is_given(context)):
         return
     line = context.training.backwards[0].call.lineno
@@ -35,6 +37,7 @@ def weigh_imported(context: Context, verdict: Verdict) -> None:
         assert giver.path is not None
         for at, other in {giver.path: giver.script, **giver.project}.items():
             if at != context.path and at not in context.project:
+                _weigh_functions(giver, at.name, other, verdict, line, lambda *_: None)
                 _weigh(giver, at.name, other, verdict, line)
 
 
@@ -71,16 +74,38 @@ def _runs_what_is_given(context: Context) -> bool:
     return False
 
 
-def _weigh(context: Context, name: str, script: Script, verdict: Verdict, line: int) -> None:
-    """The layers of one file that a script can make."""
-    roles = Roles(script)
-    functions = custom_functions(roles, [context.script, *context.project.values()])
-    for holder in filter(context.reached.holds, functions):
+def _weigh_functions(
+    context: Context,
+    name: str,
+    script: Script,
+    verdict: Verdict,
+    line: int,
+    placed: Callable[[Context, Script, ast.ClassDef], Place | None],
+) -> None:
+    """The autograd.Functions of one file: decorated from here where they can be named."""
+    for holder in _custom(context, script):
         forward, backward = directions(holder)
-        legacy = is_legacy(holder)
-        if not legacy and not (forward and backward and runs_undecorated(script, forward, backward)):
+        if is_legacy(holder) or (forward and backward and runs_undecorated(script, forward, backward)):
+            continue
+        place = placed(context, script, holder) if forward and backward else None
+        if place is None or backward is None:
             note = f"{holder.name} in {name} defines its own backward; decorate it there, then patch again"
             raise Declined(line, "custom_function", note)
+        verdict.functions_elsewhere.append((line, place))
+        if not is_linear(script, backward):
+            note = f"the backward of {holder.name} in {name} may not be linear in the gradient that a scaler scales"
+            verdict.no_fp16.append((line, "custom_function", note))
+
+
+def _custom(context: Context, script: Script) -> list[ast.ClassDef]:
+    found = custom_functions(context.roles_of(script), [context.script, *context.project.values()])
+    return [holder for holder in found if context.reached.holds(holder)]
+
+
+def _weigh(context: Context, name: str, script: Script, verdict: Verdict, line: int) -> None:
+    """The layers of one file that a script can make."""
+    roles = context.roles_of(script)
+    functions = _custom(context, script)
     features(
         script, [c for c in script.classes if roles.is_module_class(c) and context.reached.holds(c)], line
     )
@@ -137,7 +162,9 @@ def _layer_node(
         raise Unsafe(reason, node, script, node) from reason
 
 
-def _behind(context: Context, script: Script, method: Function, full: Full) -> Iterator[tuple[Script, ast.AST]]:
+def _behind(
+    context: Context, script: Script, method: Function, full: Full
+) -> Iterator[tuple[Script, ast.AST]]:
     """The nodes that a method of another file runs: its own, and those of the plain functions it calls."""
     functions, queue = {method}, [method]
     while queue:

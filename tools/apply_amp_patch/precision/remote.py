@@ -8,6 +8,7 @@ A method is set on its class, which every user shares. A function is set in each
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 from ..context import Context
 from ..names import Function
@@ -15,102 +16,102 @@ from ..prelude import free_name, header_line
 from ..project import resolved
 from ..script import Script
 
+_MOST_IMPORTS = 2000
+Place = tuple[str, str]  # an import statement, and the expression that it makes possible
 
-def places(context: Context, home: Script, function: Function) -> list[tuple[str, str]] | None:
-    """For each name under which a function runs: an import statement and the expression; None where one is unknown."""
+
+def places(context: Context, home: Script, function: Function) -> list[Place] | None:
+    """The expressions under which a function runs; None where one cannot be named."""
     if function.decorator_list:
         return None
     holder = home.method_class(function)
-    if holder is None:
-        return _of_function(context, home, function)
-    if home.parents.get(holder) is not home.tree or _is_own_gradient(home, holder):
-        return None
-    named = _module(context, home) or next(_through(context, home, holder.name), None)
-    return [(named[0], f"{named[1]}.{holder.name}.{function.name}")] if named else None
-
-
-def _of_function(context: Context, home: Script, function: Function) -> list[tuple[str, str]] | None:
+    if holder is not None:
+        made = class_place(context, home, holder)
+        return [(made[0], f"{made[1]}.{function.name}")] if made else None
     if home.parents.get(function) is not home.tree:
         return None
-    found: list[tuple[str, str]] = []
-    for other in [context.script, *context.project.values()]:
-        if not _mentions(other, function):
-            continue
-        if other is not home and _qualifies(other, function.name):
-            continue  # `layers.knn(x)` reads it from its module
-        named = _module(context, other)
-        if named is None:
-            return None
-        found.append((named[0], f"{named[1]}.{function.name}"))
-    return found or None
+    users = [s for s in [context.script, *context.project.values()] if s is home or _calls(s, function.name)]
+    named = [module_place(context, user) for user in users]
+    return [(n[0], f"{n[1]}.{function.name}") for n in named if n] if all(named) else None
 
 
-def _mentions(script: Script, function: Function) -> bool:
-    loads = (n for n in script.nodes if isinstance(n, ast.Name | ast.Attribute))
-    return any(getattr(n, "id", getattr(n, "attr", "")) == function.name for n in loads)
+def class_place(context: Context, home: Script, holder: ast.ClassDef) -> Place | None:
+    """The expression for a class of another file."""
+    named = module_place(context, home) if home.parents.get(holder) is home.tree else None
+    return (named[0], f"{named[1]}.{holder.name}") if named else None
 
 
-def _qualifies(script: Script, name: str) -> bool:
-    return not any(isinstance(n, ast.Name) and n.id == name for n in script.nodes) and not any(
-        isinstance(n, ast.ImportFrom) and any(a.name in (name, "*") for a in n.names) for n in script.nodes
-    )
+def module_place(context: Context, other: Script) -> Place | None:
+    """An import of a project file that the script's own imports have loaded, under a name of ours."""
+    names, loaded = _loaded(context).get(other, (set(), False))
+    if len(names) != 1 or not loaded:  # by two names it is loaded twice
+        return None
+    (dotted,) = names
+    above, _, last = dotted.rpartition(".")
+    name = free_name(context.script, f"amp_{last}")
+    if not dotted.startswith("*"):
+        return f"import {dotted} as {name}", name
+    dots, _, package = above.partition(".")
+    return f"from {'.' * len(dots)}{package} import {last} as {name}", name
 
 
-def _is_own_gradient(home: Script, holder: ast.ClassDef) -> bool:
-    return any((home.qualified(base) or "").startswith("torch.autograd") for base in holder.bases)
+def _calls(script: Script, name: str) -> bool:
+    """Whether a file calls a function by its bare name, and so has it in its own module."""
+    return any(isinstance(n, ast.Name) and n.id == name for n in script.nodes)
 
 
-def _module(context: Context, other: Script) -> tuple[str, str] | None:
-    """An import statement for a project file that the script imports itself, and the name it then has."""
+def _loaded(context: Context) -> dict[Script, tuple[set[str], bool]]:
+    """The dotted names by which something imports each project file, and whether it is loaded when the settings run.
+
+    Stars in front stand for the dots of the script's own relative imports.
+    """
     last = header_line(context.script)
-    for statement in context.script.tree.body:
-        if statement.lineno >= last or not isinstance(statement, ast.Import | ast.ImportFrom):
+    found: dict[Script, tuple[set[str], bool]] = {}
+    above = [(n, True) for n in context.script.tree.body if n.lineno < last]
+    below = [(n, False) for n in context.script.tree.body if n.lineno >= last]
+    queue = list(_imports(context, [*above, *below], context.path, None))
+    while queue and len(queue) < _MOST_IMPORTS:
+        path, name, now = queue.pop(0)
+        other = context.project.get(path)
+        names, before = found.get(other, (set(), False)) if other is not None else (set(), False)
+        if other is None or (name in names and (before or not now)):
             continue
-        level = statement.level if isinstance(statement, ast.ImportFrom) else 0
-        for dotted, text in _imported_modules(statement):
-            paths = resolved(dotted, level, context.path, context.root)
-            if any(context.project.get(path) is other for path in paths):
-                if not _is_one_module(context, other, dotted, level):
-                    return None
-                name = free_name(context.script, f"amp_{dotted.split('.')[-1]}")
-                return text.format(name=name), name
-    return None
+        found[other] = {*names, name}, before or now
+        queue += _imports(context, [(n, now) for n in other.tree.body], path, name)
+    return found
 
 
-def _imported_modules(statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str]]:
-    """The modules that an import statement may name, with an import of each under a name of ours."""
-    if isinstance(statement, ast.Import):
-        for alias in statement.names:
-            yield alias.name, f"import {alias.name} as {{name}}"
-        return
-    dots, module = "." * statement.level, statement.module or ""
-    for alias in statement.names:
-        yield f"{module}.{alias.name}".lstrip("."), f"from {dots}{module} import {alias.name} as {{name}}"
-    if module:
-        above, _, last = module.rpartition(".")
-        text = f"from {dots}{above} import {last}" if dots or above else f"import {module}"
-        yield module, f"{text} as {{name}}"
+def _imports(
+    context: Context, statements: list[tuple[ast.stmt, bool]], path: Path | None, name: str | None
+) -> Iterator[tuple[Path, str, bool]]:
+    """What statements of a module import: a project file, its dotted name, and whether they do so when it is loaded.
+
+    `name` is the module's own.
+    """
+    for statement, now in statements:
+        now = now and not isinstance(statement, Function | ast.ClassDef)
+        for node in (n for n in ast.walk(statement) if isinstance(n, ast.Import | ast.ImportFrom)):
+            level = node.level if isinstance(node, ast.ImportFrom) else 0
+            base = _package(name, path, level)
+            for part in _modules(node):
+                for target in resolved(part, level, path, context.root):
+                    yield target, f"{base}.{part}" if base else part, now
 
 
-def _is_one_module(context: Context, other: Script, dotted: str, level: int) -> bool:
-    """Whether nothing imports the file by another name, which would make a second copy of what it holds."""
-    for path, script in context.project.items():
-        for statement in (n for n in script.nodes if isinstance(n, ast.Import | ast.ImportFrom)):
-            up = statement.level if isinstance(statement, ast.ImportFrom) else 0
-            for name, _ in _imported_modules(statement):
-                if not any(context.project.get(p) is other for p in resolved(name, up, path, context.root)):
-                    continue
-                if (not up and not level and name != dotted) or (up and not level and "." not in dotted):
-                    return False
-    return True
+def _modules(node: ast.Import | ast.ImportFrom) -> set[str]:
+    """The dotted names of the modules that an import may load, the packages around them among them."""
+    module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+    whole = {f"{module}.{alias.name}".strip(".*") for alias in node.names}
+    return {".".join(name.split(".")[: n + 1]) for name in whole for n in range(name.count(".") + 1)} - {""}
 
 
-def _through(context: Context, home: Script, name: str) -> Iterator[tuple[str, str]]:
-    """A module that the script imports and that imports the class from its home."""
-    for other in context.project.values():
-        bindings = other.bindings(name, other.tree)
-        if other is home or not bindings or not all(b.kind == "import" for b in bindings):
-            continue
-        found = context.class_elsewhere(bindings[0].target)
-        if found is not None and found[0] is home and (named := _module(context, other)):
-            yield named
+def _package(name: str | None, path: Path | None, level: int) -> str:
+    """The package that a relative import starts from."""
+    if not level:
+        return ""
+    if name is None:
+        return "*" * level
+    up = level - (path is not None and path.name == "__init__.py")
+    for _ in range(up):
+        name = name.rpartition(".")[0]
+    return name

@@ -8,11 +8,11 @@ from ..loops import Backward, Region
 from ..patch import Declined, Patch, Site
 from ..prelude import free_name, header
 from .checkpoint import checkpoint_edits
-from .full import Full
 from .islands import islands, named_loss
 from .plan import Plan
 from .settings import Names, float32_lines, settings_lines
 from .updates import update_places
+from .verdict import Verdict
 
 # Measured with torch 2.13 on a CPU; see references/precision.md.
 _ROUNDED_SIGMOID = (
@@ -214,12 +214,16 @@ class Rewrite:
             text = f"@{self.torch}.amp.custom_{'bwd' if number % 2 else 'fwd'}({options})"
             self.edits.append(Line(function.lineno, self.script.indentation(function.lineno), text))
             self.site(function.lineno, "custom_function", f"its {function.name} computes in fp32")
+        for line, (_, where) in self.plan.verdict.functions_elsewhere:
+            self.site(line, "custom_function", f"{where} computes in fp32")
 
     def full(self) -> None:
         """Functions and calls that run in fp32, and values put by index into what is fp32."""
         full = self.plan.verdict.full
         for function, reason in full.functions.items():
-            self.edits.append(Line(function.lineno, self.script.indentation(function.lineno), f"@{self.float32}"))
+            self.edits.append(
+                Line(function.lineno, self.script.indentation(function.lineno), f"@{self.float32}")
+            )
             self.site(function.lineno, "fp32_island", f"{function.name} runs in fp32: {reason.note}")
         for call, reason in full.calls.items():
             start, end = self.script.start(call.func), self.script.end(call.func)
@@ -234,10 +238,21 @@ class Rewrite:
             self.edits += [Span(start, start, "("), Span(end, end, f").to({kept}.dtype)")]
             self.site(put.lineno, "fp32_island", f"what is put into {kept} takes its dtype")
 
-    def _remote_lines(self, full: Full) -> list[str]:
+    def _remote_lines(self, verdict: Verdict) -> list[str]:
         """Functions of other files that run in fp32 for this script."""
-        found = [place for _, places in full.remote.values() for place in places]
+        found = [place for _, places in verdict.full.remote.values() for place in places]
         sets = [f"{where} = {self.float32}({where})" for _, where in found]
+        device = f"device_type={self.plan.device.at_import}"
+        for _, (text, where) in verdict.functions_elsewhere:
+            found.append((text, where))
+            for direction, options in (
+                ("forward", f"{device}, cast_inputs={self.torch}.float32"),
+                ("backward", device),
+            ):
+                decorator = f"{self.torch}.amp.custom_{direction[0]}wd"
+                sets.append(
+                    f"{where}.{direction} = staticmethod({decorator}({where}.{direction}, {options}))"
+                )
         return [*dict.fromkeys(text for text, _ in found), *sets]
 
     def casts(self) -> None:
@@ -259,7 +274,7 @@ class Rewrite:
             f"# Mixed precision. With {self.enabled} = False this script computes exactly what it did before."
         ]
         verdict = self.plan.verdict
-        at_import = verdict.functions or verdict.full
+        at_import = verdict.functions or verdict.full or verdict.functions_elsewhere
         if self.plan.device.unknown or (at_import and self.plan.device.literal != "cpu"):
             self.plan.device.declared = True
             lines.append(f"{self.plan.device.name} = {self.plan.device.choice}")
@@ -268,7 +283,7 @@ class Rewrite:
         if verdict.full:
             unit = indent_unit(self.script)
             lines += float32_lines(names, self.float32, self.plan.device.at_import, unit)
-            lines += self._remote_lines(verdict.full)
+        lines += self._remote_lines(verdict)
         self.edits.append(header(self.script, lines))
 
     def finish(self) -> Patch:

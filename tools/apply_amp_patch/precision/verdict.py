@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ..names import Function
 from ..roles import Roles
 from .full import Full
+from .remote import Place
 
 BCE = {"torch.nn.BCELoss", "torch.nn.functional.binary_cross_entropy", "torch.binary_cross_entropy"}
 
@@ -20,8 +21,13 @@ class Verdict:
     functions: list[Function] = field(
         default_factory=list
     )  # forward and backward of autograd.Functions, in turn
+    functions_elsewhere: list[tuple[int, Place]] = field(
+        default_factory=list
+    )  # line and class of others' ones
     full: Full = field(default_factory=Full)
-    puts: list[ast.Assign] = field(default_factory=list)  # by mask or index, of a value that autocast makes half
+    puts: list[ast.Assign] = field(
+        default_factory=list
+    )  # by mask or index, of a value that autocast makes half
 
 
 def is_bce(roles: Roles, call: ast.Call) -> bool:
