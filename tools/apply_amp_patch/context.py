@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from .flow import Flow
 from .loops import Training, find_training
 from .project import imported_scripts, importing_scripts
 from .reached import Reached
@@ -28,6 +29,7 @@ class Context:
     path: Path | None = None
     root: Path | None = None  # files outside of it are not read
     _roles_of: dict[Script, Roles] = field(default_factory=dict)
+    _flow_of: dict[Script, Flow] = field(default_factory=dict)
     _made: dict[str, str | None] = field(default_factory=dict)
     _run_by: dict[tuple[str, str], list[tuple[Script, ast.AST]]] = field(default_factory=dict)
 
@@ -61,6 +63,13 @@ class Context:
         if script not in self._roles_of:
             self._roles_of[script] = Roles(script, self._made_elsewhere)
         return self._roles_of[script]
+
+    def flow_of(self, script: Script) -> Flow:
+        """What depends on what in a file of the project."""
+        if script not in self._flow_of:
+            own = script is self.script
+            self._flow_of[script] = self.training.flow if own else Flow(script, self.roles_of(script))
+        return self._flow_of[script]
 
     def class_elsewhere(self, name: str) -> tuple[Script, ast.ClassDef] | None:
         """A class of another project file by its dotted name."""

@@ -20,29 +20,39 @@ _BOUNDED = {"tanh", "sigmoid", "softmax", "softsign", "exp", "uniform_", "rand",
 
 
 def is_closed(context: Context, script: Script, function: Function) -> bool:
-    """Whether a function of the project, with those of its file that it calls, needs only arguments and weights."""
-    roles = context.roles_of(script)
+    """Whether a function of the project needs only its arguments and weights, and may be given copies."""
     if script is context.script and context.training.effect(function):
         return False
-    if _changes_arguments(function) or _reads_inside_arguments(function):
-        return False
+    roles = context.roles_of(script)
     queue, seen = [function], {function}
     while queue:
         inner = queue.pop()
-        if not _is_plain(script, inner) or not _attributes_are_set_at_start(roles, inner):
-            return False
-        if not all(_is_full(context, script, name) for name in _free_names(script, inner)):
+        if not computes_alone(context, script, inner):
             return False
         for call in (n for n in ast.walk(inner) if isinstance(n, ast.Call)):
             new = [f for f in roles.callees(call) if f not in seen and f.name != "__init__"]
             seen.update(new)
             queue += new
-    return True
+    return takes_copies(function)
+
+
+def computes_alone(context: Context, script: Script, function: Function) -> bool:
+    """Whether nothing half gets into a function but by its arguments."""
+    return (
+        _is_plain(script, function)
+        and _attributes_are_set_at_start(context.roles_of(script), function)
+        and all(_is_full(context, script, name) for name in _free_names(script, function))
+    )
+
+
+def takes_copies(function: Function) -> bool:
+    """Whether a function may be given cast arguments: it changes none, and reads nothing inside of one."""
+    return not _changes_arguments(function) and not _reads_inside_arguments(function)
 
 
 def is_formed_inside(context: Context, script: Script, node: ast.AST) -> bool:
     """Whether what a node takes from 1 is computed in its function, by what bounds it or by a layer."""
-    flow = context.training.flow if script is context.script else Flow(script, context.roles_of(script))
+    flow = context.flow_of(script)
     taken = [n.right for n in ast.walk(node) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)]
     return bool(taken) and all(_is_formed(flow, script.function(node), value, set()) for value in taken)
 

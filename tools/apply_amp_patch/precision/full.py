@@ -13,22 +13,18 @@ import ast
 from dataclasses import dataclass, field
 
 from ..context import Context
-from ..models import makes_model
 from ..names import Function
 from ..patch import Declined
 from ..script import Script
-from .closed import is_closed, is_formed_inside
+from .closed import computes_alone, is_closed, is_formed_inside, takes_copies
 from .remote import places
 
-# An output's own rounding, in a spectrum or in places of an image: -54 dB and a fifth of a pixel in bf16.
-_BF16_SHOWS = {
-    "fft_or_complex": "a spectrum shows how bf16 rounded the signal",
-    "coordinates": "places in an image show how bf16 rounded them",
-}
+# Coordinates are not among them: what takes them on to the image computes in half precision again.
 _CURABLE = {
-    *("in_place_scatter", "linear_algebra", "cancellation", "sparse", "probabilities", "bce_in_other_file"),
-    *_BF16_SHOWS,
+    *("in_place_scatter", "linear_algebra", "cancellation", "probabilities", "bce_in_other_file"),
+    *("fft_or_complex", "sparse"),
 }
+_SPARSE_PRODUCTS = {"torch.sparse.mm", "torch.spmm", "torch.sparse.addmm"}
 
 
 class Unsafe(Declined):
@@ -56,8 +52,9 @@ class Full:
 
     @property
     def no_bf16(self) -> list[tuple[int, str, str]]:
-        """What bf16 would show all the same."""
-        return [(r.line, r.code, _BF16_SHOWS[r.code]) for r in self.reasons if r.code in _BF16_SHOWS]
+        """What bf16 spoils all the same: its rounding lies 54 dB below a signal, and a spectrum shows it."""
+        note = "a spectrum shows how bf16 rounded the signal"
+        return [(r.line, r.code, note) for r in self.reasons if r.code == "fft_or_complex"]
 
     def holds(self, script: Script, node: ast.AST) -> bool:
         """Whether a node stands in a function that runs in fp32."""
@@ -73,7 +70,10 @@ def widened(context: Context, full: Full, unsafe: Unsafe) -> Full | None:
     """With more in fp32, so that what is unsafe runs there too; None where that cannot be shown to help."""
     if unsafe.code not in _CURABLE:
         return None
-    for add in (_add_call, _add_function):
+    if unsafe.code == "sparse" and unsafe.home.qualified(unsafe.inner) not in _SPARSE_PRODUCTS:
+        return None  # a sparse tensor is made here, and multiplied where it goes
+    ways = (_add_call, _add_function) if unsafe.home is context.script else (_add_function, _add_call)
+    for add in ways:
         wider = Full({**full.functions}, {**full.calls}, {**full.remote})
         if add(context, wider, unsafe) and _leaves_layers(context, wider):
             return wider
@@ -99,8 +99,10 @@ def _add_call(context: Context, full: Full, unsafe: Unsafe) -> bool:
 def _is_closed_call(context: Context, call: ast.Call, unsafe: Unsafe) -> bool:
     """Whether what a call runs in other files computes from its arguments alone."""
     runs = [(s, n) for s, n in context.run_elsewhere(call) if isinstance(n, Function)]
+    first = [f for _, f in _runs(context, context.script, call)]
     formed = unsafe.code != "probabilities" or is_formed_inside(context, unsafe.home, unsafe.inner)
-    return formed and bool(runs) and all(is_closed(context, script, function) for script, function in runs)
+    alone = all(computes_alone(context, script, function) for script, function in runs)
+    return bool(runs) and formed and alone and all(map(takes_copies, first or [f for _, f in runs]))
 
 
 def _add_function(context: Context, full: Full, unsafe: Unsafe) -> bool:
@@ -136,7 +138,7 @@ def _leaves_layers(context: Context, full: Full) -> bool:
             runs = _runs(context, script, call)
             queue += [(home, f) for home, f in runs if f not in seen]
             seen.update(f for _, f in runs)
-            if not runs and script.called(call) is None and _is_layer(context, script, call):
+            if not runs and script.called(call) is None and context.flow_of(script).calls_model(call):
                 return True
     return False
 
@@ -154,10 +156,3 @@ def _runs(context: Context, script: Script, call: ast.Call) -> list[tuple[Script
             methods = made[1].body if made else []
             found += [(made[0], f) for f in methods if isinstance(f, Function) and f.name in names]  # type: ignore[index]
     return found
-
-
-def _is_layer(context: Context, script: Script, call: ast.Call) -> bool:
-    if script is context.script:
-        return context.training.flow.calls_model(call)
-    origins = context.roles_of(script).origins(call.func)
-    return any(o.kind == "call" and o.name.startswith("torch.nn.") and makes_model(o.name) for o in origins)

@@ -47,6 +47,11 @@ _SPARSE = (
 _SOLVERS = ("torchdiffeq.", "torchsde.", "torchode.", "torchdyn.", "torchcde.", "diffrax.")
 _DOUBLE = {"torch.float64", "torch.double", "torch.DoubleTensor", "torch.cuda.DoubleTensor"}
 _HALF = {"torch.float16", "torch.half", "torch.bfloat16", "torch.HalfTensor", "torch.cuda.HalfTensor"}
+_METHODS = {
+    **dict.fromkeys(("fft", "rfft", "irfft", "stft"), "fft_or_complex"),
+    **dict.fromkeys(("inverse", "logdet"), "linear_algebra"),
+    **dict.fromkeys(("to_sparse", "coalesce"), "sparse"),
+}
 _SCATTER = {
     "index_add_",
     "index_add",
@@ -98,8 +103,8 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
         )
     if _is_own_method(script, node):
         return
-    if method in ("to_sparse", "coalesce", "fft", "rfft", "irfft", "stft", "inverse", "logdet"):
-        raise Declined(line, "sparse" if "spar" in method else "fft_or_complex", f".{method}(){where}")
+    if method in _METHODS:
+        raise Declined(line, _METHODS[method], f".{method}(){where} has no half-precision kernel")
     constant = len(node.args) > 2 and (
         _is_number(script, node.args[2])
         or _set_at_start(script, node.args[2], of_number=not _is_new(script, node.func.value))

@@ -30,9 +30,9 @@ def places(context: Context, home: Script, function: Function) -> list[Place] | 
         return [(made[0], f"{made[1]}.{function.name}")] if made else None
     if home.parents.get(function) is not home.tree:
         return None
-    users = [s for s in [context.script, *context.project.values()] if s is home or _calls(s, function.name)]
+    users = [s for s in [context.script, *context.project.values()] if _calls(s, function.name)]
     named = [module_place(context, user) for user in users]
-    return [(n[0], f"{n[1]}.{function.name}") for n in named if n] if all(named) else None
+    return [(n[0], f"{n[1]}.{function.name}") for n in named if n] if users and all(named) else None
 
 
 def class_place(context: Context, home: Script, holder: ast.ClassDef) -> Place | None:
