@@ -177,6 +177,7 @@ class Judge:
         self.sequences()
         self.forwards()
         self.full_precision_losses()
+        self.islands()
         self.numpy()
         return self.found
 
@@ -301,6 +302,11 @@ class Judge:
         """A module-level name used by module-level code has to be bound above."""
         first: dict[str, int] = {}
         for statement in self.tree.body:
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                for alias in statement.names:
+                    first.setdefault(alias.asname or alias.name, statement.lineno)
+            if isinstance(statement, DEFS[:3]):
+                first.setdefault(statement.name, statement.lineno)
             named = [n for n in ast.walk(statement) if isinstance(n, ast.Name) and n.id.startswith("amp_")]
             for node in sorted(named, key=lambda n: n.lineno):
                 if node.id:
@@ -634,10 +640,28 @@ class Judge:
                 if isinstance(node, ast.Call) and not any(self.is_off(c) for c in self.casts_around(node)):
                     target = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
                     for callee in self.functions.get(target or "", []):
+                        if self.in_full(callee):
+                            continue
                         if callee not in hot and self.plausible(node, callee):
                             hot.add(callee)
                             queue += callee.body
         return hot
+
+    def in_full(self, function: ast.AST) -> bool:
+        """A function that a decorator of ours runs outside of autocast."""
+        return any(
+            re.match(r"amp_float32_*$", ast.unparse(d)) for d in getattr(function, "decorator_list", [])
+        )
+
+    def islands(self) -> None:
+        """The decorator casts what it is given, and switches autocast off."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.FunctionDef) and re.match(r"amp_float32_*$", node.name):
+                text = ast.unparse(node)
+                if "enabled=False)" not in text:
+                    self.add(node, "island_under_autocast")
+                if ".float()" not in text or "cast(args)" not in text or "cast(kwargs)" not in text:
+                    self.add(node, "island_without_float")
 
     def plausible(self, call: ast.Call, callee: ast.AST) -> bool:
         """A method is called on an object, a function by its name."""
@@ -967,7 +991,11 @@ class Stripper(ast.NodeTransformer):
         return value if isinstance(value, list) else [] if value is None else [value]
 
     def visit_FunctionDef(self, node: ast.FunctionDef):
-        ours = r"torch\.amp\.custom_(fwd\(.*cast_inputs=torch\.float32\)|bwd\(device_type=.*\))$"
+        if re.match(r"amp_float32_*$", node.name):
+            return None
+        ours = (
+            r"amp_float32_*$|torch\.amp\.custom_(fwd\(.*cast_inputs=torch\.float32\)|bwd\(device_type=.*\))$"
+        )
         node.decorator_list = [d for d in node.decorator_list if not re.match(ours, ast.unparse(d))]
         return self.generic_visit(node)
 
@@ -980,7 +1008,20 @@ class Stripper(ast.NodeTransformer):
         target = node.targets[0]
         if isinstance(target, ast.Name) and target.id.startswith("amp_"):
             return None
+        if ast.unparse(target).startswith("amp_") and self.sets_from_outside(node):
+            return None
+        if isinstance(target, ast.Subscript):  # `out[mask] = (...).to(out.dtype)`
+            cast = f".to({ast.unparse(target.value)}.dtype)"
+            if ast.unparse(node.value).endswith(cast) and isinstance(node.value, ast.Call):
+                node.value = node.value.func.value
         return self.generic_visit(node)
+
+    def sets_from_outside(self, node: ast.Assign) -> bool:
+        """`amp_layers.Knn.forward = amp_float32(amp_layers.Knn.forward)`, or the same with staticmethod(custom_fwd)."""
+        where, value = ast.unparse(node.targets[0]), ast.unparse(node.value)
+        wrapped = rf"amp_float32_*\({re.escape(where)}\)"
+        direction = rf"staticmethod\(torch\.amp\.custom_[fb]wd\({re.escape(where)}, device_type=.*\)\)"
+        return re.fullmatch(f"{wrapped}|{direction}", value) is not None
 
     def visit_If(self, node: ast.If):
         text = ast.unparse(node)
@@ -1010,6 +1051,8 @@ class Stripper(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call):
         text = ast.unparse(node.func)
+        if re.match(r"amp_float32_*$", text):
+            return self.visit(node.args[0])
         if re.match(r"amp_scaler_*\.scale$", text):
             return self.visit(node.args[0])
         if re.match(r"amp_scaler_*\.step$", text):
@@ -1040,6 +1083,8 @@ class Stripper(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_ImportFrom(self, node: ast.ImportFrom):
+        if (node.names[0].asname or "").startswith("amp_"):
+            return None
         node.module = (
             (node.module or "").replace("torch.cuda.amp", "torch.amp").replace("torch.cpu.amp", "torch.amp")
         )
@@ -1048,6 +1093,8 @@ class Stripper(ast.NodeTransformer):
         return node
 
     def visit_Import(self, node: ast.Import):
+        if (node.names[0].asname or "").startswith("amp_"):
+            return None
         for alias in node.names:
             alias.name = alias.name.replace("torch.cuda.amp", "torch.amp").replace(
                 "torch.cpu.amp", "torch.amp"

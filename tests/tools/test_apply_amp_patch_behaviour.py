@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import sys
 import warnings
 from pathlib import Path
 
@@ -422,3 +423,71 @@ def test_gradients_are_zeroed_once_per_group_also_inside_of_autocast(grow, tmp_p
     off = re.sub(r"(?m)^amp_enabled = .*$", "amp_enabled = False", both.text)
     wanted, found = run(alone.text, tmp_path), run(off, tmp_path)
     torch.testing.assert_close(found["weights"], wanted["weights"], rtol=1e-4, atol=1e-6)
+
+
+KNN = """import torch
+
+
+def knn(x, k):
+    square = (x ** 2).sum(1, keepdim=True)
+    distance = square - 2 * x @ x.t() + square.t()
+    seen.append((x.dtype, torch.is_autocast_enabled("cpu")))
+    return distance.topk(k, largest=False)[1]
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lift, self.head = torch.nn.Linear(3, 16), torch.nn.Linear(16, 1)
+
+    def forward(self, x):
+        h = self.lift(x)
+        return self.head(h + h[knn(h, 4)].mean(1))
+
+
+seen = []
+"""
+NEIGHBOURS = """import torch
+import {module} as layers
+from {module} import Net
+
+torch.manual_seed(0)
+net = Net()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+losses = []
+for step in range(8):
+    x = torch.randn(32, 3)
+    optimizer.zero_grad()
+    kept = torch.zeros(32)
+    kept[x[:, 0] > 0] = net(x)[x[:, 0] > 0].squeeze(1)
+    loss = (kept - x.sum(1)).pow(2).mean()
+    loss.backward()
+    optimizer.step()
+    losses.append(loss.item())
+seen = layers.seen
+"""
+
+
+@pytest.mark.parametrize("package", ["", "models"])
+def test_a_function_of_another_file_runs_in_fp32_from_the_script(tmp_path: Path, monkeypatch, package):
+    module = f"{package}.knn_{package}" if package else "knn_alone"  # names that no other test imports
+    home = tmp_path / package
+    home.mkdir(exist_ok=True)
+    (home / f"{module.split('.')[-1]}.py").write_text(KNN)
+    text, path = NEIGHBOURS.format(module=module), tmp_path / "train.py"
+    result = patch(text, ["mixed_precision"], Wishes("bf16"), path, tmp_path)
+    assert [s.reason_code for s in result.sites if "knn" in s.note] == ["fp32_island"]
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def run(script):
+        for name in (module, package):
+            sys.modules.pop(name, None)
+        path.write_text(script)
+        return runpy.run_path(str(path))
+
+    before, off = run(text), run(result.text.replace("amp_enabled = True", "amp_enabled = False"))
+    assert off["losses"] == before["losses"]
+    on = run(result.text)
+    assert set(on["seen"]) == {(torch.float32, False)}
+    assert on["losses"] != before["losses"]
+    assert on["losses"] == pytest.approx(before["losses"], rel=0.05)

@@ -153,7 +153,7 @@ class Trainer:
     loss = "import torch\n\n\nclass Far(torch.nn.Module):\n    def forward(self, x, y):\n        return {}\n"
     (tmp_path / "trainer.py").write_text(trainer)
     for value, wanted in (
-        ("((x**2).sum(1) - 2 * x @ x.t()).mean()", "cancellation"),
+        ("x.half().mean()", "own_low_precision"),
         ("(x - y).mean()", "patched"),
     ):
         (tmp_path / "losses.py").write_text(loss.format(value))

@@ -68,7 +68,7 @@ def code_of(precision="fp16", path=None, **parts):
         ({"middle": "out = out.masked_fill(y > 0, -2 ** 32 + 1)"}, "fp16_constant", "patched"),
         ({"middle": "out = out * (3 ** 2 + 10 ** 99)"}, "patched", "patched"),
         (
-            {"middle": "rows = torch.tensor([0, 1])\n    z[rows] = net(x[rows])"},
+            {"middle": "rows = torch.tensor([0, 1])\n    z[rows] += net(x[rows])"},
             "in_place_scatter",
             "in_place_scatter",
         ),
@@ -106,7 +106,8 @@ class Maker:
 FOLLOWED = [
     ("torch.autograd.grad(out.sum(), out)", "second_order", "patched"),
     ("torch.nn.DataParallel(out)", "patched", "data_parallel"),
-    ("torch.nn.BCELoss()(out, out)", "bce_in_other_file", "bce_in_other_file"),
+    ("torch.nn.BCELoss()(out, out)", "patched", "patched"),
+    ("out.half()", "own_low_precision", "own_low_precision"),
     ("out.detach().numpy()", "patched", "numpy_of_low_precision"),
     ("out.argmax(1).numpy()", "patched", "patched"),
 ]

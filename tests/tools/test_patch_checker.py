@@ -137,7 +137,50 @@ class Trainer:
             self.optimizer.zero_grad()
 """
 )
-SAMPLES = {"simple": SIMPLE, "function": FUNCTION, "gan": GAN, "methods": METHODS}
+ISLAND = (
+    HEAD.replace("import torch\n", "import layers\nimport torch\n", 1)
+    + """amp_enabled = True
+
+
+def amp_float32(function):
+    def cast(value):
+        if type(value) in (list, tuple):
+            return type(value)(cast(item) for item in value)
+        half = torch.is_tensor(value) and value.dtype in (torch.bfloat16, torch.float16)
+        return value.float() if half else value
+
+    def run(*args, **kwargs):
+        if not amp_enabled:
+            return function(*args, **kwargs)
+        with torch.autocast(device_type="cuda", enabled=False):
+            return function(*cast(args), **cast(kwargs))
+
+    return run
+
+
+import layers as amp_layers
+amp_layers.Knn.forward = amp_float32(amp_layers.Knn.forward)
+
+
+@amp_float32
+def distance(p, y):
+    return nn.functional.binary_cross_entropy(p, y)
+
+
+model = nn.Linear(4, 2).cuda()
+optimizer = torch.optim.Adam(model.parameters())
+for x, y, mask in data:
+    optimizer.zero_grad()
+    with torch.autocast(device_type="cuda", dtype=amp_dtype):
+        seen = torch.zeros(4)
+        seen[mask] = (model(x)).to(seen.dtype)
+        loss = distance(seen, y) + amp_float32(layers.spectrum)(seen)
+    amp_scaler.scale(loss).backward()
+    amp_scaler.step(optimizer)
+    amp_scaler.update()
+"""
+)
+SAMPLES = {"simple": SIMPLE, "function": FUNCTION, "gan": GAN, "methods": METHODS, "island": ISLAND}
 
 
 def lines_with(text: str, part: str) -> list[int]:
@@ -269,6 +312,12 @@ FAULTS = {
     ),
     "island gone": replaced(r"(?m)^ +with torch\.autocast\(device_type=\"cuda\", enabled=False\):\n    ", ""),
     "island without float": replaced(r"bce\(guess\.float\(\)", "bce(guess"),
+    "island under autocast": replaced(
+        r"enabled=False\):\n +return function", "enabled=True):\n            return function"
+    ),
+    "island not cast": replaced(r"value\.float\(\) if half else value", "value"),
+    "island's decorator gone": replaced(r"(?m)^@amp_float32\n", ""),
+    "another method set": replaced(r"amp_float32\(amp_layers\.Knn", "amp_float32(amp_layers.Other"),
     "numpy of bf16": replaced(r"output\.float\(\)\.detach", "output.detach"),
     "scheduler in the scaler": replaced(r"amp_scaler\.step\(optimizer\)", "amp_scaler.step(scheduler)"),
     "LBFGS with a scaler": replaced(r"torch\.optim\.(Adam|SGD|AdamW)\(", "torch.optim.LBFGS("),
