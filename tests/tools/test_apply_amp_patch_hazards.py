@@ -72,6 +72,17 @@ def code_of(precision="fp16", path=None, **parts):
             "in_place_scatter",
             "in_place_scatter",
         ),
+        ({"middle": "hits = torch.gt(out, y).double().mean()"}, "patched", "patched"),
+        ({"middle": "hits = out.double().mean()"}, "float64", "float64"),
+        ({"middle": "ratio = torch.exp(log_prob - old_log_prob)"}, "patched", "patched"),
+        (
+            {"middle": "ratio = torch.exp(log_prob - old_log_prob) * (x[:, :-1] != 0)"},
+            "probabilities",
+            "probabilities",
+        ),
+        ({"middle": "a = 1;"}, "patched", "patched"),
+        ({"middle": "out = flow.inverse(out, y)"}, "patched", "patched"),
+        ({"middle": "out = out.index_copy_(0, y, torch.multinomial(out, 1))"}, "patched", "patched"),
         ({"before_step": "helper.unscale_(optimizer)"}, "partial_amp", "partial_amp"),
         (
             {"setup": "out = torch.nn.parallel.parallel_apply([net], [data[0]])"},
@@ -83,6 +94,27 @@ def code_of(precision="fp16", path=None, **parts):
 def test_what_one_file_shows_decides_on_each_precision(parts, fp16, bf16):
     assert code_of("fp16", **parts) == fp16
     assert code_of("bf16", **parts) == bf16
+
+
+def test_an_older_policys_probabilities_are_a_warning():
+    warnings = result_of("bf16", middle="ratio = torch.exp(log_prob - old_log_prob)").warnings
+    assert any("line 9: it compares probabilities" in w for w in warnings)
+
+
+PENALTY = """class Critic(torch.nn.Module):
+    def forward(self, x):
+        slope = torch.autograd.grad(self.net(x).sum(), x, create_graph=True)[0]
+        slope = slope.view(slope.size(0), -1)
+        return {size}
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "outcome"),
+    [("(slope.norm(2, dim=1) - 1).pow(2).mean()", "patched"), ("slope + slope.norm()", "second_order")],
+)
+def test_only_the_size_of_a_gradient_is_a_penalty(size, outcome):
+    assert code_of("bf16", setup=PENALTY.format(size=size)) == outcome
 
 
 HELPER = """import torch

@@ -145,7 +145,8 @@ def find_device(context: Context) -> Device:
         isinstance(n, ast.Attribute) and n.attr == "cuda" and n not in aside for n in script.nodes
     )
     moved = any(not _to_cpu(context, call) for call in script.method_calls("to"))
-    known = cuda or moved or bool(trained_models(context)) or _makes_parameters(context)
+    made = bool(trained_models(context)) or _makes_parameters(context)
+    known = cuda or moved or (made and len(context.around) == 1)  # what others import, they may move
     return Device(
         context, "cpu" if known and not (cuda or moved) else "cuda", _late(context), unknown=not known
     )

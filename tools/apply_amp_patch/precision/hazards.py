@@ -90,9 +90,32 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
             note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"
             raise Declined(node.lineno, "in_place_scatter", note)
         verdict.puts.append(node)
+    if _is_ratio(node):
+        _weigh_ratio(context, node, verdict)
     if isinstance(node, ast.Call):
         _refuse_made(node, context.roles.origins(node.func))
         _run_by(context, node, verdict)
+
+
+def _is_ratio(node: ast.AST) -> bool:
+    """`torch.exp(log_prob - old_log_prob)`: how much likelier a policy has made what an older one chose."""
+    if not isinstance(node, ast.Call) or getattr(node.func, "attr", "") != "exp":
+        return False
+    inside = [*node.args, *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
+    minus = [n for n in inside if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)]
+    return any("prob" in ast.unparse(n.left) and "prob" in ast.unparse(n.right) for n in minus)
+
+
+def _weigh_ratio(context: Context, node: ast.AST, verdict: Verdict) -> None:
+    """The older probabilities were computed in fp32, and the logits of a language's words (`[:, :-1]`) are large."""
+    line = getattr(node, "lineno", 1)
+    shifted = (n for n in context.script.nodes if isinstance(n, ast.Subscript))
+    if any(ast.unparse(n.slice).replace("(", "").startswith(":, :-1") for n in shifted):
+        note = (
+            f"{ast.unparse(node)} compares log-probabilities of half precision with those of a pass in fp32"
+        )
+        raise Declined(line, "probabilities", note)
+    verdict.ratios.append(line)
 
 
 def _run_by(context: Context, call: ast.Call, verdict: Verdict) -> None:

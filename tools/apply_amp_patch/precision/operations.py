@@ -95,7 +95,7 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
         return
     method = node.func.attr
-    if method == "double":
+    if method == "double" and not _is_count(script, node.func.value):
         raise Declined(line, "float64", f".double(){where}: float64 tensors are not autocast")
     if method in ("half", "bfloat16"):
         raise Declined(
@@ -144,9 +144,58 @@ def refuse_derivative(script: Script, node: ast.AST, line: int, where: str) -> N
     """Raise for a layer whose output is a derivative (a force, a residual): lost digits stay in it."""
     if not isinstance(node, ast.Call) or script.called(node) != "torch.autograd.grad":
         return
-    if any(k.arg == "create_graph" and ast.unparse(k.value) == "True" for k in node.keywords):
+    differentiable = any(k.arg == "create_graph" and ast.unparse(k.value) == "True" for k in node.keywords)
+    if differentiable and not _is_penalty(script, node):
         note = f"a layer{where} gives out a derivative of itself, which half precision leaves two digits"
         raise Declined(line, "second_order", note)
+
+
+def _is_count(script: Script, node: ast.expr) -> bool:
+    """`torch.gt(a, b).double()`: whether, as numbers."""
+    compares = {f"torch.{name}" for name in ("gt", "ge", "lt", "le", "eq", "ne")}
+    return isinstance(node, ast.Compare) or script.called(node) in compares
+
+
+def _is_penalty(script: Script, call: ast.Call) -> bool:
+    """Whether only the size of a gradient is asked for: `(gradients.view(n, -1).norm(2, dim=1) - 1) ** 2`."""
+    statement, function = script.statement(call), script.function(call)
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+    target = target.elts[0] if isinstance(target, ast.Tuple) and len(target.elts) == 1 else target
+    if not isinstance(target, ast.Name) or function is None:
+        return False
+    names, loads = {target.id}, [n for n in ast.walk(function) if isinstance(n, ast.Name)]
+    size = 0
+    while size < len(names):
+        size = len(names)
+        loaded = [n for n in loads if n.id in names and isinstance(n.ctx, ast.Load)]
+        found = {_size_of(script, n) for n in loaded}
+        names |= {name.removeprefix("=") for name in found if name.startswith("=")}
+    return "size" in found and "other" not in found
+
+
+def _size_of(script: Script, node: ast.AST) -> str:
+    """What an expression makes of a gradient: its size, a name for the same numbers (`=name`), nothing, or other."""
+    above = script.parents[node]
+    if isinstance(above, ast.Subscript) and above.value is node:
+        return _size_of(script, above)
+    if isinstance(above, ast.Assign) and len(above.targets) == 1 and isinstance(above.targets[0], ast.Name):
+        return f"={above.targets[0].id}"
+    if isinstance(above, ast.BinOp) and isinstance(above.op, ast.Pow) and above.left is node:
+        return "size"
+    if isinstance(above, ast.Call) and script.called(above) in (
+        "torch.norm",
+        "torch.square",
+        "torch.linalg.norm",
+    ):
+        return "size"
+    if not isinstance(above, ast.Attribute):
+        return "other"
+    if above.attr in ("size", "shape", "device", "dtype", "new_zeros"):
+        return "nothing"
+    if above.attr in ("norm", "pow", "square"):
+        return "size"
+    call = script.parents[above]
+    return _size_of(script, call) if above.attr in ("view", "reshape", "flatten", "contiguous") else "other"
 
 
 def _expands_distance(script: Script, node: ast.AST) -> bool:

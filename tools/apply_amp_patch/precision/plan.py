@@ -115,7 +115,7 @@ def _no_scaler(context: Context) -> list[Reason]:
             found.append(
                 (line_of(by_hand), "reads_grad", "the script reads gradients and has no optimizer that steps")
             )
-        elif all(c.args for c in context.script.method_calls("step")):
+        elif all(c.args for c in context.script.method_calls("step")) and not _steps_elsewhere(context):
             raise Declined(line, "step_elsewhere", note)
         found.append((line, "step_elsewhere", note))
     found += [reason for step in training.steps for reason in _not_steppable(context, step)]
@@ -150,6 +150,15 @@ def _no_scaler(context: Context) -> list[Reason]:
         for call in _hidden_steps(context)
     ]
     return found
+
+
+def _steps_elsewhere(context: Context) -> bool:
+    """Whether a call runs a method of another file that steps an optimizer: `self.schedule.step_and_update()`."""
+    return any(
+        isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "step" and not node.args
+        for call in context.script.calls
+        for _, node in context.run_elsewhere(call)
+    )
 
 
 def _not_steppable(context: Context, step: Step) -> Iterator[Reason]:

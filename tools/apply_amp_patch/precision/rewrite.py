@@ -20,6 +20,10 @@ _ROUNDED_SIGMOID = (
     " wrong there costs 100 and gives no gradient. Return logits and use BCEWithLogitsLoss if that can occur"
 )
 
+_RATIO = (
+    "it compares probabilities computed under autocast with older ones; compute those under autocast as well"
+)
+
 
 class Rewrite:
     """Collects edits and sites for one script."""
@@ -51,7 +55,7 @@ class Rewrite:
             return
         first = self.script.text[self.script.line_starts[statement.lineno - 1] : self.script.start(statement)]
         end = self.script.end(statement)
-        after = self.script.rest_of_line(end).strip()
+        after = self.script.rest_of_line(end).lstrip("; \t").strip()
         if first.strip() or (after and not after.startswith("#")):
             raise Declined(statement.lineno, "shared_line", "the statement shares its line with another one")
 
@@ -304,6 +308,7 @@ class Rewrite:
             for step in self.training.steps
             if step.kind == "unknown" and self.plan.scaled
         ]
+        found += [f"line {line}: {_RATIO}" for line in self.plan.verdict.ratios[:1]]
         full = self.plan.verdict.full
         elsewhere = [r.line for r in full.reasons if r.code == "bce_in_other_file"]
         if lines := [*(call.lineno for call in self.plan.verdict.islands), *elsewhere]:

@@ -25,6 +25,7 @@ class Verdict:
         default_factory=list
     )  # line and class of others' ones
     full: Full = field(default_factory=Full)
+    ratios: list[int] = field(default_factory=list)  # lines that compare new probabilities with older ones
     puts: list[ast.Assign] = field(
         default_factory=list
     )  # by mask or index, of a value that autocast makes half
