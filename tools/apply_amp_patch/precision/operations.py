@@ -5,6 +5,7 @@ import ast
 from ..patch import Declined
 from ..script import Script
 from .coordinates import is_product, multiplies_coordinates
+from .moments import subtracts_moments
 
 _FFT = (
     "torch.fft.",
@@ -81,6 +82,9 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
             )
     if _expands_distance(script, node):
         note = f"|x|^2 - 2xy + |y|^2{where} cancels: half precision cannot tell near points apart"
+        raise Declined(line, "cancellation", note)
+    if subtracts_moments(script, node):
+        note = f"a variance{where} is the difference of two convolutions, whose half results hold two or three digits"
         raise Declined(line, "cancellation", note)
     if multiplies_coordinates(script, node):
         note = f"{ast.unparse(node)}{where} multiplies pixel coordinates, which half precision rounds to whole pixels"
