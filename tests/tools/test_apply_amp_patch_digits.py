@@ -64,6 +64,16 @@ GRAM = """def gram(f):
     f_t = f.transpose(1, 2)
     return f.bmm(f_t) / ({})
 """
+MOMENTS = """window = torch.ones(1, 1, 3, 3).cuda()
+
+def variance(x):
+    {}
+    mean, power = conv(x, window), {}
+    return power / 9 - (mean / 9) ** 2
+"""
+EPSILON = """def unit(x, eps=1e-8):
+    return x / {}
+"""
 BOUND = "LARGEST = {}\n\ndef safe(p):\n    return p.clamp(max=LARGEST)\n"
 
 
@@ -104,6 +114,48 @@ def outcome(text: str, precision: str, path: Path | None = None) -> str:
         ),
         (GRAM.format("c * n"), "torch.nn.Conv1d(1, 1, 3)", "gram(out)", "fp16_constant", "patched"),
         (GRAM.format("0.07"), "torch.nn.Conv1d(1, 1, 3)", "gram(out)", "patched", "patched"),
+        (
+            MOMENTS.format("conv = F.conv2d", "conv(x * x, window)"),
+            "torch.nn.Conv2d(1, 1, 3)",
+            "variance(out)",
+            "cancellation",
+            "cancellation",
+        ),
+        (
+            MOMENTS.format("conv = getattr(F, 'conv%dd' % 2)", "F.conv2d(x**2, window)"),
+            "torch.nn.Conv2d(1, 1, 3)",
+            "variance(out)",
+            "cancellation",
+            "cancellation",
+        ),
+        (
+            MOMENTS.format("conv = F.conv2d", "conv(2 * x, window)"),
+            "torch.nn.Conv2d(1, 1, 3)",
+            "variance(out)",
+            "patched",
+            "patched",
+        ),
+        (
+            EPSILON.format("x.abs().mean(-1).clamp(min=eps)"),
+            "torch.nn.Linear(4, 1)",
+            "unit(out)",
+            "fp16_constant",
+            "patched",
+        ),
+        (
+            EPSILON.format("(x.std(-1) + eps)"),
+            "torch.nn.Linear(4, 1)",
+            "unit(out)",
+            "fp16_constant",
+            "patched",
+        ),
+        (
+            EPSILON.format("(x.norm(dim=-1) + eps)"),
+            "torch.nn.Linear(4, 1)",
+            "unit(out)",
+            "patched",
+            "patched",
+        ),
         (BOUND.format("1 - 1e-5"), "torch.nn.Linear(2, 1)", "safe(out)", "probabilities", "probabilities"),
         (BOUND.format("0.9"), "torch.nn.Linear(2, 1)", "safe(out)", "patched", "patched"),
     ],
