@@ -288,9 +288,9 @@ def test_gradients_that_another_file_names_are_exchanged_without_a_scaler(tmp_pa
 def test_a_function_that_returns_what_it_gives_itself_ends(tmp_path: Path):
     setup = (
         "\ndef load(path):\n    return other(path)\n\n\n"
-        "def other(path):\n    return load(path)\n\n\nweights, rate = load('a')\n"
+        "def other(path):\n    return load(path)\n\n\nnet, rate = load('a')\n"
     )
     (tmp_path / "layers.py").write_text(MODEL.format(expression="x"))
-    text = TRAIN.format(module="layers").replace("\nnet = Net()", f"{setup}net = Net(weights)")
-    result = patch(text.replace("lr=0.1", "lr=rate"), ["mixed_precision"], Wishes(), tmp_path / "train.py")
+    text = TRAIN.format(module="layers").replace("\nnet = Net().cuda()\n", setup)
+    result = patch(text, ["mixed_precision"], Wishes(), tmp_path / "train.py")
     assert result.outcome == "patched"
