@@ -54,6 +54,15 @@ class Field(torch.nn.Module):
     def forward(self, x):
         return {}
 """
+PENALTY = """class Critic(torch.nn.Module):
+    def penalty(self, x):
+        slope = torch.autograd.grad(self(x).sum(), x, create_graph=True)[0]
+        slope = slope.view(slope.size(0), -1)
+        return {}
+
+    def forward(self, x):
+        return x
+"""
 STENCIL = """kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, {}]])[None, None].cuda()
 
 def edges(image):
@@ -96,6 +105,14 @@ def outcome(text: str, precision: str, path: Path | None = None) -> str:
             "second_order",
             "second_order",
         ),
+        (
+            PENALTY.format("(slope.norm(2, dim=1) - 1) ** 2"),
+            "Critic()",
+            "net.penalty(out)",
+            "second_order",
+            "patched",
+        ),
+        (PENALTY.format("slope * x"), "Critic()", "net.penalty(out)", "second_order", "second_order"),
         (STENCIL.format(1), "torch.nn.Conv2d(1, 1, 3)", "edges(out)", "patched", "cancellation"),
         (STENCIL.format(2), "torch.nn.Conv2d(1, 1, 3)", "edges(out)", "patched", "patched"),
         (

@@ -6,6 +6,7 @@ from ..patch import Declined
 from ..script import Script
 from .coordinates import is_product, multiplies_coordinates
 from .moments import subtracts_moments
+from .penalties import is_penalty
 
 _FFT = (
     "torch.fft.",
@@ -120,7 +121,8 @@ def refuse_derivative(script: Script, node: ast.AST, line: int, where: str) -> N
     """Raise for a layer whose output is a derivative (a force, a residual): lost digits stay in it."""
     if not isinstance(node, ast.Call) or script.called(node) != "torch.autograd.grad":
         return
-    if any(k.arg == "create_graph" and ast.unparse(k.value) == "True" for k in node.keywords):
+    twice = any(k.arg == "create_graph" and ast.unparse(k.value) == "True" for k in node.keywords)
+    if twice and not is_penalty(script, node):
         note = f"a layer{where} gives out a derivative of itself, which half precision leaves two digits"
         raise Declined(line, "second_order", note)
 
