@@ -241,6 +241,7 @@ def test_models_that_a_name_at_run_time_chooses_are_all_read(tmp_path: Path):
         ('sys.path.append("models")', "sys.argv[1]", "declined"),
         ("", 'f"models.{sys.argv[1]}"', "declined"),
         ("", '"json"', "patched"),
+        ('layer = "models.layers.Net"', "layer[:-4]", "declined"),
     ):
         script = text.replace("{way}", way).replace("{name}", name)
         assert (

@@ -13,6 +13,7 @@ _LARGEST_BYTES = 400_000
 _MOST_FILES = 40
 _MOST_NEARBY = 3_000  # files looked at for one that imports the script
 _MOST_LEVELS = 5  # how far up a repository's root is looked for
+_CLASS = re.compile(r"\w+\.(\w+\.)*[A-Z]\w*")  # "models.layers.Net", which some function imports by that name
 _ROOT = (".git", "pyproject.toml")
 _ROOT_OF_COPY = (
     "setup.py",
@@ -135,6 +136,8 @@ def _imports(script: Script, where: Path, tops: list[Path]) -> list[Path]:
             found += _module(node.module or "", roots)
             for alias in node.names:
                 found += _module(f"{node.module}.{alias.name}" if node.module else alias.name, roots)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _CLASS.fullmatch(node.value):
+            found += _module(node.value.rpartition(".")[0], [where.parent, *tops])
     return list(dict.fromkeys([*found, *_chosen_late(script, [where.parent, *tops])]))
 
 

@@ -90,6 +90,11 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
     if multiplies_coordinates(script, node):
         note = f"{ast.unparse(node)}{where} multiplies pixel coordinates, which half precision rounds to whole pixels"
         raise Declined(line, "coordinates", note)
+    if isinstance(node, ast.Assert) and _compares_dtypes(script, node.test):
+        note = (
+            f"`{ast.unparse(node.test)}`{where} fails under autocast: the script chooses a precision itself"
+        )
+        raise Declined(line, "own_low_precision", note)
     if _takes_probabilities(script, node):
         raise Declined(line, "probabilities", f"a distribution{where} checks that they sum to 1 within 1e-6")
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
@@ -263,6 +268,18 @@ def _numeric_default(script: Script, parameter: ast.AST) -> bool:
     defaults = dict(zip(reversed(names), reversed(arguments.defaults), strict=False))
     default = defaults.get(parameter)  # type: ignore[call-overload]
     return isinstance(default, ast.Constant) and isinstance(default.value, int | float)
+
+
+def _compares_dtypes(script: Script, test: ast.expr) -> bool:
+    """`x.dtype == dtype`, unless that is a kind of whole numbers."""
+    if not (isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Eq)):
+        return False
+    sides = [test.left, test.comparators[0]]
+    names = {
+        (script.qualified(s) or "").split(".")[-1] for s in sides if isinstance(s, ast.Attribute | ast.Name)
+    }
+    whole = any(name.startswith(("int", "uint", "long", "bool", "short")) for name in names)
+    return not whole and any(isinstance(s, ast.Attribute) and s.attr == "dtype" for s in sides)
 
 
 def _takes_probabilities(script: Script, node: ast.AST) -> bool:
