@@ -113,6 +113,13 @@ def outcome(text: str, precision: str, path: Path | None = None) -> str:
             "patched",
         ),
         (PENALTY.format("slope * x"), "Critic()", "net.penalty(out)", "second_order", "second_order"),
+        (
+            FIELD.format("torch.autograd.grad(self.loss(x), self.parameters(), create_graph=True)[0]"),
+            "Field()",
+            "out",
+            "second_order",
+            "patched",
+        ),
         (STENCIL.format(1), "torch.nn.Conv2d(1, 1, 3)", "edges(out)", "patched", "cancellation"),
         (STENCIL.format(2), "torch.nn.Conv2d(1, 1, 3)", "edges(out)", "patched", "patched"),
         (

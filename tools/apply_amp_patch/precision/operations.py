@@ -6,7 +6,7 @@ from ..patch import Declined
 from ..script import Script
 from .coordinates import is_product, multiplies_coordinates
 from .moments import subtracts_moments
-from .penalties import is_penalty
+from .penalties import is_inner_step, is_penalty
 
 _FFT = (
     "torch.fft.",
@@ -127,7 +127,7 @@ def refuse_derivative(script: Script, node: ast.AST, line: int, where: str) -> N
     if not isinstance(node, ast.Call) or script.called(node) != "torch.autograd.grad":
         return
     twice = any(k.arg == "create_graph" and ast.unparse(k.value) == "True" for k in node.keywords)
-    if twice and not is_penalty(script, node):
+    if twice and not is_penalty(script, node) and not is_inner_step(script, node):
         note = f"a layer{where} gives out a derivative of itself, which half precision leaves two digits"
         raise Declined(line, "second_order", note)
 

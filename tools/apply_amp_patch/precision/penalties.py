@@ -1,4 +1,4 @@
-"""Derivatives that only a norm is taken of: the gradient penalty of a critic, written as a method of it."""
+"""Derivatives that no layer gives out: a critic's gradient penalty, and the inner step of meta-learning."""
 
 import ast
 
@@ -8,6 +8,18 @@ _NORMS = ("torch.norm", "torch.linalg.norm", "torch.linalg.vector_norm")
 _SQUARES = {"norm", "pow", "square"}
 _SHAPES = {"view", "reshape", "flatten", "contiguous"}
 _FACTS = {"shape", "size", "device", "dtype"}
+
+
+def is_inner_step(script: Script, derivative: ast.Call) -> bool:
+    """Whether a derivative is taken by parameters, which a step then moves: `grad(loss, self.parameters())`."""
+    inputs = [*derivative.args[1:2], *(k.value for k in derivative.keywords if k.arg == "inputs")]
+    named = [b.value for i in inputs if isinstance(i, ast.Name) for b in script.bindings(i.id, i)]
+    return any(
+        isinstance(n, ast.Attribute) and n.attr in ("parameters", "named_parameters")
+        for value in [*inputs, *named]
+        if value is not None
+        for n in ast.walk(value)
+    )
 
 
 def is_penalty(script: Script, derivative: ast.Call) -> bool:
