@@ -174,6 +174,15 @@ def outcome(text: str, precision: str, path: Path | None = None) -> str:
             "patched",
         ),
         (
+            EPSILON.format("x + torch.log(u + eps)").replace(
+                "    return", "    u = torch.rand(4)\n    u = u.cuda()\n    return"
+            ),
+            "torch.nn.Linear(4, 1)",
+            "unit(out)",
+            "patched",
+            "patched",
+        ),
+        (
             EPSILON.format("(x.norm(dim=-1) + eps)"),
             "torch.nn.Linear(4, 1)",
             "unit(out)",

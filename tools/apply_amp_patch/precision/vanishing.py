@@ -9,6 +9,7 @@ _CLAMPS = ("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_min_")
 # What CUDA's autocast computes in fp32, whatever it is given.
 _FP32_WORDS = "float softmax log_softmax softplus exp log norm sum pow prod cumsum item"
 _FP32 = frozenset(_FP32_WORDS.split())
+_MADE = tuple(f"torch.{name}" for name in ("zeros", "ones", "empty", "full", "rand", "randn", "tensor"))
 
 
 def vanishing(script: Script, node: ast.AST) -> str | None:
@@ -63,20 +64,28 @@ def _default(script: Script, parameter: ast.AST) -> ast.expr | None:
     return next((default for name, default in pairs if name is parameter), None)
 
 
-def _is_fp32(script: Script, node: ast.expr, depth: int = 0) -> bool:
+def _is_fp32(script: Script, node: ast.expr, seen: tuple[str, ...] = ()) -> bool:
     match node:
         case ast.Constant():
             return True
+        case ast.UnaryOp(operand=operand):
+            return _is_fp32(script, operand, seen)
+        case ast.Call(
+            func=ast.Attribute(value=value, attr="cuda" | "to" | "uniform_" | "view" | "unsqueeze")
+        ):
+            return _is_fp32(script, value, seen)
         case ast.Call():
-            return _last(node.func) in _FP32
+            return _last(node.func) in _FP32 or script.called(node) in _MADE
         case ast.BinOp(op=ast.Pow()):
             return True
         case ast.BinOp(left=left, right=right):
-            return _is_fp32(script, left, depth) and _is_fp32(script, right, depth)
-        case ast.Name() if depth < 5:
-            bindings = script.bindings(node.id, node)
+            return _is_fp32(script, left, seen) and _is_fp32(script, right, seen)
+        case ast.Name(id=name) if name in seen:
+            return True  # `u = u.cuda()`: what else it is set to decides
+        case ast.Name(id=name):
+            bindings = script.bindings(name, node)
             return bool(bindings) and all(
-                b.kind == "assign" and b.value is not None and _is_fp32(script, b.value, depth + 1)
+                b.kind == "assign" and b.value is not None and _is_fp32(script, b.value, (*seen, name))
                 for b in bindings
             )
     return False
