@@ -511,7 +511,11 @@ class Judge:
         target = getattr(func, "attr", None) or getattr(func, "id", None)
         waiting = any(s.pending and not s.unscaled for s in states)
         if waiting and target not in self.functions and self.hands_on_gradients(call):
-            states = {self.on_read(s, call, set()) for s in states}
+            owners = self.owners(call)
+            states = {
+                s if owners and owners <= s.stepped and not s.fresh else self.on_read(s, call, set())
+                for s in states
+            }
         for callee in self.functions.get(target or "", []):
             if callee not in stack and len(stack) < 6 and callee in self.eventful:
                 states = self.walk_block(callee.body, states, callee, (*stack, callee))
@@ -549,6 +553,11 @@ class Judge:
         if name.startswith("torch.") or name in CALM or self.is_model(ast.unparse(call.func)):
             return False
         return any(ast.unparse(a) in self.trained for a in [*call.args, *(k.value for k in call.keywords)])
+
+    def owners(self, call: ast.Call) -> set[str]:
+        """The optimizers built for the models that a call gets; a step has unscaled their gradients."""
+        handed = {ast.unparse(a) for a in [*call.args, *(k.value for k in call.keywords)]} & self.trained
+        return {o for o in self.optimizers() for v in self.assigned.get(o, []) if handed & self.roots(v)}
 
     @cached_property
     def trained(self) -> set[str]:

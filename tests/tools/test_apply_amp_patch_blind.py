@@ -407,6 +407,11 @@ def test_gradients_do_not_wait_across_an_update_of_the_scale(before, behind, wan
         ("[o.detach().cpu().numpy() for o in kept]", "numpy_of_low_precision"),
         ("[t.cpu().numpy() for o, t in zip(kept, y)]", "patched"),
         ("[t.cpu().numpy() for _, t in enumerate(y)]", "patched"),
+        ("out = out.max(1)[1]\n    seen = [o.data.numpy() for o in out]", "patched"),
+        ("out = out.max(1)[0]\n    seen = [o.data.numpy() for o in out]", "patched"),
+        ("image = kept[0]\n    image = y[0]\n    image.numpy()", "patched"),
+        ("image = y[0]\n    image = kept[0]\n    image.numpy()", "numpy_of_low_precision"),
+        ("image = kept[0]\n    if y[0]:\n        image = y[0]\n    image.numpy()", "numpy_of_low_precision"),
     ],
 )
 def test_what_a_loop_draws_has_the_dtype_of_what_it_draws_from(behind, wanted):

@@ -54,6 +54,15 @@ class Field(torch.nn.Module):
     def forward(self, x):
         return {}
 """
+PENALTY = """class Critic(torch.nn.Module):
+    def penalty(self, x):
+        slope = torch.autograd.grad(self(x).sum(), x, create_graph=True)[0]
+        slope = slope.view(slope.size(0), -1)
+        return {}
+
+    def forward(self, x):
+        return x
+"""
 STENCIL = """kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, {}]])[None, None].cuda()
 
 def edges(image):
@@ -63,6 +72,16 @@ GRAM = """def gram(f):
     b, c, n = f.shape
     f_t = f.transpose(1, 2)
     return f.bmm(f_t) / ({})
+"""
+MOMENTS = """window = torch.ones(1, 1, 3, 3).cuda()
+
+def variance(x):
+    {}
+    mean, power = conv(x, window), {}
+    return power / 9 - (mean / 9) ** 2
+"""
+EPSILON = """def unit(x, eps=1e-8):
+    return x / {}
 """
 BOUND = "LARGEST = {}\n\ndef safe(p):\n    return p.clamp(max=LARGEST)\n"
 
@@ -86,6 +105,21 @@ def outcome(text: str, precision: str, path: Path | None = None) -> str:
             "second_order",
             "second_order",
         ),
+        (
+            PENALTY.format("(slope.norm(2, dim=1) - 1) ** 2"),
+            "Critic()",
+            "net.penalty(out)",
+            "second_order",
+            "patched",
+        ),
+        (PENALTY.format("slope * x"), "Critic()", "net.penalty(out)", "second_order", "second_order"),
+        (
+            FIELD.format("torch.autograd.grad(self.loss(x), self.parameters(), create_graph=True)[0]"),
+            "Field()",
+            "out",
+            "second_order",
+            "patched",
+        ),
         (STENCIL.format(1), "torch.nn.Conv2d(1, 1, 3)", "edges(out)", "patched", "cancellation"),
         (STENCIL.format(2), "torch.nn.Conv2d(1, 1, 3)", "edges(out)", "patched", "patched"),
         (
@@ -104,6 +138,57 @@ def outcome(text: str, precision: str, path: Path | None = None) -> str:
         ),
         (GRAM.format("c * n"), "torch.nn.Conv1d(1, 1, 3)", "gram(out)", "fp16_constant", "patched"),
         (GRAM.format("0.07"), "torch.nn.Conv1d(1, 1, 3)", "gram(out)", "patched", "patched"),
+        (
+            MOMENTS.format("conv = F.conv2d", "conv(x * x, window)"),
+            "torch.nn.Conv2d(1, 1, 3)",
+            "variance(out)",
+            "cancellation",
+            "cancellation",
+        ),
+        (
+            MOMENTS.format("conv = getattr(F, 'conv%dd' % 2)", "F.conv2d(x**2, window)"),
+            "torch.nn.Conv2d(1, 1, 3)",
+            "variance(out)",
+            "cancellation",
+            "cancellation",
+        ),
+        (
+            MOMENTS.format("conv = F.conv2d", "conv(2 * x, window)"),
+            "torch.nn.Conv2d(1, 1, 3)",
+            "variance(out)",
+            "patched",
+            "patched",
+        ),
+        (
+            EPSILON.format("x.abs().mean(-1).clamp(min=eps)"),
+            "torch.nn.Linear(4, 1)",
+            "unit(out)",
+            "fp16_constant",
+            "patched",
+        ),
+        (
+            EPSILON.format("(x.std(-1) + eps)"),
+            "torch.nn.Linear(4, 1)",
+            "unit(out)",
+            "fp16_constant",
+            "patched",
+        ),
+        (
+            EPSILON.format("x + torch.log(u + eps)").replace(
+                "    return", "    u = torch.rand(4)\n    u = u.cuda()\n    return"
+            ),
+            "torch.nn.Linear(4, 1)",
+            "unit(out)",
+            "patched",
+            "patched",
+        ),
+        (
+            EPSILON.format("(x.norm(dim=-1) + eps)"),
+            "torch.nn.Linear(4, 1)",
+            "unit(out)",
+            "patched",
+            "patched",
+        ),
         (BOUND.format("1 - 1e-5"), "torch.nn.Linear(2, 1)", "safe(out)", "probabilities", "probabilities"),
         (BOUND.format("0.9"), "torch.nn.Linear(2, 1)", "safe(out)", "patched", "patched"),
     ],

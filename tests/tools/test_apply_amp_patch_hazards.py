@@ -66,6 +66,8 @@ def code_of(precision="fp16", path=None, **parts):
         ),
         ({"middle": "out[y > 0] = -9999999"}, "fp16_constant", "patched"),
         ({"middle": "out = out.masked_fill(y > 0, -2 ** 32 + 1)"}, "fp16_constant", "patched"),
+        ({"middle": "assert out.dtype == x.dtype"}, "own_low_precision", "own_low_precision"),
+        ({"middle": "assert y.dtype == torch.int64"}, "patched", "patched"),
         ({"middle": "out = out * (3 ** 2 + 10 ** 99)"}, "patched", "patched"),
         (
             {"middle": "rows = torch.tensor([0, 1])\n    z[rows] += net(x[rows])"},

@@ -241,8 +241,57 @@ def test_models_that_a_name_at_run_time_chooses_are_all_read(tmp_path: Path):
         ('sys.path.append("models")', "sys.argv[1]", "declined"),
         ("", 'f"models.{sys.argv[1]}"', "declined"),
         ("", '"json"', "patched"),
+        ('layer = "models.layers.Net"', "layer[:-4]", "declined"),
     ):
         script = text.replace("{way}", way).replace("{name}", name)
         assert (
             patch(script, ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path).outcome == outcome
         )
+
+
+@pytest.mark.parametrize(("sign", "outcome"), [("README.md", "declined"), ("notes.txt", "patched")])
+def test_a_copy_of_a_repository_without_git_is_read_from_its_root(tmp_path: Path, sign, outcome):
+    (tmp_path / sign).touch()
+    (tmp_path / "utils").mkdir()
+    (tmp_path / "utils" / "layers.py").write_text(MODEL.format(expression="torch.fft.rfft(x).abs()"))
+    result = patch(
+        TRAIN.format(module="utils.layers"), ["mixed_precision"], Wishes(), tmp_path / "utils" / "train.py"
+    )
+    assert result.outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("body", "seen"), [("tensor.cpu().numpy()", "show(out.float())"), ("tensor.cpu()", "show(out)")]
+)
+def test_what_another_file_makes_an_array_of_is_cast_behind_the_region(tmp_path: Path, body, seen):
+    (tmp_path / "plots.py").write_text(f"def show(tensor):\n    return {body}\n")
+    (tmp_path / "layers.py").write_text(MODEL.format(expression="x"))
+    text = TRAIN.format(module="layers").replace("net(x.cuda()), y.cuda()", "out, y.cuda()")
+    text = text.replace("    loss =", "    out = net(x.cuda())\n    loss =")
+    text = text.replace("import torch\n", "import torch\nfrom plots import show\n") + "    show(out)\n"
+    result = patch(text, ["mixed_precision"], Wishes("bf16"), tmp_path / "train.py")
+    assert f"    {seen}\n" in result.text
+
+
+def test_gradients_that_another_file_names_are_exchanged_without_a_scaler(tmp_path: Path):
+    (tmp_path / "layers.py").write_text(MODEL.format(expression="x"))
+    (tmp_path / "mpi.py").write_text(
+        "def flat(model, mode):\n    name = 'data' if mode == 'weights' else 'grad'\n"
+        "    return [getattr(p, name) for p in model.parameters()]\n\n\n"
+        "def average(model):\n    comm.Allreduce(flat(model, 'gradients'))\n"
+    )
+    text = TRAIN.format(module="layers").replace("import torch\n", "import torch\nfrom mpi import average\n")
+    text = text.replace("    optimizer.step", "    average(net)\n    optimizer.step")
+    result = patch(text, ["mixed_precision"], Wishes("fp16"), tmp_path / "train.py")
+    assert [s.reason_code for s in result.sites] == ["gradients_exchanged"]
+
+
+def test_a_function_that_returns_what_it_gives_itself_ends(tmp_path: Path):
+    setup = (
+        "\ndef load(path):\n    return other(path)\n\n\n"
+        "def other(path):\n    return load(path)\n\n\nnet, rate = load('a')\n"
+    )
+    (tmp_path / "layers.py").write_text(MODEL.format(expression="x"))
+    text = TRAIN.format(module="layers").replace("\nnet = Net().cuda()\n", setup)
+    result = patch(text, ["mixed_precision"], Wishes(), tmp_path / "train.py")
+    assert result.outcome == "patched"

@@ -101,7 +101,7 @@ class Origins(Index):
                 return self._elements(binding.value) if binding.index is None else [UNKNOWN]
         return [UNKNOWN]
 
-    def _picked(self, value: ast.expr, index: int | None) -> list[Origin]:
+    def _picked(self, value: ast.expr, index: int | None, seen: tuple[ast.expr, ...] = ()) -> list[Origin]:
         if index is None:
             return list(self.origins(value))
         if isinstance(value, ast.Tuple | ast.List) and index < len(value.elts):
@@ -109,8 +109,8 @@ class Origins(Index):
         if isinstance(value, ast.Call):
             found: list[Origin] = []
             for function in self.callees(value):
-                for returned in returns(self.script, function):
-                    found += self._picked(returned, index)
+                for returned in (r for r in returns(self.script, function) if r not in seen):
+                    found += self._picked(returned, index, (*seen, returned))
             if found:
                 return found
             path = self.script.called(value)

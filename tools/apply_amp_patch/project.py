@@ -13,6 +13,17 @@ _LARGEST_BYTES = 400_000
 _MOST_FILES = 40
 _MOST_NEARBY = 3_000  # files looked at for one that imports the script
 _MOST_LEVELS = 5  # how far up a repository's root is looked for
+_CLASS = re.compile(r"\w+\.(\w+\.)*[A-Z]\w*")  # "models.layers.Net", which some function imports by that name
+_ROOT = (".git", "pyproject.toml")
+_ROOT_OF_COPY = (
+    "setup.py",
+    "requirements.txt",
+    "README.md",
+    "README.rst",
+    "README",
+    "LICENSE",
+    "LICENSE.txt",
+)
 
 
 @cache
@@ -94,7 +105,8 @@ def _nearby(top: Path) -> Iterator[Path]:
 def _tops(path: Path) -> list[Path]:
     """The folders that a script's absolute imports may start from: its own, its packages' root, its repository's.
 
-    Those between its own and the repository's count too: scripts put their `src` or `lib` into sys.path.
+    Those between its own and the repository's count too: scripts put their `src` or `lib` into sys.path. A copy
+    without `.git` shows its root by what lies there.
     """
     folder = path.parent
     found = [folder]
@@ -102,8 +114,11 @@ def _tops(path: Path) -> list[Path]:
         folder = folder.parent
         found.append(folder)
     near = list(path.parents)[:_MOST_LEVELS]
-    marked = [i for i, p in enumerate(near) if (p / ".git").exists() or (p / "pyproject.toml").is_file()]
-    return list(dict.fromkeys([*found, *near[: marked[-1] + 1]])) if marked else found
+    for signs in (_ROOT, _ROOT_OF_COPY):
+        marked = [i for i, p in enumerate(near) if any((p / sign).exists() for sign in signs)]
+        if marked:
+            return list(dict.fromkeys([*found, *near[: marked[-1] + 1]]))
+    return found
 
 
 def _imports(script: Script, where: Path, tops: list[Path]) -> list[Path]:
@@ -121,6 +136,8 @@ def _imports(script: Script, where: Path, tops: list[Path]) -> list[Path]:
             found += _module(node.module or "", roots)
             for alias in node.names:
                 found += _module(f"{node.module}.{alias.name}" if node.module else alias.name, roots)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _CLASS.fullmatch(node.value):
+            found += _module(node.value.rpartition(".")[0], [where.parent, *tops])
     return list(dict.fromkeys([*found, *_chosen_late(script, [where.parent, *tops])]))
 
 

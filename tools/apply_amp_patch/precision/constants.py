@@ -6,9 +6,9 @@ from operator import add, mul, sub
 
 from ..script import Script
 from .coordinates import coarse_grid, gram_matrix
+from .vanishing import SMALLEST_FP16, vanishing
 
 _LARGEST_FP16 = 65504
-_SMALLEST_FP16 = 6e-8
 _SIGNS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: add,
     ast.Sub: sub,
@@ -136,6 +136,8 @@ def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
         return [(node.lineno, "fp16_constant", note)]  # type: ignore[attr-defined]
     if gap is not None and gap < 2**-12:
         return [_rounds_to_one(node)]
+    if (lost := vanishing(script, node)) is not None:
+        return [(node.lineno, "fp16_constant", lost)]  # type: ignore[attr-defined]
     value = _number(node)
     above = script.parents.get(node)
     if value is None or not isinstance(node, ast.expr):
@@ -151,6 +153,6 @@ def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
         and (isinstance(above, ast.Call | ast.BinOp | ast.keyword) or _fills_part(above))
     ):
         found.append((node.lineno, "fp16_constant", f"{text} overflows fp16"))
-    if 0 < size < _SMALLEST_FP16 and isinstance(above, ast.BinOp | ast.Call):
+    if 0 < size < SMALLEST_FP16 and isinstance(above, ast.BinOp | ast.Call):
         found.append((node.lineno, "fp16_constant", f"{text} is zero in fp16"))
     return found

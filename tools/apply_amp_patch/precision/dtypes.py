@@ -1,11 +1,13 @@
 """Which tensors come out of autocast in half precision; `.numpy()` of bf16 raises TypeError."""
 
 import ast
+from itertools import takewhile
 
 from ..context import Context
 from ..flow import path
 from ..loops import Region
 from ..names import Binding, Function
+from ..script import Script
 
 _SAME_WORDS = (
     "detach cpu cuda to view squeeze unsqueeze clone contiguous permute reshape flatten transpose t mean "
@@ -148,15 +150,33 @@ class Dtypes:
             return "full"
         found = []
         function = self.context.script.function(node)
-        for statement in self._setters(text, function):
+        bindings = self.context.script.bindings(node.id, node) if isinstance(node, ast.Name) else []
+        drawn = bool(bindings) and all(b.kind == "loop" for b in bindings)
+        setters = [] if drawn else self._set_last(node, text) or self._setters(text, function)
+        for statement in setters:
             if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
                 found.append(self._assigned(statement, text))
             else:
                 found.append("unknown" if statement in self.inside else "full")
-        if isinstance(node, ast.Name):
-            loops = [b for b in self.context.script.bindings(node.id, node) if b.kind == "loop"]
-            found += [self._kind(values) for b in loops if (values := _drawn_from(b)) is not None]
+        loops = [b for b in bindings if b.kind == "loop"]
+        found += [self._kind(values) for b in loops if (values := _drawn_from(b)) is not None]
         return _join(found)
+
+    def _set_last(self, node: ast.Name | ast.Attribute, text: str) -> list[ast.stmt]:
+        """The assignment of a name that precedes its use in the same block, if that shows which one holds."""
+        script, flow = self.context.script, self.context.training.flow
+        statement = script.statement(node)
+        if not isinstance(node, ast.Name) or any(
+            isinstance(a, ast.Lambda | Function) for a in _up_to(script, node, statement)
+        ):
+            return []
+        if not isinstance(statement, ast.Assign | ast.Expr) and text in flow.defs(statement):
+            return []
+        block = script.block(statement)
+        for earlier in reversed(block[: block.index(statement)]):
+            if text in flow.defs(earlier) and not _fills(earlier, text):
+                return [earlier] if isinstance(earlier, ast.Assign) else []
+        return []
 
     def _setters(self, text: str, function: ast.AST | None) -> list[ast.stmt]:
         flow = self.context.training.flow
@@ -186,6 +206,11 @@ class Dtypes:
         ):
             return "integer" if path(target.elts[-1]) == text else self._kind(statement.value)
         return self._kind(statement.value)
+
+
+def _up_to(script: Script, node: ast.AST, last: ast.AST) -> list[ast.AST]:
+    above = script.ancestors(node)
+    return list(takewhile(lambda a: a is not last, above))
 
 
 def _drawn_from(binding: Binding) -> ast.expr | None:

@@ -154,6 +154,8 @@ def _layer_node(
     A layer that goes to float64 and back stays right: autocast leaves float64 alone, and so it was before.
     """
     refuse_derivative(script, node, line, where)
+    if isinstance(node, ast.Call) and script.called(node) == "torch.autograd.grad":
+        verdict.no_fp16.append((line, "second_order", f"a layer{where} takes gradients by itself"))
     if is_float64(script, node) or verdict.full.holds(script, node):
         return
     try:

@@ -8,15 +8,8 @@ from ..flow import path, uses
 from ..loops import Step
 from ..models import is_model
 from ..script import Script
+from .readings import reads
 
-_CLIPS = (
-    "torch.nn.utils.clip_grad",
-    "torch.nn.utils.get_total_norm",
-    "torch.nn.utils.clip_grads_with_norm_",
-    "timm.utils.dispatch_clip_grad",
-    "timm.utils.adaptive_clip_grad",
-)
-_ZEROING = {"zero_", "detach_", "fill_"}
 # Averaging gradients over processes: each process's scaler would decide alone whether to skip the step.
 _EXCHANGES = {
     "all_reduce",
@@ -151,24 +144,6 @@ def reading_nodes(context: Context, statement: ast.stmt) -> list[ast.AST]:
     found = [n for n in ast.walk(statement) if reads(context.script, n)]
     calls = (n for n in ast.walk(statement) if isinstance(n, ast.Call) and n not in found)
     return found + [call for call in calls if _may_read(context, call)]
-
-
-def reads(script: Script, node: ast.AST) -> bool:
-    """Whether a node reads gradients: a clipping call, or `.grad` where it is not only set to zero or None."""
-    if isinstance(node, ast.Call):
-        return (script.called(node) or "").startswith(_CLIPS)
-    if not (isinstance(node, ast.Attribute) and node.attr == "grad" and isinstance(node.ctx, ast.Load)):
-        return False
-    if script.qualified(node):
-        return False
-    above = script.parents[node]
-    if isinstance(above, ast.Compare) and all(isinstance(c, ast.Constant) for c in above.comparators):
-        return False
-    while isinstance(above, ast.Attribute) and above.attr in ("data", *_ZEROING):
-        if above.attr in _ZEROING:
-            return False
-        above = script.parents[above]
-    return not isinstance(above, ast.If | ast.BoolOp)
 
 
 def _may_read(context: Context, call: ast.Call) -> bool:

@@ -5,6 +5,8 @@ import ast
 from ..patch import Declined
 from ..script import Script
 from .coordinates import is_product, multiplies_coordinates
+from .moments import subtracts_moments
+from .penalties import is_inner_step, is_penalty
 
 _FFT = (
     "torch.fft.",
@@ -87,9 +89,17 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
     if _expands_distance(script, node):
         note = f"|x|^2 - 2xy + |y|^2{where} cancels: half precision cannot tell near points apart"
         raise Declined(line, "cancellation", note)
+    if subtracts_moments(script, node):
+        note = f"a variance{where} is the difference of two convolutions, whose half results hold two or three digits"
+        raise Declined(line, "cancellation", note)
     if multiplies_coordinates(script, node):
         note = f"{ast.unparse(node)}{where} multiplies pixel coordinates, which half precision rounds to whole pixels"
         raise Declined(line, "coordinates", note)
+    if isinstance(node, ast.Assert) and _compares_dtypes(script, node.test):
+        note = (
+            f"`{ast.unparse(node.test)}`{where} fails under autocast: the script chooses a precision itself"
+        )
+        raise Declined(line, "own_low_precision", note)
     if _takes_probabilities(script, node):
         raise Declined(line, "probabilities", f"a distribution{where} checks that they sum to 1 within 1e-6")
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
@@ -144,8 +154,8 @@ def refuse_derivative(script: Script, node: ast.AST, line: int, where: str) -> N
     """Raise for a layer whose output is a derivative (a force, a residual): lost digits stay in it."""
     if not isinstance(node, ast.Call) or script.called(node) != "torch.autograd.grad":
         return
-    differentiable = any(k.arg == "create_graph" and ast.unparse(k.value) == "True" for k in node.keywords)
-    if differentiable and not _is_penalty(script, node):
+    twice = any(k.arg == "create_graph" and ast.unparse(k.value) == "True" for k in node.keywords)
+    if twice and not is_penalty(script, node) and not is_inner_step(script, node):
         note = f"a layer{where} gives out a derivative of itself, which half precision leaves two digits"
         raise Declined(line, "second_order", note)
 
@@ -154,48 +164,6 @@ def _is_count(script: Script, node: ast.expr) -> bool:
     """`torch.gt(a, b).double()`: whether, as numbers."""
     compares = {f"torch.{name}" for name in ("gt", "ge", "lt", "le", "eq", "ne")}
     return isinstance(node, ast.Compare) or script.called(node) in compares
-
-
-def _is_penalty(script: Script, call: ast.Call) -> bool:
-    """Whether only the size of a gradient is asked for: `(gradients.view(n, -1).norm(2, dim=1) - 1) ** 2`."""
-    statement, function = script.statement(call), script.function(call)
-    target = statement.targets[0] if isinstance(statement, ast.Assign) else None
-    target = target.elts[0] if isinstance(target, ast.Tuple) and len(target.elts) == 1 else target
-    if not isinstance(target, ast.Name) or function is None:
-        return False
-    names, loads = {target.id}, [n for n in ast.walk(function) if isinstance(n, ast.Name)]
-    size = 0
-    while size < len(names):
-        size = len(names)
-        loaded = [n for n in loads if n.id in names and isinstance(n.ctx, ast.Load)]
-        found = {_size_of(script, n) for n in loaded}
-        names |= {name.removeprefix("=") for name in found if name.startswith("=")}
-    return "size" in found and "other" not in found
-
-
-def _size_of(script: Script, node: ast.AST) -> str:
-    """What an expression makes of a gradient: its size, a name for the same numbers (`=name`), nothing, or other."""
-    above = script.parents[node]
-    if isinstance(above, ast.Subscript) and above.value is node:
-        return _size_of(script, above)
-    if isinstance(above, ast.Assign) and len(above.targets) == 1 and isinstance(above.targets[0], ast.Name):
-        return f"={above.targets[0].id}"
-    if isinstance(above, ast.BinOp) and isinstance(above.op, ast.Pow) and above.left is node:
-        return "size"
-    if isinstance(above, ast.Call) and script.called(above) in (
-        "torch.norm",
-        "torch.square",
-        "torch.linalg.norm",
-    ):
-        return "size"
-    if not isinstance(above, ast.Attribute):
-        return "other"
-    if above.attr in ("size", "shape", "device", "dtype", "new_zeros"):
-        return "nothing"
-    if above.attr in ("norm", "pow", "square"):
-        return "size"
-    call = script.parents[above]
-    return _size_of(script, call) if above.attr in ("view", "reshape", "flatten", "contiguous") else "other"
 
 
 def _expands_distance(script: Script, node: ast.AST) -> bool:
@@ -334,6 +302,18 @@ def _numeric_default(script: Script, parameter: ast.AST) -> bool:
     defaults = dict(zip(reversed(names), reversed(arguments.defaults), strict=False))
     default = defaults.get(parameter)  # type: ignore[call-overload]
     return isinstance(default, ast.Constant) and isinstance(default.value, int | float)
+
+
+def _compares_dtypes(script: Script, test: ast.expr) -> bool:
+    """`x.dtype == dtype`, unless that is a kind of whole numbers."""
+    if not (isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Eq)):
+        return False
+    sides = [test.left, test.comparators[0]]
+    names = {
+        (script.qualified(s) or "").split(".")[-1] for s in sides if isinstance(s, ast.Attribute | ast.Name)
+    }
+    whole = any(name.startswith(("int", "uint", "long", "bool", "short")) for name in names)
+    return not whole and any(isinstance(s, ast.Attribute) and s.attr == "dtype" for s in sides)
 
 
 def _takes_probabilities(script: Script, node: ast.AST) -> bool:

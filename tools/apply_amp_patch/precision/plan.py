@@ -1,7 +1,7 @@
 """Which precision is safe for a script, and why not the other."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from ..context import Context
@@ -12,10 +12,11 @@ from ..slices import differentiated
 from .closures import refuse_closures
 from .device import Device, find_device
 from .dtypes import Dtypes
-from .gradients import Readings, find_readings, line_of, reads
+from .gradients import Readings, find_readings, line_of
 from .hazards import weigh
 from .leaves import is_of_leaves
 from .operations import takes_numpy
+from .readings import reads
 from .updates import left_behind, update_places
 from .verdict import Verdict
 
@@ -214,26 +215,33 @@ def _for_layers(
     ]
 
 
-def _numpy_elsewhere(context: Context, dtypes: Dtypes) -> list[Reason]:
-    """Calls under autocast that hand a tensor to `.numpy()` in another file of the project."""
-    return [
-        (
-            call.lineno,
-            "numpy_of_low_precision",
-            f"{ast.unparse(call.func)} calls .numpy(), which bf16 has not",
-        )
-        for call in context.script.calls
-        if call in dtypes.inside and any(dtypes.of(a) in ("low", "unknown") for a in call.args)
-        if any(takes_numpy(node) for _, node in context.run_elsewhere(call))
-    ]
+def _numpy_elsewhere(
+    context: Context, dtypes: Dtypes, hosts: Set[ast.AST | None]
+) -> tuple[list[ast.expr], list[Reason]]:
+    """Calls that hand a tensor to `.numpy()` in another file of the project: behind a region it can be cast."""
+    casts: list[ast.expr] = []
+    unsure: list[Reason] = []
+    for call in context.script.calls:
+        if call not in dtypes.inside and context.script.function(call) not in hosts:
+            continue
+        kinds = {a: dtypes.of(a) for a in call.args if not isinstance(a, ast.Starred)}
+        if not {"low", "unknown"} & set(kinds.values()):
+            continue
+        if not any(takes_numpy(node) for _, node in context.run_elsewhere(call)):
+            continue
+        if call in dtypes.inside or "unknown" in kinds.values():
+            note = f"{ast.unparse(call.func)} calls .numpy(), which bf16 has not"
+            unsure.append((call.lineno, "numpy_of_low_precision", note))
+        else:
+            casts += [a for a, kind in kinds.items() if kind == "low"]
+    return casts, unsure
 
 
 def _numpy(context: Context) -> tuple[list[ast.expr], list[Reason]]:
     """Tensors to cast, and `.numpy()` calls of which the dtype is not known."""
-    casts: list[ast.expr] = []
     dtypes = Dtypes(context)
-    unsure = _numpy_elsewhere(context, dtypes)
     hosts = {context.script.function(r.first) for r in context.training.regions}
+    casts, unsure = _numpy_elsewhere(context, dtypes, hosts)
     cast = {n for r in context.training.regions for s in r.statements for n in ast.walk(s)}
     cast |= {n for b in context.training.backwards for n in ast.walk(b.loss)}
     for function in hosts:

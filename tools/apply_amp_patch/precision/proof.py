@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from ..context import Context
 from ..names import Function
 from ..patch import Declined
-from .gradients import reads
+from .readings import reads
 
 _SCALERS = {"torch.amp.GradScaler", "torch.cuda.amp.GradScaler", "torch.cuda.amp.grad_scaler.GradScaler"}
 _MOST_STATES = 64

@@ -5,6 +5,7 @@ import ast
 from ..context import Context
 from ..edits import Edit, Line, Span, Wrap, indent_unit
 from ..loops import Backward, Region
+from ..models import is_model
 from ..patch import Declined, Patch, Site
 from ..prelude import free_name, header
 from .checkpoint import checkpoint_edits
@@ -268,6 +269,8 @@ class Rewrite:
             else:
                 place = self.script.end(value)
                 code, note = "layer_cast", "a layer outside of autocast takes fp32"
+                if isinstance(above, ast.Call) and not is_model(self.context, above.func):
+                    code, note = "numpy_cast", "numpy has no bf16, and what is called here makes arrays"
             self.edits.append(Span(place, place, ".float()"))
             self.site(value.lineno, code, note)
 

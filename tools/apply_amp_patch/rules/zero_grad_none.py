@@ -11,7 +11,7 @@ import ast
 from ..context import Context
 from ..edits import Edit, Span
 from ..patch import Declined, Patch, Site
-from ..precision.gradients import reads
+from ..precision.readings import reads
 
 REMEDY = "zero_grad_none"
 

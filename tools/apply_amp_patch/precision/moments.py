@@ -1,0 +1,80 @@
+"""Variances as differences of moments, `E[x^2] - E[x]^2` over a window: SSIM, local cross-correlation."""
+
+import ast
+
+from ..names import Function
+from ..script import Script
+
+_CONVOLUTIONS = tuple(f"torch.nn.functional.conv{n}d" for n in (1, 2, 3))
+
+
+def subtracts_moments(script: Script, node: ast.AST) -> bool:
+    """`conv2d(x * x, window) - mean ** 2`: convolutions run in half precision, which rounds the difference away."""
+    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)):
+        return False
+    return any(_averages_products(script, n) for n in _terms(node.left))
+
+
+def _terms(node: ast.expr) -> list[ast.expr]:
+    """The parts of a sum, without their numeric factors and divisors."""
+    match node:
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub(), right=right):
+            return [*_terms(left), *_terms(right)]
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            return [left, right]
+        case ast.BinOp(left=left, op=ast.Div()):
+            return _terms(left)
+    return [node]
+
+
+def _averages_products(script: Script, node: ast.expr) -> bool:
+    return any(
+        isinstance(value, ast.Call)
+        and bool(value.args)
+        and _convolves(script, value)
+        and any(_is_product(v) for v in _values(script, value.args[0]))
+        for value in _values(script, node)
+    )
+
+
+def _values(script: Script, node: ast.expr) -> list[ast.expr]:
+    """What an expression is written as, and what a name in it is set to."""
+    if not isinstance(node, ast.Name):
+        return [node]
+    return [b.value for b in script.bindings(node.id, node) if b.kind == "assign" and b.value is not None]
+
+
+def _convolves(script: Script, call: ast.Call) -> bool:
+    """A convolution, by a name for it (`conv = getattr(F, "conv%dd" % n)`), or in a function of this file."""
+    if script.called(call) in _CONVOLUTIONS:
+        return True
+    if not isinstance(call.func, ast.Name):
+        return False
+    for binding in script.bindings(call.func.id, call.func):
+        if isinstance(binding.node, Function):
+            inner = [n for n in ast.walk(binding.node) if isinstance(n, ast.Call)]
+            return any(script.called(n) in _CONVOLUTIONS for n in inner)
+        if binding.kind == "assign" and binding.value is not None and _names_one(script, binding.value):
+            return True
+    return False
+
+
+def _names_one(script: Script, value: ast.expr) -> bool:
+    if isinstance(value, ast.Attribute | ast.Name):
+        return script.qualified(value) in _CONVOLUTIONS
+    texts = [n.value for n in ast.walk(value) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    return isinstance(value, ast.Call) and any(text.startswith("conv") for text in texts)
+
+
+def _is_product(node: ast.expr) -> bool:
+    """`x * y` of two values, `x ** 2`, `x.pow(2)`."""
+    match node:
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            return not isinstance(left, ast.Constant) and not isinstance(right, ast.Constant)
+        case ast.BinOp(op=ast.Pow(), right=ast.Constant(value=2)):
+            return True
+        case ast.Call(func=ast.Attribute(attr="pow"), args=[*_, ast.Constant(value=2)]):
+            return True
+        case ast.Call(func=ast.Attribute(attr="square")):
+            return True
+    return False

@@ -1,0 +1,91 @@
+"""Epsilons under a name, or as the lower bound of a clamp: fp16 has nothing between 6e-8 and zero."""
+
+import ast
+
+from ..script import Script
+
+SMALLEST_FP16 = 6e-8
+_CLAMPS = ("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_min_")
+# What CUDA's autocast computes in fp32, whatever it is given.
+_FP32_WORDS = "float softmax log_softmax softplus exp log norm sum pow prod cumsum item"
+_FP32 = frozenset(_FP32_WORDS.split())
+_MADE = tuple(f"torch.{name}" for name in ("zeros", "ones", "empty", "full", "rand", "randn", "tensor"))
+
+
+def vanishing(script: Script, node: ast.AST) -> str | None:
+    """`x.clamp(min=eps)`, `x + eps` with an eps of this file that is zero in fp16, where x may be half."""
+    for value, epsilon in _guards(script, node):
+        size = _size(script, epsilon)
+        if size is not None and 0 < size < SMALLEST_FP16 and not _is_fp32(script, value):
+            return f"{ast.unparse(epsilon)} of {ast.unparse(node)} is zero in fp16"
+    return None
+
+
+def _guards(script: Script, node: ast.AST) -> list[tuple[ast.expr, ast.expr]]:
+    """A value and what keeps it from zero."""
+    match node:
+        case ast.BinOp(left=left, op=ast.Add(), right=ast.Name() as right):
+            return [(left, right)]
+        case ast.Call(func=func) if _last(func) in _CLAMPS:
+            torch = script.called(node) is not None
+            bounded = node.args[:1] if torch else [getattr(func, "value", node)]
+            lower = node.args[torch:][:1] + [k.value for k in node.keywords if k.arg == "min"]
+            return [(value, bound) for value in bounded for bound in lower]
+    return []
+
+
+def _last(func: ast.expr) -> str:
+    return func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+
+
+def _size(script: Script, node: ast.expr) -> float | None:
+    """A number as it is written, or the one that a name stands for: set once, or a parameter's default."""
+    match node:
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+            return abs(value)
+        case ast.Name():
+            bindings = script.bindings(node.id, node)
+            if len(bindings) != 1:
+                return None
+            if bindings[0].kind == "assign" and isinstance(bindings[0].value, ast.Constant):
+                return _size(script, bindings[0].value)
+            default = _default(script, bindings[0].node) if bindings[0].kind == "parameter" else None
+            return _size(script, default) if isinstance(default, ast.Constant) else None
+    return None
+
+
+def _default(script: Script, parameter: ast.AST) -> ast.expr | None:
+    above = script.parents[parameter]
+    if not isinstance(above, ast.arguments):
+        return None
+    names = [*above.posonlyargs, *above.args]
+    pairs = [*zip(reversed(names), reversed(above.defaults), strict=False)]
+    pairs += [(n, d) for n, d in zip(above.kwonlyargs, above.kw_defaults, strict=True) if d is not None]
+    return next((default for name, default in pairs if name is parameter), None)
+
+
+def _is_fp32(script: Script, node: ast.expr, seen: tuple[str, ...] = ()) -> bool:
+    match node:
+        case ast.Constant():
+            return True
+        case ast.UnaryOp(operand=operand):
+            return _is_fp32(script, operand, seen)
+        case ast.Call(
+            func=ast.Attribute(value=value, attr="cuda" | "to" | "uniform_" | "view" | "unsqueeze")
+        ):
+            return _is_fp32(script, value, seen)
+        case ast.Call():
+            return _last(node.func) in _FP32 or script.called(node) in _MADE
+        case ast.BinOp(op=ast.Pow()):
+            return True
+        case ast.BinOp(left=left, right=right):
+            return _is_fp32(script, left, seen) and _is_fp32(script, right, seen)
+        case ast.Name(id=name) if name in seen:
+            return True  # `u = u.cuda()`: what else it is set to decides
+        case ast.Name(id=name):
+            bindings = script.bindings(name, node)
+            return bool(bindings) and all(
+                b.kind == "assign" and b.value is not None and _is_fp32(script, b.value, (*seen, name))
+                for b in bindings
+            )
+    return False
