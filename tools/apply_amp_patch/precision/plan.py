@@ -16,6 +16,7 @@ from .gradients import Readings, find_readings, line_of, reads
 from .hazards import weigh
 from .leaves import is_of_leaves
 from .operations import takes_numpy
+from .replicas import NOTE
 from .updates import left_behind, update_places
 from .verdict import Verdict
 
@@ -39,6 +40,11 @@ class Plan:
     @property
     def scaled(self) -> bool:
         return self.mode != "bf16"
+
+    @property
+    def hooked(self) -> list[ast.expr]:
+        """The modules whose replicas are told the dtype by a hook: fp16 they take by themselves."""
+        return [] if self.scaled else self.verdict.replicas
 
 
 def make_plan(context: Context) -> Plan:
@@ -66,14 +72,18 @@ def make_plan(context: Context) -> Plan:
             if no_bf16:
                 raise Declined(*no_bf16[0])
             plan.mode = "bf16"
-        elif no_bf16 or device.late:
-            late = (
-                device.late or 1,
-                "gpu_chosen_late",
-                "asking the GPU for bf16 at import would start CUDA too early",
-            )
-            plan.mode, plan.fp16_because = "fp16", no_bf16[0] if no_bf16 else late
+        elif no_bf16 or verdict.replicas or device.late:
+            plan.mode, plan.fp16_because = "fp16", [*no_bf16, *_rather_fp16(verdict, device)][0]
     return plan
+
+
+def _rather_fp16(verdict: Verdict, device: Device) -> list[Reason]:
+    """What makes fp16 the simpler choice where both would do."""
+    found = [(module.lineno, "data_parallel", NOTE) for module in verdict.replicas]
+    if device.late:
+        note = "asking the GPU for bf16 at import would start CUDA too early"
+        found.append((device.late, "gpu_chosen_late", note))
+    return found
 
 
 def _need_forward(context: Context) -> None:

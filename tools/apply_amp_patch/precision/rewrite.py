@@ -18,6 +18,10 @@ _ROUNDED_SIGMOID = (
     "a sigmoid before this loss computes in half precision and is 1 from a logit of 7 on (fp16: 9): a sample that is"
     " wrong there costs 100 and gives no gradient. Return logits and use BCEWithLogitsLoss if that can occur"
 )
+_HOOKED = (
+    "DataParallel's copies are told the dtype by a hook. That it works is known from PyTorch's source and from threads"
+    " on a CPU, not from a run on several GPUs. DistributedDataParallel needs no hook"
+)
 
 
 class Rewrite:
@@ -29,6 +33,8 @@ class Rewrite:
         self.enabled = free_name(self.script, "amp_enabled")
         self.dtype = free_name(self.script, "amp_dtype")
         self.scaler = free_name(self.script, "amp_scaler")
+        self.hook = free_name(self.script, "amp_set_dtype")
+        self.hooked = free_name(self.script, "amp_in_replicas")
         self.torch = self.script.torch_name() or "torch"
         self.edits: list[Edit] = []
         self.sites: list[Site] = []
@@ -225,6 +231,13 @@ class Rewrite:
             self.edits.append(Span(place, place, ".float()"))
             self.site(value.lineno, code, note)
 
+    def replicas(self) -> None:
+        for module in self.plan.hooked:
+            start, end = self.script.start(module), self.script.end(module)
+            self.edits += [Span(start, start, f"{self.hooked}("), Span(end, end, ")")]
+            note = "its copies in threads take the dtype from a hook: DataParallel tells them only that autocast is on"
+            self.site(module.lineno, "replica_dtype", note)
+
     def settings(self) -> None:
         """The module-level switch, dtype and scaler."""
         lines = [] if self.script.torch_name() else ["import torch", ""]
@@ -234,7 +247,7 @@ class Rewrite:
         if self.plan.device.unknown or (self.plan.verdict.functions and self.plan.device.literal != "cpu"):
             self.plan.device.declared = True
             lines.append(f"{self.plan.device.name} = {self.plan.device.choice}")
-        names = Names(self.torch, self.enabled, self.dtype, self.scaler)
+        names = Names(self.torch, self.enabled, self.dtype, self.scaler, self.hook, self.hooked)
         lines += settings_lines(self.script, self.plan, self.training.regions, names)
         self.edits.append(header(self.script, lines))
 
@@ -256,6 +269,8 @@ class Rewrite:
             for step in self.training.steps
             if step.kind == "unknown" and self.plan.scaled
         ]
+        if self.plan.hooked:
+            found.append(f"line {self.plan.hooked[0].lineno}: {_HOOKED}")
         if islands := self.plan.verdict.islands:
             line = min(call.lineno for call in islands)
             found.append(f"line {line}: {_ROUNDED_SIGMOID}")
@@ -276,6 +291,7 @@ def rewrite(context: Context, plan: Plan, remedy: str) -> Patch:
         work.sites += sites
     work.casts()
     work.functions()
+    work.replicas()
     if plan.verdict.islands:
         lifted = {n for b in context.training.backwards for n in ast.walk(b.loss)}
         work.edits += islands(context, [c for c in plan.verdict.islands if c not in lifted], plan.device)

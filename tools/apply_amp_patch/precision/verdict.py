@@ -19,6 +19,9 @@ class Verdict:
     functions: list[Function] = field(
         default_factory=list
     )  # forward and backward of autograd.Functions, in turn
+    replicas: list[ast.expr] = field(
+        default_factory=list
+    )  # modules that bf16 reaches in threads by a hook alone
 
 
 def is_bce(roles: Roles, call: ast.Call) -> bool:
