@@ -87,6 +87,11 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
         raise Declined(line, "coordinates", note)
     if _takes_probabilities(script, node):
         raise Declined(line, "probabilities", f"a distribution{where} checks that they sum to 1 within 1e-6")
+    if _sets_data(script, node):
+        note = (
+            f"what a product gives, half under autocast,{where} becomes a weight: `.data = ` converts nothing"
+        )
+        raise Declined(line, "in_place_scatter", note)
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
         return
     method = node.func.attr
@@ -110,6 +115,15 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
             "in_place_scatter",
             f".{method}(){where} needs equal dtypes, and autocast makes one of them half",
         )
+
+
+def _sets_data(script: Script, node: ast.AST) -> bool:
+    """`v.data = torch.mv(w, u)`, as hand-written spectral norms do."""
+    if not isinstance(node, ast.Assign):
+        return False
+    if not any(isinstance(t, ast.Attribute) and t.attr == "data" for t in node.targets):
+        return False
+    return any(is_product(n) or script.called(n) == "torch.mv" for n in ast.walk(node.value))
 
 
 def refuse_derivative(script: Script, node: ast.AST, line: int, where: str) -> None:

@@ -216,7 +216,7 @@ def _for_layers(
 
 
 def _numpy_elsewhere(context: Context, dtypes: Dtypes) -> list[Reason]:
-    """Calls under autocast that hand a tensor to `.numpy()` in another file of the project."""
+    """Calls that hand a tensor of half precision to `.numpy()` in another file of the project."""
     return [
         (
             call.lineno,
@@ -224,9 +224,34 @@ def _numpy_elsewhere(context: Context, dtypes: Dtypes) -> list[Reason]:
             f"{ast.unparse(call.func)} calls .numpy(), which bf16 has not",
         )
         for call in context.script.calls
-        if call in dtypes.inside and any(dtypes.of(a) in ("low", "unknown") for a in call.args)
+        if any(_may_be_low(dtypes, call, a) for a in call.args)
         if any(takes_numpy(node) for _, node in context.run_elsewhere(call))
     ]
+
+
+def _may_be_low(dtypes: Dtypes, call: ast.Call, value: ast.expr) -> bool:
+    return dtypes.of(value) in (("low", "unknown") if call in dtypes.inside else ("low",))
+
+
+def _numpy_in_helpers(context: Context, dtypes: Dtypes) -> tuple[list[ast.expr], list[Reason]]:
+    """`to_array(output)` outside of autocast, where a function of this file calls `.numpy()`: what it is given."""
+    casts: list[ast.expr] = []
+    unsure: list[Reason] = []
+    for call in context.script.calls:
+        given = [a for a in call.args if call not in dtypes.inside and dtypes.of(a) == "low"]
+        for function in context.roles.callees(call) if given else []:
+            for node in filter(takes_numpy, ast.walk(function)):
+                root = node.func.value  # type: ignore[attr-defined]
+                while isinstance(root, ast.Call | ast.Attribute):
+                    root = root.func if isinstance(root, ast.Call) else root.value
+                name = root.id if isinstance(root, ast.Name) else ""
+                value = context.roles.argument(call, function, name)
+                if value in given and isinstance(value, ast.Name | ast.Attribute | ast.Call | ast.Subscript):
+                    casts.append(value)
+                elif value is None:
+                    note = f"{function.name} calls .numpy(), which bf16 has not"
+                    unsure.append((call.lineno, "numpy_of_low_precision", note))
+    return casts, unsure
 
 
 def _numpy(context: Context) -> tuple[list[ast.expr], list[Reason]]:
@@ -237,6 +262,9 @@ def _numpy(context: Context) -> tuple[list[ast.expr], list[Reason]]:
     hosts = {context.script.function(r.first) for r in context.training.regions}
     cast = {n for r in context.training.regions for s in r.statements for n in ast.walk(s)}
     cast |= {n for b in context.training.backwards for n in ast.walk(b.loss)}
+    handed, doubts = _numpy_in_helpers(context, dtypes)
+    casts += dict.fromkeys(handed)
+    unsure += doubts
     for function in hosts:
         casts += _for_layers(context, dtypes, function, cast)
     for call in context.script.method_calls("numpy"):

@@ -2,7 +2,7 @@
 
 `parallel_apply` opens autocast without a dtype in every thread, which is fp16 there. `replicate` copies the module's
 `__dict__`, hooks included, and each copy is called: so a forward pre-hook runs in the thread, under its autocast,
-before any layer does (torch 2.13, nn/parallel/parallel_apply.py and replicate.py; what the hook calls is there since 2.4).
+before any layer does (torch 2.13, nn/parallel/parallel_apply.py and replicate.py). What the hook calls came with 2.4.
 """
 
 import ast
@@ -17,6 +17,10 @@ from .saved import saves_modules
 Reason = tuple[int, str, str]
 
 NOTE = "DataParallel's threads autocast to fp16 whatever the dtype around the call"
+HOOKED = (
+    "DataParallel's copies are told the dtype by a hook. That it works is known from PyTorch's source and from threads"
+    " on a CPU, not from a run on several GPUs. DistributedDataParallel needs no hook"
+)
 _COMPILED = ("torch.compile", "torch.jit.", "torch.onnx.", "torch.export.", "torch.fx.", "torch._dynamo.")
 _HOOK_LOST = {"_forward_pre_hooks", "_replicate_for_data_parallel", "_call_impl"}
 _ENTRIES = {"__init__", "__call__", "forward", "parallel_apply", "replicate"}

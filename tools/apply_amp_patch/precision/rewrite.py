@@ -10,6 +10,7 @@ from ..prelude import free_name, header
 from .checkpoint import checkpoint_edits
 from .islands import islands, named_loss
 from .plan import Plan
+from .replicas import HOOKED
 from .settings import Names, settings_lines
 from .updates import update_places
 
@@ -17,10 +18,6 @@ from .updates import update_places
 _ROUNDED_SIGMOID = (
     "a sigmoid before this loss computes in half precision and is 1 from a logit of 7 on (fp16: 9): a sample that is"
     " wrong there costs 100 and gives no gradient. Return logits and use BCEWithLogitsLoss if that can occur"
-)
-_HOOKED = (
-    "DataParallel's copies are told the dtype by a hook. That it works is known from PyTorch's source and from threads"
-    " on a CPU, not from a run on several GPUs. DistributedDataParallel needs no hook"
 )
 
 
@@ -227,7 +224,7 @@ class Rewrite:
                 code, note = "numpy_cast", "numpy has no bf16, so the tensor becomes fp32 first"
             else:
                 place = self.script.end(value)
-                code, note = "layer_cast", "a layer outside of autocast takes fp32"
+                code, note = "layer_cast", "a layer or function outside of autocast takes fp32"
             self.edits.append(Span(place, place, ".float()"))
             self.site(value.lineno, code, note)
 
@@ -235,8 +232,9 @@ class Rewrite:
         for module in self.plan.hooked:
             start, end = self.script.start(module), self.script.end(module)
             self.edits += [Span(start, start, f"{self.hooked}("), Span(end, end, ")")]
-            note = "its copies in threads take the dtype from a hook: DataParallel tells them only that autocast is on"
-            self.site(module.lineno, "replica_dtype", note)
+            self.site(
+                module.lineno, "replica_dtype", "its copies in DataParallel's threads get the dtype by a hook"
+            )
 
     def settings(self) -> None:
         """The module-level switch, dtype and scaler."""
@@ -270,7 +268,7 @@ class Rewrite:
             if step.kind == "unknown" and self.plan.scaled
         ]
         if self.plan.hooked:
-            found.append(f"line {self.plan.hooked[0].lineno}: {_HOOKED}")
+            found.append(f"line {self.plan.hooked[0].lineno}: {HOOKED}")
         if islands := self.plan.verdict.islands:
             line = min(call.lineno for call in islands)
             found.append(f"line {line}: {_ROUNDED_SIGMOID}")
