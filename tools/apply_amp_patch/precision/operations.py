@@ -57,6 +57,7 @@ _SCATTER = {
     "scatter_reduce_",
 }
 _SCATTER_VALUE = {"scatter_", "scatter"}
+_WHOLE = {"float", "long", "int", "bool", "argmax", "size", "shape"}
 _SIMPLEX = {"Categorical", "OneHotCategorical", "Multinomial"}
 
 
@@ -214,8 +215,22 @@ def takes_numpy(node: ast.AST) -> bool:
         isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "numpy"
     ):
         return False
-    methods = {n.attr for n in ast.walk(node.func.value) if isinstance(n, ast.Attribute)}
-    return not methods & {"float", "long", "int", "bool", "argmax", "size", "shape"}
+    made = list(ast.walk(node.func.value))
+    methods = {n.attr for n in made if isinstance(n, ast.Attribute)}
+    return not (methods & _WHOLE or any(map(_is_place, made)))
+
+
+def _is_place(node: ast.AST) -> bool:
+    """`torch.max(x, 1)[1]`: where the largest stands."""
+    if not isinstance(node, ast.Subscript) or ast.unparse(node.slice) != "1":
+        return False
+    call = node.value
+    return isinstance(call, ast.Call) and ast.unparse(call.func).split(".")[-1] in (
+        "max",
+        "min",
+        "topk",
+        "sort",
+    )
 
 
 def _is_number(script: Script, node: ast.expr) -> bool:
