@@ -158,6 +158,43 @@ def test_data_parallel_around_a_model_handed_in_rules_out_bf16(tmp_path: Path):
     assert outcome(ENGINE, "fp16", path) == "patched"
 
 
+def test_only_a_file_that_reaches_this_one_may_hand_it_data_parallel(tmp_path: Path):
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "layers.py").write_text("import torch\n")
+    path = package / "engine.py"
+    path.write_text(ENGINE)
+    wraps = "import torch\nfrom package import layers\n{}\nnet = torch.nn.DataParallel(layers.Net())\n"
+    (tmp_path / "predict.py").write_text(wraps.format(""))
+    assert outcome(ENGINE, "bf16", path) == "patched"
+    (tmp_path / "predict.py").write_text(wraps.format("import package\npackage.engine.train(net)"))
+    assert outcome(ENGINE, "bf16", path) == "data_parallel"
+
+
+def test_a_model_made_here_and_handed_to_its_loss_is_wrapped_by_no_other_file(tmp_path: Path):
+    (tmp_path / "main.py").write_text("import torch\nimport train\nnet = torch.nn.DataParallel(Net())\n")
+    (tmp_path / "losses.py").write_text("def loss_of(net, x):\n    return net(x).mean()\n")
+    path = tmp_path / "train.py"
+    text = script(imports="from losses import loss_of").replace(
+        "torch.nn.functional.mse_loss(out, y.cuda())", "{}"
+    )
+    here, given = (
+        text.format("loss_of(net, x)"),
+        text.format("loss_of(other, x)").replace("net(x.cuda())", "x"),
+    )
+    assert [outcome(t, "bf16", path) for t in (here, given)] == ["patched", "data_parallel"]
+
+
+def test_threads_that_a_layer_of_another_file_starts_rule_out_bf16(tmp_path: Path):
+    forward = "torch.nn.parallel.data_parallel(self.layer, x)"
+    layers = f"import torch\n\n\nclass Net(torch.nn.Module):\n    def forward(self, x):\n        return {forward}\n"
+    outer = "\n\nclass Outer(torch.nn.Module):\n    def __init__(self):\n        self.net = Net()\n"
+    (tmp_path / "layers.py").write_text(layers + outer)
+    text, path = script("Outer()", "from layers import Outer"), tmp_path / "train.py"
+    assert [outcome(text, p, path) for p in ("bf16", "fp16")] == ["data_parallel", "patched"]
+
+
 def test_gradients_that_another_file_copies_are_not_unscaled(tmp_path: Path):
     (tmp_path / "masters.py").write_text(
         "def copy_grads(a, b):\n    for p, q in zip(a, b):\n        q.grad = p.grad.float()\n"

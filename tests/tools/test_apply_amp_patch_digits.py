@@ -142,15 +142,15 @@ def outcome(text: str, precision: str, path: Path | None = None) -> str:
             MOMENTS.format("conv = F.conv2d", "conv(x * x, window)"),
             "torch.nn.Conv2d(1, 1, 3)",
             "variance(out)",
-            "cancellation",
-            "cancellation",
+            "patched",  # the whole function runs in fp32
+            "patched",
         ),
         (
             MOMENTS.format("conv = getattr(F, 'conv%dd' % 2)", "F.conv2d(x**2, window)"),
             "torch.nn.Conv2d(1, 1, 3)",
             "variance(out)",
-            "cancellation",
-            "cancellation",
+            "patched",
+            "patched",
         ),
         (
             MOMENTS.format("conv = F.conv2d", "conv(2 * x, window)"),

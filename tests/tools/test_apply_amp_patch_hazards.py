@@ -177,6 +177,33 @@ def test_what_a_class_inherits_from_another_file_counts(tmp_path: Path):
     assert found == ["patched", "data_parallel"]
 
 
+TO_ARRAY = "def shown(t):\n    {body}\n    return t\n\n\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "given", "found"),
+    [
+        ("t = t.detach().cpu().numpy()", "out[0]", "shown(out[0].float())"),
+        ("t = t.detach().cpu().numpy()", "y", "shown(y)"),
+        ("t = torch.max(t, 1)[1].cpu().numpy()", "out", "shown(out)"),
+        ("first = t[0]\n    t = first.numpy()", "out", "shown(out.float())"),
+    ],
+)
+def test_what_a_function_makes_an_array_of_is_fp32(tmp_path: Path, body, given, found):
+    here = {"imports": TO_ARRAY.format(body=body), "before_step": f"shown({given})"}
+    result = result_of("bf16", **here)
+    assert found in (result.text if result.outcome == "patched" else result.sites[0].reason_code)
+    (tmp_path / "helpers.py").write_text("import torch\n\n\n" + here["imports"])
+    there = code_of("bf16", tmp_path / "train.py", **{**here, "imports": "from helpers import shown"})
+    assert there == "patched"
+
+
+def test_a_weight_that_the_forward_pass_sets_must_not_become_half():
+    layer = "class Net(torch.nn.Module):\n    def forward(self, x):\n        {}\n        return x\n\n\n"
+    assert code_of(imports=layer.format("self.u.data = torch.mv(self.w, self.v)")) == "in_place_scatter"
+    assert code_of(imports=layer.format("self.u.data[:] = torch.mv(self.w, self.v)")) == "patched"
+
+
 def test_a_patch_without_any_site_is_none():
     text = TRAIN.format(imports="", setup="", middle="pass", before_step="pass")
     text = text.replace("loss = torch.nn.functional.mse_loss(out, y.cuda())", "loss + ()").replace(

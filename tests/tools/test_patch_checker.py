@@ -180,7 +180,43 @@ for x, y, mask in data:
     amp_scaler.update()
 """
 )
-SAMPLES = {"simple": SIMPLE, "function": FUNCTION, "gan": GAN, "methods": METHODS, "island": ISLAND}
+PARALLEL = """import torch
+from torch import nn
+
+amp_dtype = torch.bfloat16
+
+
+def amp_set_dtype(module, inputs):
+    if torch.is_autocast_enabled("cuda"):
+        torch.set_autocast_dtype("cuda", amp_dtype)
+
+
+def amp_in_replicas(module):
+    module.register_forward_pre_hook(amp_set_dtype)
+    return module
+
+
+model = nn.DataParallel(amp_in_replicas(nn.Linear(4, 2))).cuda()
+optimizer = torch.optim.Adam(model.parameters())
+criterion = nn.CrossEntropyLoss()
+for x, y in data:
+    optimizer.zero_grad()
+    with torch.autocast(device_type="cuda", dtype=amp_dtype):
+        loss = criterion(model(x), y)
+    loss.backward()
+    with torch.autocast(device_type="cuda", dtype=amp_dtype):
+        loss = criterion(model(-x), y)
+    loss.backward()
+    optimizer.step()
+"""
+SAMPLES = {
+    "simple": SIMPLE,
+    "function": FUNCTION,
+    "gan": GAN,
+    "methods": METHODS,
+    "island": ISLAND,
+    "parallel": PARALLEL,
+}
 
 
 def lines_with(text: str, part: str) -> list[int]:
@@ -322,6 +358,10 @@ FAULTS = {
     "scheduler in the scaler": replaced(r"amp_scaler\.step\(optimizer\)", "amp_scaler.step(scheduler)"),
     "LBFGS with a scaler": replaced(r"torch\.optim\.(Adam|SGD|AdamW)\(", "torch.optim.LBFGS("),
     "wrong optimizer unscaled": replaced(r"unscale_\(optG\)", "unscale_(optD)"),
+    "replicas without the hook": replaced(r"amp_in_replicas\((nn\..*?\))\)", r"\1"),
+    "hook that sets nothing": replaced(r"torch\.set_autocast_dtype\(.*\)", "pass"),
+    "hook that is not set": replaced(r"module\.register_forward_pre_hook\(.*\)", "pass"),
+    "replicas by hand": replaced(r"model\(-x\)", "nn.parallel.parallel_apply([model], [-x])[0]"),
     "comment lost": replaced(r"  # (small|every fourth|the generator's)", ""),
     "line endings changed": replaced(r"(?s)\A.*\Z", "CRLF"),
     "a line of the script lost": replaced(

@@ -44,11 +44,12 @@ class Context:
 
     @cached_property
     def around(self) -> list[tuple[Reached, list[Script]]]:
-        """What the script, and each file around it that imports it, reaches of the files it reads."""
+        """What the script, and each file around it that imports it, reaches of the other files it reads."""
         found = [(self.reached, list(self.project.values()))]
         for path, script in importing_scripts(self.path, self.root).items():
-            scripts = [script, *imported_scripts(script, path, self.root).values()]
-            found.append((Reached(script, scripts[1:]), scripts))
+            read = imported_scripts(script, path, self.root)
+            others = [other for at, other in read.items() if at != self.path]
+            found.append((Reached(script, read.values()), [script, *others]))
         return found
 
     @cached_property

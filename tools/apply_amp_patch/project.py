@@ -77,7 +77,9 @@ def _leads_to(script: Script, where: Path, path: Path, root: Path | None) -> boo
     """Whether a file imports another, itself or through its package; one that sys.path leads to counts by its name."""
     tops = [where.parent, *(p for p in _tops(where) if root is None or p.is_relative_to(root))]
     direct = _imports(script, where, tops)
-    if path in direct or path.parent / "__init__.py" in direct:
+    if path in direct or (
+        path.parent / "__init__.py" in direct and _package_leads_to(script, where, path, root)
+    ):
         return True
     ends = path.with_suffix("").parts
     dotted = [a.name for n in script.nodes if isinstance(n, ast.Import) for a in n.names]
@@ -85,6 +87,15 @@ def _leads_to(script: Script, where: Path, path: Path, root: Path | None) -> boo
         dotted += [node.module or "", *(f"{node.module}.{a.name}" for a in node.names)]
     named = [name for name in dotted if tuple(name.split(".")) == ends[-len(name.split(".")) :]]
     return any(not _module(name, tops) for name in named)
+
+
+def _package_leads_to(script: Script, where: Path, path: Path, root: Path | None) -> bool:
+    """Whether a file that imports a package may run a module of it: it is read, or named where one imports."""
+    read = imported_scripts(script, where, root)
+    word = re.compile(rf"(^\s*(from|import)\b.*\b|\.){re.escape(path.stem)}\b", re.MULTILINE)
+    return (
+        path in read or len(read) >= _MOST_FILES or any(word.search(s.text) for s in [script, *read.values()])
+    )
 
 
 def _nearby(top: Path) -> Iterator[Path]:

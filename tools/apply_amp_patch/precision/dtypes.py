@@ -8,6 +8,7 @@ from ..flow import path
 from ..loops import Region
 from ..names import Binding, Function
 from ..script import Script
+from .replicas import starts_threads
 
 _SAME_WORDS = (
     "detach cpu cuda to view squeeze unsqueeze clone contiguous permute reshape flatten transpose t mean "
@@ -119,6 +120,8 @@ class Dtypes:
                 return self._kind(call.args[0])
             if "loss" in name or "cross_entropy" in name:
                 return "full"
+            if starts_threads(name) and call in self.inside:  # gives what the model gives
+                return "low"
             return "unknown" if call in self.inside else self._arguments(call)
         if isinstance(call.func, ast.Attribute):
             method = call.func.attr

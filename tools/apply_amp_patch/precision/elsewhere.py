@@ -16,6 +16,7 @@ from .functions import custom_functions, directions, is_legacy
 from .linear import is_linear, runs_undecorated
 from .operations import is_float64, refuse_derivative, refuse_unsafe, takes_numpy
 from .remote import Place, class_place
+from .replicas import NOTE, starts_threads
 from .verdict import Verdict, is_bce
 
 SPECTRA = "makes spectra, whose energies half precision rounds away"
@@ -156,6 +157,8 @@ def _layer_node(
     refuse_derivative(script, node, line, where)
     if isinstance(node, ast.Call) and script.called(node) == "torch.autograd.grad":
         verdict.no_fp16.append((line, "second_order", f"a layer{where} takes gradients by itself"))
+    if starts_threads(script.called(node) or ""):
+        verdict.no_bf16.append((line, "data_parallel", NOTE + where))
     if is_float64(script, node) or verdict.full.holds(script, node):
         return
     try:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 
 from ..context import Context
 from ..flow import NUMBERS, path
-from ..models import trained_models
 from ..names import Function
 from ..origins import Origin
 from ..patch import Declined
@@ -17,6 +16,7 @@ from .full import Full, Unsafe, widened
 from .functions import custom_functions, directions
 from .linear import is_linear
 from .operations import refuse_derivative, refuse_unsafe
+from .replicas import find_replicas
 from .verdict import Verdict, is_bce
 
 _SECOND_ORDER = (
@@ -31,7 +31,6 @@ _SECOND_ORDER = (
     "torchmeta.utils.gradient",
 )
 _FP32_KERNELS = ("warpctc_pytorch.", "warprnnt_pytorch.", "warp_rnnt.", "torch_baidu_ctc.")
-_THREADS = "DataParallel's threads autocast to fp16 whatever the dtype around the call"
 _INDEX_WORDS = (
     "nonzero where randperm randint arange argsort topk bool eq ne gt lt ge le long tensor as_tensor "
     "LongTensor "
@@ -239,17 +238,8 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         _refuse_own_dtype(context, call, name, method)
         if method in _HOOKS:
             verdict.no_fp16.append((call.lineno, "gradient_hook", f".{method}() would see scaled gradients"))
-        if _threads(name):
-            verdict.no_bf16.append((call.lineno, "data_parallel", _THREADS))
-        elif any(_threads(other.called(n) or "") for other, n in context.used_elsewhere(call)):
-            note = f"{_THREADS} (inside {ast.unparse(call.func)})"
-            verdict.no_bf16.append((call.lineno, "data_parallel", note))
-    verdict.no_bf16 += [
-        (line, "data_parallel", f"{_THREADS} (in a base class)")
-        for line, other, node in context.inherited
-        if _threads(other.called(node) or "")
-    ]
-    verdict.no_bf16 += _wrapped_elsewhere(context)
+    verdict.replicas, hidden = find_replicas(context)
+    verdict.no_bf16 += hidden
     verdict.no_bf16 += _differences(context)
     for holder in filter(roles.is_module_class, script.classes):
         for node in ast.walk(holder):
@@ -293,27 +283,6 @@ def second_order(context: Context) -> list[tuple[int, str]]:
         ):
             found.append((call.lineno, f"{ast.unparse(call.func)} takes gradients by itself in another file"))
     return found
-
-
-def _wrapped_elsewhere(context: Context) -> list[tuple[int, str, str]]:
-    """A model that this file does not make, where a file that imports it or that it imports starts DataParallel."""
-    if not context.training.backwards or trained_models(context):
-        return []
-    wraps = (
-        call
-        for reached, scripts in context.around
-        for script in scripts
-        for call in script.calls
-        if _threads(script.called(call) or "") and reached.mentions(call)
-    )
-    line = context.training.backwards[0].call.lineno
-    return [(line, "data_parallel", f"{_THREADS} (another file may wrap the model)") for _ in [*wraps][:1]]
-
-
-def _threads(name: str) -> bool:
-    """DataParallel itself, one that a package derives from it, or the call that starts its threads."""
-    last = name.split(".")[-1].lower().replace("_", "")
-    return last == "parallelapply" or ("dataparallel" in last and "distributed" not in last)
 
 
 def _is_model(roles: Roles, node: ast.expr) -> bool:

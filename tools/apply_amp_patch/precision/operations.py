@@ -64,6 +64,7 @@ _SCATTER = {
     "scatter_reduce_",
 }
 _SCATTER_VALUE = {"scatter_", "scatter"}
+_WHOLE = {"float", "long", "int", "bool", "argmax", "size", "shape"}
 _SIMPLEX = {"Categorical", "OneHotCategorical", "Multinomial"}
 
 
@@ -102,6 +103,11 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
         raise Declined(line, "own_low_precision", note)
     if _takes_probabilities(script, node):
         raise Declined(line, "probabilities", f"a distribution{where} checks that they sum to 1 within 1e-6")
+    if _sets_data(script, node):
+        note = (
+            f"what a product gives, half under autocast,{where} becomes a weight: `.data = ` converts nothing"
+        )
+        raise Declined(line, "in_place_scatter", note)
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
         return
     method = node.func.attr
@@ -148,6 +154,15 @@ def _is_own_method(script: Script, call: ast.Call) -> bool:
     bases = [ast.unparse(base).split(".")[-1] for base in holder.bases]
     parallel = any("DataParallel" in base for base in bases) and call.func.attr == "scatter"
     return parallel or any(getattr(f, "name", "") == call.func.attr for f in holder.body)
+
+
+def _sets_data(script: Script, node: ast.AST) -> bool:
+    """`v.data = torch.mv(w, u)`, as hand-written spectral norms do."""
+    if not isinstance(node, ast.Assign):
+        return False
+    if not any(isinstance(t, ast.Attribute) and t.attr == "data" for t in node.targets):
+        return False
+    return any(is_product(n) or script.called(n) == "torch.mv" for n in ast.walk(node.value))
 
 
 def refuse_derivative(script: Script, node: ast.AST, line: int, where: str) -> None:
@@ -245,8 +260,22 @@ def takes_numpy(node: ast.AST) -> bool:
         isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "numpy"
     ):
         return False
-    methods = {n.attr for n in ast.walk(node.func.value) if isinstance(n, ast.Attribute)}
-    return not methods & {"float", "long", "int", "bool", "argmax", "size", "shape"}
+    made = list(ast.walk(node.func.value))
+    methods = {n.attr for n in made if isinstance(n, ast.Attribute)}
+    return not (methods & _WHOLE or any(map(_is_place, made)))
+
+
+def _is_place(node: ast.AST) -> bool:
+    """`torch.max(x, 1)[1]`: where the largest stands."""
+    if not isinstance(node, ast.Subscript) or ast.unparse(node.slice) != "1":
+        return False
+    call = node.value
+    return isinstance(call, ast.Call) and ast.unparse(call.func).split(".")[-1] in (
+        "max",
+        "min",
+        "topk",
+        "sort",
+    )
 
 
 def _is_number(script: Script, node: ast.expr) -> bool:

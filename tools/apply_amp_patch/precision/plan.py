@@ -17,6 +17,7 @@ from .hazards import weigh
 from .leaves import is_of_leaves
 from .operations import takes_numpy
 from .readings import reads
+from .replicas import NOTE
 from .updates import left_behind, update_places
 from .verdict import Verdict
 
@@ -40,6 +41,11 @@ class Plan:
     @property
     def scaled(self) -> bool:
         return self.mode != "bf16"
+
+    @property
+    def hooked(self) -> list[ast.expr]:
+        """The modules whose replicas are told the dtype by a hook: fp16 they take by themselves."""
+        return [] if self.scaled else self.verdict.replicas
 
 
 def make_plan(context: Context) -> Plan:
@@ -67,14 +73,18 @@ def make_plan(context: Context) -> Plan:
             if no_bf16:
                 raise Declined(*no_bf16[0])
             plan.mode = "bf16"
-        elif no_bf16 or device.late:
-            late = (
-                device.late or 1,
-                "gpu_chosen_late",
-                "asking the GPU for bf16 at import would start CUDA too early",
-            )
-            plan.mode, plan.fp16_because = "fp16", no_bf16[0] if no_bf16 else late
+        elif no_bf16 or verdict.replicas or device.late:
+            plan.mode, plan.fp16_because = "fp16", [*no_bf16, *_rather_fp16(verdict, device)][0]
     return plan
+
+
+def _rather_fp16(verdict: Verdict, device: Device) -> list[Reason]:
+    """What makes fp16 the simpler choice where both would do."""
+    found = [(module.lineno, "data_parallel", NOTE) for module in verdict.replicas]
+    if device.late:
+        note = "asking the GPU for bf16 at import would start CUDA too early"
+        found.append((device.late, "gpu_chosen_late", note))
+    return found
 
 
 def _need_forward(context: Context) -> None:
@@ -215,21 +225,24 @@ def _for_layers(
     ]
 
 
-def _numpy_elsewhere(
+def _numpy_in_calls(
     context: Context, dtypes: Dtypes, hosts: Set[ast.AST | None]
 ) -> tuple[list[ast.expr], list[Reason]]:
-    """Calls that hand a tensor to `.numpy()` in another file of the project: behind a region it can be cast."""
+    """Calls that hand a tensor to a function with `.numpy()`, here or elsewhere: behind a region it can be cast."""
     casts: list[ast.expr] = []
     unsure: list[Reason] = []
     for call in context.script.calls:
-        if call not in dtypes.inside and context.script.function(call) not in hosts:
+        inside = call in dtypes.inside
+        if not inside and context.script.function(call) not in hosts:
             continue
         kinds = {a: dtypes.of(a) for a in call.args if not isinstance(a, ast.Starred)}
         if not {"low", "unknown"} & set(kinds.values()):
             continue
-        if not any(takes_numpy(node) for _, node in context.run_elsewhere(call)):
+        runs = [node for _, node in context.run_elsewhere(call)]
+        runs += [] if inside else [n for f in context.roles.callees(call) for n in ast.walk(f)]
+        if not any(takes_numpy(node) for node in runs):
             continue
-        if call in dtypes.inside or "unknown" in kinds.values():
+        if inside or "unknown" in kinds.values():
             note = f"{ast.unparse(call.func)} calls .numpy(), which bf16 has not"
             unsure.append((call.lineno, "numpy_of_low_precision", note))
         else:
@@ -241,7 +254,7 @@ def _numpy(context: Context) -> tuple[list[ast.expr], list[Reason]]:
     """Tensors to cast, and `.numpy()` calls of which the dtype is not known."""
     dtypes = Dtypes(context)
     hosts = {context.script.function(r.first) for r in context.training.regions}
-    casts, unsure = _numpy_elsewhere(context, dtypes, hosts)
+    casts, unsure = _numpy_in_calls(context, dtypes, hosts)
     cast = {n for r in context.training.regions for s in r.statements for n in ast.walk(s)}
     cast |= {n for b in context.training.backwards for n in ast.walk(b.loss)}
     for function in hosts:

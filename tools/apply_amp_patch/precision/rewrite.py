@@ -11,6 +11,7 @@ from ..prelude import free_name, header
 from .checkpoint import checkpoint_edits
 from .islands import islands, named_loss
 from .plan import Plan
+from .replicas import HOOKED
 from .settings import Names, float32_lines, settings_lines
 from .updates import update_places
 from .verdict import Verdict
@@ -36,6 +37,8 @@ class Rewrite:
         self.dtype = free_name(self.script, "amp_dtype")
         self.scaler = free_name(self.script, "amp_scaler")
         self.float32 = free_name(self.script, "amp_float32")
+        self.hook = free_name(self.script, "amp_set_dtype")
+        self.hooked = free_name(self.script, "amp_in_replicas")
         self.torch = self.script.torch_name() or "torch"
         self.edits: list[Edit] = []
         self.sites: list[Site] = []
@@ -268,11 +271,19 @@ class Rewrite:
                 code, note = "numpy_cast", "numpy has no bf16, so the tensor becomes fp32 first"
             else:
                 place = self.script.end(value)
-                code, note = "layer_cast", "a layer outside of autocast takes fp32"
+                code, note = "layer_cast", "a layer or function outside of autocast takes fp32"
                 if isinstance(above, ast.Call) and not is_model(self.context, above.func):
                     code, note = "numpy_cast", "numpy has no bf16, and what is called here makes arrays"
             self.edits.append(Span(place, place, ".float()"))
             self.site(value.lineno, code, note)
+
+    def replicas(self) -> None:
+        for module in self.plan.hooked:
+            start, end = self.script.start(module), self.script.end(module)
+            self.edits += [Span(start, start, f"{self.hooked}("), Span(end, end, ")")]
+            self.site(
+                module.lineno, "replica_dtype", "its copies in DataParallel's threads get the dtype by a hook"
+            )
 
     def settings(self) -> None:
         """The module-level switch, dtype and scaler."""
@@ -285,7 +296,7 @@ class Rewrite:
         if self.plan.device.unknown or (at_import and self.plan.device.literal != "cpu"):
             self.plan.device.declared = True
             lines.append(f"{self.plan.device.name} = {self.plan.device.choice}")
-        names = Names(self.torch, self.enabled, self.dtype, self.scaler)
+        names = Names(self.torch, self.enabled, self.dtype, self.scaler, self.hook, self.hooked)
         lines += settings_lines(self.script, self.plan, self.training.regions, names)
         if verdict.full:
             unit = indent_unit(self.script)
@@ -312,6 +323,8 @@ class Rewrite:
             if step.kind == "unknown" and self.plan.scaled
         ]
         found += [f"line {line}: {_RATIO}" for line in self.plan.verdict.ratios[:1]]
+        if self.plan.hooked:
+            found.append(f"line {self.plan.hooked[0].lineno}: {HOOKED}")
         full = self.plan.verdict.full
         elsewhere = [r.line for r in full.reasons if r.code == "bce_in_other_file"]
         if lines := [*(call.lineno for call in self.plan.verdict.islands), *elsewhere]:
@@ -335,6 +348,7 @@ def rewrite(context: Context, plan: Plan, remedy: str) -> Patch:
     work.casts()
     work.functions()
     work.full()
+    work.replicas()
     if plan.verdict.islands:
         lifted = {n for b in context.training.backwards for n in ast.walk(b.loss)}
         work.edits += islands(context, [c for c in plan.verdict.islands if c not in lifted], plan.device)

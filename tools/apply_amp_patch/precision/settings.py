@@ -16,10 +16,38 @@ class Names:
     enabled: str
     dtype: str
     scaler: str
+    hook: str
+    hooked: str
 
 
 def settings_lines(script: Script, plan: Plan, regions: list[Region], names: Names) -> list[str]:
     """The lines below the comment, for the mode of the plan."""
+    hook = _hook_lines(script, names) if plan.hooked else []
+    return [*_chosen(script, plan, regions, names), *hook]
+
+
+def _hook_lines(script: Script, names: Names) -> list[str]:
+    """The function around a module that DataParallel copies into threads, and the hook it sets."""
+    unit, torch = indent_unit(script), names.torch
+    return [
+        "",
+        "",
+        f"def {names.hook}(module, inputs):",
+        f'{unit}if {torch}.is_autocast_enabled("cuda"):',
+        f'{unit * 2}{torch}.set_autocast_dtype("cuda", {names.dtype})',
+        "",
+        "",
+        f"def {names.hooked}(module):",
+        f'{unit}"""DataParallel\'s threads know that autocast is on, but not its dtype: a hook tells them."""',
+        f"{unit}if {names.hook} not in module._forward_pre_hooks.values():",
+        f"{unit * 2}module.register_forward_pre_hook({names.hook}, prepend=True)",
+        f"{unit}return module",
+        "",
+    ]
+
+
+def _chosen(script: Script, plan: Plan, regions: list[Region], names: Names) -> list[str]:
+    """The switch, the dtype and the scaler."""
     torch, on = names.torch, f"{names.enabled} = True"
     native = f"{torch}.cuda.is_bf16_supported(including_emulation=False)"
     if plan.mode == "auto":
