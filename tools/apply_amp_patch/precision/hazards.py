@@ -15,6 +15,7 @@ from .elsewhere import FEATURES, SPECTRA, features, weigh_imported
 from .functions import custom_functions, directions
 from .linear import is_linear
 from .operations import refuse_derivative, refuse_unsafe
+from .probabilities import Probabilities
 from .verdict import Verdict, is_bce
 
 _SECOND_ORDER = (
@@ -45,16 +46,20 @@ _HOOKS = {
 
 def weigh(context: Context) -> Verdict:
     """Raises Declined for what neither precision can do."""
-    verdict = Verdict()
+    verdict = Verdict(Probabilities(context))
     script = context.script
     reach = reachable(context)
     for node in reach:
+        if verdict.probabilities.mends(node):
+            continue
+        verdict.probabilities.logged(node)
         refuse_unsafe(script, node, node.lineno if hasattr(node, "lineno") else 1, "")
         verdict.no_fp16 += fp16_only(script, node)
         verdict.no_bf16 += bf16_only(script, node)
         if isinstance(node, ast.Call) and is_bce(context.roles, node):
             _one_kind(context, node)
             verdict.islands.append(node)
+            verdict.probabilities.full(node)
         if isinstance(node, ast.Assign | ast.AugAssign) and _puts_by_index(context, node):
             note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"
             raise Declined(node.lineno, "in_place_scatter", note)

@@ -13,6 +13,7 @@ from .plan import Plan
 from .settings import Names, settings_lines
 from .updates import update_places
 
+_ISLAND = "binary cross entropy needs fp32 inputs outside of autocast"
 # Measured with torch 2.13 on a CPU; see references/precision.md.
 _ROUNDED_SIGMOID = (
     "a sigmoid before this loss computes in half precision and is 1 from a logit of 7 on (fp16: 9): a sample that is"
@@ -116,7 +117,7 @@ class Rewrite:
     def _lift(self, backward: Backward) -> str:
         """Give the loss a name inside of autocast."""
         name = free_name(self.script, "amp_loss")
-        code = self.script.code(backward.loss)
+        code = self.plan.verdict.probabilities.code(backward.loss)
         text = f"{name} = ({code})" if "\n" in code else f"{name} = {code}"
         crosses = [c for c in self.plan.verdict.islands if c in ast.walk(backward.loss)]
         if crosses:
@@ -124,7 +125,11 @@ class Rewrite:
                 raise Declined(
                     backward.call.lineno, "bce_in_expression", "binary cross entropy is part of a longer loss"
                 )
-            text = "\n".join(named_loss(self.context, crosses[0], name, self.plan.device))
+            text = "\n".join(
+                named_loss(
+                    self.context, crosses[0], name, self.plan.device, self.plan.verdict.probabilities.code
+                )
+            )
         indent = self.script.indentation(backward.statement.lineno)
         region = self._before(backward.statement)
         if region is not None:
@@ -236,9 +241,21 @@ class Rewrite:
             lines.append(f"{self.plan.device.name} = {self.plan.device.choice}")
         names = Names(self.torch, self.enabled, self.dtype, self.scaler)
         lines += settings_lines(self.script, self.plan, self.training.regions, names)
+        lines += self.plan.verdict.probabilities.lines(self.torch)
         self.edits.append(header(self.script, lines))
 
+    def islands(self) -> None:
+        verdict = self.plan.verdict
+        lifted = {n for b in self.training.backwards for n in ast.walk(b.loss)}
+        calls = [c for c in verdict.islands if c not in lifted]
+        self.edits += islands(self.context, calls, self.plan.device, verdict.probabilities.code)
+        for call in verdict.islands:
+            half = "" if verdict.probabilities.full(call) else "; a sigmoid before still rounds to half"
+            self.site(call.lineno, "fp32_island", f"{_ISLAND}{half}")
+
     def finish(self) -> Patch:
+        self.sites += self.plan.verdict.probabilities.sites(self.remedy)
+        self.edits += self.plan.verdict.probabilities.left(self.edits)
         for region, lines in self.wraps.items():
             self.edits.append(Wrap(lines[0], lines[1], self.autocast(region.first)))
         return Patch("patched", sorted(self.sites, key=lambda s: s.line), self.edits, self._warnings())
@@ -256,9 +273,9 @@ class Rewrite:
             for step in self.training.steps
             if step.kind == "unknown" and self.plan.scaled
         ]
-        if islands := self.plan.verdict.islands:
-            line = min(call.lineno for call in islands)
-            found.append(f"line {line}: {_ROUNDED_SIGMOID}")
+        verdict = self.plan.verdict
+        if half := [c.lineno for c in verdict.islands if not verdict.probabilities.full(c)]:
+            found.append(f"line {min(half)}: {_ROUNDED_SIGMOID}")
         return found
 
 
@@ -276,10 +293,5 @@ def rewrite(context: Context, plan: Plan, remedy: str) -> Patch:
         work.sites += sites
     work.casts()
     work.functions()
-    if plan.verdict.islands:
-        lifted = {n for b in context.training.backwards for n in ast.walk(b.loss)}
-        work.edits += islands(context, [c for c in plan.verdict.islands if c not in lifted], plan.device)
-        note = "binary cross entropy needs fp32 inputs outside of autocast; a sigmoid before still rounds to half"
-        for call in plan.verdict.islands:
-            work.site(call.lineno, "fp32_island", note)
+    work.islands()
     return work.finish()

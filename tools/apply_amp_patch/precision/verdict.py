@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ..names import Function
 from ..roles import Roles
+from .probabilities import Probabilities
 
 BCE = {"torch.nn.BCELoss", "torch.nn.functional.binary_cross_entropy", "torch.binary_cross_entropy"}
 
@@ -13,6 +14,7 @@ BCE = {"torch.nn.BCELoss", "torch.nn.functional.binary_cross_entropy", "torch.bi
 class Verdict:
     """Reasons that rule fp16 out, the same for bf16, and the BCE calls that need an fp32 island."""
 
+    probabilities: Probabilities
     no_fp16: list[tuple[int, str, str]] = field(default_factory=list)
     no_bf16: list[tuple[int, str, str]] = field(default_factory=list)
     islands: list[ast.Call] = field(default_factory=list)
