@@ -25,14 +25,15 @@ def layers_of(roles: Roles, made: ast.Call) -> list[ast.expr]:
     if added:
         last = added[-1]
         blocks = [script.block(script.statement(call)) for call in (last, made)]
-        named = last.func.attr == "add_module" and len(last.args) == 2  # type: ignore[attr-defined]
-        if made.args or not named or blocks[0] is not blocks[1]:
+        whole = last.func.attr == "add_module" and len(last.args) == 2  # type: ignore[attr-defined]
+        if made.args or not whole or blocks[0] is not blocks[1]:
             raise Unproven
         return [last.args[1]]
     match made.args:
         case [ast.Call(args=[ast.List(elts=pairs)]) as ordered]:
-            if script.called(ordered) == "collections.OrderedDict":
-                return [p.elts[1] for p in pairs if isinstance(p, ast.Tuple) and len(p.elts) == 2]
+            named = all(isinstance(p, ast.Tuple) and len(p.elts) == 2 for p in pairs)
+            if named and script.called(ordered) == "collections.OrderedDict":
+                return [p.elts[1] for p in pairs]  # type: ignore[attr-defined]
     return made.args
 
 

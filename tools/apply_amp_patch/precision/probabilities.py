@@ -18,7 +18,9 @@ from .layers import class_lines
 from .operations import probabilities_of
 from .producers import Producers
 
-_NOTE = "formed in fp32, as half precision rounds a probability near 1 to 1"
+_NOTE = (
+    "this probability is formed in fp32: half precision rounds one near 1 to 1, and the sum of several off it"
+)
 
 
 class Probabilities:

@@ -48,7 +48,7 @@ class _Found:
     layers: dict[ast.Call, None] = field(default_factory=dict)
     seen: set[tuple[ast.AST, Picks]] = field(default_factory=set)
     kinds: set[str] = field(default_factory=set)  # sigmoid, softmax, or made on the spot
-    computed: bool = False  # by arithmetic, from what is no probability yet perhaps
+    computed: bool = False  # perhaps of more than one value, or of what is no probability yet
     unbounded: bool = False
 
 
@@ -181,6 +181,7 @@ class Producers:
         elif name in _MADE and self._is_full(call):
             self._found.kinds.add("made")
         elif name in _JOINING and call.args and isinstance(call.args[0], ast.List | ast.Tuple):
+            self._found.computed = True
             for part in call.args[0].elts:
                 self._trace(part, of_tensor(picks))
         elif name in _SAME_FUNCTIONS and call.args:
@@ -220,7 +221,7 @@ class Producers:
                     raise Unproven
                 return self._returned(functions, picks)
             if self.roles.owner_class(func.value) is None and not self.script.qualified(func.value):
-                if func.attr in _FORMING_METHODS:
+                if func.attr in _FORMING_METHODS and all(is_number(a) for a in call.args):
                     return self._form(call, func.value, func.attr, picks)
                 if func.attr in _SAME_METHODS or (func.attr == "to" and self._moves(call)):
                     return self._reshaped(call, func.value, call.args, picks)
