@@ -31,6 +31,26 @@ AUTOCAST = {
 }
 SCALER = {"torch.amp.GradScaler", "torch.cuda.amp.GradScaler", "torch.amp.grad_scaler.GradScaler"}
 BCE_FUNCTION = {"torch.nn.functional.binary_cross_entropy", "torch.binary_cross_entropy"}
+SIGMOID = {"torch.sigmoid", "torch.nn.functional.sigmoid"}
+RESHAPING = {
+    "float",
+    "view",
+    "squeeze",
+    "unsqueeze",
+    "reshape",
+    "flatten",
+    "mean",
+    "cuda",
+    "cpu",
+    "contiguous",
+}
+FULL_LAYER = "|".join(
+    rf"class Float32{kind}_*\(\w+\.nn\.{kind}\):\s+def forward\(self, input\):\s+return \w+\.{forward}"
+    for kind, forward in (
+        ("Sigmoid", r"sigmoid\(input\.float\(\)\)"),
+        ("Softmax", r"nn\.functional\.softmax\(input\.float\(\), self\.dim\)"),
+    )
+)
 CLIP = re.compile(r"torch\.nn\.utils\.(clip_grad|get_total_norm|clip_grads)")
 PLAIN = {
     "to",
@@ -879,8 +899,71 @@ class Judge:
                 if around and self.is_off(around[0]):
                     if ".float()" not in ast.unparse(node):
                         self.add(node, "island_without_float")
+                    elif node.args and self.half_sigmoid(node.args[0], node):
+                        self.add(node, "half_probability", ast.unparse(node.args[0]))
                 elif around or self.function(node) in hot:
                     self.add(node, "bce_under_autocast")
+
+    def half_sigmoid(self, value: ast.AST, at: ast.AST, depth: int = 0) -> bool:
+        """Whether a value is seen to come out of a sigmoid in half precision; False where nothing is seen."""
+        value = self.unmoved(value)
+        if isinstance(value, ast.Name):
+            made = [
+                n
+                for n in ast.walk(self.function(at))
+                if isinstance(n, ast.Assign)
+                and n.lineno < at.lineno
+                and ast.unparse(n.targets[0]) == value.id
+            ]
+            last = max(made, key=lambda n: n.lineno, default=None)
+            return last is not None and depth < 6 and self.half_sigmoid(last.value, last, depth + 1)
+        if not isinstance(value, ast.Call) or depth > 6:
+            return False
+        name, last_part = self.name(value.func), getattr(value.func, "attr", "")
+        bound = self.assigned.get(ast.unparse(value.func), [])
+        if ast.unparse(value.func).startswith("self."):
+            bound = [v for v in bound if self.holder(v) is self.holder(at)]
+        kept = [self.unmoved(v) for v in bound]
+        made = [v for v in kept if isinstance(v, ast.Call)]
+        if name in SIGMOID or any(self.name(v.func) == "torch.nn.Sigmoid" for v in made):
+            return ".float()" not in ast.unparse(value)
+        if last_part == "sigmoid" and not made and ast.unparse(value.func.value) not in ("self", "F", "nn"):
+            return ".float()" not in ast.unparse(value)
+        kinds = [self.name(v.func) for v in made]
+        if any(
+            k == "torch.nn.Sequential" and self.ends_in_sigmoid(v) for k, v in zip(kinds, made, strict=True)
+        ):
+            return not self.saves_whole()
+        return any(
+            self.half_sigmoid(r.value, r, depth + 1)
+            for c in ast.walk(self.tree)
+            if isinstance(c, ast.ClassDef) and c.name in kinds
+            for f in c.body
+            if isinstance(f, ast.FunctionDef) and f.name == "forward"
+            for r in ast.walk(f)
+            if isinstance(r, ast.Return) and r.value is not None
+        )
+
+    def holder(self, node: ast.AST) -> ast.AST | None:
+        return next((a for a in self.above(node) if isinstance(a, ast.ClassDef)), None)
+
+    def unmoved(self, value: ast.AST) -> ast.AST:
+        """A tensor before it is reshaped, a model before it is moved."""
+        while (
+            isinstance(value, ast.Call)
+            and isinstance(value.func, ast.Attribute)
+            and value.func.attr in RESHAPING
+        ):
+            value = value.func.value
+        return value
+
+    def ends_in_sigmoid(self, made: ast.Call) -> bool:
+        return bool(made.args) and self.is_call(made.args[-1], {"torch.nn.Sigmoid"})
+
+    def saves_whole(self) -> bool:
+        """A model saved as such keeps the classes of its layers."""
+        saves = (n for n in ast.walk(self.tree) if self.is_call(n, {"torch.save", "pickle.dump"}))
+        return any("state_dict" not in ast.unparse(n) for n in saves)
 
     def numpy(self) -> None:
         if not any(isinstance(n, ast.Attribute) and n.attr == "bfloat16" for n in ast.walk(self.tree)):
@@ -1049,6 +1132,9 @@ class Stripper(ast.NodeTransformer):
         node.decorator_list = [d for d in node.decorator_list if not re.match(ours, ast.unparse(d))]
         return self.generic_visit(node)
 
+    def visit_ClassDef(self, node: ast.ClassDef):
+        return None if re.fullmatch(FULL_LAYER, ast.unparse(node)) else self.generic_visit(node)
+
     def visit_Try(self, node: ast.Try):
         imports = (ast.Import, ast.ImportFrom)
         alone = all(isinstance(s, imports) and "apex" in ast.unparse(s) for s in node.body)
@@ -1110,6 +1196,8 @@ class Stripper(ast.NodeTransformer):
         if re.match(r"amp_scaler_*\.step$", text):
             return ast.Call(ast.Attribute(self.visit(node.args[0]), "step", ast.Load()), [], [])
         node = self.generic_visit(node)
+        if layer := re.search(r"\b(?:Float32)?(Sigmoid|Softmax)_*$", text):
+            node.func = ast.Name(layer[1], ast.Load())
         if re.search(r"(Trainer|Fabric|Accelerator|Arguments|Config|create_supervised_trainer)$", text):
             options = ("precision", "mixed_precision", "bf16", "fp16", "amp_mode", "scaler")
             node.keywords = [k for k in node.keywords if k.arg not in options]

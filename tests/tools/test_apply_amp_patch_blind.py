@@ -72,8 +72,8 @@ def script(model="torch.nn.Linear(2, 1)", imports="", setup="", middle="pass"):
 @pytest.mark.parametrize(
     ("parts", "fp16", "bf16"),
     [
-        ({"middle": "out = out.sigmoid().clamp(1e-4, 1.0 - 1e-4)"}, "probabilities", "probabilities"),
-        ({"middle": "out = out.sigmoid().clamp(1e-3, 0.999)"}, "patched", "probabilities"),
+        ({"middle": "out = out.abs().clamp(1e-4, 1.0 - 1e-4)"}, "probabilities", "probabilities"),
+        ({"middle": "out = out.abs().clamp(1e-3, 0.999)"}, "patched", "probabilities"),
         ({"middle": "out = out.softmax(1).clamp(1e-4, 0.9999)"}, "patched", "patched"),
         ({"middle": "out = torch.log(1 - out.tanh().pow(2) + 1e-6)"}, "probabilities", "probabilities"),
         (

@@ -107,6 +107,45 @@ for real in data:
     amp_scaler.update()
 """
 )
+PROBABILITIES = (
+    HEAD
+    + """
+
+class Float32Sigmoid(torch.nn.Sigmoid):
+    # In half precision a sigmoid is 1 from a logit of 7 on.
+    def forward(self, input):
+        return torch.sigmoid(input.float())
+
+
+class Judge(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.sigmoid = nn.Linear(16, 1), nn.Sigmoid()
+
+    def forward(self, x):
+        x = self.sigmoid(self.fc(x).float())
+        return x.view(-1)
+
+
+netD, head = nn.Sequential(nn.Linear(16, 1), Float32Sigmoid()).cuda(), Judge().cuda()
+optD = torch.optim.Adam([*netD.parameters(), *head.parameters()])
+bce = nn.BCELoss()
+for real in data:
+    optD.zero_grad()
+    with torch.autocast(device_type="cuda", dtype=amp_dtype):
+        guess = netD(real).squeeze()
+        second = head(real)
+        third = torch.sigmoid(head.fc(real).float()).view(-1)
+        with torch.autocast(device_type="cuda", enabled=False):
+            loss_d = bce(guess.float(), zeros) + bce(second.float(), zeros)
+        with torch.autocast(device_type="cuda", enabled=False):
+            loss_e = nn.functional.binary_cross_entropy(third.float(), zeros)
+        loss = loss_d + loss_e
+    amp_scaler.scale(loss).backward()
+    amp_scaler.step(optD)
+    amp_scaler.update()
+"""
+)
 METHODS = (
     HEAD
     + """
@@ -213,6 +252,7 @@ SAMPLES = {
     "simple": SIMPLE,
     "function": FUNCTION,
     "gan": GAN,
+    "probabilities": PROBABILITIES,
     "methods": METHODS,
     "island": ISLAND,
     "parallel": PARALLEL,
@@ -354,6 +394,9 @@ FAULTS = {
     "island not cast": replaced(r"value\.float\(\) if half else value", "value"),
     "island's decorator gone": replaced(r"(?m)^@amp_float32\n", ""),
     "another method set": replaced(r"amp_float32\(amp_layers\.Knn", "amp_float32(amp_layers.Other"),
+    "half sigmoid": replaced(r"(self\.fc\(x\)|head\.fc\(real\))\.float\(\)", r"\1"),
+    "half layer": replaced(r"Float32Sigmoid\(\)", "nn.Sigmoid()"),
+    "another layer": replaced(r"input\.float\(\)", r"2 * input.float()"),
     "numpy of bf16": replaced(r"output\.float\(\)\.detach", "output.detach"),
     "scheduler in the scaler": replaced(r"amp_scaler\.step\(optimizer\)", "amp_scaler.step(scheduler)"),
     "LBFGS with a scaler": replaced(r"torch\.optim\.(Adam|SGD|AdamW)\(", "torch.optim.LBFGS("),

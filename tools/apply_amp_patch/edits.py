@@ -97,7 +97,7 @@ def _changes(script: Script, edits: list[Edit]) -> list[tuple[int, int, int, str
         return []
     newline = newline_of(script.text)
     edits = [_moved_up(script, e, edits) if isinstance(e, Line) and e.settings else e for e in edits]
-    wraps = sorted({e for e in edits if isinstance(e, Wrap)}, key=lambda w: (w.first, -w.last))
+    wraps = sorted({e for e in edits if isinstance(e, Wrap)}, key=_outermost_first)
     unit = _Units(script, wraps)
     changes = [
         (e.start, 50, e.end, re.sub(r"(?<!\r)\n", newline, e.text)) for e in edits if isinstance(e, Span)
@@ -134,6 +134,11 @@ def _changes(script: Script, edits: list[Edit]) -> list[tuple[int, int, int, str
                 continue
             changes.append((start, 40, start, unit.at(line_number) * depths[line_number]))
     return changes
+
+
+def _outermost_first(wrap: Wrap) -> tuple[int, int, bool, str]:
+    """Of two around the same lines, the island is the inner one."""
+    return wrap.first, -wrap.last, _is_island(wrap), wrap.header
 
 
 class _Units:
@@ -194,7 +199,11 @@ def _first_line(script: Script, edit: Edit) -> int:
 def _begins_region(wraps: list[Wrap], line: int) -> bool:
     """Whether the outermost wrap that begins at a line is to take in what is put inside: an island alone is not."""
     here = [w for w in wraps if w.first == line]
-    return bool(here) and "enabled=False" not in here[0].header
+    return bool(here) and not _is_island(here[0])
+
+
+def _is_island(wrap: Wrap) -> bool:
+    return "enabled=False" in wrap.header
 
 
 def _holds(outer: Wrap, inner: Wrap) -> bool:

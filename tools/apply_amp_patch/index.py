@@ -73,7 +73,8 @@ class Index:
         names = self.base_names(holder)
         return any(name == "torch.nn.Module" or name.startswith(_MODULE_PACKAGES) for name in names)
 
-    def _methods(self, holder: ast.ClassDef, name: str) -> list[Function]:
+    def methods(self, holder: ast.ClassDef, name: str) -> list[Function]:
+        """The methods of that name that an instance of the class has, from its nearest base in this file."""
         own = self._own.get((holder, name))
         if own:
             return own

@@ -228,7 +228,7 @@ class Origins(Index):
             found = self._named(func)
             if not found and self.script.bindings(last, func):
                 holder = self.owner_class(func)
-                found = self._methods(holder, "forward") + self._methods(holder, "__call__") if holder else []
+                found = self.methods(holder, "forward") + self.methods(holder, "__call__") if holder else []
             return found
         if isinstance(func, ast.Attribute):
             if last in self._functions:
@@ -236,16 +236,14 @@ class Origins(Index):
                     above = self.script.function(call)
                     holder = self.script.method_class(above) if above else None
                     return [
-                        f
-                        for base in (self.bases(holder) if holder else [])
-                        for f in self._methods(base, last)
+                        f for base in (self.bases(holder) if holder else []) for f in self.methods(base, last)
                     ]
                 holder = self.owner_class(func.value)
                 if holder is not None:
-                    return [f for c in self.family(holder) for f in self._methods(c, last)]
+                    return [f for c in self.family(holder) for f in self.methods(c, last)]
             holder = self.owner_class(func)
             if holder is not None:
-                return self._methods(holder, "forward") + self._methods(holder, "__call__")
+                return self.methods(holder, "forward") + self.methods(holder, "__call__")
         return []
 
     def _named(self, func: ast.Name) -> list[Function]:
@@ -253,7 +251,7 @@ class Origins(Index):
         if func not in self._by_name:
             nodes = [b.node for b in self.script.bindings(func.id, func)]
             found = [n for n in nodes if isinstance(n, Function)]
-            found += [f for n in nodes if isinstance(n, ast.ClassDef) for f in self._methods(n, "__init__")]
+            found += [f for n in nodes if isinstance(n, ast.ClassDef) for f in self.methods(n, "__init__")]
             self._by_name[func] = found
         return self._by_name[func]
 

@@ -37,18 +37,28 @@ def _number(node: ast.AST) -> float | None:
 
 def _bound_below_one(script: Script, node: ast.AST) -> float | None:
     """How far below 1 the bound of `clamp(p, 1e-4, 1 - 1e-4)` lies, where p may be in half precision."""
-    if not isinstance(node, ast.Call):
-        return None
-    name = script.called(node)
-    last = name.split(".")[-1] if name else node.func.attr if isinstance(node.func, ast.Attribute) else ""
-    if last not in ("clamp", "clamp_", "clip", "clip_", "clamp_max"):
-        return None
-    bounded = node.args[:1] if name else [node.func.value] if isinstance(node.func, ast.Attribute) else []
-    if any(_is_full(script, value) for value in bounded):
+    bounded = _bounded(script, node)
+    if not isinstance(node, ast.Call) or not bounded or any(_is_full(script, value) for value in bounded):
         return None
     bounds = [_written(script, a) for a in [*node.args, *(k.value for k in node.keywords)]]
     gaps = [1 - v for a in bounds if (v := _number(a)) is not None]
     return min((gap for gap in gaps if 0 < gap < 0.5), default=None)
+
+
+def _bounded(script: Script, node: ast.AST) -> list[ast.expr]:
+    """The tensor that a clamp takes."""
+    if not isinstance(node, ast.Call):
+        return []
+    name = script.called(node)
+    last = name.split(".")[-1] if name else node.func.attr if isinstance(node.func, ast.Attribute) else ""
+    if last not in ("clamp", "clamp_", "clip", "clip_", "clamp_max"):
+        return []
+    return node.args[:1] if name else [node.func.value] if isinstance(node.func, ast.Attribute) else []
+
+
+def bounded_below_one(script: Script, node: ast.AST) -> list[ast.expr]:
+    """The tensor that a bound near 1 keeps from it."""
+    return _bounded(script, node) if _bound_below_one(script, node) is not None else []
 
 
 def _written(script: Script, node: ast.expr) -> ast.expr:
@@ -58,24 +68,29 @@ def _written(script: Script, node: ast.expr) -> ast.expr:
     return value if isinstance(value, ast.expr) else node
 
 
-def _log_near_one(script: Script, node: ast.AST) -> bool:
-    """`log(1 - p)`, where p may be in half precision and so 1 long before it is in fp32."""
+def logarithm_of(script: Script, node: ast.AST) -> list[ast.expr]:
+    """What `torch.log(x)` and `x.log()` take."""
     if not isinstance(node, ast.Call):
-        return False
+        return []
     name = script.called(node)
-    if name not in (None, "torch.log", "torch.log2", "torch.log10"):
-        return False
-    if name is None and not (isinstance(node.func, ast.Attribute) and node.func.attr in ("log", "log_")):
-        return False
-    inside = node.args[0] if name and node.args else getattr(node.func, "value", node)
-    return any(
-        isinstance(n, ast.BinOp)
+    if name in ("torch.log", "torch.log2", "torch.log10"):
+        return node.args[:1]
+    method = name is None and isinstance(node.func, ast.Attribute) and node.func.attr in ("log", "log_")
+    return [node.func.value] if method else []  # type: ignore[attr-defined]
+
+
+def taken_from_one(script: Script, node: ast.AST) -> list[ast.expr]:
+    """Each p of `log(1 - p)` that may be in half precision, and so 1 long before it is in fp32."""
+    return [
+        n.right
+        for inside in logarithm_of(script, node)
+        for n in ast.walk(inside)
+        if isinstance(n, ast.BinOp)
         and isinstance(n.op, ast.Sub)
         and _number(n.left) == 1
         and _number(n.right) is None
         and _varies(script, n.right)
-        for n in ast.walk(inside)
-    )
+    ]
 
 
 def _varies(script: Script, node: ast.expr) -> bool:
@@ -113,7 +128,7 @@ def _cancels(node: ast.AST) -> tuple[int, str, str]:
 def bf16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
     """What bf16, with 8 bits, cannot tell apart."""
     gap = _bound_below_one(script, node)
-    if _log_near_one(script, node):
+    if taken_from_one(script, node):
         return [_cancels(node)]
     if coarse_grid(script, node):
         note = f"{ast.unparse(node)} lays a grid of 256 steps: bf16 warps by half a pixel of 224"
@@ -129,7 +144,7 @@ def _fills_part(statement: ast.AST | None) -> bool:
 def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
     """Constants that fp16 cannot hold: they overflow, vanish, or round to 1."""
     gap = _bound_below_one(script, node)
-    if _log_near_one(script, node):
+    if taken_from_one(script, node):
         return [_cancels(node)]
     if gram_matrix(script, node):
         note = f"{ast.unparse(node)} sums over every pixel and overflows fp16"

@@ -16,6 +16,7 @@ from .full import Full, Unsafe, widened
 from .functions import custom_functions, directions
 from .linear import is_linear
 from .operations import refuse_derivative, refuse_unsafe
+from .probabilities import Probabilities
 from .replicas import find_replicas
 from .verdict import Verdict, is_bce
 
@@ -58,7 +59,7 @@ def weigh(context: Context) -> Verdict:
 
 
 def _weigh(context: Context, full: Full) -> Verdict:
-    verdict = Verdict(full=full, no_bf16=full.no_bf16)
+    verdict = Verdict(Probabilities(context), no_bf16=full.no_bf16, full=full)
     for node in reachable(context, full):
         try:
             _weigh_node(context, node, verdict)
@@ -73,8 +74,9 @@ def _weigh(context: Context, full: Full) -> Verdict:
 
 def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
     script = context.script
-    if node in verdict.full.calls:
+    if node in verdict.full.calls or verdict.probabilities.mends(node):
         return
+    verdict.probabilities.logged(node)
     refuse_unsafe(script, node, getattr(node, "lineno", 1), "")
     no_fp16, no_bf16 = fp16_only(script, node), bf16_only(script, node)
     if no_fp16 and no_bf16:
@@ -84,6 +86,7 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
     if isinstance(node, ast.Call) and is_bce(context.roles, node):
         _one_kind(context, node)
         verdict.islands.append(node)
+        verdict.probabilities.full(node)
     if isinstance(node, ast.Assign | ast.AugAssign) and _puts_by_index(context, node):
         if not isinstance(node, ast.Assign) or path(node.targets[0].value) is None:  # type: ignore[attr-defined]
             note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"

@@ -1,6 +1,7 @@
 """Binary cross entropy on probabilities has no half-precision kernel: its inputs become fp32, outside of autocast."""
 
 import ast
+from collections.abc import Callable
 
 from ..context import Context
 from ..edits import Edit, Line, Span, Wrap, indent_unit
@@ -9,18 +10,24 @@ from ..patch import Declined
 from ..prelude import free_name
 from .device import Device
 
+Code = Callable[[ast.AST], str]  # the text of a node, as other edits leave it
 
-def islands(context: Context, calls: list[ast.Call], device: Device) -> list[Edit]:
+
+def islands(context: Context, calls: list[ast.Call], device: Device, code: Code) -> list[Edit]:
     """Edits that move each call into a block with autocast off."""
     by_statement: dict[ast.stmt, list[ast.Call]] = {}
     for call in sorted(set(calls), key=lambda c: (c.lineno, c.col_offset)):
         by_statement.setdefault(context.script.statement(call), []).append(call)
     return [
-        e for statement, group in by_statement.items() for e in _island(context, statement, group, device)
+        e
+        for statement, group in by_statement.items()
+        for e in _island(context, statement, group, device, code)
     ]
 
 
-def _island(context: Context, statement: ast.stmt, calls: list[ast.Call], device: Device) -> list[Edit]:
+def _island(
+    context: Context, statement: ast.stmt, calls: list[ast.Call], device: Device, code: Code
+) -> list[Edit]:
     script = context.script
     if not isinstance(statement, ast.Assign | ast.AugAssign | ast.Return | ast.AnnAssign | ast.Expr):
         raise Declined(
@@ -31,16 +38,16 @@ def _island(context: Context, statement: ast.stmt, calls: list[ast.Call], device
     torch = script.torch_name() or "torch"
     header = f"with {torch}.autocast(device_type={device.at(statement)}, enabled=False):"
     if statement.value is calls[0] and len(calls) == 1:
-        return _wrapped(context, statement, calls[0], header)
+        return _wrapped(context, statement, calls[0], header, code)
     _check_order(context, statement, calls)
     indent, unit = script.indentation(statement.lineno), indent_unit(script, statement.lineno)
     edits: list[Edit] = []
     lines: list[str] = []
     for number, call in enumerate(calls, 1):
         suffix = "" if len(calls) == 1 else f"_{number}"
-        code = call_text(context, call, lines, suffix)
+        text = _call_text(context, call, lines, suffix, code)
         name = free_name(script, f"amp_bce{suffix}")
-        lines += [header, f"{unit}{name} = {code}"]
+        lines += [header, f"{unit}{name} = {text}"]
         edits.append(Span(script.start(call), script.end(call), name))
     if script.text[script.line_starts[statement.lineno - 1] : script.start(statement)].strip():
         raise Declined(statement.lineno, "shared_line", "the statement shares its line with another one")
@@ -48,13 +55,13 @@ def _island(context: Context, statement: ast.stmt, calls: list[ast.Call], device
     return edits
 
 
-def _wrapped(context: Context, statement: ast.stmt, call: ast.Call, header: str) -> list[Edit]:
+def _wrapped(context: Context, statement: ast.stmt, call: ast.Call, header: str, code: Code) -> list[Edit]:
     """`loss = criterion(...)` itself goes into the island; model calls among its arguments go before it."""
     script = context.script
     edits: list[Edit] = [Wrap(statement.lineno, statement.end_lineno or statement.lineno, header)]
     hoisted: list[str] = []
     for place, value in enumerate(_tensors(call)):
-        text = script.code(value)
+        text = code(value)
         if context.training.flow.runs_layers(value):
             name = free_name(script, "amp_input" + (f"_{place}" if place else ""))
             hoisted.append(f"{name} = {_one_line(text)}")
@@ -70,23 +77,23 @@ def _wrapped(context: Context, statement: ast.stmt, call: ast.Call, header: str)
     return edits
 
 
-def named_loss(context: Context, call: ast.Call, name: str, device: Device) -> list[str]:
+def named_loss(context: Context, call: ast.Call, name: str, device: Device, code: Code) -> list[str]:
     """Lines, to stand under autocast, that give `name` the value of a binary cross entropy in fp32."""
     lines: list[str] = []
-    code = call_text(context, call, lines, "")
+    text = _call_text(context, call, lines, "", code)
     torch = context.script.torch_name() or "torch"
     header = f"with {torch}.autocast(device_type={device.at(call)}, enabled=False):"
-    return [*lines, header, f"{indent_unit(context.script, call.lineno)}{name} = {code}"]
+    return [*lines, header, f"{indent_unit(context.script, call.lineno)}{name} = {text}"]
 
 
-def call_text(context: Context, call: ast.Call, lines: list[str], suffix: str) -> str:
+def _call_text(context: Context, call: ast.Call, lines: list[str], suffix: str, code: Code) -> str:
     """The call on fp32 inputs; model calls among its arguments go to lines of their own before it."""
     script = context.script
-    parts: list[str] = [script.code(call.func), "("]
+    parts: list[str] = [code(call.func), "("]
     tensors = _tensors(call)
     shown: list[str] = []
     for place, value in enumerate([*call.args, *(k.value for k in call.keywords)]):
-        text = script.code(value)
+        text = code(value)
         if value in tensors and context.training.flow.runs_layers(value):
             name = free_name(script, f"amp_input{suffix}" + (f"_{place}" if place else ""))
             lines.append(f"{name} = {_one_line(text)}")

@@ -101,7 +101,7 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
             f"`{ast.unparse(node.test)}`{where} fails under autocast: the script chooses a precision itself"
         )
         raise Declined(line, "own_low_precision", note)
-    if _takes_probabilities(script, node):
+    if probabilities_of(script, node):
         raise Declined(line, "probabilities", f"a distribution{where} checks that they sum to 1 within 1e-6")
     if _sets_data(script, node):
         note = (
@@ -345,9 +345,11 @@ def _compares_dtypes(script: Script, test: ast.expr) -> bool:
     return not whole and any(isinstance(s, ast.Attribute) and s.attr == "dtype" for s in sides)
 
 
-def _takes_probabilities(script: Script, node: ast.AST) -> bool:
-    """`Categorical(probs)`, not `Categorical(logits=...)`."""
+def probabilities_of(script: Script, node: ast.AST) -> list[ast.expr]:
+    """What `Categorical(probs)` takes; nothing for `Categorical(logits=...)`."""
     name = script.called(node) or ""
-    if not isinstance(node, ast.Call) or "distributions." not in name or name.split(".")[-1] not in _SIMPLEX:
-        return False
-    return bool(node.args) or any(k.arg == "probs" for k in node.keywords)
+    last = name.split(".")[-1]
+    if not isinstance(node, ast.Call) or "distributions." not in name or last not in _SIMPLEX:
+        return []
+    place = 1 if last == "Multinomial" else 0  # its first argument counts the draws
+    return node.args[place : place + 1] or [k.value for k in node.keywords if k.arg == "probs"]

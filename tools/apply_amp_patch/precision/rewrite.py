@@ -16,6 +16,7 @@ from .settings import Names, float32_lines, settings_lines
 from .updates import update_places
 from .verdict import Verdict
 
+_ISLAND = "binary cross entropy needs fp32 inputs outside of autocast"
 # Measured with torch 2.13 on a CPU; see references/precision.md.
 _ROUNDED_SIGMOID = (
     "a sigmoid before this loss computes in half precision and is 1 from a logit of 7 on (fp16: 9): a sample that is"
@@ -126,7 +127,7 @@ class Rewrite:
     def _lift(self, backward: Backward) -> str:
         """Give the loss a name inside of autocast."""
         name = free_name(self.script, "amp_loss")
-        code = self.script.code(backward.loss)
+        code = self.plan.verdict.probabilities.code(backward.loss)
         text = f"{name} = ({code})" if "\n" in code else f"{name} = {code}"
         crosses = [c for c in self.plan.verdict.islands if c in ast.walk(backward.loss)]
         if crosses:
@@ -134,7 +135,11 @@ class Rewrite:
                 raise Declined(
                     backward.call.lineno, "bce_in_expression", "binary cross entropy is part of a longer loss"
                 )
-            text = "\n".join(named_loss(self.context, crosses[0], name, self.plan.device))
+            text = "\n".join(
+                named_loss(
+                    self.context, crosses[0], name, self.plan.device, self.plan.verdict.probabilities.code
+                )
+            )
         indent = self.script.indentation(backward.statement.lineno)
         region = self._before(backward.statement)
         if region is not None:
@@ -302,9 +307,21 @@ class Rewrite:
             unit = indent_unit(self.script)
             lines += float32_lines(names, self.float32, self.plan.device.at_import, unit)
         lines += self._remote_lines(verdict)
+        lines += verdict.probabilities.lines(self.torch)
         self.edits.append(header(self.script, lines))
 
+    def islands(self) -> None:
+        verdict = self.plan.verdict
+        lifted = {n for b in self.training.backwards for n in ast.walk(b.loss)}
+        calls = [c for c in verdict.islands if c not in lifted]
+        self.edits += islands(self.context, calls, self.plan.device, verdict.probabilities.code)
+        for call in verdict.islands:
+            half = "" if verdict.probabilities.full(call) else "; a sigmoid before still rounds to half"
+            self.site(call.lineno, "fp32_island", f"{_ISLAND}{half}")
+
     def finish(self) -> Patch:
+        self.sites += self.plan.verdict.probabilities.sites(self.remedy)
+        self.edits += self.plan.verdict.probabilities.left(self.edits)
         for region, lines in self.wraps.items():
             self.edits.append(Wrap(lines[0], lines[1], self.autocast(region.first)))
         return Patch("patched", sorted(self.sites, key=lambda s: s.line), self.edits, self._warnings())
@@ -325,11 +342,11 @@ class Rewrite:
         found += [f"line {line}: {_RATIO}" for line in self.plan.verdict.ratios[:1]]
         if self.plan.hooked:
             found.append(f"line {self.plan.hooked[0].lineno}: {HOOKED}")
-        full = self.plan.verdict.full
-        elsewhere = [r.line for r in full.reasons if r.code == "bce_in_other_file"]
-        if lines := [*(call.lineno for call in self.plan.verdict.islands), *elsewhere]:
-            line = min(lines)
-            found.append(f"line {line}: {_ROUNDED_SIGMOID}")
+        verdict = self.plan.verdict
+        half = [c.lineno for c in verdict.islands if not verdict.probabilities.full(c)]
+        half += [r.line for r in verdict.full.reasons if r.code == "bce_in_other_file"]
+        if half:
+            found.append(f"line {min(half)}: {_ROUNDED_SIGMOID}")
         return found
 
 
@@ -349,10 +366,5 @@ def rewrite(context: Context, plan: Plan, remedy: str) -> Patch:
     work.functions()
     work.full()
     work.replicas()
-    if plan.verdict.islands:
-        lifted = {n for b in context.training.backwards for n in ast.walk(b.loss)}
-        work.edits += islands(context, [c for c in plan.verdict.islands if c not in lifted], plan.device)
-        note = "binary cross entropy needs fp32 inputs outside of autocast; a sigmoid before still rounds to half"
-        for call in plan.verdict.islands:
-            work.site(call.lineno, "fp32_island", note)
+    work.islands()
     return work.finish()

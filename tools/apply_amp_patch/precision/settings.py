@@ -80,7 +80,7 @@ def _scaler_device(plan: Plan, regions: list[Region]) -> str:
     """Where the scaler works: on the CPU too, if the script may run there; a scaler for CUDA alone would be off."""
     device = plan.device
     literal = f'"{device.literal}"'
-    if device.late or all(device.at(region.first) == literal for region in regions):
+    if (device.late and not device.declared) or all(device.at(region.first) == literal for region in regions):
         return literal
     return device.name if device.declared else device.choice
 

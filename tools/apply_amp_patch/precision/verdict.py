@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ..names import Function
 from ..roles import Roles
 from .full import Full
+from .probabilities import Probabilities
 from .remote import Place
 
 BCE = {"torch.nn.BCELoss", "torch.nn.functional.binary_cross_entropy", "torch.binary_cross_entropy"}
@@ -15,6 +16,7 @@ BCE = {"torch.nn.BCELoss", "torch.nn.functional.binary_cross_entropy", "torch.bi
 class Verdict:
     """Reasons that rule fp16 out, the same for bf16, and the BCE calls that need an fp32 island."""
 
+    probabilities: Probabilities
     no_fp16: list[tuple[int, str, str]] = field(default_factory=list)
     no_bf16: list[tuple[int, str, str]] = field(default_factory=list)
     islands: list[ast.Call] = field(default_factory=list)
