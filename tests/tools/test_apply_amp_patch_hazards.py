@@ -83,6 +83,13 @@ def code_of(precision="fp16", path=None, **parts):
             "probabilities",
         ),
         ({"middle": "a = 1;"}, "patched", "patched"),
+        (
+            {
+                "middle": "val, i = torch.topk(out, 1)\n    p = torch.full_like(out, 0)\n    p.scatter_(1, i, val)"
+            },
+            "patched",
+            "patched",
+        ),
         ({"middle": "out = flow.inverse(out, y)"}, "patched", "patched"),
         ({"middle": "out = out.index_copy_(0, y, torch.multinomial(out, 1))"}, "patched", "patched"),
         ({"before_step": "helper.unscale_(optimizer)"}, "partial_amp", "partial_amp"),

@@ -238,12 +238,31 @@ def _of_one_dtype(script: Script, call: ast.Call) -> bool:
     if not isinstance(owner, ast.Name) or source is None:
         return False
     values = [b.value for b in script.bindings(owner.id, owner)]
+    if values and all(_is_like(script, v, source) for v in values):
+        return True
     return bool(values) and all(
         isinstance(v, ast.Call)
         and isinstance(v.func, ast.Attribute)
         and v.func.attr in ("new_zeros", "new_ones", "new_full", "new_empty")
         and ast.unparse(v.func.value) == ast.unparse(source)
         for v in values
+    )
+
+
+def _is_like(script: Script, buffer: ast.AST | None, source: ast.expr) -> bool:
+    """`torch.full_like(logits, -inf)`, where the source is the largest of the same logits."""
+    name = script.called(buffer) if buffer is not None else None
+    if not isinstance(buffer, ast.Call) or not (name or "").endswith("_like") or not buffer.args:
+        return False
+    like = ast.unparse(buffer.args[0])
+    bindings = script.bindings(source.id, source) if isinstance(source, ast.Name) else []
+    return bool(bindings) and all(
+        b.index == 0
+        and isinstance(b.value, ast.Call)
+        and isinstance(b.value.func, ast.Attribute)
+        and b.value.func.attr in ("topk", "sort")
+        and like in (ast.unparse(b.value.func.value), *(ast.unparse(a) for a in b.value.args[:1]))
+        for b in bindings
     )
 
 
