@@ -454,3 +454,23 @@ def test_gradients_do_not_wait_across_an_update_of_the_scale(before, behind, wan
 def test_what_a_loop_draws_has_the_dtype_of_what_it_draws_from(behind, wanted):
     text = script(middle="kept = []\n    kept.append(out)") + f"    {behind}\n"
     assert outcome(text, "bf16") == wanted
+
+
+@pytest.mark.parametrize(("base", "device"), [("torch.nn.Module", "amp_device"), ("object", '"cpu"')])
+def test_a_module_that_trains_what_it_holds_may_be_moved_by_its_maker(base, device):
+    text = f"""import torch
+
+class Adversarial({base}):
+    def __init__(self):
+        super().__init__()
+        self.critic = torch.nn.Linear(2, 1)
+        self.optimizer = torch.optim.Adam(self.critic.parameters())
+
+    def forward(self, fake, real):
+        self.optimizer.zero_grad()
+        loss = (self.critic(fake) - self.critic(real)).mean()
+        loss.backward()
+        self.optimizer.step()
+"""
+    result = patch(text, ["mixed_precision"], Wishes("bf16"))
+    assert f"autocast(device_type={device}," in result.text

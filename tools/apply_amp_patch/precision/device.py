@@ -146,7 +146,8 @@ def find_device(context: Context) -> Device:
     )
     moved = any(not _to_cpu(context, call) for call in script.method_calls("to"))
     made = bool(trained_models(context)) or _makes_parameters(context)
-    known = cuda or moved or (made and len(context.around) == 1)  # what others import, they may move
+    given = len(context.around) > 1 or _trains_in_module(context)  # whoever imports or makes it may move it
+    known = cuda or moved or (made and not given)
     return Device(
         context, "cpu" if known and not (cuda or moved) else "cuda", _late(context), unknown=not known
     )
@@ -158,6 +159,13 @@ def _makes_parameters(context: Context) -> bool:
     if any(k.arg == "requires_grad" for c in script.calls for k in c.keywords):
         return True
     return any(makes_model(script.called(c) or "") for c in script.calls if not _inside_class(script, c))
+
+
+def _trains_in_module(context: Context) -> bool:
+    """Whether a module trains what it holds, as an adversarial loss does: whoever makes it may move it."""
+    functions = [context.script.function(b.call) for b in context.training.backwards]
+    holders = [context.script.method_class(f) for f in functions if f is not None]
+    return any(h is not None and context.roles.is_module_class(h) for h in holders)
 
 
 def _inside_class(script: Script, node: ast.AST) -> bool:

@@ -14,7 +14,7 @@ from .constants import bf16_only, fp16_only
 from .full import Full, Unsafe
 from .functions import custom_functions, directions, is_legacy
 from .linear import is_linear, runs_undecorated
-from .operations import is_float64, refuse_derivative, refuse_unsafe, takes_numpy
+from .operations import derives_twice, is_float64, refuse_derivative, refuse_unsafe, takes_numpy
 from .remote import Place, class_place
 from .replicas import NOTE, starts_threads
 from .verdict import Verdict, is_bce
@@ -155,7 +155,7 @@ def _layer_node(
     A layer that goes to float64 and back stays right: autocast leaves float64 alone, and so it was before.
     """
     refuse_derivative(script, node, line, where)
-    if isinstance(node, ast.Call) and script.called(node) == "torch.autograd.grad":
+    if derives_twice(script, node):
         verdict.no_fp16.append((line, "second_order", f"a layer{where} takes gradients by itself"))
     if starts_threads(script.called(node) or ""):
         verdict.no_bf16.append((line, "data_parallel", NOTE + where))

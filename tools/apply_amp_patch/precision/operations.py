@@ -165,12 +165,18 @@ def _sets_data(script: Script, node: ast.AST) -> bool:
     return any(is_product(n) or script.called(n) == "torch.mv" for n in ast.walk(node.value))
 
 
+def derives_twice(script: Script, node: ast.AST) -> bool:
+    """`torch.autograd.grad(..., create_graph=True)`."""
+    if not isinstance(node, ast.Call) or script.called(node) != "torch.autograd.grad":
+        return False
+    return any(k.arg == "create_graph" and ast.unparse(k.value) == "True" for k in node.keywords)
+
+
 def refuse_derivative(script: Script, node: ast.AST, line: int, where: str) -> None:
     """Raise for a layer whose output is a derivative (a force, a residual): lost digits stay in it."""
-    if not isinstance(node, ast.Call) or script.called(node) != "torch.autograd.grad":
+    if not isinstance(node, ast.Call) or not derives_twice(script, node):
         return
-    twice = any(k.arg == "create_graph" and ast.unparse(k.value) == "True" for k in node.keywords)
-    if twice and not is_penalty(script, node) and not is_inner_step(script, node):
+    if not is_penalty(script, node) and not is_inner_step(script, node):
         note = f"a layer{where} gives out a derivative of itself, which half precision leaves two digits"
         raise Declined(line, "second_order", note)
 
