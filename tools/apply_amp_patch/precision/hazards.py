@@ -4,12 +4,13 @@ import ast
 from collections.abc import Iterable
 
 from ..context import Context
-from ..flow import NUMBERS, path
+from ..flow import NUMBERS
 from ..models import trained_models
 from ..names import Function
 from ..origins import Origin
 from ..patch import Declined
 from ..roles import Roles
+from ..script import Script
 from .constants import bf16_only, fp16_only
 from .coordinates import finite_differences
 from .elsewhere import FEATURES, SPECTRA, features, weigh_elsewhere, weigh_imported
@@ -86,7 +87,7 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
         _one_kind(context, node)
         verdict.islands.append(node)
     if isinstance(node, ast.Assign | ast.AugAssign) and _puts_by_index(context, node):
-        if not isinstance(node, ast.Assign) or path(node.targets[0].value) is None:  # type: ignore[attr-defined]
+        if not isinstance(node, ast.Assign) or not _puts_tensor(context, node):
             note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"
             raise Declined(node.lineno, "in_place_scatter", note)
         verdict.puts.append(node)
@@ -112,11 +113,46 @@ def _puts_by_index(context: Context, statement: ast.Assign | ast.AugAssign) -> b
     target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
     if not isinstance(target, ast.Subscript) or not context.training.flow.calls_model(statement.value):
         return False
-    if isinstance(statement.value, ast.Call) and getattr(statement.value.func, "attr", "") in NUMBERS:
+    if isinstance(statement.value, ast.Call) and (
+        getattr(statement.value.func, "attr", "") in NUMBERS
+        or context.script.called(statement.value) in ("builtins.float", "builtins.int")
+    ):
         return False
     index = target.slice
     parts = index.elts if isinstance(index, ast.Tuple) else [index]
     return any(_is_tensor_index(context, part) for part in parts)
+
+
+def _puts_tensor(context: Context, statement: ast.Assign) -> bool:
+    """Whether a tensor is put into a tensor, as far as this file shows: both have a dtype then."""
+    script, kept = context.script, statement.targets[0].value  # type: ignore[attr-defined]
+    calls = [n for n in ast.walk(statement.value) if isinstance(n, ast.Call)]
+    numbers = any(
+        getattr(c.func, "attr", "") in NUMBERS or (script.called(c) or "").startswith(("builtins.", "numpy."))
+        for c in calls
+    )
+    if numbers or len(statement.targets) > 1 or not isinstance(kept, ast.Name):
+        return False
+    values = [b.value for b in script.bindings(kept.id, kept)]
+    made = [v for v in values if v is not None and _makes_tensor(script, v)]
+    again = [v for v in values if isinstance(v, ast.BinOp) and kept.id in ast.unparse(v)]
+    return bool(made) and len(made) + len(again) == len(values)
+
+
+def _makes_tensor(script: Script, value: ast.expr) -> bool:
+    """`torch.zeros(n)`, `Variable(torch.zeros(n)).cuda()`, `x.clone()`."""
+    if not isinstance(value, ast.Call):
+        return False
+    if script.called(value):
+        return (script.called(value) or "").startswith("torch.")
+    return isinstance(value.func, ast.Attribute) and (
+        value.func.attr.startswith("new_")
+        or value.func.attr == "clone"
+        or (
+            value.func.attr in ("to", "cuda", "float", "type", "repeat")
+            and _makes_tensor(script, value.func.value)
+        )
+    )
 
 
 def _is_tensor_index(context: Context, node: ast.expr) -> bool:
