@@ -168,6 +168,19 @@ def test_modules_of_one_name_and_names_of_the_settings_do_not_meet(tmp_path: Pat
             "loss = score(State(out))",
             "probabilities",
         ),
+        ("return " + LOG.format("p.get()"), "loss = score(State(out))", "probabilities"),
+        (
+            "v = p.view(-1)\n    v.mul_(2)\n    return " + LOG.format("v"),
+            "loss = score(out)",
+            "probabilities",
+        ),
+        (
+            "torch.nn.functional.relu(p, inplace=True)\n    return " + LOG.format("p"),
+            "loss = score(out)",
+            "probabilities",
+        ),
+        ("return torch.stft(p, 8).abs().log().mean()", "loss = score(out)", "patched"),
+        ("return torch.stft(p, 8).abs()", "loss = (basis @ score(out)).mean()", "fft_or_complex"),
         ("return torch.logdet(p)", "loss = score(out.t() @ out)", "linear_algebra"),
         ("return torch.logdet(p.t() @ p)", "loss = score(out)", "patched"),
     ],
@@ -177,6 +190,31 @@ def test_what_was_rounded_before_is_not_mended_by_a_cast(tmp_path: Path, body, l
         tmp_path, {}, imports="", setup=SCORE.format(body=body), net="torch.nn.Linear(16, 4)", loss=loss
     )
     assert code_of(result) == code
+
+
+SQUARE = """import torch
+
+
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        {change}
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return (2 * x * g).clamp(-1, 1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "code"), [("pass", "patched"), ("x.data.clamp_(-1, 1)", "custom_function")]
+)
+def test_a_function_that_changes_what_it_is_given_takes_no_copy(tmp_path: Path, change, code):
+    net = NET.format(module="layers", name="Square", call="Square.apply(self.first(x))", init="pass")
+    assert code_of(patched(tmp_path, {"model.py": net, "layers.py": SQUARE.format(change=change)})) == code
 
 
 MEMORY = """import torch

@@ -4,28 +4,16 @@ import ast
 from collections.abc import Iterator
 
 from ..context import Context
-from ..flow import DATA_METHODS, LAYER_FUNCTIONS, TENSOR_METHODS, path
+from ..flow import DATA_METHODS, TENSOR_METHODS, path
 from ..names import Function
 from ..roles import Roles
 from ..script import Script
-from .coordinates import is_product
 from .dtypes import Dtypes
 
 _GROWS = {"append", "extend", "add", "update", "insert", "setdefault", "pop", "remove", "clear", "sort"}
 _OF_A_TENSOR = {"shape", "dtype", "device", "T", "mT", "ndim", "is_cuda", "requires_grad", "data", "training"}
-_OTHERS = {
-    "inverse",
-    "logdet",
-    "det",
-    "diagonal",
-    "square",
-    "neg",
-    "conj",
-    "softplus",
-    "nonzero",
-    "cumsum",
-    "rsqrt",
-}
+_OTHERS = {"inverse", "logdet", "det", "diagonal", "square", "neg", "conj", "softplus", "cumsum", "rsqrt"}
+_OF_TENSORS = (TENSOR_METHODS | DATA_METHODS | _OTHERS) - {"get", "next"}
 _OF_A_DISTRIBUTION = {
     "rsample",
     "sample",
@@ -36,10 +24,7 @@ _OF_A_DISTRIBUTION = {
 }  # which holds what it was made of
 _OWN_GRADIENTS = ("torch.autograd.grad", "torch.autograd.functional.", "torch.func.", "functorch.")
 _COMPILED = ("torch.jit.", "torch.compile", "torch.vmap", "torch.func.", "numba.")
-_HANDS_ON = tuple(f"torch.nn.{name}" for name in ("Dropout", "Flatten", "Unflatten", "Identity"))
 _STARTS = {"__init__", "to", "cuda", "cpu", "_apply", "reset_parameters", "init_weights"}  # no step runs them
-# Whose argument's rounding does not show in what is left of 1; and drawn anew.
-_BOUNDED = {"tanh", "sigmoid", "softmax", "softsign", "exp", "uniform_", "rand", "rand_like"}
 
 
 def is_closed(context: Context, script: Script, function: Function) -> bool:
@@ -71,63 +56,7 @@ def computes_alone(context: Context, script: Script, function: Function) -> bool
 
 def takes_copies(function: Function) -> bool:
     """Whether a function may be given cast arguments: it changes none, and reads nothing inside of one."""
-    return not _changes_arguments(function) and not reads_inside(function)
-
-
-def is_formed_inside(context: Context, script: Script, node: ast.AST) -> bool:
-    """Whether what a node takes from 1 is computed in its function, by what bounds it or by a layer."""
-    taken = [n.right for n in ast.walk(node) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)]
-    return bool(taken) and all(_is_formed(context, script, script.function(node), v, set()) for v in taken)
-
-
-def _is_formed(
-    context: Context, script: Script, function: Function | None, value: ast.expr, names: set[str]
-) -> bool:
-    """`names` are those looked at already: `p = p.clamp(0, 1)` is formed where p was before."""
-    parts = [v for v in ast.iter_child_nodes(value) if isinstance(v, ast.expr)]
-    match value:
-        case ast.Constant():
-            return True
-        case ast.BinOp(op=ast.MatMult()):
-            return True
-        case ast.Attribute(value=ast.Name(id="self")):  # a weight or a setting
-            return True
-        case ast.Name(id=name):
-            if name in names:
-                return True
-            names.add(name)
-            bindings = script.bindings(name, value)
-            parts = [b.value for b in bindings if b.kind == "assign" and b.value is not None]
-            if len(parts) < len(bindings) or not all(script.function(v) is function for v in parts):
-                return False
-        case ast.Call(func=func):
-            last = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
-            if last in _BOUNDED or is_product(value) or _forms(context, script, value):
-                return True
-            owner = [func.value] if isinstance(func, ast.Attribute) and not script.qualified(func) else []
-            parts = [*owner, *value.args]
-    return all(_is_formed(context, script, function, part, names) for part in parts)
-
-
-def _forms(context: Context, script: Script, call: ast.Call) -> bool:
-    """Whether a call runs a layer or bounds what it is given; one that reshapes or drops hands on what was rounded."""
-    if name := script.called(call):
-        nodes = [n for _, n in context.named_elsewhere(name)]
-        last = {n.func.attr for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)}
-        return name in LAYER_FUNCTIONS or bool(last & _BOUNDED) or any(map(is_product, nodes))
-    made = [o.name for o in context.roles_of(script).origins(call.func) if o.kind == "call"]
-    return context.flow_of(script).calls_model(call) and not any(n.startswith(_HANDS_ON) for n in made)
-
-
-def is_conditioned(context: Context, script: Script, node: ast.AST) -> bool:
-    """Whether a matrix is computed in the function that decomposes it: one that was rounded may have no inverse."""
-    above = script.parents.get(node)
-    call = above if isinstance(above, ast.Call) and above.func is node else node
-    if not isinstance(call, ast.Call):
-        return False
-    owner = [call.func.value] if isinstance(call.func, ast.Attribute) and not script.called(call) else []
-    values = [*owner, *call.args, *(k.value for k in call.keywords)]
-    return all(_is_formed(context, script, script.function(call), value, set()) for value in values)
+    return not changes_arguments(function) and not reads_inside(function)
 
 
 def _is_plain(script: Script, function: Function) -> bool:
@@ -264,11 +193,7 @@ def reads_inside(function: Function) -> bool:
     """`batch.x`: what an object carries is not cast with the arguments."""
     given = _parameters(function)
     calls = [n for n in ast.walk(function) if isinstance(n, ast.Call)]
-    called = {
-        n.func
-        for n in calls
-        if n.args or n.keywords or getattr(n.func, "attr", "") in (*TENSOR_METHODS, *DATA_METHODS, *_OTHERS)
-    }
+    called = {n.func for n in calls if n.args or n.keywords or getattr(n.func, "attr", "") in _OF_TENSORS}
     called -= {n.func for n in calls if getattr(n.func, "attr", "") in _OF_A_DISTRIBUTION}
     looked_up = any(getattr(c.func, "id", "") in ("getattr", "vars") for c in calls)
     handed = any(isinstance(c.func, ast.Name) and c.func.id in given and not c.args for c in calls)
@@ -286,9 +211,17 @@ def reads_inside(function: Function) -> bool:
     )
 
 
-def _changes_arguments(function: Function) -> bool:
-    """Whether a function changes in place what it is given: the caller would not see it on a copy."""
-    given = _parameters(function)
+def changes_arguments(function: Function, *, but: int = 0) -> bool:
+    """Whether a function changes in place what it is given, but the first: the caller would not see it on a copy."""
+    given = _parameters(function) - {a.arg for a in function.args.args[:but]}
+    for assign in (n for n in ast.walk(function) if isinstance(n, ast.Assign)):
+        value = assign.value
+        while isinstance(
+            value, ast.Subscript | ast.Attribute | ast.Call
+        ):  # another name for it, or a view of it
+            value = value.func if isinstance(value, ast.Call) else value.value
+        if isinstance(value, ast.Name) and value.id in given and not _is_new(assign.value):
+            given |= {t.id for t in assign.targets if isinstance(t, ast.Name)}
 
     def is_given(node: ast.AST) -> bool:
         while isinstance(node, ast.Subscript | ast.Attribute | ast.Starred):
@@ -305,4 +238,31 @@ def _changes_arguments(function: Function) -> bool:
             name = node.func.attr
             if name in _GROWS or (name.endswith("_") and not name.endswith("__")):
                 return True
+        if isinstance(node, ast.Call) and _works_in_place(node) and any(map(is_given, node.args)):
+            return True
     return False
+
+
+def _is_new(value: ast.expr) -> bool:
+    """What a method gives back is another tensor, but where it shows the same one in another shape."""
+    views = (
+        "view",
+        "reshape",
+        "squeeze",
+        "unsqueeze",
+        "transpose",
+        "permute",
+        "t",
+        "detach",
+        "contiguous",
+        "expand",
+    )
+    return isinstance(value, ast.Call) and getattr(value.func, "attr", "") not in views
+
+
+def _works_in_place(call: ast.Call) -> bool:
+    """`F.relu(x, inplace=True)`, `torch.relu_(x)`."""
+    last = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    asked = any(k.arg == "inplace" and ast.unparse(k.value) != "False" for k in call.keywords)
+    plain = isinstance(call.func, ast.Name) or ast.unparse(call.func).split(".")[0] in ("torch", "nn", "F")
+    return asked or (plain and last.endswith("_") and not last.endswith("__"))

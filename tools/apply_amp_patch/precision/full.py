@@ -16,8 +16,10 @@ from ..context import Context
 from ..names import Function
 from ..patch import Declined
 from ..script import Script
-from .closed import computes_alone, is_closed, is_conditioned, is_formed_inside, reads_inside, takes_copies
+from .closed import computes_alone, is_closed, reads_inside, takes_copies
+from .coordinates import is_product
 from .dtypes import Dtypes
+from .formed import is_conditioned, is_formed_inside
 from .remote import places
 
 # Coordinates are not among them: what takes them on to the image computes in half precision again.
@@ -93,6 +95,8 @@ def _add_call(context: Context, full: Full, unsafe: Unsafe) -> bool:
             return False
         if unsafe.code == "linear_algebra" and not _takes_full(context, call):
             return False
+        if unsafe.code == "fft_or_complex" and _is_multiplied(context, script, script.function(call)):
+            return False
     elif unsafe.home is script or not _is_closed_call(context, call, unsafe):
         return False
     full.calls[call] = unsafe
@@ -122,6 +126,8 @@ def _add_function(context: Context, full: Full, unsafe: Unsafe) -> bool:
         return False
     if not _is_given_well(context, unsafe):
         return False
+    if unsafe.code == "fft_or_complex" and _is_multiplied(context, home, function, inside=False):
+        return False
     if home is script:
         full.functions[function] = unsafe
     elif (found := places(context, home, function)) is not None:
@@ -129,6 +135,18 @@ def _add_function(context: Context, full: Full, unsafe: Unsafe) -> bool:
     else:
         return False
     return True
+
+
+def _is_multiplied(context: Context, home: Script, function: Function | None, *, inside: bool = True) -> bool:
+    """Whether matrices are multiplied where a spectrum goes, here or in a caller: its energies overflow there."""
+    places: list[ast.AST] = [function or home.tree] if inside else []
+    if function is not None and function.name != "forward":
+        scripts = [context.script, *context.project.values()]
+        calls = [
+            (s, c) for s in scripts for c in s.calls if ast.unparse(c.func).split(".")[-1] == function.name
+        ]
+        places += [s.function(c) or s.tree for s, c in calls]
+    return any(is_product(n) for place in places for n in ast.walk(place))
 
 
 def _takes_full(context: Context, call: ast.Call) -> bool:

@@ -4,13 +4,11 @@ import ast
 from collections.abc import Iterable
 
 from ..context import Context
-from ..flow import NUMBERS
 from ..models import trained_models
 from ..names import Function
 from ..origins import Origin
 from ..patch import Declined
 from ..roles import Roles
-from ..script import Script
 from .constants import bf16_only, fp16_only
 from .coordinates import finite_differences
 from .elsewhere import FEATURES, SPECTRA, features, weigh_elsewhere, weigh_imported
@@ -18,6 +16,7 @@ from .full import Full, Unsafe, widened
 from .functions import custom_functions, directions
 from .linear import is_linear
 from .operations import refuse_derivative, refuse_unsafe
+from .puts import puts_by_index, puts_tensor
 from .verdict import Verdict, is_bce
 
 _SECOND_ORDER = (
@@ -33,11 +32,6 @@ _SECOND_ORDER = (
 )
 _FP32_KERNELS = ("warpctc_pytorch.", "warprnnt_pytorch.", "warp_rnnt.", "torch_baidu_ctc.")
 _THREADS = "DataParallel's threads autocast to fp16 whatever the dtype around the call"
-_INDEX_WORDS = (
-    "nonzero where randperm randint arange argsort topk bool eq ne gt lt ge le long tensor as_tensor "
-    "LongTensor "
-)
-_INDICES = frozenset(_INDEX_WORDS.split())
 _HOOKS = {
     "register_hook",
     "register_full_backward_hook",
@@ -86,8 +80,8 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
     if isinstance(node, ast.Call) and is_bce(context.roles, node):
         _one_kind(context, node)
         verdict.islands.append(node)
-    if isinstance(node, ast.Assign | ast.AugAssign) and _puts_by_index(context, node):
-        if not isinstance(node, ast.Assign) or not _puts_tensor(context, node):
+    if isinstance(node, ast.Assign | ast.AugAssign) and puts_by_index(context, node):
+        if not isinstance(node, ast.Assign) or not puts_tensor(context, node):
             note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"
             raise Declined(node.lineno, "in_place_scatter", note)
         verdict.puts.append(node)
@@ -106,70 +100,6 @@ def _run_by(context: Context, call: ast.Call, verdict: Verdict) -> None:
             weigh_elsewhere(context, script, node, call.lineno, where, verdict)
         except Declined as reason:
             raise Unsafe(reason, call, script, node) from reason
-
-
-def _puts_by_index(context: Context, statement: ast.Assign | ast.AugAssign) -> bool:
-    """`out[mask] = layer(x[mask])`; a slice or a number as index converts instead."""
-    target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
-    if not isinstance(target, ast.Subscript) or not context.training.flow.calls_model(statement.value):
-        return False
-    if isinstance(statement.value, ast.Call) and (
-        getattr(statement.value.func, "attr", "") in NUMBERS
-        or context.script.called(statement.value) in ("builtins.float", "builtins.int")
-    ):
-        return False
-    index = target.slice
-    parts = index.elts if isinstance(index, ast.Tuple) else [index]
-    return any(_is_tensor_index(context, part) for part in parts)
-
-
-def _puts_tensor(context: Context, statement: ast.Assign) -> bool:
-    """Whether a tensor is put into a tensor, as far as this file shows: both have a dtype then."""
-    script, kept = context.script, statement.targets[0].value  # type: ignore[attr-defined]
-    calls = [n for n in ast.walk(statement.value) if isinstance(n, ast.Call)]
-    numbers = any(
-        getattr(c.func, "attr", "") in NUMBERS or (script.called(c) or "").startswith(("builtins.", "numpy."))
-        for c in calls
-    )
-    if numbers or len(statement.targets) > 1 or not isinstance(kept, ast.Name):
-        return False
-    values = [b.value for b in script.bindings(kept.id, kept)]
-    made = [v for v in values if v is not None and _makes_tensor(script, v)]
-    again = [v for v in values if isinstance(v, ast.BinOp) and kept.id in ast.unparse(v)]
-    return bool(made) and len(made) + len(again) == len(values)
-
-
-def _makes_tensor(script: Script, value: ast.expr) -> bool:
-    """`torch.zeros(n)`, `Variable(torch.zeros(n)).cuda()`, `x.clone()`."""
-    if not isinstance(value, ast.Call):
-        return False
-    if script.called(value):
-        return (script.called(value) or "").startswith("torch.")
-    return isinstance(value.func, ast.Attribute) and (
-        value.func.attr.startswith("new_")
-        or value.func.attr == "clone"
-        or (
-            value.func.attr in ("to", "cuda", "float", "type", "repeat")
-            and _makes_tensor(script, value.func.value)
-        )
-    )
-
-
-def _is_tensor_index(context: Context, node: ast.expr) -> bool:
-    if isinstance(node, ast.Compare | ast.List):
-        return True
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Invert):
-        return True
-    if not isinstance(node, ast.Name):
-        return False
-    values = [b.value for b in context.script.bindings(node.id, node) if b.kind == "assign"]
-    made = [v for v in values if isinstance(v, ast.Compare | ast.Call)]
-    return any(
-        isinstance(v, ast.Compare)
-        or (isinstance(v.func, ast.Attribute) and v.func.attr in _INDICES)
-        or (context.script.called(v) or "").removeprefix("torch.") in _INDICES
-        for v in made
-    )
 
 
 def _one_kind(context: Context, call: ast.Call) -> None:
