@@ -165,11 +165,12 @@ class Context:
 def _run(script: Script, name: str, method: str) -> list[ast.AST]:
     """The nodes that a function, or the method of a class, runs: its own and those of functions of its file."""
     holders = [c for c in script.classes if c.name == name]
+    names = {name} | _named_by(script, name)
     queue: list[ast.AST] = [
         f
         for f in script.functions
         if (f.name == method and script.method_class(f) in holders)
-        or (not method and f.name == name and script.method_class(f) is None)
+        or (not method and f.name in names and script.method_class(f) is None)
     ]
     seen: dict[ast.AST, None] = {}
     nodes: list[ast.AST] = []
@@ -184,6 +185,14 @@ def _run(script: Script, name: str, method: str) -> list[ast.AST]:
         called |= {n.value.id for n in inside if isinstance(n, ast.Return) and isinstance(n.value, ast.Name)}
         queue += [f for f in script.functions if f.name in called]
     return nodes
+
+
+def _named_by(script: Script, name: str) -> set[str]:
+    """What `near = knn`, `near = partial(knn, k=4)` and `near = torch.jit.script(knn)` name."""
+    values = [
+        b.value for b in script.bindings(name, script.tree) if b.kind == "assign" and b.value is not None
+    ]
+    return {n.id for value in values for n in ast.walk(value) if isinstance(n, ast.Name)}
 
 
 def _last(node: ast.AST) -> str:

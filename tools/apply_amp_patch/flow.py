@@ -35,7 +35,7 @@ _DATA_WORDS = (
     "is_floating_point lower upper seed sum_ tqdm insert remove reverse index count appendleft popleft clear "
     "replace encode decode rstrip lstrip endswith title find sort reset render close "
 )
-_DATA_METHODS = frozenset(_DATA_WORDS.split())
+DATA_METHODS = frozenset(_DATA_WORDS.split())
 _DATA_PACKAGES = (
     "builtins.",
     "numpy.",
@@ -88,7 +88,7 @@ _DATA_PACKAGES = (
     "matplotlib.",
     "collections.",
 )
-_LAYER_FUNCTIONS = {
+LAYER_FUNCTIONS = {
     *(f"torch.nn.functional.{n}" for n in ("linear", "conv1d", "conv2d", "conv3d", "embedding", "bilinear")),
     "torch.nn.functional.scaled_dot_product_attention",
     *(f"torch.{n}" for n in ("mm", "matmul", "bmm", "einsum", "addmm")),
@@ -99,7 +99,7 @@ _TENSOR_WORDS = (
     "argmax topk log_prob entropy sample rsample sigmoid tanh softmax relu eq ne gt lt ge le "
     "masked_select dot sort "
 )
-_TENSOR_METHODS = frozenset(_TENSOR_WORDS.split())
+TENSOR_METHODS = frozenset(_TENSOR_WORDS.split())
 
 # Methods and attributes whose result no gradient passes: plain numbers, and tensors that serve as targets too.
 NUMBERS = frozenset({"item", "tolist", "numpy"})
@@ -251,10 +251,10 @@ class Flow:
             return (
                 isinstance(call.func, ast.Attribute)
                 and any(o.name.startswith("torch") for o in origins)
-                and (call.func.attr not in _DATA_METHODS)
+                and (call.func.attr not in DATA_METHODS)
             )
         if isinstance(call.func, ast.Attribute):
-            return call.func.attr not in _DATA_METHODS
+            return call.func.attr not in DATA_METHODS
         return not any(o.kind == "class" for o in self.roles.origins(call.func))
 
     def _function_runs_layers(self, function: Function) -> bool:
@@ -277,14 +277,14 @@ class Flow:
             return False
         name = self.script.called(node)
         if name:
-            return name in _LAYER_FUNCTIONS or not name.startswith((*_DATA_PACKAGES, "torch."))
+            return name in LAYER_FUNCTIONS or not name.startswith((*_DATA_PACKAGES, "torch."))
         functions = self.roles.callees(node)
         if functions:
             return any(self._function_calls_model(f) for f in functions)
         origins = self.roles.origins(node.func)
         if origins and all(o.kind == "call" and o.name.endswith("Loss") for o in origins):
             return False
-        if isinstance(node.func, ast.Attribute) and node.func.attr in _TENSOR_METHODS:
+        if isinstance(node.func, ast.Attribute) and node.func.attr in TENSOR_METHODS:
             return False
         return self._call_runs_layers(node)
 

@@ -35,6 +35,12 @@ def _parse(path: Path, stamp: int) -> Script | None:
         return None
 
 
+def parsed(path: Path) -> Script | None:
+    """A file of the project; None where there is none, or none that can be read."""
+    fits = path.is_file() and path.stat().st_size <= _LARGEST_BYTES
+    return _parse(path, path.stat().st_mtime_ns) if fits else None
+
+
 def imported_scripts(script: Script, path: Path | None, root: Path | None) -> dict[Path, Script]:
     """The project files that a script imports, directly or through each other; none outside of `root`."""
     if path is None:

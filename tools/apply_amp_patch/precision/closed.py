@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 
 from ..context import Context
-from ..flow import Flow, path
+from ..flow import DATA_METHODS, TENSOR_METHODS, path
 from ..names import Function
 from ..roles import Roles
 from ..script import Script
@@ -12,11 +12,19 @@ from .dtypes import Dtypes
 
 _GROWS = {"append", "extend", "add", "update", "insert", "setdefault", "pop", "remove", "clear", "sort"}
 _OF_A_TENSOR = {"shape", "dtype", "device", "T", "mT", "ndim", "is_cuda", "requires_grad", "data", "training"}
+_OTHERS = {"inverse", "logdet", "det", "diagonal", "square", "neg", "conj", "softplus", "cumsum", "rsqrt"}
+_OF_TENSORS = (TENSOR_METHODS | DATA_METHODS | _OTHERS) - {"get", "next"}
+_OF_A_DISTRIBUTION = {
+    "rsample",
+    "sample",
+    "log_prob",
+    "entropy",
+    "cdf",
+    "icdf",
+}  # which holds what it was made of
 _OWN_GRADIENTS = ("torch.autograd.grad", "torch.autograd.functional.", "torch.func.", "functorch.")
 _COMPILED = ("torch.jit.", "torch.compile", "torch.vmap", "torch.func.", "numba.")
 _STARTS = {"__init__", "to", "cuda", "cpu", "_apply", "reset_parameters", "init_weights"}  # no step runs them
-# Whose argument's rounding does not show in what is left of 1; and drawn anew.
-_BOUNDED = {"tanh", "sigmoid", "softmax", "softsign", "exp", "uniform_", "rand", "rand_like"}
 
 
 def is_closed(context: Context, script: Script, function: Function) -> bool:
@@ -27,7 +35,7 @@ def is_closed(context: Context, script: Script, function: Function) -> bool:
     queue, seen = [function], {function}
     while queue:
         inner = queue.pop()
-        if not computes_alone(context, script, inner):
+        if not computes_alone(context, script, inner) or reads_inside(inner):
             return False
         for call in (n for n in ast.walk(inner) if isinstance(n, ast.Call)):
             new = [f for f in roles.callees(call) if f not in seen and f.name != "__init__"]
@@ -41,46 +49,14 @@ def computes_alone(context: Context, script: Script, function: Function) -> bool
     return (
         _is_plain(script, function)
         and _attributes_are_set_at_start(context.roles_of(script), function)
+        and not _reads_what_is_set_later(context, function)
         and all(_is_full(context, script, name) for name in _free_names(script, function))
     )
 
 
 def takes_copies(function: Function) -> bool:
     """Whether a function may be given cast arguments: it changes none, and reads nothing inside of one."""
-    return not _changes_arguments(function) and not _reads_inside_arguments(function)
-
-
-def is_formed_inside(context: Context, script: Script, node: ast.AST) -> bool:
-    """Whether what a node takes from 1 is computed in its function, by what bounds it or by a layer."""
-    flow = context.flow_of(script)
-    taken = [n.right for n in ast.walk(node) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)]
-    return bool(taken) and all(_is_formed(flow, script.function(node), value, set()) for value in taken)
-
-
-def _is_formed(flow: Flow, function: Function | None, value: ast.expr, names: set[str]) -> bool:
-    """`names` are those looked at already: `p = p.clamp(0, 1)` is formed where p was before."""
-    script = flow.script
-    parts = [v for v in ast.iter_child_nodes(value) if isinstance(v, ast.expr)]
-    match value:
-        case ast.Constant():
-            return True
-        case ast.Attribute(value=ast.Name(id="self")):  # a weight or a setting
-            return True
-        case ast.Name(id=name):
-            if name in names:
-                return True
-            names.add(name)
-            bindings = script.bindings(name, value)
-            parts = [b.value for b in bindings if b.kind == "assign" and b.value is not None]
-            if len(parts) < len(bindings) or not all(script.function(v) is function for v in parts):
-                return False
-        case ast.Call(func=func):
-            last = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
-            if last in _BOUNDED or flow.calls_model(value):
-                return True
-            owner = [func.value] if isinstance(func, ast.Attribute) and not script.qualified(func) else []
-            parts = [*owner, *value.args]
-    return all(_is_formed(flow, function, part, names) for part in parts)
+    return not changes_arguments(function) and not reads_inside(function)
 
 
 def _is_plain(script: Script, function: Function) -> bool:
@@ -114,6 +90,8 @@ def _is_full(context: Context, script: Script, name: ast.Name) -> bool:
     if {b.kind for b in bindings} <= {"import", "function", "class"}:
         return True
     at_import = all(script.function(b.node) is None for b in bindings)
+    if any(_is_container(b.value) for b in bindings) and not _is_filled_here(context, script, name):
+        return False
     return at_import and (script is not context.script or Dtypes(context).of(name) in ("full", "integer"))
 
 
@@ -136,12 +114,64 @@ def _attributes_are_set_at_start(roles: Roles, method: Function) -> bool:
         if isinstance(other, Function):
             stored = {n.attr for n in ast.walk(other) if isinstance(n, ast.Attribute) and not _is_load(n)}
             (started if other.name in _STARTS else later).update(stored)
+            later.update(_containers(other))
             names = [n.args[0].value for n in ast.walk(other) if _registers(n)]  # type: ignore[attr-defined]
             started.update(n for n in names if isinstance(n, str))
         elif isinstance(other, ast.Assign | ast.AnnAssign):
             targets = other.targets if isinstance(other, ast.Assign) else [other.target]
             started.update(t.id for t in targets if isinstance(t, ast.Name))
     return not read & later and read <= started
+
+
+def _is_container(value: ast.AST | None) -> bool:
+    """`[]`, `{}`, `deque(maxlen=4)`: what is put into it later, in whatever dtype."""
+    if isinstance(value, ast.List):
+        return not value.elts
+    if isinstance(value, ast.Dict):
+        return not value.keys
+    names = ("list", "dict", "deque", "defaultdict", "OrderedDict")
+    return isinstance(value, ast.Call) and ast.unparse(value.func).split(".")[-1] in names
+
+
+def _is_filled_here(context: Context, script: Script, name: ast.Name) -> bool:
+    """Whether a table of the module is filled by the function that reads it alone, and so in fp32."""
+    function = script.function(name)
+    for other in [context.script, *context.project.values()]:
+        for n in (n for n in other.nodes if isinstance(n, ast.Name) and n.id == name.id):
+            above = other.parents.get(n)
+            stores = isinstance(above, ast.Subscript) and not isinstance(above.ctx, ast.Load)
+            if (stores or (isinstance(above, ast.Attribute) and above.attr in _GROWS)) and (
+                other is not script or other.function(n) is not function
+            ):
+                return False
+    return True
+
+
+def _reads_what_is_set_later(context: Context, function: Function) -> bool:
+    """`self.memory.last`, or an attribute that other code sets on the object: `net.state = features`."""
+    own: set[str] = set()
+    other: set[str] = set()
+    called = {n.func for n in ast.walk(function) if isinstance(n, ast.Call)}
+    for n in ast.walk(function):
+        if isinstance(n, ast.Attribute) and _is_load(n) and n not in called and n.attr not in _OF_A_TENSOR:
+            (own if isinstance(n.value, ast.Name) and n.value.id == "self" else other).add(n.attr)
+    for script in [context.script, *context.project.values()]:
+        for n in script.nodes:
+            if not isinstance(n, ast.Attribute) or _is_load(n) or n.attr not in own | other:
+                continue
+            above = script.parents.get(n)
+            plain = isinstance(above, ast.Assign) and isinstance(above.value, ast.Constant)
+            if plain or getattr(script.function(n), "name", "") in _STARTS:
+                continue
+            if n.attr in other or ast.unparse(n.value) != "self":
+                return True
+    return False
+
+
+def _containers(function: Function) -> set[str]:
+    """The attributes that a function sets to a container with nothing in it."""
+    sets = [n for n in ast.walk(function) if isinstance(n, ast.Assign) and _is_container(n.value)]
+    return {t.attr for n in sets for t in n.targets if isinstance(t, ast.Attribute)}
 
 
 def _registers(node: ast.AST) -> bool:
@@ -159,23 +189,39 @@ def _parameters(function: Function) -> set[str]:
     return {a.arg for a in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]} - {"self", "cls"}
 
 
-def _reads_inside_arguments(function: Function) -> bool:
+def reads_inside(function: Function) -> bool:
     """`batch.x`: what an object carries is not cast with the arguments."""
     given = _parameters(function)
-    called = {n.func for n in ast.walk(function) if isinstance(n, ast.Call)}
-    return any(
-        isinstance(n, ast.Attribute)
-        and isinstance(n.value, ast.Name)
-        and n.value.id in given
-        and n not in called
-        and n.attr not in _OF_A_TENSOR
-        for n in ast.walk(function)
+    calls = [n for n in ast.walk(function) if isinstance(n, ast.Call)]
+    called = {n.func for n in calls if n.args or n.keywords or getattr(n.func, "attr", "") in _OF_TENSORS}
+    called -= {n.func for n in calls if getattr(n.func, "attr", "") in _OF_A_DISTRIBUTION}
+    looked_up = any(getattr(c.func, "id", "") in ("getattr", "vars") for c in calls)
+    handed = any(isinstance(c.func, ast.Name) and c.func.id in given and not c.args for c in calls)
+    return (
+        handed
+        or any(
+            isinstance(n, ast.Attribute)
+            and isinstance(n.value, ast.Name)
+            and n.value.id in given
+            and n not in called
+            and n.attr not in _OF_A_TENSOR
+            for n in ast.walk(function)
+        )
+        or (looked_up and bool(given))
     )
 
 
-def _changes_arguments(function: Function) -> bool:
-    """Whether a function changes in place what it is given: the caller would not see it on a copy."""
-    given = _parameters(function)
+def changes_arguments(function: Function, *, but: int = 0) -> bool:
+    """Whether a function changes in place what it is given, but the first: the caller would not see it on a copy."""
+    given = _parameters(function) - {a.arg for a in function.args.args[:but]}
+    for assign in (n for n in ast.walk(function) if isinstance(n, ast.Assign)):
+        value = assign.value
+        while isinstance(
+            value, ast.Subscript | ast.Attribute | ast.Call
+        ):  # another name for it, or a view of it
+            value = value.func if isinstance(value, ast.Call) else value.value
+        if isinstance(value, ast.Name) and value.id in given and not _is_new(assign.value):
+            given |= {t.id for t in assign.targets if isinstance(t, ast.Name)}
 
     def is_given(node: ast.AST) -> bool:
         while isinstance(node, ast.Subscript | ast.Attribute | ast.Starred):
@@ -192,4 +238,31 @@ def _changes_arguments(function: Function) -> bool:
             name = node.func.attr
             if name in _GROWS or (name.endswith("_") and not name.endswith("__")):
                 return True
+        if isinstance(node, ast.Call) and _works_in_place(node) and any(map(is_given, node.args)):
+            return True
     return False
+
+
+def _is_new(value: ast.expr) -> bool:
+    """What a method gives back is another tensor, but where it shows the same one in another shape."""
+    views = (
+        "view",
+        "reshape",
+        "squeeze",
+        "unsqueeze",
+        "transpose",
+        "permute",
+        "t",
+        "detach",
+        "contiguous",
+        "expand",
+    )
+    return isinstance(value, ast.Call) and getattr(value.func, "attr", "") not in views
+
+
+def _works_in_place(call: ast.Call) -> bool:
+    """`F.relu(x, inplace=True)`, `torch.relu_(x)`."""
+    last = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    asked = any(k.arg == "inplace" and ast.unparse(k.value) != "False" for k in call.keywords)
+    plain = isinstance(call.func, ast.Name) or ast.unparse(call.func).split(".")[0] in ("torch", "nn", "F")
+    return asked or (plain and last.endswith("_") and not last.endswith("__"))

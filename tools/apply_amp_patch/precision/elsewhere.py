@@ -10,6 +10,7 @@ from ..names import Function
 from ..patch import Declined
 from ..project import importing_scripts
 from ..script import Script
+from .closed import changes_arguments
 from .constants import bf16_only, fp16_only
 from .full import Full, Unsafe
 from .functions import custom_functions, directions, is_legacy
@@ -88,7 +89,8 @@ def _weigh_functions(
         forward, backward = directions(holder)
         if is_legacy(holder) or (forward and backward and runs_undecorated(script, forward, backward)):
             continue
-        place = placed(context, script, holder) if forward and backward else None
+        fits = forward and backward and not changes_arguments(forward, but=1)  # cast, it changes a copy
+        place = placed(context, script, holder) if fits else None
         if place is None or backward is None:
             note = f"{holder.name} in {name} defines its own backward; decorate it there, then patch again"
             raise Declined(line, "custom_function", note)

@@ -16,7 +16,10 @@ from ..context import Context
 from ..names import Function
 from ..patch import Declined
 from ..script import Script
-from .closed import computes_alone, is_closed, is_formed_inside, takes_copies
+from .closed import computes_alone, is_closed, reads_inside, takes_copies
+from .coordinates import is_product
+from .dtypes import Dtypes
+from .formed import is_conditioned, is_formed_inside
 from .remote import places
 
 # Coordinates are not among them: what takes them on to the image computes in half precision again.
@@ -88,7 +91,11 @@ def _add_call(context: Context, full: Full, unsafe: Unsafe) -> bool:
     if not isinstance(call, ast.Call) or call in full.calls:
         return False
     if (script.called(call) or "").startswith("torch."):
-        if unsafe.code == "probabilities" or unsafe.home is not script:
+        if unsafe.home is not script or unsafe.code == "probabilities":
+            return False
+        if unsafe.code == "linear_algebra" and not _takes_full(context, call):
+            return False
+        if unsafe.code == "fft_or_complex" and _is_multiplied(context, script, script.function(call)):
             return False
     elif unsafe.home is script or not _is_closed_call(context, call, unsafe):
         return False
@@ -100,8 +107,8 @@ def _is_closed_call(context: Context, call: ast.Call, unsafe: Unsafe) -> bool:
     """Whether what a call runs in other files computes from its arguments alone."""
     runs = [(s, n) for s, n in context.run_elsewhere(call) if isinstance(n, Function)]
     first = [f for _, f in _runs(context, context.script, call)]
-    formed = unsafe.code != "probabilities" or is_formed_inside(context, unsafe.home, unsafe.inner)
-    alone = all(computes_alone(context, script, function) for script, function in runs)
+    formed = _is_given_well(context, unsafe)
+    alone = all(computes_alone(context, s, f) and not reads_inside(f) for s, f in runs)
     return bool(runs) and formed and alone and all(map(takes_copies, first or [f for _, f in runs]))
 
 
@@ -109,13 +116,17 @@ def _add_function(context: Context, full: Full, unsafe: Unsafe) -> bool:
     """The function that the unsafe node stands in."""
     script, home = context.script, unsafe.home
     function = home.function(unsafe.inner)
+    if any(map(_compiles, [script, *context.project.values()])):
+        return False  # TorchScript compiles the function itself, or not at all what runs it
     hosts = {script.function(r.first) for r in context.training.regions}
     hosts |= {script.function(b.call) for b in context.training.backwards}
     if function is None or function in hosts or full.holds(home, function):
         return False
     if not is_closed(context, home, function):
         return False
-    if unsafe.code == "probabilities" and not is_formed_inside(context, home, unsafe.inner):
+    if not _is_given_well(context, unsafe):
+        return False
+    if unsafe.code == "fft_or_complex" and _is_multiplied(context, home, function, inside=False):
         return False
     if home is script:
         full.functions[function] = unsafe
@@ -124,6 +135,43 @@ def _add_function(context: Context, full: Full, unsafe: Unsafe) -> bool:
     else:
         return False
     return True
+
+
+def _is_multiplied(context: Context, home: Script, function: Function | None, *, inside: bool = True) -> bool:
+    """Whether matrices are multiplied where a spectrum goes, here or in a caller: its energies overflow there."""
+    places: list[ast.AST] = [function or home.tree] if inside else []
+    if function is not None and function.name != "forward":
+        scripts = [context.script, *context.project.values()]
+        calls = [
+            (s, c) for s in scripts for c in s.calls if ast.unparse(c.func).split(".")[-1] == function.name
+        ]
+        places += [s.function(c) or s.tree for s, c in calls]
+    return any(is_product(n) for place in places for n in ast.walk(place))
+
+
+def _takes_full(context: Context, call: ast.Call) -> bool:
+    """Whether a call is given nothing that autocast rounded: a covariance in half precision may have no inverse."""
+    script, dtypes = context.script, Dtypes(context)
+    hosts = {script.function(r.first) for r in context.training.regions}
+    values = [*call.args, *(k.value for k in call.keywords)]
+    if script.function(call) in hosts:
+        return all(dtypes.of(value) in ("full", "integer") for value in values)
+    names = {n.id for v in values for n in ast.walk(v) if isinstance(n, ast.Name) and not script.qualified(n)}
+    return names <= {"self"} and not any(map(context.flow_of(script).calls_model, values))
+
+
+def _is_given_well(context: Context, unsafe: Unsafe) -> bool:
+    """Whether what loses most by rounding is computed where it runs in fp32: logs of 1 - p, inverses of products."""
+    if unsafe.code == "probabilities":
+        return is_formed_inside(context, unsafe.home, unsafe.inner)
+    return unsafe.code != "linear_algebra" or is_conditioned(context, unsafe.home, unsafe.inner)
+
+
+def _compiles(script: Script) -> bool:
+    names = (script.qualified(n) or "" for n in script.nodes if isinstance(n, ast.Attribute | ast.Name))
+    return any(
+        name.startswith(("torch.jit.script", "torch.jit.trace", "torch.jit.ScriptModule")) for name in names
+    )
 
 
 def _leaves_layers(context: Context, full: Full) -> bool:

@@ -4,7 +4,6 @@ import ast
 from collections.abc import Iterable
 
 from ..context import Context
-from ..flow import NUMBERS, path
 from ..names import Function
 from ..origins import Origin
 from ..patch import Declined
@@ -17,6 +16,7 @@ from .functions import custom_functions, directions
 from .linear import is_linear
 from .operations import refuse_derivative, refuse_unsafe
 from .probabilities import Probabilities
+from .puts import puts_by_index, puts_tensor
 from .replicas import find_replicas
 from .verdict import Verdict, is_bce
 
@@ -32,11 +32,6 @@ _SECOND_ORDER = (
     "torchmeta.utils.gradient",
 )
 _FP32_KERNELS = ("warpctc_pytorch.", "warprnnt_pytorch.", "warp_rnnt.", "torch_baidu_ctc.")
-_INDEX_WORDS = (
-    "nonzero where randperm randint arange argsort topk bool eq ne gt lt ge le long tensor as_tensor "
-    "LongTensor "
-)
-_INDICES = frozenset(_INDEX_WORDS.split())
 _HOOKS = {
     "register_hook",
     "register_full_backward_hook",
@@ -87,8 +82,8 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
         _one_kind(context, node)
         verdict.islands.append(node)
         verdict.probabilities.full(node)
-    if isinstance(node, ast.Assign | ast.AugAssign) and _puts_by_index(context, node):
-        if not isinstance(node, ast.Assign) or path(node.targets[0].value) is None:  # type: ignore[attr-defined]
+    if isinstance(node, ast.Assign | ast.AugAssign) and puts_by_index(context, node):
+        if not isinstance(node, ast.Assign) or not puts_tensor(context, node):
             note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"
             raise Declined(node.lineno, "in_place_scatter", note)
         verdict.puts.append(node)
@@ -130,35 +125,6 @@ def _run_by(context: Context, call: ast.Call, verdict: Verdict) -> None:
             weigh_elsewhere(context, script, node, call.lineno, where, verdict)
         except Declined as reason:
             raise Unsafe(reason, call, script, node) from reason
-
-
-def _puts_by_index(context: Context, statement: ast.Assign | ast.AugAssign) -> bool:
-    """`out[mask] = layer(x[mask])`; a slice or a number as index converts instead."""
-    target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
-    if not isinstance(target, ast.Subscript) or not context.training.flow.calls_model(statement.value):
-        return False
-    if isinstance(statement.value, ast.Call) and getattr(statement.value.func, "attr", "") in NUMBERS:
-        return False
-    index = target.slice
-    parts = index.elts if isinstance(index, ast.Tuple) else [index]
-    return any(_is_tensor_index(context, part) for part in parts)
-
-
-def _is_tensor_index(context: Context, node: ast.expr) -> bool:
-    if isinstance(node, ast.Compare | ast.List):
-        return True
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Invert):
-        return True
-    if not isinstance(node, ast.Name):
-        return False
-    values = [b.value for b in context.script.bindings(node.id, node) if b.kind == "assign"]
-    made = [v for v in values if isinstance(v, ast.Compare | ast.Call)]
-    return any(
-        isinstance(v, ast.Compare)
-        or (isinstance(v.func, ast.Attribute) and v.func.attr in _INDICES)
-        or (context.script.called(v) or "").removeprefix("torch.") in _INDICES
-        for v in made
-    )
 
 
 def _one_kind(context: Context, call: ast.Call) -> None:

@@ -191,7 +191,7 @@ def _expands_distance(script: Script, node: ast.AST) -> bool:
     """`-2 * x @ y.T` in a function that sums squares: squared distances, as small differences of large numbers."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         factors: list[ast.AST] = [node.left, node.right]
-        if not any(map(is_product, factors)):
+        if not any(_is_product(script, f) for f in factors):
             return False
     elif is_product(node):
         values = [node.left, node.right] if isinstance(node, ast.BinOp) else [*node.args, *node.keywords]  # type: ignore[attr-defined]
@@ -202,6 +202,17 @@ def _expands_distance(script: Script, node: ast.AST) -> bool:
         return False
     function = script.function(node)
     return any(_sums_squares(n) for n in ast.walk(function if function is not None else script.tree))
+
+
+def _is_product(script: Script, node: ast.AST) -> bool:
+    """A product, or a name for one: `inner = x @ y.T`, `2 * inner`."""
+    if not isinstance(node, ast.Name):
+        return is_product(node)
+    bindings = script.bindings(node.id, node)
+    function = script.function(node)
+    return any(
+        b.value is not None and is_product(b.value) and script.function(b.value) is function for b in bindings
+    )
 
 
 def _is_float(node: ast.AST) -> bool:

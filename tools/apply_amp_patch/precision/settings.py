@@ -89,14 +89,23 @@ _FLOAT32 = """
 
 def {name}(function):
     # Runs a function outside of autocast, on fp32 in place of the half precision it is given.
+    import functools
+
     def cast(value):
-        if type(value) in (list, tuple):
-            return type(value)(cast(item) for item in value)
-        if type(value) is dict:
-            return {{key: cast(item) for key, item in value.items()}}
+        if type(value) is list or isinstance(value, tuple):
+            items = [cast(item) for item in value]
+            return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+        if isinstance(value, dict):
+            kept = value.copy()
+            for key in value:
+                kept[key] = cast(value[key])
+            return kept
+        if type(value).__name__ in ("generator", "zip", "map", "enumerate"):
+            return map(cast, value)
         half = {torch}.is_tensor(value) and value.dtype in ({torch}.bfloat16, {torch}.float16)
         return value.float() if half else value
 
+    @functools.wraps(function)
     def run(*args, **kwargs):
         if not {enabled}:
             return function(*args, **kwargs)

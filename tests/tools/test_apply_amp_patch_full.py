@@ -1,0 +1,312 @@
+"""Functions that run in fp32 inside a patched script: nothing half gets in, and every way to them is reached."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from optimizing_resources.tools.apply_amp_patch.codemod import patch
+from optimizing_resources.tools.apply_amp_patch.context import Wishes
+
+TRAIN = """import torch
+{imports}
+device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+{setup}
+net = {net}.to(device)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+for x, y in data:
+    optimizer.zero_grad()
+    out = net(x)
+    {loss}
+    loss.backward()
+    optimizer.step()
+"""
+NET = """import torch
+from {module} import {name}
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(16, 16), torch.nn.Linear(16, 4)
+        {init}
+
+    def forward(self, x):
+        return self.last({call})
+"""
+KNN = """import functools
+import torch
+
+
+def knn(x, k=3):
+    inner = -2 * torch.matmul(x, x.transpose(1, 0))
+    xx = torch.sum(x ** 2, dim=1, keepdim=True)
+    return (-xx - inner - xx.transpose(1, 0)).topk(k, dim=-1)[1]
+
+
+{more}
+"""
+WHITEN = """import torch
+
+
+{decorator}
+class Whiten(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = torch.nn.Linear(16, 16)
+
+    def forward(self, x):
+        h = self.w(x)
+        return x @ torch.linalg.inv(h.t() @ h + torch.eye(16))
+
+    {more}
+"""
+SCORE = """def score(p):
+    {body}
+"""
+LOG = "torch.log(1 - torch.tanh({}).pow(2) + 1e-6).mean()"
+
+
+def patched(folder: Path, files: dict[str, str], **parts: str):
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    parts = {
+        "imports": "from model import Net",
+        "setup": "",
+        "net": "Net()",
+        "loss": "loss = torch.nn.functional.mse_loss(out, y)",
+        **parts,
+    }
+    return patch(TRAIN.format(**parts), ["mixed_precision"], Wishes(), folder / "train.py", folder)
+
+
+def code_of(result) -> str:
+    return result.sites[0].reason_code if result.outcome == "declined" else result.outcome
+
+
+def with_knn(name="knn", call="self.first(x)[knn(x)].mean(1)", more="", init="pass", module="layers"):
+    net = NET.format(module=module, name=name, call=call, init=init)
+    return {"model.py": net, "layers.py": KNN.format(more=more)}
+
+
+def test_a_function_is_set_where_it_is_defined_and_where_it_was_imported_to(tmp_path: Path):
+    text = patched(tmp_path, with_knn()).text
+    assert "amp_layers.knn = amp_float32(amp_layers.knn)" in text
+    assert "amp_model.knn = amp_float32(amp_model.knn)" in text
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {
+            "name": "knn as near",
+            "call": "self.first(x)[near(x)].mean(1)",
+            "more": "def two(x):\n    return knn(x)",
+        },
+        {"name": "knn, WAYS", "more": "WAYS = {'knn': knn}"},
+        {"name": "knn, near", "more": "near = functools.partial(knn, k=4)"},
+        {"name": "near", "call": "self.first(x)[near(x)].mean(1)", "more": "near = knn"},
+        {"name": "knn, find", "more": "def find(x, how=knn):\n    return how(x)"},
+        {"init": "pass\n\n    how = staticmethod(knn)"},
+        {"more": "knn = torch.jit.script(knn)"},
+    ],
+)
+def test_a_copy_taken_at_import_is_not_reached_so_the_script_is_declined(tmp_path: Path, parts):
+    assert code_of(patched(tmp_path, with_knn(**parts))) == "cancellation"
+
+
+def test_a_package_whose_function_hides_its_module_is_declined(tmp_path: Path):
+    files = {f"pkg/{name}": text for name, text in with_knn(module=".knn").items() if name == "model.py"}
+    files |= {"pkg/__init__.py": "from .knn import knn\n", "pkg/knn.py": KNN.format(more="")}
+    assert code_of(patched(tmp_path, files, imports="from pkg.model import Net")) == "cancellation"
+
+
+@pytest.mark.parametrize(
+    ("parts", "net", "code"),
+    [
+        ({}, "Net()", "patched"),
+        ({"decorator": "@registry.register_module()"}, "Net()", "patched"),
+        ({"decorator": "@wrapped"}, "Net()", "linear_algebra"),
+        ({"more": "encode = forward"}, "Net()", "linear_algebra"),
+        ({}, "torch.jit.script(Net())", "linear_algebra"),
+    ],
+)
+def test_a_method_is_set_on_a_class_that_is_what_it_seems(tmp_path: Path, parts, net, code):
+    layers = WHITEN.format(**{"decorator": "", "more": "", **parts})
+    net_file = NET.format(module="layers", name="Whiten", init="self.white = Whiten()", call="self.white(x)")
+    assert code_of(patched(tmp_path, {"model.py": net_file, "layers.py": layers}, net=net)) == code
+
+
+def test_modules_of_one_name_and_names_of_the_settings_do_not_meet(tmp_path: Path):
+    files = {
+        f"{place}.py": WHITEN.format(decorator="", more="").replace("Whiten", name)
+        for place, name in (("one/layers", "A"), ("two/layers", "B"), ("float32", "C"))
+    }
+    imports = "from one.layers import A\nfrom two.layers import B\nfrom float32 import C"
+    text = patched(
+        tmp_path, files, imports=imports, net="torch.nn.Sequential(A(), B(), C(), torch.nn.Linear(16, 4))"
+    ).text
+    set_ = [line.split(" = ")[0] for line in text.splitlines() if ".forward = amp_float32(" in line]
+    assert len({name.split(".")[0] for name in set_} - {"amp_float32"}) == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "loss", "code"),
+    [
+        (f"return {LOG.format('p')}", "loss = score(out)", "patched"),
+        ("return -torch.log(1 - p).mean()", "loss = score(torch.sigmoid(out))", "patched"),
+        (
+            f"z = p.rsample()\n    return {LOG.format('z')}",
+            "loss = score(torch.distributions.Normal(out, 1))",
+            "probabilities",
+        ),
+        (f"z = p()\n    return {LOG.format('z')}", "loss = score(lambda: out)", "probabilities"),
+        (f"return {LOG.format('getattr(p, chr(109))')}", "loss = score(State(out))", "probabilities"),
+        (
+            "return inner(p)\n\ndef inner(q):\n    return " + LOG.format("q.m"),
+            "loss = score(State(out))",
+            "probabilities",
+        ),
+        ("return " + LOG.format("p.get()"), "loss = score(State(out))", "probabilities"),
+        (
+            "v = p.view(-1)\n    v.mul_(2)\n    return " + LOG.format("v"),
+            "loss = score(out)",
+            "probabilities",
+        ),
+        (
+            "torch.nn.functional.relu(p, inplace=True)\n    return " + LOG.format("p"),
+            "loss = score(out)",
+            "probabilities",
+        ),
+        ("return torch.stft(p, 8).abs().log().mean()", "loss = score(out)", "patched"),
+        ("return torch.stft(p, 8).abs()", "loss = (basis @ score(out)).mean()", "fft_or_complex"),
+        ("return torch.logdet(p)", "loss = score(out.t() @ out)", "linear_algebra"),
+        ("return torch.logdet(p.t() @ p)", "loss = score(out)", "patched"),
+    ],
+)
+def test_what_was_rounded_before_is_not_mended_by_a_cast(tmp_path: Path, body, loss, code):
+    result = patched(
+        tmp_path, {}, imports="", setup=SCORE.format(body=body), net="torch.nn.Linear(16, 4)", loss=loss
+    )
+    assert code_of(result) == code
+
+
+SQUARE = """import torch
+
+
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        {change}
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return (2 * x * g).clamp(-1, 1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "code"), [("pass", "patched"), ("x.data.clamp_(-1, 1)", "custom_function")]
+)
+def test_a_function_that_changes_what_it_is_given_takes_no_copy(tmp_path: Path, change, code):
+    net = NET.format(module="layers", name="Square", call="Square.apply(self.first(x))", init="pass")
+    assert code_of(patched(tmp_path, {"model.py": net, "layers.py": SQUARE.format(change=change)})) == code
+
+
+MEMORY = """import torch
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w, self.memory, self.kept = torch.nn.Linear(16, 4), torch.nn.Linear(16, 4), {kept}
+
+    def forward(self, x):
+        return self.w(x)
+
+    def score(self, x):
+        a = torch.tanh({read})
+        return torch.log(1 - a.pow(2) + 1e-6).mean()
+
+
+STATES = []
+"""
+
+
+@pytest.mark.parametrize(
+    ("kept", "read", "stored", "code"),
+    [
+        ("torch.zeros(1)", "self.kept", "pass", "patched"),
+        ("torch.zeros(1)", "self.kept", "net.kept = out", "probabilities"),
+        ("None", "self.memory.last", "net.memory.last = out", "probabilities"),
+        ("None", "STATES[-1]", "STATES.append(out)", "probabilities"),
+    ],
+)
+def test_what_is_kept_from_the_forward_pass_may_be_half(tmp_path: Path, kept, read, stored, code):
+    net = MEMORY.format(kept=kept, read=read)
+    loss = f"{stored}\n    loss = net.score(x) + out.mean()"
+    assert code_of(patched(tmp_path, {"model.py": net}, loss=loss)) == code
+
+
+def test_a_named_product_in_a_squared_distance_cancels_too(tmp_path: Path):
+    body = (
+        "prod = p @ p.t()\n    s = p.pow(2).sum(dim=1)\n    return (s[:, None] + s[None] - 2 * prod).mean()"
+    )
+    result = patched(
+        tmp_path,
+        {},
+        imports="",
+        setup=SCORE.format(body=body),
+        net="torch.nn.Linear(16, 4)",
+        loss="loss = score(out)",
+    )
+    assert "@amp_float32\ndef score" in result.text
+
+
+@pytest.mark.parametrize(
+    ("setup", "put", "code"),
+    [
+        ("kept = torch.zeros(8, 4)", "kept[mask] = net(x)", "patched"),
+        ("kept = {}", "kept[mask] = net(x)", "in_place_scatter"),
+        ("kept = torch.zeros(8)", "kept[mask] = float(net(x).mean())", "patched"),
+        ("kept = torch.zeros(8)", "kept[mask] = net(x).mean().item() * 2", "in_place_scatter"),
+    ],
+)
+def test_only_a_tensor_put_into_a_tensor_takes_its_dtype(tmp_path: Path, setup, put, code):
+    loss = f"mask = x[:, 0] > 0; {put}; loss = torch.nn.functional.mse_loss(net(x), y)"
+    loss = loss.replace("; ", "\n    ").replace("(net(x), y)", "(kept[mask] + net(x), y)")
+    assert (
+        code_of(patched(tmp_path, {}, imports="", setup=setup, net="torch.nn.Linear(16, 4)", loss=loss))
+        == code
+    )
+
+
+@pytest.mark.slow
+def test_the_decorator_casts_what_holds_tensors_and_keeps_signature_and_name(tmp_path: Path):
+    result = patched(
+        tmp_path,
+        {},
+        imports="",
+        setup=SCORE.format(body=f"return {LOG.format('p')}"),
+        net="torch.nn.Linear(16, 4)",
+        loss="loss = score(out)",
+    )
+    head = result.text.split("net = ")[0]
+    checks = """
+import collections, inspect, pickle
+Pair = collections.namedtuple("Pair", "a b")
+half = torch.ones(2, 2, dtype=torch.bfloat16)
+seen = amp_float32(lambda *values: values)
+given = ([half], Pair(half, 1), half.max(1), collections.OrderedDict(a=half), (v for v in [half]), zip([half], [1]))
+listed, pair, top, table, made, zipped = seen(*given)
+found = [listed[0], pair.a, top.values, table["a"], next(made), next(zipped)[0]]
+assert {t.dtype for t in found} == {torch.float32}, found
+assert isinstance(pair, Pair) and given[3]["a"] is half and isinstance(table, collections.OrderedDict)
+assert list(inspect.signature(score).parameters) == ["p"] and pickle.loads(pickle.dumps(score)) is score
+"""
+    done = subprocess.run([sys.executable, "-c", head + checks], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,69 @@
+"""Whether what loses most by rounding is computed in the function that is about to run in fp32."""
+
+import ast
+
+from ..context import Context
+from ..flow import LAYER_FUNCTIONS
+from ..names import Function
+from ..script import Script
+from .coordinates import is_product
+
+# Whose argument's rounding does not show in what is left of 1; and drawn anew.
+_BOUNDED = {"tanh", "sigmoid", "softmax", "softsign", "exp", "uniform_", "rand", "rand_like"}
+_HANDS_ON = tuple(f"torch.nn.{name}" for name in ("Dropout", "Flatten", "Unflatten", "Identity"))
+
+
+def is_formed_inside(context: Context, script: Script, node: ast.AST) -> bool:
+    """Whether what a node takes from 1 is computed in its function, by what bounds it or by a layer."""
+    taken = [n.right for n in ast.walk(node) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)]
+    return bool(taken) and all(_is_formed(context, script, script.function(node), v, set()) for v in taken)
+
+
+def _is_formed(
+    context: Context, script: Script, function: Function | None, value: ast.expr, names: set[str]
+) -> bool:
+    """`names` are those looked at already: `p = p.clamp(0, 1)` is formed where p was before."""
+    parts = [v for v in ast.iter_child_nodes(value) if isinstance(v, ast.expr)]
+    match value:
+        case ast.Constant():
+            return True
+        case ast.BinOp(op=ast.MatMult()):
+            return True
+        case ast.Attribute(value=ast.Name(id="self")):  # a weight or a setting
+            return True
+        case ast.Name(id=name):
+            if name in names:
+                return True
+            names.add(name)
+            bindings = script.bindings(name, value)
+            parts = [b.value for b in bindings if b.kind == "assign" and b.value is not None]
+            if len(parts) < len(bindings) or not all(script.function(v) is function for v in parts):
+                return False
+        case ast.Call(func=func):
+            last = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+            if last in _BOUNDED or is_product(value) or _forms(context, script, value):
+                return True
+            owner = [func.value] if isinstance(func, ast.Attribute) and not script.qualified(func) else []
+            parts = [*owner, *value.args]
+    return all(_is_formed(context, script, function, part, names) for part in parts)
+
+
+def _forms(context: Context, script: Script, call: ast.Call) -> bool:
+    """Whether a call runs a layer or bounds what it is given; one that reshapes or drops hands on what was rounded."""
+    if name := script.called(call):
+        nodes = [n for _, n in context.named_elsewhere(name)]
+        last = {n.func.attr for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)}
+        return name in LAYER_FUNCTIONS or bool(last & _BOUNDED) or any(map(is_product, nodes))
+    made = [o.name for o in context.roles_of(script).origins(call.func) if o.kind == "call"]
+    return context.flow_of(script).calls_model(call) and not any(n.startswith(_HANDS_ON) for n in made)
+
+
+def is_conditioned(context: Context, script: Script, node: ast.AST) -> bool:
+    """Whether a matrix is computed in the function that decomposes it: one that was rounded may have no inverse."""
+    above = script.parents.get(node)
+    call = above if isinstance(above, ast.Call) and above.func is node else node
+    if not isinstance(call, ast.Call):
+        return False
+    owner = [call.func.value] if isinstance(call.func, ast.Attribute) and not script.called(call) else []
+    values = [*owner, *call.args, *(k.value for k in call.keywords)]
+    return all(_is_formed(context, script, script.function(call), value, set()) for value in values)
