@@ -163,6 +163,22 @@ def test_what_a_function_makes_an_array_of_is_fp32(tmp_path: Path, body, given, 
     assert there == ("patched" if found == f"shown({given})" else "numpy_of_low_precision")
 
 
+@pytest.mark.parametrize(
+    ("package", "value", "found"),
+    [
+        ("tensorboardX", "out.mean()", "out.mean().float()"),
+        ("tensorboardX", "out", "numpy_of_low_precision"),  # might be a number
+        ("tensorboardX", "loss.item()", "loss.item()"),
+        ("tensorboard", "out.mean()", "out.mean()"),
+    ],
+)
+def test_a_logger_that_makes_arrays_by_itself_is_given_fp32(package, value, found):
+    parts = {"imports": f"from {package} import SummaryWriter", "setup": "log = SummaryWriter()"}
+    result = result_of("bf16", **parts, before_step=f"log.add_scalar('out', {value}, 1)")
+    shown = f"log.add_scalar('out', {found}, 1)"
+    assert shown in result.text if result.outcome == "patched" else result.sites[0].reason_code == found
+
+
 def test_a_weight_that_the_forward_pass_sets_must_not_become_half():
     layer = "class Net(torch.nn.Module):\n    def forward(self, x):\n        {}\n        return x\n\n\n"
     assert code_of(imports=layer.format("self.u.data = torch.mv(self.w, self.v)")) == "in_place_scatter"

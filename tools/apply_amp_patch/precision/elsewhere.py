@@ -15,7 +15,6 @@ from .constants import bf16_only, fp16_only
 from .functions import custom_functions, directions, is_legacy
 from .linear import runs_undecorated
 from .operations import is_float64, refuse_derivative, refuse_unsafe, takes_numpy
-from .replicas import NOTE, starts_threads
 from .verdict import Verdict, is_bce
 
 SPECTRA = "makes spectra, whose energies half precision rounds away"
@@ -118,8 +117,6 @@ def _layer_node(
         refuse_unsafe(script, node, line, where)
     verdict.no_fp16 += [(line, code, note + where) for _, code, note in fp16_only(script, node)]
     verdict.no_bf16 += [(line, code, note + where) for _, code, note in bf16_only(script, node)]
-    if starts_threads(script.called(node) or ""):
-        verdict.no_bf16.append((line, "data_parallel", NOTE + where))
     if isinstance(node, ast.Call) and is_bce(context.roles_of(script), node):
         raise Declined(line, "bce_in_other_file", f"binary cross entropy{where} fails under autocast")
 

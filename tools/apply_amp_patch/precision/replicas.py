@@ -191,17 +191,24 @@ def _is_calm(script: Script, node: ast.AST) -> bool:
 
 
 def _elsewhere(context: Context) -> Iterator[Reason]:
-    """Threads that other files start: in a base class, or around a model that this file does not make."""
+    """Threads that other files start: in a base class, in a layer, or around a model that this file does not make."""
     for line, other, node in context.inherited:
         if starts_threads(other.called(node) or ""):
             yield line, "data_parallel", f"{NOTE} (in a base class)"
-    if not context.training.backwards or _trains_its_own(context):
+    if not context.training.backwards:
+        return
+    line = context.training.backwards[0].call.lineno
+    for script in context.project.values():
+        for holder in filter(context.reached.holds, script.classes):
+            inside = any(starts_threads(script.called(n) or "") for n in ast.walk(holder))
+            if inside and context.roles_of(script).is_module_class(holder):
+                yield line, "data_parallel", f"{NOTE} (inside {holder.name})"
+    if _trains_its_own(context):
         return
     for reached, scripts in context.around:
         for script in scripts:
             for call in script.calls:
                 if starts_threads(script.called(call) or "") and reached.mentions(call):
-                    line = context.training.backwards[0].call.lineno
                     yield line, "data_parallel", f"{NOTE} (another file may wrap the model)"
                     return
 

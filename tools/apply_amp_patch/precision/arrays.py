@@ -1,0 +1,133 @@
+"""Tensors that leave autocast for what takes no bf16: numpy, loggers that use it, layers in fp32."""
+
+import ast
+
+from ..context import Context
+from ..models import is_model
+from .dtypes import Dtypes
+from .operations import takes_numpy
+
+Reason = tuple[int, str, str]
+
+_LOGGED = {
+    "add_scalar",
+    "add_image",
+    "add_images",
+    "add_histogram",
+    "add_embedding",
+    "add_audio",
+    "add_video",
+}
+
+
+def _for_layers(
+    context: Context, dtypes: Dtypes, function: ast.AST | None, cast: set[ast.AST]
+) -> list[ast.expr]:
+    """Half tensors handed to a layer that runs outside of autocast, whose weights are fp32."""
+    script = context.script
+    nodes = ast.walk(function) if function is not None else script.nodes
+    return [
+        argument
+        for call in nodes
+        if isinstance(call, ast.Call) and call not in cast
+        if script.function(call) is function and is_model(context, call.func)
+        for argument in call.args
+        if isinstance(argument, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
+        and dtypes.of(argument) == "low"
+    ]
+
+
+def _numpy_elsewhere(context: Context, dtypes: Dtypes) -> list[Reason]:
+    """Calls that hand a tensor of half precision to `.numpy()` in another file of the project."""
+    return [
+        (
+            call.lineno,
+            "numpy_of_low_precision",
+            f"{ast.unparse(call.func)} calls .numpy(), which bf16 has not",
+        )
+        for call in context.script.calls
+        if any(_may_be_low(dtypes, call, a) for a in call.args)
+        if any(takes_numpy(node) for _, node in context.run_elsewhere(call))
+    ]
+
+
+def _may_be_low(dtypes: Dtypes, call: ast.Call, value: ast.expr) -> bool:
+    return dtypes.of(value) in (("low", "unknown") if call in dtypes.inside else ("low",))
+
+
+def _numpy_in_helpers(context: Context, dtypes: Dtypes) -> tuple[list[ast.expr], list[Reason]]:
+    """`to_array(output)` outside of autocast, where a function of this file calls `.numpy()`: what it is given."""
+    casts: list[ast.expr] = []
+    unsure: list[Reason] = []
+    for call in context.script.calls:
+        given = [a for a in call.args if call not in dtypes.inside and dtypes.of(a) == "low"]
+        for function in context.roles.callees(call) if given else []:
+            for node in filter(takes_numpy, ast.walk(function)):
+                root = node.func.value  # type: ignore[attr-defined]
+                while isinstance(root, ast.Call | ast.Attribute):
+                    root = root.func if isinstance(root, ast.Call) else root.value
+                name = root.id if isinstance(root, ast.Name) else ""
+                value = context.roles.argument(call, function, name)
+                if value in given and isinstance(value, ast.Name | ast.Attribute | ast.Call | ast.Subscript):
+                    casts.append(value)
+                elif value is None:
+                    note = f"{function.name} calls .numpy(), which bf16 has not"
+                    unsure.append((call.lineno, "numpy_of_low_precision", note))
+    return casts, unsure
+
+
+def _logged(context: Context, dtypes: Dtypes) -> tuple[list[ast.expr], list[Reason]]:
+    """What tensorboardX is given, which calls `.numpy()`; torch's own SummaryWriter converts bf16 itself."""
+    casts: list[ast.expr] = []
+    unsure: list[Reason] = []
+    losses = {ast.unparse(b.loss) for b in context.training.backwards}
+    writes = any("tensorboardX" in s.text for s in [context.script, *context.project.values()])
+    for call in [c for m in sorted(_LOGGED) for c in context.script.method_calls(m)] if writes else []:
+        value = call.args[1] if len(call.args) > 1 else None
+        if value is None or dtypes.of(value) != "low":
+            continue
+        if ast.unparse(value) in losses or _is_method(value):  # a tensor for certain, not a number
+            casts.append(value)
+        else:
+            note = f"tensorboardX calls .numpy() on {ast.unparse(value)}, which bf16 has not"
+            unsure.append((call.lineno, "numpy_of_low_precision", note))
+    return casts, unsure
+
+
+def _is_method(node: ast.expr) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("mean", "sum")
+    )
+
+
+def find_casts(context: Context) -> tuple[list[ast.expr], list[Reason]]:
+    """Tensors to cast, and `.numpy()` calls of which the dtype is not known."""
+    casts: list[ast.expr] = []
+    dtypes = Dtypes(context)
+    unsure = _numpy_elsewhere(context, dtypes)
+    hosts = {context.script.function(r.first) for r in context.training.regions}
+    cast = {n for r in context.training.regions for s in r.statements for n in ast.walk(s)}
+    cast |= {n for b in context.training.backwards for n in ast.walk(b.loss)}
+    for handed, doubts in (_numpy_in_helpers(context, dtypes), _logged(context, dtypes)):
+        casts += dict.fromkeys(handed)
+        unsure += doubts
+    for function in hosts:
+        casts += _for_layers(context, dtypes, function, cast)
+    for call in context.script.method_calls("numpy"):
+        assert isinstance(call.func, ast.Attribute)
+        if context.script.function(call) not in {*hosts, *dtypes.functions}:
+            continue
+        kind = dtypes.of(call.func.value)
+        if kind == "low":
+            casts.append(call.func.value)
+        elif kind == "unknown":
+            unsure.append(
+                (
+                    call.lineno,
+                    "numpy_of_low_precision",
+                    ".numpy() of a tensor that may be bf16 raises TypeError",
+                )
+            )
+    return casts, unsure
