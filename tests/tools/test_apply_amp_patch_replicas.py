@@ -87,6 +87,8 @@ def outcome(**parts) -> str:
         ({"setup": WRAPPED + "\nprint(isinstance(net, (nn.DataParallel, Net)))"}, "1 hooked"),
         ({"setup": "net = nn.DataParallel(*[Net()])"}, "data_parallel"),
         ({"setup": "wrap = nn.DataParallel\nnet = wrap(Net())"}, "data_parallel"),
+        ({"setup": WRAPPED + "\ndef of(wrap=nn.DataParallel): return wrap(Net())"}, "data_parallel"),
+        ({"setup": WRAPPED + "\ndef of(n: nn.DataParallel) -> nn.DataParallel: return n"}, "1 hooked"),
         ({"setup": "net = Net()", "inner": "nn.parallel.data_parallel(self.layer, x, [0, 1])"}, "1 hooked"),
         (
             {"imports": "from kit import MyDataParallel", "setup": "net = MyDataParallel(Net())"},

@@ -187,7 +187,12 @@ def _is_calm(script: Script, node: ast.AST) -> bool:
         if script.called(above) in ("builtins.isinstance", "builtins.issubclass"):
             return True
         above = script.parents[above]
-    return isinstance(above, ast.ClassDef | ast.AnnAssign | Function)
+    match above:
+        case ast.ClassDef(bases=calm):
+            return any(node in ast.walk(base) for base in calm)
+        case ast.AnnAssign(annotation=calm) | ast.FunctionDef(returns=ast.expr() as calm):
+            return node in ast.walk(calm)
+    return False
 
 
 def _elsewhere(context: Context) -> Iterator[Reason]:
