@@ -152,6 +152,8 @@ TO_ARRAY = "def shown(t):\n    {body}\n    return t\n\n\n"
         ("t = t.detach().cpu().numpy()", "y", "shown(y)"),
         ("t = torch.max(t, 1)[1].cpu().numpy()", "out", "shown(out)"),
         ("first = t[0]\n    t = first.numpy()", "out", "numpy_of_low_precision"),
+        ("t = t.logits.cpu().numpy()", "out", "numpy_of_low_precision"),
+        ("t = t.data.cpu().numpy()", "t=out", "shown(t=out.float())"),
     ],
 )
 def test_what_a_function_makes_an_array_of_is_fp32(tmp_path: Path, body, given, found):

@@ -46,7 +46,7 @@ def _numpy_elsewhere(context: Context, dtypes: Dtypes) -> list[Reason]:
             f"{ast.unparse(call.func)} calls .numpy(), which bf16 has not",
         )
         for call in context.script.calls
-        if any(_may_be_low(dtypes, call, a) for a in call.args)
+        if any(_may_be_low(dtypes, call, a) for a in _given(call))
         if any(takes_numpy(node) for _, node in context.run_elsewhere(call))
     ]
 
@@ -55,19 +55,31 @@ def _may_be_low(dtypes: Dtypes, call: ast.Call, value: ast.expr) -> bool:
     return dtypes.of(value) in (("low", "unknown") if call in dtypes.inside else ("low",))
 
 
+def _given(call: ast.Call) -> list[ast.expr]:
+    return [*call.args, *(k.value for k in call.keywords)]
+
+
+def _tensor_behind(node: ast.AST) -> str:
+    """The name in `t.data.cpu().numpy()`; nothing where it is a part of something else that is named."""
+    while True:
+        match node:
+            case ast.Call(func=ast.Attribute(value=inner)) | ast.Attribute(attr="data" | "T", value=inner):
+                node = inner
+            case ast.Name(id=name):
+                return name
+            case _:
+                return ""
+
+
 def _numpy_in_helpers(context: Context, dtypes: Dtypes) -> tuple[list[ast.expr], list[Reason]]:
     """`to_array(output)` outside of autocast, where a function of this file calls `.numpy()`: what it is given."""
     casts: list[ast.expr] = []
     unsure: list[Reason] = []
     for call in context.script.calls:
-        given = [a for a in call.args if call not in dtypes.inside and dtypes.of(a) == "low"]
+        given = [a for a in _given(call) if call not in dtypes.inside and dtypes.of(a) == "low"]
         for function in context.roles.callees(call) if given else []:
             for node in filter(takes_numpy, ast.walk(function)):
-                root = node.func.value  # type: ignore[attr-defined]
-                while isinstance(root, ast.Call | ast.Attribute):
-                    root = root.func if isinstance(root, ast.Call) else root.value
-                name = root.id if isinstance(root, ast.Name) else ""
-                value = context.roles.argument(call, function, name)
+                value = context.roles.argument(call, function, _tensor_behind(node))
                 if value in given and isinstance(value, ast.Name | ast.Attribute | ast.Call | ast.Subscript):
                     casts.append(value)
                 elif value is None:
