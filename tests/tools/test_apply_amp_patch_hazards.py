@@ -193,7 +193,9 @@ TO_ARRAY = "def shown(t):\n    {body}\n    return t\n\n\n"
         ("t = t.detach().cpu().numpy()", "out[0]", "shown(out[0].float())"),
         ("t = t.detach().cpu().numpy()", "y", "shown(y)"),
         ("t = torch.max(t, 1)[1].cpu().numpy()", "out", "shown(out)"),
-        ("first = t[0]\n    t = first.numpy()", "out", "shown(out.float())"),
+        ("first = t[0]\n    t = first.numpy()", "out", "numpy_of_low_precision"),
+        ("t = t.logits.cpu().numpy()", "out", "numpy_of_low_precision"),
+        ("t = t.data.cpu().numpy()", "t=out", "shown(t=out.float())"),
     ],
 )
 def test_what_a_function_makes_an_array_of_is_fp32(tmp_path: Path, body, given, found):
@@ -202,7 +204,23 @@ def test_what_a_function_makes_an_array_of_is_fp32(tmp_path: Path, body, given, 
     assert found in (result.text if result.outcome == "patched" else result.sites[0].reason_code)
     (tmp_path / "helpers.py").write_text("import torch\n\n\n" + here["imports"])
     there = code_of("bf16", tmp_path / "train.py", **{**here, "imports": "from helpers import shown"})
-    assert there == "patched"
+    assert there == (found if found == "numpy_of_low_precision" else "patched")
+
+
+@pytest.mark.parametrize(
+    ("package", "value", "found"),
+    [
+        ("tensorboardX", "out.mean()", "out.mean().float()"),
+        ("tensorboardX", "out", "numpy_of_low_precision"),  # might be a number
+        ("tensorboardX", "loss.item()", "loss.item()"),
+        ("tensorboard", "out.mean()", "out.mean()"),
+    ],
+)
+def test_a_logger_that_makes_arrays_by_itself_is_given_fp32(package, value, found):
+    parts = {"imports": f"from {package} import SummaryWriter", "setup": "log = SummaryWriter()"}
+    result = result_of("bf16", **parts, before_step=f"log.add_scalar('out', {value}, 1)")
+    shown = f"log.add_scalar('out', {found}, 1)"
+    assert shown in result.text if result.outcome == "patched" else result.sites[0].reason_code == found
 
 
 def test_a_weight_that_the_forward_pass_sets_must_not_become_half():

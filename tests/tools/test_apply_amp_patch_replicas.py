@@ -33,7 +33,22 @@ for x, y in data:
 """
 WRAPPED = "net = nn.DataParallel(Net())"
 HOOKED = "amp_in_replicas("
-ROUND = "class Round(nn.DataParallel):\n    def {method}\n\n\nnet = Round(Net())"
+ROUND = "class Round(nn.DataParallel):\n    {body}\n\n\nnet = Round(Net())"
+ON_A_CPU = """import torch
+from torch import nn
+
+torch.manual_seed(0)
+net = nn.DataParallel(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)))
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+losses = []
+for step in range(5):
+    x = torch.randn(16, 4)
+    optimizer.zero_grad()
+    loss = nn.functional.mse_loss(net(x), x[:, :1])
+    loss.backward()
+    optimizer.step()
+    losses.append(loss.item())
+"""
 BY_HAND = """import torch
 
 
@@ -72,21 +87,27 @@ def outcome(**parts) -> str:
         ({"setup": WRAPPED + "\nprint(isinstance(net, (nn.DataParallel, Net)))"}, "1 hooked"),
         ({"setup": "net = nn.DataParallel(*[Net()])"}, "data_parallel"),
         ({"setup": "wrap = nn.DataParallel\nnet = wrap(Net())"}, "data_parallel"),
+        ({"setup": WRAPPED + "\ndef of(wrap=nn.DataParallel): return wrap(Net())"}, "data_parallel"),
+        ({"setup": WRAPPED + "\ndef of(n: nn.DataParallel) -> nn.DataParallel: return n"}, "1 hooked"),
         ({"setup": "net = Net()", "inner": "nn.parallel.data_parallel(self.layer, x, [0, 1])"}, "1 hooked"),
         (
             {"imports": "from kit import MyDataParallel", "setup": "net = MyDataParallel(Net())"},
             "data_parallel",
         ),
-        ({"setup": ROUND.format(method="gather(self, out, device): return out[0]")}, "1 hooked"),
+        ({"setup": ROUND.format(body="def gather(self, out, device): return out[0]")}, "1 hooked"),
         (
-            {"setup": ROUND.format(method="replicate(self, m, ids): return super().replicate(m, ids)")},
+            {"setup": ROUND.format(body="def replicate(self, m, ids): return super().replicate(m, ids)")},
             "1 hooked",
         ),
         (
-            {"setup": ROUND.format(method="replicate(self, m, ids): return [m.copy() for _ in ids]")},
+            {"setup": ROUND.format(body="def replicate(self, m, ids): return [m.copy() for _ in ids]")},
             "data_parallel",
         ),
-        ({"setup": ROUND.format(method="forward(self, x): return self.module.forward(x)")}, "data_parallel"),
+        ({"setup": ROUND.format(body="parallel_apply = in_turn")}, "data_parallel"),
+        (
+            {"setup": ROUND.format(body="def forward(self, x): return self.module.forward(x)")},
+            "data_parallel",
+        ),
     ],
 )
 def test_every_module_that_is_copied_gets_the_hook_or_none_is_patched(parts, found):
@@ -123,6 +144,9 @@ def test_threads_that_another_file_starts_for_the_model_it_is_given(tmp_path: Pa
         ("def save(model): torch.save(model, 'net.pt')\nsave(net)", "data_parallel"),
         ("def save(model): torch.save(model, 'net.pt')\nsave(net.state_dict())", "1 hooked"),
         ("net.module = Net()", "data_parallel"),
+        ("net.parallel_apply = in_turn", "data_parallel"),
+        ("class Odd(nn.Module):\n    def __call__(self, x): return self.forward(x)", "data_parallel"),
+        ("class Odd(torch.jit.ScriptModule): pass", "data_parallel"),
         ("net._forward_pre_hooks.clear()", "data_parallel"),
         ("torch.onnx.export(net.module, x)", "data_parallel"),
     ],
@@ -209,3 +233,16 @@ def test_a_hooked_model_keeps_its_keys_and_takes_one_hook():
     usual = torch.get_autocast_dtype("cuda")
     model(torch.ones(2))  # not under autocast, on the main thread
     assert torch.get_autocast_dtype("cuda") == usual != torch.bfloat16
+
+
+def test_switched_off_a_hooked_script_computes_what_it_did():
+    pytest.importorskip("torch")
+    text = patch(ON_A_CPU, ["mixed_precision"], Wishes("bf16")).text
+    before, off, on = (
+        {"code": code} for code in (ON_A_CPU, text.replace("amp_enabled = True", "amp_enabled = False"), text)
+    )
+    for names in (before, off, on):
+        exec(names["code"], names)
+    assert HOOKED in text and before["losses"] == off["losses"] != on["losses"]
+    assert on["losses"] == pytest.approx(before["losses"], rel=0.02)
+    assert list(before["net"].state_dict()) == list(off["net"].state_dict()) == list(on["net"].state_dict())

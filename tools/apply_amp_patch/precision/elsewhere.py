@@ -17,7 +17,6 @@ from .functions import custom_functions, directions, is_legacy
 from .linear import is_linear, runs_undecorated
 from .operations import derives_twice, is_float64, refuse_derivative, refuse_unsafe, takes_numpy
 from .remote import Place, class_place
-from .replicas import NOTE, starts_threads
 from .verdict import Verdict, is_bce
 
 SPECTRA = "makes spectra, whose energies half precision rounds away"
@@ -159,8 +158,6 @@ def _layer_node(
     refuse_derivative(script, node, line, where)
     if derives_twice(script, node):
         verdict.no_fp16.append((line, "second_order", f"a layer{where} takes gradients by itself"))
-    if starts_threads(script.called(node) or ""):
-        verdict.no_bf16.append((line, "data_parallel", NOTE + where))
     if is_float64(script, node) or verdict.full.holds(script, node):
         return
     try:

@@ -104,9 +104,7 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
     if probabilities_of(script, node):
         raise Declined(line, "probabilities", f"a distribution{where} checks that they sum to 1 within 1e-6")
     if _sets_data(script, node):
-        note = (
-            f"what a product gives, half under autocast,{where} becomes a weight: `.data = ` converts nothing"
-        )
+        note = f"`.data = ...`{where} keeps what a product gives, and autocast makes that half"
         raise Declined(line, "in_place_scatter", note)
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
         return

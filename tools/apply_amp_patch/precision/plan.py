@@ -1,21 +1,19 @@
 """Which precision is safe for a script, and why not the other."""
 
 import ast
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..context import Context
 from ..loops import Backward, Step, fed_here
-from ..models import is_model
 from ..patch import Declined
 from ..slices import differentiated
+from .arrays import find_casts
 from .closures import refuse_closures
 from .device import Device, find_device
-from .dtypes import Dtypes
 from .gradients import Readings, find_readings, line_of
 from .hazards import weigh
 from .leaves import is_of_leaves
-from .operations import takes_numpy
 from .readings import reads
 from .replicas import NOTE
 from .updates import left_behind, update_places
@@ -55,7 +53,7 @@ def make_plan(context: Context) -> Plan:
     verdict = weigh(context)
     device = find_device(context)
     readings = find_readings(context)
-    casts, unsure = _numpy(context)
+    casts, unsure = find_casts(context)
     no_fp16 = [*_no_scaler(context), *verdict.no_fp16, *readings.uncovered]
     no_bf16 = [*verdict.no_bf16, *unsure]
     wish = context.wishes.precision
@@ -206,72 +204,3 @@ def _hidden_steps(context: Context) -> list[ast.Call]:
         if kind == "unknown" or (kind == "other" and not calm):
             found.append(call)
     return found
-
-
-def _for_layers(
-    context: Context, dtypes: Dtypes, function: ast.AST | None, cast: set[ast.AST]
-) -> list[ast.expr]:
-    """Half tensors handed to a layer that runs outside of autocast, whose weights are fp32."""
-    script = context.script
-    nodes = ast.walk(function) if function is not None else script.nodes
-    return [
-        argument
-        for call in nodes
-        if isinstance(call, ast.Call) and call not in cast
-        if script.function(call) is function and is_model(context, call.func)
-        for argument in call.args
-        if isinstance(argument, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
-        and dtypes.of(argument) == "low"
-    ]
-
-
-def _numpy_in_calls(
-    context: Context, dtypes: Dtypes, hosts: Set[ast.AST | None]
-) -> tuple[list[ast.expr], list[Reason]]:
-    """Calls that hand a tensor to a function with `.numpy()`, here or elsewhere: behind a region it can be cast."""
-    casts: list[ast.expr] = []
-    unsure: list[Reason] = []
-    for call in context.script.calls:
-        inside = call in dtypes.inside
-        if not inside and context.script.function(call) not in hosts:
-            continue
-        kinds = {a: dtypes.of(a) for a in call.args if not isinstance(a, ast.Starred)}
-        if not {"low", "unknown"} & set(kinds.values()):
-            continue
-        runs = [node for _, node in context.run_elsewhere(call)]
-        runs += [] if inside else [n for f in context.roles.callees(call) for n in ast.walk(f)]
-        if not any(takes_numpy(node) for node in runs):
-            continue
-        if inside or "unknown" in kinds.values():
-            note = f"{ast.unparse(call.func)} calls .numpy(), which bf16 has not"
-            unsure.append((call.lineno, "numpy_of_low_precision", note))
-        else:
-            casts += [a for a, kind in kinds.items() if kind == "low"]
-    return casts, unsure
-
-
-def _numpy(context: Context) -> tuple[list[ast.expr], list[Reason]]:
-    """Tensors to cast, and `.numpy()` calls of which the dtype is not known."""
-    dtypes = Dtypes(context)
-    hosts = {context.script.function(r.first) for r in context.training.regions}
-    casts, unsure = _numpy_in_calls(context, dtypes, hosts)
-    cast = {n for r in context.training.regions for s in r.statements for n in ast.walk(s)}
-    cast |= {n for b in context.training.backwards for n in ast.walk(b.loss)}
-    for function in hosts:
-        casts += _for_layers(context, dtypes, function, cast)
-    for call in context.script.method_calls("numpy"):
-        assert isinstance(call.func, ast.Attribute)
-        if context.script.function(call) not in {*hosts, *dtypes.functions}:
-            continue
-        kind = dtypes.of(call.func.value)
-        if kind == "low":
-            casts.append(call.func.value)
-        elif kind == "unknown":
-            unsure.append(
-                (
-                    call.lineno,
-                    "numpy_of_low_precision",
-                    ".numpy() of a tensor that may be bf16 raises TypeError",
-                )
-            )
-    return casts, unsure

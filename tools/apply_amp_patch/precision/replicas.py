@@ -23,6 +23,7 @@ HOOKED = (
 )
 _COMPILED = ("torch.compile", "torch.jit.", "torch.onnx.", "torch.export.", "torch.fx.", "torch._dynamo.")
 _HOOK_LOST = {"_forward_pre_hooks", "_replicate_for_data_parallel", "_call_impl"}
+_REPLACED = {"parallel_apply", "DataParallel"}
 _ENTRIES = {"__init__", "__call__", "forward", "parallel_apply", "replicate"}
 
 
@@ -142,18 +143,23 @@ def _derived(context: Context) -> dict[str, bool]:
 
 
 def _keeps_threads(holder: ast.ClassDef) -> bool:
-    """Whether no method touches how the replicas are called; `replicate` may add to what torch's gives."""
-    for function in (n for n in holder.body if isinstance(n, Function) and n.name in _ENTRIES):
-        above = any(
-            isinstance(n, ast.Attribute)
-            and n.attr == "replicate"
-            and isinstance(n.value, ast.Call)
-            and ast.unparse(n.value.func) == "super"
-            for n in ast.walk(function)
-        )
-        if function.name != "replicate" or not above:
-            return False
-    return True
+    """Whether nothing touches how the replicas are called; `replicate` may add to what torch's gives."""
+    if any(isinstance(n, ast.Name) and n.id in _ENTRIES for s in holder.body for n in _targets(s)):
+        return False
+    entries = [n for n in holder.body if isinstance(n, Function) and n.name in _ENTRIES]
+    return all(f.name == "replicate" and any(map(_replicates_above, ast.walk(f))) for f in entries)
+
+
+def _targets(statement: ast.stmt) -> list[ast.expr]:
+    return statement.targets if isinstance(statement, ast.Assign) else []
+
+
+def _replicates_above(node: ast.AST) -> bool:
+    """`super().replicate`."""
+    match node:
+        case ast.Attribute(attr="replicate", value=ast.Call(func=ast.Name(id="super"))):
+            return True
+    return False
 
 
 def _strays(context: Context, family: dict[str, bool]) -> Iterator[Reason]:
@@ -181,21 +187,33 @@ def _is_calm(script: Script, node: ast.AST) -> bool:
         if script.called(above) in ("builtins.isinstance", "builtins.issubclass"):
             return True
         above = script.parents[above]
-    return isinstance(above, ast.ClassDef | ast.AnnAssign | Function)
+    match above:
+        case ast.ClassDef(bases=calm):
+            return any(node in ast.walk(base) for base in calm)
+        case ast.AnnAssign(annotation=calm) | ast.FunctionDef(returns=ast.expr() as calm):
+            return node in ast.walk(calm)
+    return False
 
 
 def _elsewhere(context: Context) -> Iterator[Reason]:
-    """Threads that other files start: in a base class, or around a model that this file does not make."""
+    """Threads that other files start: in a base class, in a layer, or around a model that this file does not make."""
     for line, other, node in context.inherited:
         if starts_threads(other.called(node) or ""):
             yield line, "data_parallel", f"{NOTE} (in a base class)"
-    if not context.training.backwards or _trains_its_own(context):
+    if not context.training.backwards:
+        return
+    line = context.training.backwards[0].call.lineno
+    for script in context.project.values():
+        for holder in filter(context.reached.holds, script.classes):
+            inside = any(starts_threads(script.called(n) or "") for n in ast.walk(holder))
+            if inside and context.roles_of(script).is_module_class(holder):
+                yield line, "data_parallel", f"{NOTE} (inside {holder.name})"
+    if _trains_its_own(context):
         return
     for reached, scripts in context.around:
         for script in scripts:
             for call in script.calls:
                 if starts_threads(script.called(call) or "") and reached.mentions(call):
-                    line = context.training.backwards[0].call.lineno
                     yield line, "data_parallel", f"{NOTE} (another file may wrap the model)"
                     return
 
@@ -219,9 +237,16 @@ def _obstacle(context: Context, hooked: list[ast.expr]) -> str | None:
     for script in [context.script, *context.project.values()]:
         if found := next((w for w in sorted(_HOOK_LOST) if w in script.spelled), None):
             return f"{found} is in use, and only a hook could tell them"
-        for holder in script.classes:
+        stored = (
+            n.attr for n in script.nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)
+        )
+        if found := next((attribute for attribute in stored if attribute in _REPLACED), None):
+            return f"something is set in place of .{found}"
+        for holder in filter(context.reached.holds, script.classes):
+            if any((script.qualified(base) or "").startswith("torch.jit.") for base in holder.bases):
+                return f"{holder.name} is a TorchScript module"
             own = any(isinstance(n, Function) and n.name == "__call__" for n in holder.body)
-            if own and context.roles_of(script).is_module_class(holder) and context.reached.holds(holder):
+            if own and context.roles_of(script).is_module_class(holder):
                 return f"{holder.name} has a __call__ of its own, which runs no hook"
     for node in context.script.nodes:
         name = context.script.qualified(node) or ""

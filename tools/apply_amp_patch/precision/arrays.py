@@ -1,0 +1,138 @@
+"""Tensors that leave autocast for what takes no bf16: numpy, loggers that use it, layers in fp32."""
+
+import ast
+
+from ..context import Context
+from ..models import is_model
+from ..script import Script
+from .dtypes import Dtypes
+from .operations import takes_numpy
+
+Reason = tuple[int, str, str]
+
+_LOGGED = {
+    "add_scalar",
+    "add_image",
+    "add_images",
+    "add_histogram",
+    "add_embedding",
+    "add_audio",
+    "add_video",
+}
+
+
+def _for_layers(
+    context: Context, dtypes: Dtypes, function: ast.AST | None, cast: set[ast.AST]
+) -> list[ast.expr]:
+    """Half tensors handed to a layer that runs outside of autocast, whose weights are fp32."""
+    script = context.script
+    nodes = ast.walk(function) if function is not None else script.nodes
+    return [
+        argument
+        for call in nodes
+        if isinstance(call, ast.Call) and call not in cast
+        if script.function(call) is function and is_model(context, call.func)
+        for argument in call.args
+        if isinstance(argument, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
+        and dtypes.of(argument) == "low"
+    ]
+
+
+def _given(call: ast.Call) -> list[ast.expr]:
+    return [*call.args, *(k.value for k in call.keywords)]
+
+
+def _tensor_behind(node: ast.AST) -> str:
+    """The name in `t.data.cpu().numpy()`; nothing where it is a part of something else that is named."""
+    while True:
+        match node:
+            case ast.Call(func=ast.Attribute(value=inner)) | ast.Attribute(attr="data" | "T", value=inner):
+                node = inner
+            case ast.Name(id=name):
+                return name
+            case _:
+                return ""
+
+
+def _numpy_in_calls(context: Context, dtypes: Dtypes) -> tuple[list[ast.expr], list[Reason]]:
+    """`to_array(output)`, where a function of this file or another calls `.numpy()`: what it is given outside."""
+    casts: list[ast.expr] = []
+    unsure: list[Reason] = []
+    for call in context.script.calls:
+        inside = call in dtypes.inside
+        half = ("low", "unknown") if inside else ("low",)
+        given = [a for a in _given(call) if not isinstance(a, ast.Starred) and dtypes.of(a) in half]
+        for script, node in _run_by(context, call, inside) if given else ():
+            function = script.function(node)
+            if not takes_numpy(node) or function is None:
+                continue
+            value = context.roles_of(script).argument(call, function, _tensor_behind(node))
+            if inside or value is None:
+                note = f"{ast.unparse(call.func)} calls .numpy(), which bf16 has not"
+                unsure.append((call.lineno, "numpy_of_low_precision", note))
+            elif value in given and isinstance(value, ast.Name | ast.Attribute | ast.Call | ast.Subscript):
+                casts.append(value)
+    return list(dict.fromkeys(casts)), unsure
+
+
+def _run_by(context: Context, call: ast.Call, inside: bool) -> list[tuple[Script, ast.AST]]:
+    """What a call runs in other files; outside of autocast, in this one too."""
+    here = [] if inside else [(context.script, n) for f in context.roles.callees(call) for n in ast.walk(f)]
+    return [*here, *context.run_elsewhere(call)]
+
+
+def _logged(context: Context, dtypes: Dtypes) -> tuple[list[ast.expr], list[Reason]]:
+    """What tensorboardX is given, which calls `.numpy()`; torch's own SummaryWriter converts bf16 itself."""
+    casts: list[ast.expr] = []
+    unsure: list[Reason] = []
+    losses = {ast.unparse(b.loss) for b in context.training.backwards}
+    writes = any("tensorboardX" in s.text for s in [context.script, *context.project.values()])
+    for call in [c for m in sorted(_LOGGED) for c in context.script.method_calls(m)] if writes else []:
+        value = call.args[1] if len(call.args) > 1 else None
+        if value is None or dtypes.of(value) != "low":
+            continue
+        if ast.unparse(value) in losses or _is_method(value):  # a tensor for certain, not a number
+            casts.append(value)
+        else:
+            note = f"tensorboardX calls .numpy() on {ast.unparse(value)}, which bf16 has not"
+            unsure.append((call.lineno, "numpy_of_low_precision", note))
+    return casts, unsure
+
+
+def _is_method(node: ast.expr) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("mean", "sum")
+    )
+
+
+def find_casts(context: Context) -> tuple[list[ast.expr], list[Reason]]:
+    """Tensors to cast, and `.numpy()` calls of which the dtype is not known."""
+    casts: list[ast.expr] = []
+    dtypes = Dtypes(context)
+    unsure: list[Reason] = []
+    hosts = {context.script.function(r.first) for r in context.training.regions}
+    cast = {n for r in context.training.regions for s in r.statements for n in ast.walk(s)}
+    cast |= {n for b in context.training.backwards for n in ast.walk(b.loss)}
+    for handed, doubts in (_numpy_in_calls(context, dtypes), _logged(context, dtypes)):
+        casts += handed
+        unsure += doubts
+    for function in hosts:
+        casts += _for_layers(context, dtypes, function, cast)
+    for call in context.script.method_calls("numpy"):
+        assert isinstance(call.func, ast.Attribute)
+        if context.script.function(call) not in {*hosts, *dtypes.functions}:
+            continue
+        kind = dtypes.of(call.func.value)
+        if kind == "low":
+            casts.append(call.func.value)
+        elif kind == "unknown":
+            unsure.append(
+                (
+                    call.lineno,
+                    "numpy_of_low_precision",
+                    ".numpy() of a tensor that may be bf16 raises TypeError",
+                )
+            )
+    return casts, unsure
