@@ -310,3 +310,49 @@ assert list(inspect.signature(score).parameters) == ["p"] and pickle.loads(pickl
 """
     done = subprocess.run([sys.executable, "-c", head + checks], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+ITERATED = """def orthogonal(q):
+    for _ in range(20):
+        error = q.t() @ q - torch.eye(4)
+        q = q - q @ error / 2
+        if error.norm() <= {}:
+            break
+    return q
+"""
+
+
+@pytest.mark.parametrize(("tolerance", "island"), [("1e-6", True), ("0.1", False)])
+def test_a_loop_that_ends_at_a_small_error_runs_in_fp32(tmp_path: Path, tolerance, island):
+    result = patched(
+        tmp_path,
+        {},
+        imports="",
+        setup=ITERATED.format(tolerance),
+        net="torch.nn.Linear(16, 4)",
+        loss="loss = orthogonal(out[:4]).sum()",
+    )
+    assert ("@amp_float32" in result.text) == island
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ("(x * x).mean(0) - x.mean(0) ** 2", "cancellation"),
+        ("(x * x).mean(0) - x.mean(0)", "patched"),
+    ],
+)
+def test_a_batchs_statistics_as_a_difference_of_means_need_fp32(tmp_path: Path, value, code):
+    layer = f"class Norm(torch.nn.Module):\n    def forward(self, x):\n        x = self.one(x)\n        return {value}\n"
+    result = patched(tmp_path, {}, imports="", setup=layer, net="Norm()", loss="loss = out.sum()")
+    assert code_of(result) == code
+
+
+def test_a_static_method_is_found_by_its_class(tmp_path: Path):
+    loss = (
+        "class Loss:\n    @staticmethod\n    def of(out):\n        return torch.fft.rfft(out).abs().mean()\n"
+    )
+    result = patched(
+        tmp_path, {}, imports="", setup=loss, net="torch.nn.Linear(16, 4)", loss="loss = Loss.of(out)"
+    )
+    assert "amp_float32(torch.fft.rfft)(out)" in result.text

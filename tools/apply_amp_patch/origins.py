@@ -241,6 +241,9 @@ class Origins(Index):
                 holder = self.owner_class(func.value)
                 if holder is not None:
                     return [f for c in self.family(holder) for f in self.methods(c, last)]
+                named = [o.node for o in self.origins(func.value) if isinstance(o.node, ast.ClassDef)]
+                if named:  # `Loss.of(x)`, a static method by its class
+                    return [f for c in named for kin in (c, *self.bases(c)) for f in self.methods(kin, last)]
             holder = self.owner_class(func)
             if holder is not None:
                 return self.methods(holder, "forward") + self.methods(holder, "__call__")

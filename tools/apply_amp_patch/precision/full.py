@@ -24,7 +24,14 @@ from .remote import places
 
 # Coordinates are not among them: what takes them on to the image computes in half precision again.
 _CURABLE = {
-    *("in_place_scatter", "linear_algebra", "cancellation", "probabilities", "bce_in_other_file"),
+    *(
+        "in_place_scatter",
+        "linear_algebra",
+        "cancellation",
+        "probabilities",
+        "bce_in_other_file",
+        "adaptive_solver",
+    ),
     *("fft_or_complex", "sparse"),
 }
 _SPARSE_PRODUCTS = {"torch.sparse.mm", "torch.spmm", "torch.sparse.addmm"}

@@ -1,4 +1,4 @@
-"""Variances as differences of moments, `E[x^2] - E[x]^2` over a window: SSIM, local cross-correlation."""
+"""Variances as differences of moments, `E[x^2] - E[x]^2`: SSIM, local cross-correlation, statistics of a batch."""
 
 import ast
 
@@ -12,7 +12,19 @@ def subtracts_moments(script: Script, node: ast.AST) -> bool:
     """`conv2d(x * x, window) - mean ** 2`: convolutions run in half precision, which rounds the difference away."""
     if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)):
         return False
-    return any(_averages_products(script, n) for n in _terms(node.left))
+    if any(_averages_products(script, n) for n in _terms(node.left)):
+        return True
+    means = (_mean_of(script, value) for value in _values(script, node.left))
+    return _is_product(node.right) and any(_is_product(v) for m in means for v in m)
+
+
+def _mean_of(script: Script, node: ast.expr) -> list[ast.expr]:
+    """What a mean is taken of: `(x * x).mean(0)`, `torch.mean(x * x, 0)`."""
+    if not isinstance(node, ast.Call) or getattr(node.func, "attr", "") != "mean":
+        return []
+    torch = script.called(node) == "torch.mean"
+    taken = node.args[:1] if torch else [node.func.value]  # type: ignore[attr-defined]
+    return [v for value in taken for v in _values(script, value)]
 
 
 def _terms(node: ast.expr) -> list[ast.expr]:

@@ -5,6 +5,7 @@ import ast
 from ..patch import Declined
 from ..script import Script
 from .coordinates import is_product, multiplies_coordinates
+from .iterations import iterates_to_tolerance
 from .moments import subtracts_moments
 from .penalties import is_inner_step, is_penalty
 
@@ -101,6 +102,9 @@ def refuse_unsafe(script: Script, node: ast.AST, line: int, where: str) -> None:
             f"`{ast.unparse(node.test)}`{where} fails under autocast: the script chooses a precision itself"
         )
         raise Declined(line, "own_low_precision", note)
+    if iterates_to_tolerance(script, node):
+        note = f"a loop{where} goes on until an error is smaller than half precision resolves"
+        raise Declined(line, "adaptive_solver", note)
     if probabilities_of(script, node):
         raise Declined(line, "probabilities", f"a distribution{where} checks that they sum to 1 within 1e-6")
     if _sets_data(script, node):
