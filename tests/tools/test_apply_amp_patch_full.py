@@ -343,7 +343,7 @@ def test_a_loop_that_ends_at_a_small_error_runs_in_fp32(tmp_path: Path, toleranc
     ],
 )
 def test_a_batchs_statistics_as_a_difference_of_means_need_fp32(tmp_path: Path, value, code):
-    layer = f"class Norm(torch.nn.Module):\n    def forward(self, x):\n        x = self.one(x)\n        return {value}\n"
+    layer = f"class Norm(torch.nn.Module):\n    def forward(self, x):\n        x = self.one(x)\n        return {value}"
     result = patched(tmp_path, {}, imports="", setup=layer, net="Norm()", loss="loss = out.sum()")
     assert code_of(result) == code
 

@@ -11,21 +11,12 @@ from ..prelude import free_name, header
 from .checkpoint import checkpoint_edits
 from .islands import islands, named_loss
 from .plan import Plan
-from .replicas import HOOKED
+from .remarks import remarks
 from .settings import Names, float32_lines, settings_lines
 from .updates import update_places
-from .verdict import Verdict
+from .wrappings import full_edits, remote_lines
 
 _ISLAND = "binary cross entropy needs fp32 inputs outside of autocast"
-# Measured with torch 2.13 on a CPU; see references/precision.md.
-_ROUNDED_SIGMOID = (
-    "a sigmoid before this loss computes in half precision and is 1 from a logit of 7 on (fp16: 9): a sample that is"
-    " wrong there costs 100 and gives no gradient. Return logits and use BCEWithLogitsLoss if that can occur"
-)
-
-_RATIO = (
-    "it compares probabilities computed under autocast with older ones; compute those under autocast as well"
-)
 
 
 class Rewrite:
@@ -230,44 +221,6 @@ class Rewrite:
         for line, (_, where) in self.plan.verdict.functions_elsewhere:
             self.site(line, "custom_function", f"{where} computes in fp32")
 
-    def full(self) -> None:
-        """Functions and calls that run in fp32, and values put by index into what is fp32."""
-        full = self.plan.verdict.full
-        for function, reason in full.functions.items():
-            self.edits.append(
-                Line(function.lineno, self.script.indentation(function.lineno), f"@{self.float32}")
-            )
-            self.site(function.lineno, "fp32_island", f"{function.name} runs in fp32: {reason.note}")
-        for call, reason in full.calls.items():
-            start, end = self.script.start(call.func), self.script.end(call.func)
-            self.edits += [Span(start, start, f"{self.float32}("), Span(end, end, ")")]
-            self.site(call.lineno, "fp32_island", f"{ast.unparse(call.func)} runs in fp32: {reason.note}")
-        for reason, places in full.remote.values():
-            names = ", ".join(where for _, where in places)
-            self.site(reason.line, "fp32_island", f"{names} runs in fp32: {reason.note}")
-        for put in self.plan.verdict.puts:
-            start, end = self.script.start(put.value), self.script.end(put.value)
-            kept = self.script.code(put.targets[0].value)  # type: ignore[attr-defined]
-            self.edits += [Span(start, start, "("), Span(end, end, f").to({kept}.dtype)")]
-            self.site(put.lineno, "fp32_island", f"what is put into {kept} takes its dtype")
-
-    def _remote_lines(self, verdict: Verdict) -> list[str]:
-        """Functions of other files that run in fp32 for this script."""
-        found = [place for _, places in verdict.full.remote.values() for place in places]
-        sets = [f"{where} = {self.float32}({where})" for _, where in found]
-        device = f"device_type={self.plan.device.at_import}"
-        for _, (text, where) in verdict.functions_elsewhere:
-            found.append((text, where))
-            for direction, options in (
-                ("forward", f"{device}, cast_inputs={self.torch}.float32"),
-                ("backward", device),
-            ):
-                decorator = f"{self.torch}.amp.custom_{direction[0]}wd"
-                sets.append(
-                    f"{where}.{direction} = staticmethod({decorator}({where}.{direction}, {options}))"
-                )
-        return [*dict.fromkeys(text for text, _ in found), *sets]
-
     def casts(self) -> None:
         for value in self.plan.casts:
             above = self.script.parents[value]
@@ -306,7 +259,7 @@ class Rewrite:
         if verdict.full:
             unit = indent_unit(self.script)
             lines += float32_lines(names, self.float32, self.plan.device.at_import, unit)
-        lines += self._remote_lines(verdict)
+        lines += remote_lines(verdict, names, self.float32, self.plan.device.at_import)
         lines += verdict.probabilities.lines(self.torch)
         self.edits.append(header(self.script, lines))
 
@@ -324,30 +277,9 @@ class Rewrite:
         self.edits += self.plan.verdict.probabilities.left(self.edits)
         for region, lines in self.wraps.items():
             self.edits.append(Wrap(lines[0], lines[1], self.autocast(region.first)))
-        return Patch("patched", sorted(self.sites, key=lambda s: s.line), self.edits, self._warnings())
-
-    def _warnings(self) -> list[str]:
-        found = []
-        if self.plan.bf16_because:
-            line, code, note = self.plan.bf16_because
-            found.append(f"line {line}: bf16 only, no fp16 ({code}): {note}")
-        if self.plan.fp16_because:
-            line, code, note = self.plan.fp16_because
-            found.append(f"line {line}: fp16 ({code}): {note}")
-        found += [
-            f"line {step.call.lineno}: {step.path} is taken for a torch optimizer; it comes from elsewhere"
-            for step in self.training.steps
-            if step.kind == "unknown" and self.plan.scaled
-        ]
-        found += [f"line {line}: {_RATIO}" for line in self.plan.verdict.ratios[:1]]
-        if self.plan.hooked:
-            found.append(f"line {self.plan.hooked[0].lineno}: {HOOKED}")
-        verdict = self.plan.verdict
-        half = [c.lineno for c in verdict.islands if not verdict.probabilities.full(c)]
-        half += [r.line for r in verdict.full.reasons if r.code == "bce_in_other_file"]
-        if half:
-            found.append(f"line {min(half)}: {_ROUNDED_SIGMOID}")
-        return found
+        return Patch(
+            "patched", sorted(self.sites, key=lambda s: s.line), self.edits, remarks(self.plan, self.training)
+        )
 
 
 def rewrite(context: Context, plan: Plan, remedy: str) -> Patch:
@@ -364,7 +296,9 @@ def rewrite(context: Context, plan: Plan, remedy: str) -> Patch:
         work.sites += sites
     work.casts()
     work.functions()
-    work.full()
+    edits, sites = full_edits(context.script, plan.verdict, work.float32, remedy)
+    work.edits += edits
+    work.sites += sites
     work.replicas()
     work.islands()
     return work.finish()
