@@ -150,7 +150,28 @@ def test_a_wrong_sample_costs_what_it_should_and_has_a_gradient(name, tmp_path):
             {"forward": FORWARDS["layer"], "behind": "state = {'model': net}\ntorch.save(state, 'net.pt')"},
             "warned",
         ),
-        ({"forward": FORWARDS["layer"], "behind": "torch.save(net.state_dict(), 'net.pt')"}, "fp32"),
+        (
+            {
+                "forward": FORWARDS["layer"],
+                "behind": "state = {}\nstate['net'] = net\ntorch.save(state, 'net.pt')",
+            },
+            "warned",
+        ),
+        ({"forward": FORWARDS["layer"], "behind": "torch.save(dict(net=net), 'net.pt')"}, "warned"),
+        (
+            {
+                "forward": FORWARDS["layer"],
+                "behind": "for i in range(2):\n    torch.save({'step': i, 'net': net.state_dict()}, 'net.pt')",
+            },
+            "fp32",
+        ),
+        (
+            {
+                "forward": FORWARDS["layer"],
+                "behind": "h = {'l': []}\nh['l'].append(loss.item())\ntorch.save(h, 'h')",
+            },
+            "fp32",
+        ),
         (
             {"forward": FORWARDS["layer"], "behind": "print([type(m) is nn.Sigmoid for m in net.modules()])"},
             "warned",

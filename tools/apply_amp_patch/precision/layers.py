@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from ..context import Context
 from ..edits import indent_unit
+from ..names import Function
 from ..roles import Roles
 from ..script import Script
 from .picks import Unproven
@@ -14,6 +15,14 @@ _FORWARD = {
     "Sigmoid": "torch.sigmoid(input.float())",
     "Softmax": "torch.nn.functional.softmax(input.float(), self.dim)",
 }
+_FILLS = ("append", "extend", "insert", "update", "setdefault")
+_NO_MODULES = (
+    *(f"builtins.{n}" for n in ("int", "float", "str", "len", "round")),
+    "numpy.",
+    "argparse.",
+    "time.",
+)
+_MOST_NAMES = 4  # from one to the next
 _STORES = ("add_module", "append", "extend", "insert", "register_module")
 
 
@@ -51,25 +60,49 @@ def _saves_model(context: Context, call: ast.Call) -> bool:
 
 
 def _parts(context: Context, value: ast.expr, depth: int = 0) -> Iterator[ast.expr]:
-    """What a dictionary holds that is saved, by itself or through a name or a parameter."""
-    if isinstance(value, ast.Dict):
-        for part in value.values:
+    """What a container holds that is saved, by itself or through a name, an attribute or a parameter."""
+    if isinstance(value, ast.Dict | ast.List | ast.Tuple):
+        for part in value.values if isinstance(value, ast.Dict) else value.elts:
             yield from _parts(context, part, depth)
-    elif isinstance(value, ast.Name) and depth < 4:
-        script = context.script
-        for binding in script.bindings(value.id, value):
-            if binding.kind == "assign" and binding.value is not None and binding.index is None:
-                yield from _parts(context, binding.value, depth + 1)
-            elif binding.kind == "parameter":
-                function = script.parents[script.parents[binding.node]]
-                sites = context.roles.call_sites(function)  # type: ignore[arg-type]
-                given = [context.roles.argument(c, function, value.id) for c in sites]  # type: ignore[arg-type]
-                for handed in given or [None]:
-                    yield from _parts(context, handed, depth + 1) if handed is not None else [value]
-            else:
-                yield value
+    elif (
+        isinstance(value, ast.Name | ast.Attribute)
+        and depth < _MOST_NAMES
+        and (found := _held(context, value))
+    ):
+        for part in found:
+            yield from _parts(context, part, depth + 1)
     else:
         yield value
+
+
+def _held(context: Context, value: ast.Name | ast.Attribute) -> list[ast.expr]:
+    """What a name or attribute may be, and what is put into it; nothing where one of these is not known."""
+    script, roles = context.script, context.roles
+    found: list[ast.expr | None] = []
+    if isinstance(value, ast.Attribute):
+        found += [v if index is None else None for _, v, index in roles.assigned(value)]
+    for binding in script.bindings(value.id, value) if isinstance(value, ast.Name) else []:
+        function = script.parents[script.parents[binding.node]] if binding.kind == "parameter" else None
+        if isinstance(function, Function):
+            found += [roles.argument(c, function, value.id) for c in roles.call_sites(function)] or [None]  # type: ignore[union-attr]
+        else:
+            found.append(binding.value if binding.kind == "assign" and binding.index is None else None)
+    known = [v for v in found if v is not None]
+    return [*known, *_put_into(script, ast.unparse(value))] if len(known) == len(found) else []
+
+
+def _put_into(script: Script, container: str) -> Iterator[ast.expr]:
+    """`state["net"] = net`, `history["loss"].append(loss)`."""
+    for node in script.nodes:
+        match node:
+            case ast.Assign(targets=[ast.Subscript(value=owner)], value=part) if (
+                ast.unparse(owner) == container
+            ):
+                yield part
+            case ast.Call(func=ast.Attribute(attr=attr, value=owner)) if attr in _FILLS:
+                whole = owner.value if isinstance(owner, ast.Subscript) else owner
+                if ast.unparse(whole) == container:
+                    yield from [*node.args, *(k.value for k in node.keywords)]
 
 
 def _is_plain(context: Context, value: ast.expr) -> bool:
@@ -79,10 +112,12 @@ def _is_plain(context: Context, value: ast.expr) -> bool:
             return True
         case ast.Call(func=ast.Attribute(attr="state_dict" | "item" | "get_rng_state" | "numpy")):
             return True
+    loops = context.script.bindings(value.id, value) if isinstance(value, ast.Name) else []
+    if loops and all(b.kind == "loop" and context.script.called(b.value) == "builtins.range" for b in loops):  # type: ignore[arg-type]
+        return True
     origins = context.roles.origins(value)
     return bool(origins) and all(
-        o.kind == "constant" or (o.kind == "call" and o.name.startswith(("builtins.", "numpy.", "argparse.")))
-        for o in origins
+        o.kind == "constant" or (o.kind == "call" and o.name.startswith(_NO_MODULES)) for o in origins
     )
 
 

@@ -12,33 +12,22 @@ from ..context import Context
 from ..index import returns
 from ..names import Function
 from ..origins import Origin
+from .forming import (
+    BOUNDING,
+    FORMING,
+    FORMING_LAYERS,
+    FORMING_METHODS,
+    JOINING,
+    MADE,
+    SAME_FUNCTIONS,
+    SAME_LAYERS,
+    SAME_METHODS,
+    UNBOUNDED,
+)
 from .layers import layers_of, may_change
 from .picks import Picks, Unproven, element, entry, is_none, is_number, of_tensor, picked
 from .reaching import reaching
 
-_FORMING = {
-    "torch.sigmoid": "sigmoid",
-    "torch.nn.functional.sigmoid": "sigmoid",
-    "torch.special.expit": "sigmoid",
-    "torch.softmax": "softmax",
-    "torch.nn.functional.softmax": "softmax",
-}
-_MADE = {f"torch.{name}" for name in ("FloatTensor", "cuda.FloatTensor", "ones", "full", "rand")}  # fp32
-_FORMING_LAYERS = {"torch.nn.Sigmoid": "sigmoid", "torch.nn.Softmax": "softmax"}
-_FORMING_METHODS = {"sigmoid", "softmax"}
-# What gives out the dtype it gets, and no new digits.
-_SAME_WORDS = (
-    "view view_as reshape squeeze unsqueeze flatten unflatten permute transpose t contiguous expand expand_as repeat "
-    "clone detach cpu cuda float gather index_select masked_select narrow select clamp clip mean sum prod min max "
-    "abs neg requires_grad_ squeeze_ unsqueeze_ clamp_"
-)
-_BOUNDING = {"clamp", "clamp_", "clip", "abs", "neg", "sum"}  # makes probabilities of what was none, perhaps
-_SAME_METHODS = frozenset(_SAME_WORDS.split())
-_SAME_FUNCTIONS = {f"torch.{word}" for word in _SAME_METHODS} | {"torch.autograd.Variable"}
-_JOINING = {"torch.cat", "torch.stack", "torch.concat", "torch.hstack", "torch.vstack"}
-# What gives out no probabilities: where a script chooses between this and a sigmoid, a loss that takes it raises.
-_UNBOUNDED = {f"torch.nn.{name}" for name in ("Linear", "Conv1d", "Conv2d", "Conv3d", "Tanh")}
-_SAME_LAYERS = {"torch.nn.Flatten", "torch.nn.Unflatten", "torch.nn.Identity"}
 _MOST_STEPS = 400
 
 
@@ -76,11 +65,15 @@ class Producers:
             return False
         if not found.kinds or (kinds is not None and not found.kinds <= kinds):
             return False
-        if found.layers and not may_change(self.context, set(_FORMING_LAYERS)):
+        if found.layers and not self._may_change:
             return False
         self.calls |= found.calls
         self.layers |= found.layers
         return True
+
+    @cached_property
+    def _may_change(self) -> bool:
+        return may_change(self.context, set(FORMING_LAYERS))
 
     def _trace(self, node: ast.expr, picks: Picks) -> None:
         if (node, picks) in self._found.seen:
@@ -176,15 +169,15 @@ class Producers:
         name = self.script.called(call)
         if any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords):
             raise Unproven
-        if name in _FORMING:
-            self._form(call, _argument(call), _FORMING[name], picks)
-        elif name in _MADE and self._is_full(call):
+        if name in FORMING:
+            self._form(call, _argument(call), FORMING[name], picks)
+        elif name in MADE and self._is_full(call):
             self._found.kinds.add("made")
-        elif name in _JOINING and call.args and isinstance(call.args[0], ast.List | ast.Tuple):
+        elif name in JOINING and call.args and isinstance(call.args[0], ast.List | ast.Tuple):
             self._found.computed = True
             for part in call.args[0].elts:
                 self._trace(part, of_tensor(picks))
-        elif name in _SAME_FUNCTIONS and call.args:
+        elif name in SAME_FUNCTIONS and call.args:
             self._reshaped(call, call.args[0], call.args[1:], picks)
         elif name == "torch.nn.parallel.data_parallel" and call.args:
             self._object(call.args[0], None, picks)
@@ -210,7 +203,7 @@ class Producers:
         last = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         if last in ("min", "max") and (rest or call.keywords) and picks[:1] != (0,):
             raise Unproven
-        self._found.computed |= last in _BOUNDING
+        self._found.computed |= last in BOUNDING
         self._trace(tensor, of_tensor(picks))
 
     def _method(self, call: ast.Call, picks: Picks) -> None:
@@ -221,9 +214,9 @@ class Producers:
                     raise Unproven
                 return self._returned(functions, picks)
             if self.roles.owner_class(func.value) is None and not self.script.qualified(func.value):
-                if func.attr in _FORMING_METHODS and all(is_number(a) for a in call.args):
+                if func.attr in FORMING_METHODS and all(is_number(a) for a in call.args):
                     return self._form(call, func.value, func.attr, picks)
-                if func.attr in _SAME_METHODS or (func.attr == "to" and self._moves(call)):
+                if func.attr in SAME_METHODS or (func.attr == "to" and self._moves(call)):
                     return self._reshaped(call, func.value, call.args, picks)
         self._object(func, call, picks)
 
@@ -247,9 +240,9 @@ class Producers:
         if not origins:
             raise Unproven
         for origin in origins:
-            if origin.kind == "call" and origin.name in _FORMING_LAYERS and call is not None:
-                self._form(call, _argument(call), _FORMING_LAYERS[origin.name], picks)
-            elif origin.kind == "call" and origin.name in _SAME_LAYERS and call is not None and call.args:
+            if origin.kind == "call" and origin.name in FORMING_LAYERS and call is not None:
+                self._form(call, _argument(call), FORMING_LAYERS[origin.name], picks)
+            elif origin.kind == "call" and origin.name in SAME_LAYERS and call is not None and call.args:
                 self._trace(call.args[0], of_tensor(picks))
             else:
                 self._given(origin, picks)
@@ -265,7 +258,7 @@ class Producers:
         elif origin.kind == "call" and origin.name == "torch.nn.Sequential" and isinstance(node, ast.Call):
             layers = layers_of(self.roles, node)
             self._layer_at(layers, len(layers) - 1, picks)
-        elif origin.kind == "call" and origin.name in _UNBOUNDED:
+        elif origin.kind == "call" and origin.name in UNBOUNDED:
             self._found.unbounded = True
         else:
             raise Unproven
@@ -290,11 +283,11 @@ class Producers:
         if place < 0 or isinstance(layers[place], ast.Starred):
             raise Unproven
         for origin in self.roles.origins(layers[place]):
-            if origin.kind == "call" and origin.name in _FORMING_LAYERS and isinstance(origin.node, ast.Call):
+            if origin.kind == "call" and origin.name in FORMING_LAYERS and isinstance(origin.node, ast.Call):
                 of_tensor(picks)
-                self._found.kinds.add(_FORMING_LAYERS[origin.name])
+                self._found.kinds.add(FORMING_LAYERS[origin.name])
                 self._found.layers[origin.node] = None
-            elif origin.kind == "call" and origin.name in _SAME_LAYERS:
+            elif origin.kind == "call" and origin.name in SAME_LAYERS:
                 self._layer_at(layers, place - 1, picks)
             else:
                 self._given(origin, picks)
