@@ -1,6 +1,7 @@
 """Where module-level names and imports go, and names that are still free."""
 
 import ast
+import re
 
 from .edits import Line
 from .script import Script
@@ -48,6 +49,7 @@ def free_name(script: Script, wanted: str) -> str:
 
 
 def header(script: Script, lines: list[str]) -> Line:
-    """Module-level lines as one block with a blank line around it."""
+    """Module-level lines as one block with a blank line around it, and two around what it defines."""
     before = header_line(script)
-    return Line(before, "", "\n".join(["", *lines]), settings=True)
+    text = re.sub("\n{4,}", "\n\n\n", "\n".join(["", *lines]))
+    return Line(before, "", text, settings=True)

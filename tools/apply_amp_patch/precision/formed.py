@@ -6,6 +6,7 @@ from ..context import Context
 from ..flow import LAYER_FUNCTIONS
 from ..names import Function
 from ..script import Script
+from .constants import bounded_below_one, taken_from_one
 from .coordinates import is_product
 
 # Whose argument's rounding does not show in what is left of 1; and drawn anew.
@@ -15,7 +16,7 @@ _HANDS_ON = tuple(f"torch.nn.{name}" for name in ("Dropout", "Flatten", "Unflatt
 
 def is_formed_inside(context: Context, script: Script, node: ast.AST) -> bool:
     """Whether what a node takes from 1 is computed in its function, by what bounds it or by a layer."""
-    taken = [n.right for n in ast.walk(node) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)]
+    taken = [*taken_from_one(script, node), *bounded_below_one(script, node)]
     return bool(taken) and all(_is_formed(context, script, script.function(node), v, set()) for v in taken)
 
 

@@ -91,7 +91,9 @@ def _refuse_value(script: Script, node: ast.AST, line: int, where: str) -> None:
         note = f"|x|^2 - 2xy + |y|^2{where} cancels: half precision cannot tell near points apart"
         raise Declined(line, "cancellation", note)
     if subtracts_moments(script, node):
-        note = f"a variance{where} is the difference of two means, whose half results hold two or three digits"
+        note = (
+            f"a variance{where} is the difference of two means, whose half results hold two or three digits"
+        )
         raise Declined(line, "cancellation", note)
     if multiplies_coordinates(script, node):
         note = f"{ast.unparse(node)}{where} multiplies pixel coordinates, which half precision rounds to whole pixels"

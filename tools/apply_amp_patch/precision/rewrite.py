@@ -259,7 +259,8 @@ class Rewrite:
         if verdict.full:
             unit = indent_unit(self.script)
             lines += float32_lines(names, self.float32, self.plan.device.at_import, unit)
-        lines += remote_lines(verdict, names, self.float32, self.plan.device.at_import)
+        if remote := remote_lines(verdict, names, self.float32, self.plan.device.at_import):
+            lines += ["", *remote]
         lines += verdict.probabilities.lines(self.torch)
         self.edits.append(header(self.script, lines))
 
