@@ -7,6 +7,10 @@ from .script import Script
 
 _MODULE_PACKAGES = ("torch.nn.", "torchvision.models.", "timm.create_model", "segmentation_models_pytorch.")
 
+Stored = tuple[ast.AST, ast.expr, int | None]  # target, value, position in an unpacked value
+Place = tuple[int, Stored]  # with its place among those of its name
+Stores = tuple[dict[ast.ClassDef, list[Place]], list[Place], dict[str, list[Stored]]]
+
 
 class Index:
     """Look-ups in one script that need no tracing of values."""
@@ -15,7 +19,8 @@ class Index:
         self.script = script
         self._families: dict[ast.ClassDef, list[ast.ClassDef]] = {}
         self._bases: dict[ast.ClassDef, list[ast.ClassDef]] = {}
-        self._attributes: dict[str, list[tuple[ast.AST, ast.expr, int | None]]] = {}
+        self._attributes: dict[str, list[Stored]] = {}
+        self._stores: dict[str, Stores] = {}
         self._functions: dict[str, list[Function]] = {}
         self._calls_of: dict[str, list[ast.Call]] = {}
         self._own: dict[tuple[ast.AST, str], list[Function]] = {}  # by class and name
@@ -40,6 +45,38 @@ class Index:
             for place, element in enumerate(target.elts):
                 inner = value.elts[place] if paired else value  # type: ignore[attr-defined]
                 self._note_attributes(element, inner, None if paired else place)
+
+    def stores(self, name: str) -> Stores:
+        """The assignments to attributes of one name: by the method's class, the others, all by text."""
+        if name not in self._stores:
+            self._stores[name] = self._find_stores(name)
+        return self._stores[name]
+
+    def _find_stores(self, name: str) -> Stores:
+        own: dict[ast.ClassDef, list[Place]] = {}
+        others: list[Place] = []
+        by_text: dict[str, list[Stored]] = {}
+        for place, entry in enumerate(self._attributes.get(name, [])):
+            target = entry[0]
+            assert isinstance(target, ast.Attribute)
+            holder = self.class_around(target.value)
+            if holder is not None:
+                own.setdefault(holder, []).append((place, entry))
+            else:
+                others.append((place, entry))
+            by_text.setdefault(ast.unparse(target.value), []).append(entry)
+        return own, others, by_text
+
+    def class_around(self, node: ast.expr) -> ast.ClassDef | None:
+        """The class around a method whose first parameter a name is."""
+        function = self.script.function(node) if isinstance(node, ast.Name) else None
+        while function is not None:
+            holder = self.script.method_class(function)
+            arguments = function.args.posonlyargs + function.args.args
+            if holder is not None and arguments and arguments[0].arg == node.id:  # type: ignore[attr-defined]
+                return holder
+            function = self.script.function(function)
+        return None
 
     def family(self, holder: ast.ClassDef) -> list[ast.ClassDef]:
         """The class, its bases and its subclasses in this file."""

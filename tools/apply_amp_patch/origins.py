@@ -4,7 +4,7 @@ import ast
 from dataclasses import dataclass
 from functools import cached_property
 
-from .index import Index, returns
+from .index import Index, Stored, returns
 from .names import Binding, Function
 from .script import Script
 
@@ -31,8 +31,6 @@ class Origin:
 
 
 UNKNOWN = Origin("unknown")
-Stored = tuple[ast.AST, ast.expr, int | None]  # target, value, position in an unpacked value
-Place = tuple[int, Stored]
 
 
 class Origins(Index):
@@ -44,9 +42,6 @@ class Origins(Index):
         self._callees: dict[ast.Call, list[Function]] = {}
         self._by_name: dict[ast.Name, list[Function]] = {}
         self._sites: dict[Function, list[ast.Call]] = {}
-        self._stores: dict[
-            str, tuple[dict[ast.ClassDef, list[Place]], list[Place], dict[str, list[Stored]]]
-        ] = {}
         self._busy: set[ast.AST] = set()
         self._cuts = 0  # how often a circle was cut short: what was found meanwhile may be partial
 
@@ -153,9 +148,7 @@ class Origins(Index):
     def assigned(self, node: ast.Attribute) -> list[Stored]:
         """The assignments to the same attribute of the same object, as far as this file shows."""
         holder = self.owner_class(node.value)
-        if node.attr not in self._stores:
-            self._stores[node.attr] = self._index_stores(node.attr)
-        own, others, by_text = self._stores[node.attr]
+        own, others, by_text = self.stores(node.attr)
         if holder is None:
             owner = ast.unparse(node.value)
             return by_text.get(owner, []) if owner != "self" else []
@@ -164,38 +157,9 @@ class Origins(Index):
         found += [(i, e) for i, e in others if self.owner_class(e[0].value) in family]  # type: ignore[attr-defined]
         return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
 
-    def _index_stores(
-        self, name: str
-    ) -> tuple[dict[ast.ClassDef, list[Place]], list[Place], dict[str, list[Stored]]]:
-        """The assignments to attributes of one name: by the method's class, others, by text."""
-        own: dict[ast.ClassDef, list[Place]] = {}
-        others: list[Place] = []
-        by_text: dict[str, list[Stored]] = {}
-        for place, entry in enumerate(self._attributes.get(name, [])):
-            target = entry[0]
-            assert isinstance(target, ast.Attribute)
-            holder = self._first_parameter_of(target.value)
-            if holder is not None:
-                own.setdefault(holder, []).append((place, entry))
-            else:
-                others.append((place, entry))
-            by_text.setdefault(ast.unparse(target.value), []).append(entry)
-        return own, others, by_text
-
-    def _first_parameter_of(self, node: ast.expr) -> ast.ClassDef | None:
-        """The class around a method whose first parameter a name is."""
-        function = self.script.function(node) if isinstance(node, ast.Name) else None
-        while function is not None:
-            holder = self.script.method_class(function)
-            arguments = function.args.posonlyargs + function.args.args
-            if holder is not None and arguments and arguments[0].arg == node.id:  # type: ignore[attr-defined]
-                return holder
-            function = self.script.function(function)
-        return None
-
     def owner_class(self, node: ast.expr) -> ast.ClassDef | None:
         """The class of this file that an expression is an instance of."""
-        if (holder := self._first_parameter_of(node)) is not None:
+        if (holder := self.class_around(node)) is not None:
             return holder
         for origin in self.origins(node):
             if origin.kind == "instance" and isinstance(origin.node, ast.ClassDef):
