@@ -150,11 +150,15 @@ class Origins(Index):
         holder = self.owner_class(node.value)
         own, others, by_text = self.stores(node.attr)
         if holder is None:
-            owner = ast.unparse(node.value)
-            return by_text.get(owner, []) if owner != "self" else []
+            text = ast.unparse(node.value)
+            return by_text.get(text, []) if text != "self" else []
         family = self.family(holder)
         found = [pair for kin in dict.fromkeys(family) for pair in own.get(kin, ())]
-        found += [(i, e) for i, e in others if self.owner_class(e[0].value) in family]  # type: ignore[attr-defined]
+        for place, entry in others:
+            target = entry[0]
+            assert isinstance(target, ast.Attribute)
+            if (owner := self.owner_class(target.value)) is not None and owner in family:
+                found.append((place, entry))
         return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
 
     def owner_class(self, node: ast.expr) -> ast.ClassDef | None:
