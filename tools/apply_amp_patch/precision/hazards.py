@@ -8,6 +8,7 @@ from ..names import Function
 from ..origins import Origin
 from ..patch import Declined
 from ..roles import Roles
+from .caches import runs_without_gradients
 from .constants import bf16_only, fp16_only
 from .coordinates import finite_differences
 from .elsewhere import FEATURES, SPECTRA, features, weigh_elsewhere, weigh_imported
@@ -55,7 +56,9 @@ def weigh(context: Context) -> Verdict:
 
 def _weigh(context: Context, full: Full) -> Verdict:
     verdict = Verdict(Probabilities(context), no_bf16=full.no_bf16, full=full)
-    for node in reachable(context, full):
+    nodes = reachable(context, full)
+    verdict.uncached = runs_without_gradients(context, nodes)
+    for node in nodes:
         try:
             _weigh_node(context, node, verdict)
         except Unsafe:
@@ -96,6 +99,10 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
 
 def _is_ratio(node: ast.AST) -> bool:
     """`torch.exp(log_prob - old_log_prob)`: how much likelier a policy has made what an older one chose."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):  # `prob.exp() / old_prob.exp()`
+        return all(
+            "prob" in t and t.rstrip(")").endswith(".exp(") for t in map(ast.unparse, (node.left, node.right))
+        )
     if not isinstance(node, ast.Call) or getattr(node.func, "attr", "") != "exp":
         return False
     inside = [*node.args, *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
@@ -205,6 +212,9 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         name = script.called(call) or ""
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         _refuse_own_dtype(context, call, name, method)
+        if _detects_anomalies(call, name):
+            note = "anomaly detection reads scaled gradients, and raises where a scaler would skip the step"
+            verdict.no_fp16.append((call.lineno, "reads_grad", note))
         if method in _HOOKS:
             verdict.no_fp16.append((call.lineno, "gradient_hook", f".{method}() would see scaled gradients"))
     verdict.replicas, hidden = find_replicas(context)
@@ -227,6 +237,13 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
             continue
         note = f"the backward of {holder.name} may not be linear in the gradient that a scaler scales"
         verdict.no_fp16.append((holder.lineno, "custom_function", note))
+
+
+def _detects_anomalies(call: ast.Call, name: str) -> bool:
+    """`torch.autograd.set_detect_anomaly(True)`: an option that may be off counts, but not one that is."""
+    if name not in ("torch.autograd.set_detect_anomaly", "torch.autograd.detect_anomaly"):
+        return False
+    return not any(isinstance(a, ast.Constant) and a.value is False for a in call.args[:1])
 
 
 def _differences(context: Context) -> list[tuple[int, str, str]]:

@@ -21,6 +21,8 @@ def mixes_dtypes(script: Script, call: ast.Call) -> bool:
     """`buffer.scatter_add_(0, index, half)`, unless both are known to have one dtype."""
     assert isinstance(call.func, ast.Attribute)
     method = call.func.attr
+    if method in ("lerp", "lerp_"):
+        return _lerps(script, call)
     if method not in _SCATTER and (method not in _SCATTER_VALUE or len(call.args) <= 2):
         return False
     if _of_one_dtype(script, call) or _puts_integers(call):
@@ -30,6 +32,21 @@ def mixes_dtypes(script: Script, call: ast.Call) -> bool:
         or _set_at_start(script, call.args[2], of_number=not _is_new(script, call.func.value))
     )
     return method in _SCATTER or not number
+
+
+def _lerps(script: Script, call: ast.Call) -> bool:
+    """`average.lerp_(half, 0.1)`: not towards what is cast, nor among weights, which are fp32."""
+    place = 1 if script.called(call) else 0
+    ends = call.args[place : place + 1] or [k.value for k in call.keywords if k.arg == "end"]
+    methods = {
+        n.func.attr
+        for e in ends
+        for n in ast.walk(e)
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
+    }
+    names = [n for e in ends for n in ast.walk(e) if isinstance(n, ast.Name)]
+    drawn = any(b.kind == "loop" for n in names for b in script.bindings(n.id, n))
+    return not drawn and not methods & {"float", "to", "type_as"}
 
 
 def sets_data(script: Script, node: ast.AST) -> bool:
