@@ -472,6 +472,31 @@ def test_weights_that_ran_without_gradients_get_them_in_the_same_region():
         assert ("cache_enabled=False" in result.text) is disabled
 
 
+CONDITIONED = """import torch
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = torch.nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.net(self.guess(x))
+
+    @torch.no_grad()
+    def guess(self, x):
+        return {guess}
+"""
+
+
+@pytest.mark.parametrize(("guess", "disabled"), [("self.net(x)", True), ("x.clamp(0, 1)", False)])
+def test_a_model_of_another_file_that_conditions_itself_keeps_its_gradients(tmp_path: Path, guess, disabled):
+    (tmp_path / "net.py").write_text(CONDITIONED.format(guess=guess))
+    parts = {"imports": "from net import Net", "setup": "net = Net()"}
+    result = result_of("bf16", tmp_path / "train.py", **parts)
+    assert result.outcome == "patched" and ("cache_enabled=False" in result.text) is disabled
+
+
 REPLAY = """import numpy as np
 import torch
 

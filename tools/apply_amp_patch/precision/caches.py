@@ -20,6 +20,20 @@ def runs_without_gradients(context: Context, nodes: list[ast.AST]) -> bool:
     return any(_is_without(context, script, node) for script, node in run)
 
 
+def forward_without_gradients(context: Context, script: Script, holder: ast.ClassDef) -> bool:
+    """The same for the forward of a module in another file, and the methods that it calls there."""
+    queue = [f for f in holder.body if isinstance(f, Function) and f.name == "forward"]
+    seen: set[Function] = {*queue}
+    while queue:
+        for node in ast.walk(queue.pop()):
+            if _is_without(context, script, node):
+                return True
+            callees = context.roles_of(script).callees(node) if isinstance(node, ast.Call) else []
+            queue += [f for f in callees if f not in seen]
+            seen.update(callees)
+    return False
+
+
 def _is_without(context: Context, script: Script, node: ast.AST) -> bool:
     """`with torch.no_grad():` around layers, or a call of a function under `@torch.no_grad()`."""
     if isinstance(node, ast.With) and any(_turns_off(script, i.context_expr) for i in node.items):

@@ -10,6 +10,7 @@ from ..names import Function
 from ..patch import Declined
 from ..project import importing_scripts
 from ..script import Script
+from .caches import forward_without_gradients
 from .closed import changes_arguments
 from .constants import bf16_only, fp16_only
 from .full import Full, Unsafe
@@ -114,6 +115,7 @@ def _weigh(context: Context, name: str, script: Script, verdict: Verdict, line: 
     for holder in filter(context.reached.holds, script.classes):
         if not _is_module(context, script, holder) and holder not in functions:
             continue
+        verdict.uncached |= forward_without_gradients(context, script, holder)
         methods = [f for f in holder.body if isinstance(f, Function) and f.name != "__init__"]
         for function in filter(context.reached.holds, methods):
             for home, node in _behind(context, script, function, verdict.full):
