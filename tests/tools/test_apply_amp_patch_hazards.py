@@ -52,7 +52,8 @@ def code_of(precision="fp16", path=None, **parts):
         ({"setup": "torch.autograd.set_detect_anomaly(True)"}, "reads_grad", "patched"),
         ({"setup": "torch.autograd.set_detect_anomaly(False)"}, "patched", "patched"),
         ({"middle": "out = average.lerp_(out, 0.1)"}, "in_place_scatter", "in_place_scatter"),
-        ({"middle": "out = torch.lerp(average, out.float(), 0.1)"}, "patched", "patched"),
+        ({"middle": "average.lerp_(out.float(), 0.1)"}, "patched", "patched"),
+        ({"middle": "out = torch.lerp(out, net(out), 0.1)"}, "patched", "patched"),
         (
             {"imports": "import learn2learn", "setup": "maml = learn2learn.algorithms.MAML(net)"},
             "second_order",

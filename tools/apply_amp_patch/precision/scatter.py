@@ -35,18 +35,17 @@ def mixes_dtypes(script: Script, call: ast.Call) -> bool:
 
 
 def _lerps(script: Script, call: ast.Call) -> bool:
-    """`average.lerp_(half, 0.1)`: not towards what is cast, nor among weights, which are fp32."""
-    place = 1 if script.called(call) else 0
-    ends = call.args[place : place + 1] or [k.value for k in call.keywords if k.arg == "end"]
-    methods = {
-        n.func.attr
-        for e in ends
-        for n in ast.walk(e)
-        if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
-    }
-    names = [n for e in ends for n in ast.walk(e) if isinstance(n, ast.Name)]
-    drawn = any(b.kind == "loop" for n in names for b in script.bindings(n.id, n))
-    return not drawn and not methods & {"float", "to", "type_as"}
+    """`self.average.lerp_(half, 0.1)`: from what is kept, towards what is not cast and is no weight."""
+    values = call.args if script.called(call) else [call.func.value, *call.args]  # type: ignore[attr-defined]
+    if len(values) < 2 or not (isinstance(values[0], ast.Attribute) or call.func.attr == "lerp_"):  # type: ignore[attr-defined]
+        return False  # of two activations, both are half
+    made = [n for n in ast.walk(values[1]) if isinstance(n, ast.Attribute | ast.Name)]
+    drawn = any(isinstance(n, ast.Name) and _is_drawn(script, n) for n in made)
+    return not drawn and not {getattr(n, "attr", "") for n in made} & {"float", "to", "type_as"}
+
+
+def _is_drawn(script: Script, name: ast.Name) -> bool:
+    return any(b.kind == "loop" for b in script.bindings(name.id, name))
 
 
 def sets_data(script: Script, node: ast.AST) -> bool:
