@@ -553,3 +553,10 @@ x = x + 0.003 * x.grad{read}
 @pytest.mark.parametrize(("read", "outcome"), [(".sign()", "nothing_to_do"), ("", "patched")])
 def test_an_attack_on_a_finished_model_trains_nothing(read, outcome):
     assert patch(ATTACK.format(read=read), ["mixed_precision"], Wishes("bf16")).outcome == outcome
+
+
+def test_anomalies_that_an_imported_file_detects_leave_bf16(tmp_path: Path):
+    (tmp_path / "helpers.py").write_text("import torch\n\ntorch.autograd.set_detect_anomaly(True)\n")
+    path, imports = tmp_path / "train.py", "from helpers import *"
+    codes = [code_of(precision, path, imports=imports) for precision in ("fp16", "bf16")]
+    assert codes == ["reads_grad", "patched"]

@@ -17,6 +17,7 @@ from .full import Full, Unsafe
 from .functions import custom_functions, directions, is_legacy
 from .linear import is_linear, runs_undecorated
 from .operations import derives_twice, is_float64, refuse_derivative, refuse_unsafe, takes_numpy
+from .readings import ANOMALIES, detects_anomalies
 from .remote import Place, class_place
 from .verdict import Verdict, is_bce
 
@@ -30,6 +31,8 @@ def weigh_imported(context: Context, verdict: Verdict) -> None:
     """The layers of the project files that the script imports; of those that hand it a model, where it makes none."""
     for path, other in context.project.items():
         line = _import_line(context, path.name)
+        if any(detects_anomalies(other, c) for c in other.calls if other.function(c) is None):
+            verdict.no_fp16.append((line, "reads_grad", ANOMALIES))
         _weigh_functions(context, path.name, other, verdict, line, class_place)
         _weigh(context, path.name, other, verdict, line)
     if not context.training.backwards or (trained_models(context) and not _runs_what_is_given(context)):

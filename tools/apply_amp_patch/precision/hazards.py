@@ -18,6 +18,7 @@ from .linear import is_linear
 from .operations import refuse_derivative, refuse_unsafe
 from .probabilities import Probabilities
 from .puts import puts_by_index, puts_tensor
+from .readings import ANOMALIES, detects_anomalies
 from .replicas import find_replicas
 from .verdict import Verdict, is_bce
 
@@ -212,9 +213,8 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         name = script.called(call) or ""
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         _refuse_own_dtype(context, call, name, method)
-        if _detects_anomalies(call, name):
-            note = "anomaly detection reads scaled gradients, and raises where a scaler would skip the step"
-            verdict.no_fp16.append((call.lineno, "reads_grad", note))
+        if detects_anomalies(script, call):
+            verdict.no_fp16.append((call.lineno, "reads_grad", ANOMALIES))
         if method in _HOOKS:
             verdict.no_fp16.append((call.lineno, "gradient_hook", f".{method}() would see scaled gradients"))
     verdict.replicas, hidden = find_replicas(context)
@@ -237,13 +237,6 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
             continue
         note = f"the backward of {holder.name} may not be linear in the gradient that a scaler scales"
         verdict.no_fp16.append((holder.lineno, "custom_function", note))
-
-
-def _detects_anomalies(call: ast.Call, name: str) -> bool:
-    """`torch.autograd.set_detect_anomaly(True)`: an option that may be off counts, but not one that is."""
-    if name not in ("torch.autograd.set_detect_anomaly", "torch.autograd.detect_anomaly"):
-        return False
-    return not any(isinstance(a, ast.Constant) and a.value is False for a in call.args[:1])
 
 
 def _differences(context: Context) -> list[tuple[int, str, str]]:
