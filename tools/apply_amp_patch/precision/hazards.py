@@ -8,6 +8,7 @@ from ..names import Function
 from ..origins import Origin
 from ..patch import Declined
 from ..roles import Roles
+from .caches import runs_without_gradients
 from .constants import bf16_only, fp16_only
 from .coordinates import finite_differences
 from .elsewhere import FEATURES, SPECTRA, features, weigh_elsewhere, weigh_imported
@@ -17,6 +18,7 @@ from .linear import is_linear
 from .operations import refuse_derivative, refuse_unsafe
 from .probabilities import Probabilities
 from .puts import puts_by_index, puts_tensor
+from .readings import ANOMALIES, detects_anomalies
 from .replicas import find_replicas
 from .verdict import Verdict, is_bce
 
@@ -55,7 +57,9 @@ def weigh(context: Context) -> Verdict:
 
 def _weigh(context: Context, full: Full) -> Verdict:
     verdict = Verdict(Probabilities(context), no_bf16=full.no_bf16, full=full)
-    for node in reachable(context, full):
+    nodes = reachable(context, full)
+    verdict.uncached = runs_without_gradients(context, nodes)
+    for node in nodes:
         try:
             _weigh_node(context, node, verdict)
         except Unsafe:
@@ -96,6 +100,10 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
 
 def _is_ratio(node: ast.AST) -> bool:
     """`torch.exp(log_prob - old_log_prob)`: how much likelier a policy has made what an older one chose."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):  # `prob.exp() / old_prob.exp()`
+        return all(
+            "prob" in t and t.rstrip(")").endswith(".exp(") for t in map(ast.unparse, (node.left, node.right))
+        )
     if not isinstance(node, ast.Call) or getattr(node.func, "attr", "") != "exp":
         return False
     inside = [*node.args, *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
@@ -205,6 +213,8 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         name = script.called(call) or ""
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         _refuse_own_dtype(context, call, name, method)
+        if detects_anomalies(script, call):
+            verdict.no_fp16.append((call.lineno, "reads_grad", ANOMALIES))
         if method in _HOOKS:
             verdict.no_fp16.append((call.lineno, "gradient_hook", f".{method}() would see scaled gradients"))
     verdict.replicas, hidden = find_replicas(context)
