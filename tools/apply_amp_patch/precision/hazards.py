@@ -8,6 +8,7 @@ from ..names import Function
 from ..origins import Origin
 from ..patch import Declined
 from ..roles import Roles
+from ..script import Script
 from .constants import bf16_only, fp16_only
 from .coordinates import finite_differences
 from .elsewhere import FEATURES, SPECTRA, features, weigh_elsewhere, weigh_imported
@@ -89,18 +90,36 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
         verdict.puts.append(node)
     if _is_ratio(node):
         _weigh_ratio(context, node, verdict)
+    if _weighs_advantage(script, node):
+        note = f"{ast.unparse(node)} multiplies how half precision rounded the two values behind an advantage"
+        raise Declined(node.lineno, "probabilities", note)  # type: ignore[attr-defined]
     if isinstance(node, ast.Call):
         _refuse_made(node, context.roles.origins(node.func))
         _run_by(context, node, verdict)
 
 
+def _exponents(node: ast.AST) -> list[ast.expr]:
+    """What `torch.exp(x)` and `x.exp()` take."""
+    if not isinstance(node, ast.Call) or getattr(node.func, "attr", "") != "exp":
+        return []
+    return [*node.args, *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
+
+
 def _is_ratio(node: ast.AST) -> bool:
     """`torch.exp(log_prob - old_log_prob)`: how much likelier a policy has made what an older one chose."""
-    if not isinstance(node, ast.Call) or getattr(node.func, "attr", "") != "exp":
-        return False
-    inside = [*node.args, *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
-    minus = [n for n in inside if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)]
-    return any("prob" in ast.unparse(n.left) and "prob" in ast.unparse(n.right) for n in minus)
+    minus = [n for n in _exponents(node) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)]
+    return any(
+        "prob" in (old := ast.unparse(n.right))
+        and ("prob" in (new := ast.unparse(n.left)) or ("log(" in new and "log(" in old))
+        for n in minus
+    )
+
+
+def _weighs_advantage(script: Script, node: ast.AST) -> bool:
+    """`torch.exp(beta * adv)`, `adv = target_q - v`: bf16 rounds a value of 100 by a quarter, and exp(3 / 4) is 2."""
+    names = [n for e in _exponents(node) for n in ast.walk(e) if isinstance(n, ast.Name) and "adv" in n.id]
+    values = [b.value for n in names for b in script.bindings(n.id, n) if b.kind == "assign"]
+    return any(isinstance(v, ast.BinOp) and isinstance(v.op, ast.Sub) for v in values)
 
 
 def _weigh_ratio(context: Context, node: ast.AST, verdict: Verdict) -> None:
