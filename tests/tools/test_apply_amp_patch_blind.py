@@ -518,6 +518,13 @@ def train(a, b, {optimizers}, data, warm):
             "second.step()",
             "update_undecidable",
         ),
+        (
+            "c",
+            "first = torch.optim.SGD(a.parameters(), 0.1); second = torch.optim.SGD(b.parameters(), 0.1)",
+            "b.loss(out)",
+            "second.step()",
+            "patched",
+        ),
     ],
 )
 def test_an_optimizer_without_gradients_is_not_stepped_by_a_scaler(

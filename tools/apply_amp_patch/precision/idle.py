@@ -25,16 +25,21 @@ def idle_step(context: Context) -> Step | None:
 def _is_idle(context: Context, step: Step, steps: tuple[Step, ...], calls: list[ast.Call]) -> bool:
     """Of an optimizer handed in, only the number is known: as many models as steps must run where it steps."""
     here = _conditions(context, step.call)
-    sure = [c for c in calls if _conditions(context, c) <= here or _in_each_branch(context, c, calls)]
-    names = {ast.unparse(c.func) for c in sure}
-    maybe = [c for c in calls if ast.unparse(c.func) not in names]
     if any(isinstance(o.node, ast.Call) for o in context.roles.origins(step.optimizer)):
         held = held_by(context, step)
-        return any(held & reach(context, c.func) for c in maybe) and not any(
-            held & reach(context, c.func) for c in sure
-        )
+        own = [c for c in calls if held & reach(context, c.func)]
+        return bool(own) and not _runs_always(context, own, here)
+    models: dict[str, list[ast.Call]] = {}
+    for call in calls:
+        models.setdefault(ast.unparse(call.func), []).append(call)
+    sure = [runs for runs in models.values() if _runs_always(context, runs, here)]
     beside = {s.path for s in steps if _conditions(context, s.call) <= here}
-    return bool(maybe) and len(names) < len(beside)
+    return len(sure) < min(len(beside), len(models))
+
+
+def _runs_always(context: Context, calls: list[ast.Call], here: set[tuple[str, bool]]) -> bool:
+    """Whether one of some calls runs under the conditions `here`, or one in either branch of an if."""
+    return any(_conditions(context, c) <= here or _in_each_branch(context, c, calls) for c in calls)
 
 
 def _fed_by(context: Context, backward: Backward) -> tuple[Step, ...]:
@@ -62,10 +67,9 @@ def _conditions(context: Context, node: ast.AST) -> set[tuple[str, bool]]:
 
 
 def _in_each_branch(context: Context, call: ast.Call, calls: list[ast.Call]) -> bool:
-    """Whether the same model runs in the other branch of the if as well."""
-    same = [c for c in calls if ast.unparse(c.func) == ast.unparse(call.func)]
+    """Whether one of some calls stands in the other branch of an if as well."""
     return any(
-        all(any(c in ast.walk(s) for s in part for c in same) for part in (above.body, above.orelse))
+        all(any(c in ast.walk(s) for s in part for c in calls) for part in (above.body, above.orelse))
         for above in context.script.ancestors(call)
         if isinstance(above, ast.If)
     )
