@@ -87,6 +87,12 @@ def code_of(precision="fp16", path=None, **parts):
             "probabilities",
             "probabilities",
         ),
+        (
+            {"middle": "adv = y - out[:, 0]\n    weight = torch.exp(3 * adv.detach())"},
+            "probabilities",
+            "probabilities",
+        ),
+        ({"middle": "advantages = y\n    weight = torch.exp(3 * advantages)"}, "patched", "patched"),
         ({"middle": "a = 1;"}, "patched", "patched"),
         (
             {
@@ -111,8 +117,9 @@ def test_what_one_file_shows_decides_on_each_precision(parts, fp16, bf16):
 
 
 def test_an_older_policys_probabilities_are_a_warning():
-    warnings = result_of("bf16", middle="ratio = torch.exp(log_prob - old_log_prob)").warnings
-    assert any("line 9: it compares probabilities" in w for w in warnings)
+    for ratio in ("torch.exp(log_prob - old_log_prob)", "torch.exp(torch.log(p_a) - torch.log(prob_a))"):
+        warnings = result_of("bf16", middle=f"ratio = {ratio}").warnings
+        assert any("line 9: it compares probabilities" in w for w in warnings)
 
 
 PENALTY = """class Critic(torch.nn.Module):

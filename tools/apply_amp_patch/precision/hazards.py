@@ -18,6 +18,7 @@ from .linear import is_linear
 from .operations import refuse_derivative, refuse_unsafe
 from .probabilities import Probabilities
 from .puts import puts_by_index, puts_tensor
+from .ratios import is_ratio, weighs_advantage
 from .readings import ANOMALIES, detects_anomalies
 from .replicas import find_replicas
 from .verdict import Verdict, is_bce
@@ -91,24 +92,14 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
             note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"
             raise Declined(node.lineno, "in_place_scatter", note)
         verdict.puts.append(node)
-    if _is_ratio(node):
+    if is_ratio(node):
         _weigh_ratio(context, node, verdict)
+    if weighs_advantage(script, node):
+        note = f"{ast.unparse(node)} multiplies how half precision rounded the two values behind an advantage"
+        raise Declined(node.lineno, "probabilities", note)  # type: ignore[attr-defined]
     if isinstance(node, ast.Call):
         _refuse_made(node, context.roles.origins(node.func))
         _run_by(context, node, verdict)
-
-
-def _is_ratio(node: ast.AST) -> bool:
-    """`torch.exp(log_prob - old_log_prob)`: how much likelier a policy has made what an older one chose."""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):  # `prob.exp() / old_prob.exp()`
-        return all(
-            "prob" in t and t.rstrip(")").endswith(".exp(") for t in map(ast.unparse, (node.left, node.right))
-        )
-    if not isinstance(node, ast.Call) or getattr(node.func, "attr", "") != "exp":
-        return False
-    inside = [*node.args, *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
-    minus = [n for n in inside if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)]
-    return any("prob" in ast.unparse(n.left) and "prob" in ast.unparse(n.right) for n in minus)
 
 
 def _weigh_ratio(context: Context, node: ast.AST, verdict: Verdict) -> None:

@@ -13,6 +13,7 @@ from .closures import refuse_closures
 from .device import Device, find_device
 from .gradients import Readings, find_readings, line_of
 from .hazards import weigh
+from .idle import idle_step
 from .leaves import is_of_leaves
 from .readings import reads
 from .replicas import NOTE
@@ -138,6 +139,9 @@ def _no_scaler(context: Context) -> list[Reason]:
         found.append((reason.line, reason.code, reason.note))
     if (step := left_behind(training)) is not None:
         note = f"gradients may wait for {step.path} across an update(), which changes their scale"
+        found.append((step.call.lineno, "update_undecidable", note))
+    if (step := idle_step(context)) is not None:
+        note = f"{step.path} may have got no gradients when it steps, where a scaler stops with an error"
         found.append((step.call.lineno, "update_undecidable", note))
     found += [
         (node.lineno, "horovod", "Horovod's optimizer averages gradients inside step()")
