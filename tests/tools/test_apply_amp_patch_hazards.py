@@ -94,6 +94,8 @@ def code_of(precision="fp16", path=None, **parts):
         ),
         ({"middle": "advantages = y\n    weight = torch.exp(3 * advantages)"}, "patched", "patched"),
         ({"middle": "a = 1;"}, "patched", "patched"),
+        ({"middle": "out = net(x).cpu()"}, "update_undecidable", "patched"),
+        ({"middle": "shown = net(x).detach().cpu()"}, "patched", "patched"),
         (
             {
                 "middle": "val, i = torch.topk(out, 1)\n    p = torch.full_like(out, 0)\n    p.scatter_(1, i, val)"

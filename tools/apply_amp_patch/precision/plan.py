@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..context import Context
+from ..flow import DETACHED
 from ..loops import Backward, Step, fed_here
 from ..patch import Declined
 from ..slices import differentiated
@@ -148,6 +149,14 @@ def _no_scaler(context: Context) -> list[Reason]:
         for node in context.script.nodes
         if isinstance(node, ast.Import | ast.ImportFrom) and "horovod" in ast.unparse(node)
     ]
+    found += [
+        (
+            line,
+            "update_undecidable",
+            "the loss leaves the GPU, so its scale stays behind what overflows there",
+        )
+        for line in _losses_on_the_cpu(context)
+    ]
     hosts = {context.script.function(b.call) for b in training.backwards}
     found += [
         (
@@ -163,6 +172,27 @@ def _no_scaler(context: Context) -> list[Reason]:
         for call in _hidden_steps(context)
     ]
     return found
+
+
+def _losses_on_the_cpu(context: Context) -> list[int]:
+    """Lines where what a loss is made of is moved to the CPU and differentiated there: `q = critic(x).cpu()`."""
+    training, parents = context.training, context.script.parents
+    behind = [s for b in training.backwards for s in training.contributors[b]]
+    behind += [b.statement for b in training.backwards]
+    moves = [
+        n
+        for s in dict.fromkeys(behind)
+        if isinstance(s, ast.Assign | ast.Expr)
+        for n in ast.walk(s)
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == "cpu"
+    ]
+    return [
+        n.lineno
+        for n in moves
+        if not (isinstance(above := parents[n], ast.Attribute) and above.attr in DETACHED)
+        and training.flow.calls_model(n.func.value)  # type: ignore[attr-defined]
+        and not any(isinstance(m, ast.Attribute) and m.attr in DETACHED for m in ast.walk(n))
+    ]
 
 
 def _steps_elsewhere(context: Context) -> bool:
