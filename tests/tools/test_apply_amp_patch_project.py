@@ -295,3 +295,30 @@ def test_a_function_that_returns_what_it_gives_itself_ends(tmp_path: Path):
     text = TRAIN.format(module="layers").replace("\nnet = Net().cuda()\n", setup)
     result = patch(text, ["mixed_precision"], Wishes(), tmp_path / "train.py")
     assert result.outcome == "patched"
+
+
+TRAINER = """import torch
+
+
+def train(model, optimizer, loader):
+    for x in loader:
+        optimizer.zero_grad()
+        loss = model(x).mean()
+        loss.backward()
+        optimizer.step()
+"""
+
+
+def test_what_lies_beside_a_repository_hands_it_nothing(tmp_path: Path):
+    """Also where its root is a package, so that imports of it by name start above it."""
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    for folder in (mine / ".git", other):
+        folder.mkdir(parents=True)
+    (mine / "__init__.py").touch()
+    (mine / "train.py").write_text(TRAINER)
+    giver = "from train import train\nfrom torch.nn import DataParallel, Linear\n\nnet = DataParallel(Linear(1, 1))\n"
+    (other / "main.py").write_text(giver)
+    assert patch(TRAINER, ["mixed_precision"], Wishes("bf16"), mine / "train.py").outcome == "patched"
+    (mine / "main.py").write_text(giver)
+    result = patch(TRAINER, ["mixed_precision"], Wishes("bf16"), mine / "train.py")
+    assert [s.reason_code for s in result.sites] == ["data_parallel"]

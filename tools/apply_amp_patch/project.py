@@ -64,7 +64,11 @@ def importing_scripts(path: Path | None, root: Path | None) -> dict[Path, Script
     """The files around a script that import it by its name, and so may hand it a model."""
     if path is None:
         return {}
-    tops = [p for p in _tops(path) if root is None or p.is_relative_to(root)]
+    repository = next(
+        (p for p in path.parents if (p / ".git").exists()), None
+    )  # its neighbours are others' work
+    inside = [p for p in (root, repository) if p is not None]
+    tops = [p for p in _tops(path) if all(p.is_relative_to(limit) for limit in inside)]
     names = re.compile(
         rf"^\s*(from|import)\b.*\b({re.escape(path.stem)}|{re.escape(path.parent.name)})\b", re.MULTILINE
     )
