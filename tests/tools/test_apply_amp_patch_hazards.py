@@ -225,14 +225,16 @@ def test_what_a_function_makes_an_array_of_is_fp32(tmp_path: Path, body, given, 
     ("package", "value", "found"),
     [
         ("tensorboardX", "out.mean()", "out.mean().float()"),
-        ("tensorboardX", "out", "numpy_of_low_precision"),  # might be a number
+        ("tensorboardX", "out", "out.float()"),
+        ("tensorboardX", "shown", "numpy_of_low_precision"),  # might be a number
         ("tensorboardX", "loss.item()", "loss.item()"),
         ("tensorboard", "out.mean()", "out.mean()"),
     ],
 )
 def test_a_logger_that_makes_arrays_by_itself_is_given_fp32(package, value, found):
     parts = {"imports": f"from {package} import SummaryWriter", "setup": "log = SummaryWriter()"}
-    result = result_of("bf16", **parts, before_step=f"log.add_scalar('out', {value}, 1)")
+    line = f"log.add_scalar('out', {value}, 1)"
+    result = result_of("bf16", **parts, middle="shown = 0\n    shown = out.mean()", before_step=line)
     shown = f"log.add_scalar('out', {found}, 1)"
     assert shown in result.text if result.outcome == "patched" else result.sites[0].reason_code == found
 

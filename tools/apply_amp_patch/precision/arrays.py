@@ -130,12 +130,22 @@ def _logged(context: Context, dtypes: Dtypes) -> tuple[list[ast.expr], list[Reas
         value = call.args[1] if len(call.args) > 1 else None
         if value is None or dtypes.of(value) != "low":
             continue
-        if ast.unparse(value) in losses or _is_method(value):  # a tensor for certain, not a number
+        if (
+            ast.unparse(value) in losses or _is_method(value) or _is_computed(context, value)
+        ):  # never a number
             casts.append(value)
         else:
             note = f"tensorboardX calls .numpy() on {ast.unparse(value)}, which bf16 has not"
             unsure.append((call.lineno, "numpy_of_low_precision", note))
     return casts, unsure
+
+
+def _is_computed(context: Context, node: ast.expr) -> bool:
+    """A name for what is computed from half tensors, and never set to a constant in some branch."""
+    bindings = context.script.bindings(node.id, node) if isinstance(node, ast.Name) else []
+    return bool(bindings) and all(
+        b.kind == "assign" and b.index is None and isinstance(b.value, ast.BinOp | ast.Call) for b in bindings
+    )
 
 
 def _is_method(node: ast.expr) -> bool:
