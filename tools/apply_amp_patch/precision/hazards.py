@@ -94,13 +94,17 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
         _run_by(context, node, verdict)
 
 
+_LIKELIHOODS = ("prob", "log_pi", "logp")
+
+
 def _is_ratio(node: ast.AST) -> bool:
     """`torch.exp(log_prob - old_log_prob)`: how much likelier a policy has made what an older one chose."""
     if not isinstance(node, ast.Call) or getattr(node.func, "attr", "") != "exp":
         return False
     inside = [*node.args, *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
     minus = [n for n in inside if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)]
-    return any("prob" in ast.unparse(n.left) and "prob" in ast.unparse(n.right) for n in minus)
+    sides = [(ast.unparse(n.left), ast.unparse(n.right)) for n in minus]
+    return any(all(any(word in side for word in _LIKELIHOODS) for side in pair) for pair in sides)
 
 
 def _weigh_ratio(context: Context, node: ast.AST, verdict: Verdict) -> None:
