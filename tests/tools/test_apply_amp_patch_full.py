@@ -436,3 +436,18 @@ def test_a_grid_in_the_dtype_of_a_flow_holds_no_pixels_in_bf16(tmp_path: Path):
         for cast in (".type_as(flow)", ".float().to(device)")
     ]
     assert ["amp_dtype = torch.bfloat16" in text for text in chosen] == [False, True]
+
+
+@pytest.mark.parametrize(("elsewhere", "island"), [("pass", True), ("self.kept = self.first(x)", False)])
+def test_an_attribute_that_only_the_function_itself_stores_is_fp32(tmp_path: Path, elsewhere, island):
+    books = (
+        "class Book(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.register_buffer('kept', torch.zeros(8, 16))\n"
+        "        self.first = torch.nn.Linear(16, 16)\n\n    def forward(self, x):\n"
+        "        d = (x ** 2).sum(1, keepdim=True) + (self.kept ** 2).sum(1) - 2 * x @ self.kept.t()\n"
+        "        self.kept = 0.9 * self.kept + 0.1 * x[:8]\n        return self.kept[d.argmin(1)]\n\n"
+        f"    def fill(self, x):\n        {elsewhere}\n"
+    )
+    net = "torch.nn.Sequential(torch.nn.Linear(16, 16), Book(), torch.nn.Linear(16, 4))"
+    result = patched(tmp_path, {}, imports="", setup=books, net=net)
+    assert ("@amp_float32\n    def forward" in result.text) == island
