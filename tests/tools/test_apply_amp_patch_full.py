@@ -451,3 +451,46 @@ def test_an_attribute_that_only_the_function_itself_stores_is_fp32(tmp_path: Pat
     net = "torch.nn.Sequential(torch.nn.Linear(16, 16), Book(), torch.nn.Linear(16, 4))"
     result = patched(tmp_path, {}, imports="", setup=books, net=net)
     assert ("@amp_float32\n    def forward" in result.text) == island
+
+
+POLICY = """import torch
+from torch.distributions import Categorical, Normal
+
+
+class Policy(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = torch.nn.Linear(16, 4)
+
+    def forward(self, x):
+        {body}
+
+
+class Squashed(torch.distributions.Distribution):
+    def log_prob(self, x):
+        return torch.log(1 - x * x + 1e-6)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "more", "code"),
+    [
+        ("p = self.out(x).softmax(-1); return Categorical(p).log_prob(p.argmax(1))", "", "patched"),
+        ("return Categorical(x).log_prob(x.argmax(1)), self.out(x)", "", "probabilities"),
+        ("d = Normal(self.out(x), 1); return d.log_prob(d.rsample())", "", "patched"),
+        ("d = Normal(self.out(x), 1); return d.log_prob(d.rsample())", "Squashed()", "probabilities"),
+    ],
+)
+def test_a_policy_of_another_file_forms_what_it_draws_from_in_fp32(tmp_path: Path, body, more, code):
+    imports = "import policy"
+    loss = "loss = policy.Policy().forward(x).mean() + torch.nn.functional.mse_loss(out, y)"
+    files = {"policy.py": POLICY.format(body=body.replace("; ", "\n        "))}
+    result = patched(
+        tmp_path,
+        files,
+        imports=imports,
+        net="torch.nn.Linear(16, 4)",
+        setup=more and f"policy.{more}",
+        loss=loss,
+    )
+    assert code_of(result) == code
