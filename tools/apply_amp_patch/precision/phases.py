@@ -9,7 +9,7 @@ _WAVES = ("torch.cos", "torch.sin")
 
 
 def encodes_number(script: Script, node: ast.AST) -> bool:
-    """`torch.cos(self.w(t))` with `self.w = Linear(1, n)`: at t = 1000, bf16 rounds the phase by up to 4 rad."""
+    """`torch.cos(self.w(t))` with `self.w = Linear(1, n)`: below t = 1000, bf16 rounds the phase by up to 2 rad."""
     if not isinstance(node, ast.Call) or script.called(node) not in _WAVES or not node.args:
         return False
     inner = node.args[0]
