@@ -104,6 +104,8 @@ def script(model="torch.nn.Linear(2, 1)", imports="", setup="", middle="pass"):
         ),
         ({"middle": "far = (out**2).sum(1) - 3 * torch.mm(out, out.t())"}, "patched", "patched"),
         ({"middle": "far = out.sum(1) - 2 * torch.mm(out, out.t())"}, "patched", "patched"),
+        ({"middle": "out = torch.atan2(out[:, :1], out[:, 1:])"}, "fp16_constant", "patched"),
+        ({"middle": "out = torch.atan2(out.float(), out.float() + 1)"}, "patched", "patched"),
         ({"setup": "net.convert_to_fp16()"}, "own_low_precision", "own_low_precision"),
     ],
 )
@@ -478,3 +480,59 @@ class Adversarial({base}):
 """
     result = patch(text, ["mixed_precision"], Wishes("bf16"))
     assert f"autocast(device_type={device}," in result.text
+
+
+BRANCHES = """import torch
+
+
+def train(a, b, {optimizers}, data, warm):
+    {setup}
+    for x in data:
+        first.zero_grad()
+        second.zero_grad()
+        out = a(x.cuda())
+        if warm:
+            loss = b(out).mean()
+        else:
+            loss = {otherwise}.mean()
+        loss.backward()
+        first.step()
+        {step}
+"""
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "setup", "otherwise", "step", "wanted"),
+    [
+        ("first, second", "pass", "out", "second.step()", "update_undecidable"),
+        ("first, second", "pass", "b(-out)", "second.step()", "patched"),
+        ("first, second", "pass", "out", "if warm: second.step()", "patched"),
+        ("first, second", "pass", "out", "pass", "patched"),
+        (
+            "c",
+            "first, second = (torch.optim.SGD(m.parameters(), 0.1) for m in (a, c))",
+            "out",
+            "pass",
+            "patched",
+        ),
+        (
+            "c",
+            "first = torch.optim.SGD(a.parameters(), 0.1); second = torch.optim.SGD(c.parameters(), 0.1)",
+            "out + c(x)",
+            "second.step()",
+            "update_undecidable",
+        ),
+        (
+            "c",
+            "first = torch.optim.SGD(a.parameters(), 0.1); second = torch.optim.SGD(b.parameters(), 0.1)",
+            "b.loss(out)",
+            "second.step()",
+            "patched",
+        ),
+    ],
+)
+def test_an_optimizer_without_gradients_is_not_stepped_by_a_scaler(
+    optimizers, setup, otherwise, step, wanted
+):
+    text = BRANCHES.format(optimizers=optimizers, setup=setup, otherwise=otherwise, step=step)
+    assert (outcome(text, "fp16"), outcome(text, "bf16")) == (wanted, "patched")

@@ -49,6 +49,11 @@ def code_of(precision="fp16", path=None, **parts):
             "engine_backward",
         ),
         ({"setup": "vgg = torch.jit.load('vgg.pt')"}, "traced_model", "traced_model"),
+        ({"setup": "torch.autograd.set_detect_anomaly(True)"}, "reads_grad", "patched"),
+        ({"setup": "torch.autograd.set_detect_anomaly(False)"}, "patched", "patched"),
+        ({"middle": "out = average.lerp_(out, 0.1)"}, "in_place_scatter", "in_place_scatter"),
+        ({"middle": "average.lerp_(out.float(), 0.1)"}, "patched", "patched"),
+        ({"middle": "out = torch.lerp(out, net(out), 0.1)"}, "patched", "patched"),
         (
             {"imports": "import learn2learn", "setup": "maml = learn2learn.algorithms.MAML(net)"},
             "second_order",
@@ -82,7 +87,15 @@ def code_of(precision="fp16", path=None, **parts):
             "probabilities",
             "probabilities",
         ),
+        (
+            {"middle": "adv = y - out[:, 0]\n    weight = torch.exp(3 * adv.detach())"},
+            "probabilities",
+            "probabilities",
+        ),
+        ({"middle": "advantages = y\n    weight = torch.exp(3 * advantages)"}, "patched", "patched"),
         ({"middle": "a = 1;"}, "patched", "patched"),
+        ({"middle": "out = net(x).cpu()"}, "update_undecidable", "patched"),
+        ({"middle": "shown = net(x).detach().cpu()"}, "patched", "patched"),
         (
             {
                 "middle": "val, i = torch.topk(out, 1)\n    p = torch.full_like(out, 0)\n    p.scatter_(1, i, val)"
@@ -106,8 +119,9 @@ def test_what_one_file_shows_decides_on_each_precision(parts, fp16, bf16):
 
 
 def test_an_older_policys_probabilities_are_a_warning():
-    warnings = result_of("bf16", middle="ratio = torch.exp(log_prob - old_log_prob)").warnings
-    assert any("line 9: it compares probabilities" in w for w in warnings)
+    for ratio in ("torch.exp(log_prob - old_log_prob)", "torch.exp(torch.log(p_a) - torch.log(prob_a))"):
+        warnings = result_of("bf16", middle=f"ratio = {ratio}").warnings
+        assert any("line 9: it compares probabilities" in w for w in warnings)
 
 
 PENALTY = """class Critic(torch.nn.Module):
@@ -457,3 +471,101 @@ def test_a_file_with_deprecated_helpers_only_is_migrated_and_patched_at_once():
     result = patch(text, ["mixed_precision"], Wishes("bf16"))
     assert 'custom_fwd(device_type="cuda")' in result.text and "torch.autocast(" in result.text
     assert patch(result.text, ["mixed_precision"], Wishes("bf16")).text == result.text
+
+
+def test_weights_that_ran_without_gradients_get_them_in_the_same_region():
+    """Up to torch 2.10 autocast handed on the half copies that it made under no_grad, which lead to no weight."""
+    first = "for again in range(2):\n        with torch.no_grad(): first = {}\n    out = net(torch.cat([first, x]))"
+    for run, disabled in (("net(x)", True), ("x * 2", False)):
+        result = result_of("bf16", middle=first.format(run))
+        assert result.outcome == "patched"
+        assert ("cache_enabled=False" in result.text) is disabled
+
+
+CONDITIONED = """import torch
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = torch.nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.net(self.guess(x))
+
+    @torch.no_grad()
+    def guess(self, x):
+        return {guess}
+"""
+
+
+@pytest.mark.parametrize(("guess", "disabled"), [("self.net(x)", True), ("x.clamp(0, 1)", False)])
+def test_a_model_of_another_file_that_conditions_itself_keeps_its_gradients(tmp_path: Path, guess, disabled):
+    (tmp_path / "net.py").write_text(CONDITIONED.format(guess=guess))
+    parts = {"imports": "from net import Net", "setup": "net = Net()"}
+    result = result_of("bf16", tmp_path / "train.py", **parts)
+    assert result.outcome == "patched" and ("cache_enabled=False" in result.text) is disabled
+
+
+REPLAY = """import numpy as np
+import torch
+
+net = torch.nn.Linear(2, 1).cuda()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+
+
+class Agent:
+    def __init__(self):
+        self.memory = []
+
+    def act(self, state):
+        return net(state).cpu()
+
+    def step(self, state, action):
+        self.memory.append((state, action))
+        self.learn(self.memory)
+
+    def learn(self, drawn):
+        actions = torch.from_numpy(np.vstack([e[1] for e in drawn])).cuda()
+        loss = (net(drawn[0][0]) - actions).pow(2).mean()
+        loss.backward()
+        optimizer.step()
+
+
+agent = Agent()
+while True:
+    action = agent.act(state)
+    state = env.step(action.numpy())
+    agent.step(state, action)
+"""
+
+
+def test_what_a_memory_makes_an_array_of_is_no_bf16():
+    result = patch(REPLAY, ["mixed_precision"], Wishes("bf16"))
+    assert result.outcome == "patched"
+    assert (
+        "env.step(action.float().numpy())" in result.text
+        and "agent.step(state, action.float())" in result.text
+    )
+
+
+ATTACK = """import torch
+
+net = torch.nn.Linear(2, 1).cuda()
+x.requires_grad_()
+loss = torch.nn.functional.mse_loss(net(x), y)
+loss.backward()
+x = x + 0.003 * x.grad{read}
+"""
+
+
+@pytest.mark.parametrize(("read", "outcome"), [(".sign()", "nothing_to_do"), ("", "patched")])
+def test_an_attack_on_a_finished_model_trains_nothing(read, outcome):
+    assert patch(ATTACK.format(read=read), ["mixed_precision"], Wishes("bf16")).outcome == outcome
+
+
+def test_anomalies_that_an_imported_file_detects_leave_bf16(tmp_path: Path):
+    (tmp_path / "helpers.py").write_text("import torch\n\ntorch.autograd.set_detect_anomaly(True)\n")
+    path, imports = tmp_path / "train.py", "from helpers import *"
+    codes = [code_of(precision, path, imports=imports) for precision in ("fp16", "bf16")]
+    assert codes == ["reads_grad", "patched"]

@@ -268,9 +268,10 @@ class Flow:
 
     def calls_model(self, node: ast.AST) -> bool:
         """Whether evaluating this runs a model: a layer, a callable object, or a matrix product of parameters."""
-        return any(self._is_model_call(inner) for inner in ast.walk(node))
+        return any(self.is_model_call(inner) for inner in ast.walk(node))
 
-    def _is_model_call(self, node: ast.AST) -> bool:
+    def is_model_call(self, node: ast.AST) -> bool:
+        """Whether the node itself runs a model, whatever it is given."""
         if isinstance(node, ast.BinOp):
             return isinstance(node.op, ast.MatMult)
         if not isinstance(node, ast.Call):

@@ -81,6 +81,45 @@ def _run_by(context: Context, call: ast.Call, inside: bool) -> list[tuple[Script
     return [*here, *context.run_elsewhere(call)]
 
 
+def _collected(context: Context, dtypes: Dtypes) -> tuple[list[ast.expr], list[Reason]]:
+    """`memory.add(state, action)`, where `np.vstack([e.action for e in drawn])` makes an array of it later."""
+    casts: list[ast.expr] = []
+    unsure: list[Reason] = []
+    collects = any(_collects(s, c) for s in [context.script, *context.project.values()] for c in s.calls)
+    for call in context.script.calls if collects else ():
+        if not (context.roles.callees(call) or context.run_elsewhere(call)) or is_model(context, call.func):
+            continue
+        low = [a for a in _given(call) if isinstance(a, ast.Name) and dtypes.of(a) == "low"]
+        kept = [a for a in low if _is_made_array(context, a)]
+        if call not in dtypes.inside:
+            casts += kept
+        elif kept:
+            note = f"what {ast.unparse(call.func)} keeps becomes an array of numpy, which has no bf16"
+            unsure.append((call.lineno, "numpy_of_low_precision", note))
+    return casts, unsure
+
+
+def _collects(script: Script, call: ast.Call) -> bool:
+    """`np.vstack([e.action for e in drawn])`: an array of what was put by."""
+    name = script.called(call) or ""
+    made = call.args[0] if call.args else None
+    return (
+        name.startswith("numpy.")
+        and name.split(".")[-1] in ("vstack", "hstack", "stack", "concatenate", "array", "asarray")
+        and isinstance(made, ast.ListComp)
+        and isinstance(made.elt, ast.Attribute | ast.Subscript)
+    )
+
+
+def _is_made_array(context: Context, name: ast.Name) -> bool:
+    """Whether the tensor of this name becomes an array here as well: an action, say, that goes to a simulator."""
+    calls = context.script.method_calls("numpy")
+    return any(
+        _tensor_behind(c) == name.id and context.script.function(c) is context.script.function(name)
+        for c in calls
+    )
+
+
 def _logged(context: Context, dtypes: Dtypes) -> tuple[list[ast.expr], list[Reason]]:
     """What tensorboardX is given, which calls `.numpy()`; torch's own SummaryWriter converts bf16 itself."""
     casts: list[ast.expr] = []
@@ -115,7 +154,7 @@ def find_casts(context: Context) -> tuple[list[ast.expr], list[Reason]]:
     hosts = {context.script.function(r.first) for r in context.training.regions}
     cast = {n for r in context.training.regions for s in r.statements for n in ast.walk(s)}
     cast |= {n for b in context.training.backwards for n in ast.walk(b.loss)}
-    for handed, doubts in (_numpy_in_calls(context, dtypes), _logged(context, dtypes)):
+    for handed, doubts in (f(context, dtypes) for f in (_numpy_in_calls, _collected, _logged)):
         casts += handed
         unsure += doubts
     for function in hosts:

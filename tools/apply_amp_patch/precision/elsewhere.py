@@ -10,6 +10,7 @@ from ..names import Function
 from ..patch import Declined
 from ..project import importing_scripts
 from ..script import Script
+from .caches import forward_without_gradients
 from .closed import changes_arguments
 from .constants import bf16_only, fp16_only
 from .full import Full, Unsafe
@@ -17,6 +18,7 @@ from .functions import custom_functions, directions, is_legacy
 from .linear import is_linear, runs_undecorated
 from .operations import derives_twice, is_float64, refuse_derivative, refuse_unsafe, takes_numpy
 from .puts import puts_layer_output
+from .readings import ANOMALIES, detects_anomalies
 from .remote import Place, class_place
 from .verdict import Verdict, is_bce
 
@@ -30,6 +32,8 @@ def weigh_imported(context: Context, verdict: Verdict) -> None:
     """The layers of the project files that the script imports; of those that hand it a model, where it makes none."""
     for path, other in context.project.items():
         line = _import_line(context, path.name)
+        if any(detects_anomalies(other, c) for c in other.calls if other.function(c) is None):
+            verdict.no_fp16.append((line, "reads_grad", ANOMALIES))
         _weigh_functions(context, path.name, other, verdict, line, class_place)
         _weigh(context, path.name, other, verdict, line)
     if not context.training.backwards or (trained_models(context) and not _runs_what_is_given(context)):
@@ -115,6 +119,7 @@ def _weigh(context: Context, name: str, script: Script, verdict: Verdict, line: 
     for holder in filter(context.reached.holds, script.classes):
         if not _is_module(context, script, holder) and holder not in functions:
             continue
+        verdict.uncached |= forward_without_gradients(context, script, holder)
         methods = [f for f in holder.body if isinstance(f, Function) and f.name != "__init__"]
         for function in filter(context.reached.holds, methods):
             for home, node in _behind(context, script, function, verdict.full):

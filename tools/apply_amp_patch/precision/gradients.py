@@ -222,21 +222,24 @@ def _last_name(call: ast.Call) -> str:
 
 def _matches(context: Context, node: ast.AST, statement: ast.stmt, step: Step) -> bool:
     """Whether the gradients read belong to the parameters that the step's optimizer was built for."""
-    ours: set[str] = set()
+    reader = node if isinstance(node, ast.Call) else statement
+    return bool(held_by(context, step) & reach(context, reader))
+
+
+def held_by(context: Context, step: Step) -> set[str]:
+    """The paths whose parameters an optimizer was built for, and its own: `D.optim` steps the parameters of D."""
+    ours = {step.path, step.path.rpartition(".")[0]} - {"self"}
     for origin in context.roles.origins(step.optimizer):
         if isinstance(origin.node, ast.Call):
             for value in [
                 *origin.node.args[:1],
                 *(k.value for k in origin.node.keywords if k.arg == "params"),
             ]:
-                ours |= _reach(context, value)
-    reader = node if isinstance(node, ast.Call) else statement
-    theirs = _reach(context, reader)
-    owner = step.path.rpartition(".")[0]  # `D.optim` steps the parameters of D
-    return bool(ours & theirs) or bool({step.path, owner} - {"self"} & theirs)
+                ours |= reach(context, value)
+    return ours
 
 
-def _reach(context: Context, node: ast.AST) -> set[str]:
+def reach(context: Context, node: ast.AST) -> set[str]:
     """The paths that hold parameters in an expression, through one assignment."""
     found = {p.removesuffix(".parameters") for p in uses(node)}
     for inner in ast.walk(node):

@@ -8,6 +8,7 @@ from ..names import Function
 from ..origins import Origin
 from ..patch import Declined
 from ..roles import Roles
+from .caches import runs_without_gradients
 from .constants import bf16_only, fp16_only
 from .coordinates import finite_differences
 from .elsewhere import FEATURES, SPECTRA, features, weigh_elsewhere, weigh_imported
@@ -17,6 +18,8 @@ from .linear import is_linear
 from .operations import refuse_derivative, refuse_unsafe
 from .probabilities import Probabilities
 from .puts import puts_by_index, puts_tensor
+from .ratios import is_ratio, weighs_advantage
+from .readings import ANOMALIES, detects_anomalies
 from .replicas import find_replicas
 from .verdict import Verdict, is_bce
 
@@ -55,7 +58,9 @@ def weigh(context: Context) -> Verdict:
 
 def _weigh(context: Context, full: Full) -> Verdict:
     verdict = Verdict(Probabilities(context), no_bf16=full.no_bf16, full=full)
-    for node in reachable(context, full):
+    nodes = reachable(context, full)
+    verdict.uncached = runs_without_gradients(context, nodes)
+    for node in nodes:
         try:
             _weigh_node(context, node, verdict)
         except Unsafe:
@@ -87,24 +92,14 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
             note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"
             raise Declined(node.lineno, "in_place_scatter", note)
         verdict.puts.append(node)
-    if _is_ratio(node):
+    if is_ratio(node):
         _weigh_ratio(context, node, verdict)
+    if weighs_advantage(script, node):
+        note = f"{ast.unparse(node)} multiplies how half precision rounded the two values behind an advantage"
+        raise Declined(node.lineno, "probabilities", note)  # type: ignore[attr-defined]
     if isinstance(node, ast.Call):
         _refuse_made(node, context.roles.origins(node.func))
         _run_by(context, node, verdict)
-
-
-_LIKELIHOODS = ("prob", "log_pi", "logp")
-
-
-def _is_ratio(node: ast.AST) -> bool:
-    """`torch.exp(log_prob - old_log_prob)`: how much likelier a policy has made what an older one chose."""
-    if not isinstance(node, ast.Call) or getattr(node.func, "attr", "") != "exp":
-        return False
-    inside = [*node.args, *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
-    minus = [n for n in inside if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)]
-    sides = [(ast.unparse(n.left), ast.unparse(n.right)) for n in minus]
-    return any(all(any(word in side for word in _LIKELIHOODS) for side in pair) for pair in sides)
 
 
 def _weigh_ratio(context: Context, node: ast.AST, verdict: Verdict) -> None:
@@ -209,6 +204,8 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         name = script.called(call) or ""
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         _refuse_own_dtype(context, call, name, method)
+        if detects_anomalies(script, call):
+            verdict.no_fp16.append((call.lineno, "reads_grad", ANOMALIES))
         if method in _HOOKS:
             verdict.no_fp16.append((call.lineno, "gradient_hook", f".{method}() would see scaled gradients"))
     verdict.replicas, hidden = find_replicas(context)

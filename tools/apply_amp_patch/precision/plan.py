@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..context import Context
+from ..flow import DETACHED
 from ..loops import Backward, Step, fed_here
 from ..patch import Declined
 from ..slices import differentiated
@@ -13,6 +14,7 @@ from .closures import refuse_closures
 from .device import Device, find_device
 from .gradients import Readings, find_readings, line_of
 from .hazards import weigh
+from .idle import idle_step
 from .leaves import is_of_leaves
 from .readings import reads
 from .replicas import NOTE
@@ -139,10 +141,21 @@ def _no_scaler(context: Context) -> list[Reason]:
     if (step := left_behind(training)) is not None:
         note = f"gradients may wait for {step.path} across an update(), which changes their scale"
         found.append((step.call.lineno, "update_undecidable", note))
+    if (step := idle_step(context)) is not None:
+        note = f"{step.path} may have got no gradients when it steps, where a scaler stops with an error"
+        found.append((step.call.lineno, "update_undecidable", note))
     found += [
         (node.lineno, "horovod", "Horovod's optimizer averages gradients inside step()")
         for node in context.script.nodes
         if isinstance(node, ast.Import | ast.ImportFrom) and "horovod" in ast.unparse(node)
+    ]
+    found += [
+        (
+            line,
+            "update_undecidable",
+            "the loss leaves the GPU, so its scale stays behind what overflows there",
+        )
+        for line in _losses_on_the_cpu(context)
     ]
     hosts = {context.script.function(b.call) for b in training.backwards}
     found += [
@@ -159,6 +172,27 @@ def _no_scaler(context: Context) -> list[Reason]:
         for call in _hidden_steps(context)
     ]
     return found
+
+
+def _losses_on_the_cpu(context: Context) -> list[int]:
+    """Lines where what a loss is made of is moved to the CPU and differentiated there: `q = critic(x).cpu()`."""
+    training, parents = context.training, context.script.parents
+    behind = [s for b in training.backwards for s in training.contributors[b]]
+    behind += [b.statement for b in training.backwards]
+    moves = [
+        n
+        for s in dict.fromkeys(behind)
+        if isinstance(s, ast.Assign | ast.Expr)
+        for n in ast.walk(s)
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == "cpu"
+    ]
+    return [
+        n.lineno
+        for n in moves
+        if not (isinstance(above := parents[n], ast.Attribute) and above.attr in DETACHED)
+        and training.flow.calls_model(n.func.value)  # type: ignore[attr-defined]
+        and not any(isinstance(m, ast.Attribute) and m.attr in DETACHED for m in ast.walk(n))
+    ]
 
 
 def _steps_elsewhere(context: Context) -> bool:

@@ -40,3 +40,13 @@ def _named_grad(script: Script, call: ast.Call) -> bool:
     values = [b.value for b in script.bindings(name.id, name)] if isinstance(name, ast.Name) else [name]
     constants = (n for v in values if v is not None for n in ast.walk(v) if isinstance(n, ast.Constant))
     return any(n.value == "grad" for n in constants)
+
+
+ANOMALIES = "anomaly detection reads scaled gradients, and raises where a scaler would skip the step"
+
+
+def detects_anomalies(script: Script, call: ast.Call) -> bool:
+    """`torch.autograd.set_detect_anomaly(True)`: an option that may be off counts, but not one that is."""
+    if script.called(call) not in ("torch.autograd.set_detect_anomaly", "torch.autograd.detect_anomaly"):
+        return False
+    return not any(isinstance(a, ast.Constant) and a.value is False for a in call.args[:1])

@@ -32,6 +32,7 @@ class Rewrite:
         self.hook = free_name(self.script, "amp_set_dtype")
         self.hooked = free_name(self.script, "amp_in_replicas")
         self.torch = self.script.torch_name() or "torch"
+        self.cache = ", cache_enabled=False" if plan.verdict.uncached else ""
         self.edits: list[Edit] = []
         self.sites: list[Site] = []
         self.wraps: dict[Region, list[int]] = {}
@@ -41,9 +42,8 @@ class Rewrite:
 
     def autocast(self, node: ast.AST) -> str:
         device = self.plan.device.at(node)
-        return (
-            f"with {self.torch}.autocast(device_type={device}, dtype={self.dtype}, enabled={self.enabled}):"
-        )
+        options = f"device_type={device}, dtype={self.dtype}, enabled={self.enabled}{self.cache}"
+        return f"with {self.torch}.autocast({options}):"
 
     def own_lines(self, statement: ast.stmt) -> None:
         """Raise where a statement shares its lines with others, so it cannot be wrapped."""

@@ -21,6 +21,8 @@ def mixes_dtypes(script: Script, call: ast.Call) -> bool:
     """`buffer.scatter_add_(0, index, half)`, unless both are known to have one dtype."""
     assert isinstance(call.func, ast.Attribute)
     method = call.func.attr
+    if method in ("lerp", "lerp_"):
+        return _lerps(script, call)
     if method not in _SCATTER and (method not in _SCATTER_VALUE or len(call.args) <= 2):
         return False
     if _of_one_dtype(script, call) or _puts_integers(call):
@@ -30,6 +32,20 @@ def mixes_dtypes(script: Script, call: ast.Call) -> bool:
         or _set_at_start(script, call.args[2], of_number=not _is_new(script, call.func.value))
     )
     return method in _SCATTER or not number
+
+
+def _lerps(script: Script, call: ast.Call) -> bool:
+    """`self.average.lerp_(half, 0.1)`: from what is kept, towards what is not cast and is no weight."""
+    values = call.args if script.called(call) else [call.func.value, *call.args]  # type: ignore[attr-defined]
+    if len(values) < 2 or not (isinstance(values[0], ast.Attribute) or call.func.attr == "lerp_"):  # type: ignore[attr-defined]
+        return False  # of two activations, both are half
+    made = [n for n in ast.walk(values[1]) if isinstance(n, ast.Attribute | ast.Name)]
+    drawn = any(isinstance(n, ast.Name) and _is_drawn(script, n) for n in made)
+    return not drawn and not {getattr(n, "attr", "") for n in made} & {"float", "to", "type_as"}
+
+
+def _is_drawn(script: Script, name: ast.Name) -> bool:
+    return any(b.kind == "loop" for b in script.bindings(name.id, name))
 
 
 def sets_data(script: Script, node: ast.AST) -> bool:

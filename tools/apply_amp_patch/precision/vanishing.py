@@ -13,12 +13,29 @@ _MADE = tuple(f"torch.{name}" for name in ("zeros", "ones", "empty", "full", "ra
 
 
 def vanishing(script: Script, node: ast.AST) -> str | None:
-    """`x.clamp(min=eps)`, `x + eps` with an eps of this file that is zero in fp16, where x may be half."""
+    """`x.clamp(min=eps)`, `x + eps` with an eps of this file that is zero in fp16, where x may be half.
+
+    And `atan2(y, x)`, whose gradient divides by x^2 + y^2.
+    """
     for value, epsilon in _guards(script, node):
         size = _size(script, epsilon)
         if size is not None and 0 < size < SMALLEST_FP16 and not _is_fp32(script, value):
             return f"{ast.unparse(epsilon)} of {ast.unparse(node)} is zero in fp16"
+    if (sides := _sides_of_angle(script, node)) and not all(_is_fp32(script, s) for s in sides):
+        return (
+            f"the gradient of {ast.unparse(node)} divides by a sum of squares, which is zero in fp16 near 0"
+        )
     return None
+
+
+def _sides_of_angle(script: Script, node: ast.AST) -> list[ast.expr]:
+    """What `torch.atan2(y, x)` and `y.atan2(x)` take; nothing of numpy's or math's."""
+    if not isinstance(node, ast.Call) or _last(node.func) not in ("atan2", "arctan2"):
+        return []
+    name = script.called(node)
+    if name is None and isinstance(node.func, ast.Attribute):
+        return [node.func.value, *node.args]
+    return node.args if (name or "").startswith("torch.") else []
 
 
 def _guards(script: Script, node: ast.AST) -> list[tuple[ast.expr, ast.expr]]:

@@ -27,6 +27,7 @@ class Verdict:
         default_factory=list
     )  # line and class of others' ones
     full: Full = field(default_factory=Full)
+    uncached: bool = False  # layers run without gradients in a region: their half weights must not be kept
     ratios: list[int] = field(default_factory=list)  # lines that compare new probabilities with older ones
     puts: list[ast.Assign] = field(
         default_factory=list
