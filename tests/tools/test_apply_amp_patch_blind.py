@@ -158,6 +158,10 @@ def test_data_parallel_around_a_model_handed_in_rules_out_bf16(tmp_path: Path):
     )
     assert outcome(ENGINE, "bf16", path) == "data_parallel"
     assert outcome(ENGINE, "fp16", path) == "patched"
+    own_loss = ENGINE.replace("torch.nn.functional.mse_loss(", "criterion(").replace(
+        "    for x, y", "    criterion = torch.nn.MSELoss()\n    for x, y"
+    )
+    assert outcome(own_loss, "bf16", path) == "data_parallel"
 
 
 def test_only_a_file_that_reaches_this_one_may_hand_it_data_parallel(tmp_path: Path):

@@ -274,6 +274,8 @@ def test_a_named_product_in_a_squared_distance_cancels_too(tmp_path: Path):
         ("kept = {}", "kept[mask] = net(x)", "in_place_scatter"),
         ("kept = torch.zeros(8)", "kept[mask] = float(net(x).mean())", "patched"),
         ("kept = torch.zeros(8)", "kept[mask] = net(x).mean().item() * 2", "in_place_scatter"),
+        ("kept = torch.zeros(8, 4)", "half = net(x); kept[mask] = half[mask]", "patched"),
+        ("kept = {}", "half = net(x); kept[mask] = half.detach()", "in_place_scatter"),
     ],
 )
 def test_only_a_tensor_put_into_a_tensor_takes_its_dtype(tmp_path: Path, setup, put, code):
@@ -356,3 +358,139 @@ def test_a_static_method_is_found_by_its_class(tmp_path: Path):
         tmp_path, {}, imports="", setup=loss, net="torch.nn.Linear(16, 4)", loss="loss = Loss.of(out)"
     )
     assert "amp_float32(torch.fft.rfft)(out)" in result.text
+
+
+def test_a_wave_of_times_runs_in_fp32(tmp_path: Path):
+    encode = (
+        "class Encode(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.w = torch.nn.Linear({}, 16)\n    def forward(self, t):\n        return torch.cos(self.w(t))\n"
+    )
+    loss = "loss = (Encode()(x[:, :1]) * net(x)).mean()"
+    texts = [
+        patched(
+            tmp_path, {}, imports="", setup=encode.format(n), net="torch.nn.Linear(16, 16)", loss=loss
+        ).text
+        for n in (1, 16)
+    ]
+    assert ["@amp_float32\n    def forward" in text for text in texts] == [True, False]
+
+
+def test_a_function_of_a_file_that_only_the_caller_reads_cannot_be_set(tmp_path: Path):
+    files = {
+        "losses.py": "import torch\nfrom warp import count\nclass Loss(torch.nn.Module):\n"
+        "    def forward(self, out, y):\n        return count(out).mean()\n",
+        "warp.py": "import torch\ndef count(x):\n    found = torch.zeros(8, 4)\n"
+        "    return found.scatter_add_(0, x.long(), x)\n",
+        "main.py": "import train\nfrom losses import Loss\ntrain.run(Loss())\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    text = (
+        "import torch\n\n\ndef run(given, net, loader, optimizer):\n    for x, y in loader:\n"
+        "        optimizer.zero_grad()\n        loss = given(net(x.cuda()), y.cuda())\n        loss.backward()\n"
+        "        optimizer.step()\n"
+    )
+    result = patch(text, ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path)
+    assert code_of(result) == "in_place_scatter"
+
+
+@pytest.mark.parametrize(
+    ("index", "code"), [("nodes", "in_place_scatter"), ("0", "patched"), ("slice(0, 8)", "patched")]
+)
+def test_what_a_layer_of_another_file_puts_by_index_has_another_dtype(tmp_path: Path, index, code):
+    cell = (
+        "import torch\n\n\nclass Net(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.cell = torch.nn.GRUCell(16, 4)\n        self.kept = torch.nn.Parameter(torch.zeros(8, 4))\n\n"
+        "    def forward(self, x, nodes=None):\n        kept = self.kept.data.clone()\n"
+        f"        kept[{index}] = self.cell(x, self.kept)\n        return kept\n\n"
+        "    def update(self):\n        self.last = self.kept\n        self.kept = self.cell\n"
+    )
+    assert code_of(patched(tmp_path, {"model.py": cell})) == code
+
+
+def test_a_gpu_that_a_function_of_another_file_hides_is_not_asked_for_at_import(tmp_path: Path):
+    hides = "import os\ndef choose(n):\n    os.environ['CUDA_VISIBLE_DEVICES'] = n\n"
+    imports = "from model import Net\nfrom gpu import choose"
+    result = patched(tmp_path, {**with_knn(), "gpu.py": hides}, imports=imports, setup="choose('3')")
+    settings, _, wrapper = result.text.partition("def amp_float32")
+    assert "amp_dtype = torch.float16" in settings and "is_available" not in settings
+    assert "is_available" in wrapper.partition("return run")[0]
+
+
+def test_a_grid_in_the_dtype_of_a_flow_holds_no_pixels_in_bf16(tmp_path: Path):
+    warp = (
+        "def grid(b, h, w):\n    x = torch.arange(w).repeat(b, h, 1)\n    y = torch.arange(h).repeat(b, w, 1)\n"
+        "    return torch.stack([x, y.transpose(1, 2)], 1)\n\n\ndef warp(x, flow):\n"
+        "    at = grid(8, 4, 4){} + flow\n"
+        "    return torch.nn.functional.grid_sample(x, at.permute(0, 2, 3, 1))\n"
+    )
+    chosen = [
+        patched(
+            tmp_path,
+            {},
+            imports="",
+            setup=warp.format(cast),
+            net="torch.nn.Conv2d(2, 2, 1)",
+            loss="loss = warp(x, out).mean()",
+        ).text
+        for cast in (".type_as(flow)", ".float().to(device)")
+    ]
+    assert ["amp_dtype = torch.bfloat16" in text for text in chosen] == [False, True]
+
+
+@pytest.mark.parametrize(("elsewhere", "island"), [("pass", True), ("self.kept = self.first(x)", False)])
+def test_an_attribute_that_only_the_function_itself_stores_is_fp32(tmp_path: Path, elsewhere, island):
+    books = (
+        "class Book(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.register_buffer('kept', torch.zeros(8, 16))\n"
+        "        self.first = torch.nn.Linear(16, 16)\n\n    def forward(self, x):\n"
+        "        d = (x ** 2).sum(1, keepdim=True) + (self.kept ** 2).sum(1) - 2 * x @ self.kept.t()\n"
+        "        self.kept = 0.9 * self.kept + 0.1 * x[:8]\n        return self.kept[d.argmin(1)]\n\n"
+        f"    def fill(self, x):\n        {elsewhere}\n"
+    )
+    net = "torch.nn.Sequential(torch.nn.Linear(16, 16), Book(), torch.nn.Linear(16, 4))"
+    result = patched(tmp_path, {}, imports="", setup=books, net=net)
+    assert ("@amp_float32\n    def forward" in result.text) == island
+
+
+POLICY = """import torch
+from torch.distributions import Categorical, Normal
+
+
+class Policy(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = torch.nn.Linear(16, 4)
+
+    def forward(self, x):
+        {body}
+
+
+class Squashed(torch.distributions.Distribution):
+    def log_prob(self, x):
+        return torch.log(1 - x * x + 1e-6)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "more", "code"),
+    [
+        ("p = self.out(x).softmax(-1); return Categorical(p).log_prob(p.argmax(1))", "", "patched"),
+        ("return Categorical(x).log_prob(x.argmax(1)), self.out(x)", "", "probabilities"),
+        ("d = Normal(self.out(x), 1); return d.log_prob(d.rsample())", "", "patched"),
+        ("d = Normal(self.out(x), 1); return d.log_prob(d.rsample())", "Squashed()", "probabilities"),
+    ],
+)
+def test_a_policy_of_another_file_forms_what_it_draws_from_in_fp32(tmp_path: Path, body, more, code):
+    imports = "import policy"
+    loss = "loss = policy.Policy().forward(x).mean() + torch.nn.functional.mse_loss(out, y)"
+    files = {"policy.py": POLICY.format(body=body.replace("; ", "\n        "))}
+    result = patched(
+        tmp_path,
+        files,
+        imports=imports,
+        net="torch.nn.Linear(16, 4)",
+        setup=more and f"policy.{more}",
+        loss=loss,
+    )
+    assert code_of(result) == code

@@ -155,15 +155,18 @@ class Context:
                 seen.add((name, attribute))
                 for path, other in self.project.items():
                     if module[-1] in (path.stem, path.parent.name):
-                        nodes = _run(other, last, attribute)
+                        nodes = _run(other, last, attribute, [reached for reached, _ in self.around])
                         found += [(other, node) for node in nodes]
                         queue += [(called, "") for node in nodes if (called := other.called(node))]
             self._run_by[(dotted, method)] = found
         return self._run_by[(dotted, method)]
 
 
-def _run(script: Script, name: str, method: str) -> list[ast.AST]:
-    """The nodes that a function, or the method of a class, runs: its own and those of functions of its file."""
+def _run(script: Script, name: str, method: str, around: list[Reached]) -> list[ast.AST]:
+    """The nodes that a function, or the method of a class, runs: its own and those of functions of its file.
+
+    Methods of classes that nobody makes are none of them.
+    """
     holders = [c for c in script.classes if c.name == name]
     names = {name} | _named_by(script, name)
     queue: list[ast.AST] = [
@@ -183,7 +186,10 @@ def _run(script: Script, name: str, method: str) -> list[ast.AST]:
         nodes += inside
         called = {_last(n) for n in inside if isinstance(n, ast.Call)}
         called |= {n.value.id for n in inside if isinstance(n, ast.Return) and isinstance(n.value, ast.Name)}
-        queue += [f for f in script.functions if f.name in called]
+        for found in (f for f in script.functions if f.name in called):
+            holder = script.method_class(found)
+            if holder is None or holder in holders or any(reached.holds(holder) for reached in around):
+                queue.append(found)
     return nodes
 
 

@@ -113,7 +113,8 @@ def _attributes_are_set_at_start(roles: Roles, method: Function) -> bool:
     for other in (s for kin in roles.family(holder) for s in kin.body):
         if isinstance(other, Function):
             stored = {n.attr for n in ast.walk(other) if isinstance(n, ast.Attribute) and not _is_load(n)}
-            (started if other.name in _STARTS else later).update(stored)
+            if other is not method:  # what it stores itself was computed in fp32
+                (started if other.name in _STARTS else later).update(stored)
             later.update(_containers(other))
             names = [n.args[0].value for n in ast.walk(other) if _registers(n)]  # type: ignore[attr-defined]
             started.update(n for n in names if isinstance(n, str))

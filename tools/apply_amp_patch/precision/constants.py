@@ -5,7 +5,7 @@ from collections.abc import Callable
 from operator import add, mul, sub
 
 from ..script import Script
-from .coordinates import coarse_grid, gram_matrix
+from .coordinates import casts_coordinates, coarse_grid, gram_matrix
 from .vanishing import SMALLEST_FP16, vanishing
 
 _LARGEST_FP16 = 65504
@@ -132,6 +132,9 @@ def bf16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
         return [_cancels(node)]
     if coarse_grid(script, node):
         note = f"{ast.unparse(node)} lays a grid of 256 steps: bf16 warps by half a pixel of 224"
+        return [(node.lineno, "coordinates", note)]  # type: ignore[attr-defined]
+    if casts_coordinates(script, node):
+        note = f"{ast.unparse(node)} holds pixel coordinates, of which bf16 keeps whole numbers up to 256"
         return [(node.lineno, "coordinates", note)]  # type: ignore[attr-defined]
     return [_rounds_to_one(node)] if gap is not None and gap < 2**-9 else []
 

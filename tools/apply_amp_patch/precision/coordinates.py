@@ -71,6 +71,28 @@ def coarse_grid(script: Script, node: ast.AST) -> bool:
     return not any(isinstance(n, ast.Attribute) and n.attr == "float" for n in ast.walk(node))
 
 
+def casts_coordinates(script: Script, node: ast.AST) -> bool:
+    """`mesh_grid(b, h, w).type_as(flow)`: pixel coordinates in the dtype of what a model gives."""
+    if (
+        not isinstance(node, ast.Call)
+        or not isinstance(node.func, ast.Attribute)
+        or node.func.attr != "type_as"
+    ):
+        return False
+    if not any(_last(call) == "grid_sample" for call in script.calls):
+        return False
+    grids = {f.name for f in script.functions if _makes_coordinates(f)}
+    inside = list(ast.walk(node.func.value))
+    return any(isinstance(n, ast.Call) and _last(n) in {"meshgrid", *grids} for n in inside) or any(
+        _key(script, n) in _coordinates(script) for n in inside
+    )
+
+
+def _makes_coordinates(function: Function) -> bool:
+    calls = [n for n in ast.walk(function) if isinstance(n, ast.Call)]
+    return {"arange", "stack"} <= {_last(c) for c in calls} and all(_last(c) != "grid_sample" for c in calls)
+
+
 def finite_differences(nodes: Iterable[ast.AST]) -> bool:
     """Whether code convolves with a fixed stencil that sums to 0, such as Sobel's: a derivative of what it reads."""
     inside = list(nodes)

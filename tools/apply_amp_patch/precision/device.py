@@ -3,6 +3,7 @@
 import ast
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeGuard
 
 from ..context import Context
 from ..flow import path
@@ -38,7 +39,8 @@ class Device:
     def at(self, node: ast.AST) -> str:
         """Source text of the device type for code at this node."""
         name = self._variable(node)
-        return name or (self.name if self.unknown else f'"{self.literal}"')
+        unknown = self.choice if self.late else self.name
+        return name or (unknown if self.unknown else f'"{self.literal}"')
 
     @cached_property
     def options(self) -> set[str]:
@@ -51,8 +53,13 @@ class Device:
 
     @property
     def at_import(self) -> str:
-        """The device type for what is decided when the module is imported."""
-        return '"cpu"' if self.literal == "cpu" else self.name
+        """The device type for what is decided when the module is imported: not by asking, where that is too early."""
+        return f'"{self.literal}"' if self.literal == "cpu" or self.late else self.name
+
+    @property
+    def in_call(self) -> str:
+        """The device type for what runs in fp32, asked in each call where the import is too early."""
+        return self.choice if self.late and self.literal != "cpu" else self.at_import
 
     @property
     def choice(self) -> str:
@@ -147,6 +154,8 @@ def find_device(context: Context) -> Device:
     moved = any(not _to_cpu(context, call) for call in script.method_calls("to"))
     made = bool(trained_models(context)) or _makes_parameters(context)
     given = len(context.around) > 1 or _trains_in_module(context)  # whoever imports or makes it may move it
+    given = given or any(other.method_calls("cuda") for other in context.project.values())
+    given = given or any((script.called(c) or "").endswith("DataParallel") for c in script.calls)
     known = cuda or moved or (made and not given)
     return Device(
         context, "cpu" if known and not (cuda or moved) else "cuda", _late(context), unknown=not known
@@ -198,6 +207,12 @@ def _late(context: Context) -> int | None:
         name = script.called(node) or ""
         if name.startswith(_FORKS) and not name.endswith(_FORKS_FINE):
             return getattr(node, "lineno", 1)
-        if isinstance(node, ast.Constant) and node.value == "CUDA_VISIBLE_DEVICES":
+        if _hides_gpus(node):
+            return node.lineno
+        if isinstance(node, ast.Call) and any(_hides_gpus(n) for _, n in context.run_elsewhere(node)):
             return node.lineno
     return None
+
+
+def _hides_gpus(node: ast.AST) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and node.value == "CUDA_VISIBLE_DEVICES"

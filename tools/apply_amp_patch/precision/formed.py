@@ -8,6 +8,7 @@ from ..names import Function
 from ..script import Script
 from .constants import bounded_below_one, taken_from_one
 from .coordinates import is_product
+from .operations import probabilities_of
 
 # Whose argument's rounding does not show in what is left of 1; and drawn anew.
 _BOUNDED = {"tanh", "sigmoid", "softmax", "softsign", "exp", "uniform_", "rand", "rand_like"}
@@ -15,8 +16,11 @@ _HANDS_ON = tuple(f"torch.nn.{name}" for name in ("Dropout", "Flatten", "Unflatt
 
 
 def is_formed_inside(context: Context, script: Script, node: ast.AST) -> bool:
-    """Whether what a node takes from 1 is computed in its function, by what bounds it or by a layer."""
-    taken = [*taken_from_one(script, node), *bounded_below_one(script, node)]
+    """Whether a distribution's probabilities, or what is taken from 1, are computed in their function.
+
+    That is by what bounds them, or by a layer.
+    """
+    taken = [*taken_from_one(script, node), *bounded_below_one(script, node), *probabilities_of(script, node)]
     return bool(taken) and all(_is_formed(context, script, script.function(node), v, set()) for v in taken)
 
 

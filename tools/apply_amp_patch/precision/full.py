@@ -20,6 +20,7 @@ from .closed import computes_alone, is_closed, reads_inside, takes_copies
 from .coordinates import is_product
 from .dtypes import Dtypes
 from .formed import is_conditioned, is_formed_inside
+from .phases import encodes_number
 from .remote import places
 
 # Coordinates are not among them: what takes them on to the image computes in half precision again.
@@ -98,7 +99,7 @@ def _add_call(context: Context, full: Full, unsafe: Unsafe) -> bool:
     if not isinstance(call, ast.Call) or call in full.calls:
         return False
     if (script.called(call) or "").startswith("torch."):
-        if unsafe.home is not script or unsafe.code == "probabilities":
+        if unsafe.home is not script or unsafe.code == "probabilities" or encodes_number(script, call):
             return False
         if unsafe.code == "linear_algebra" and not _takes_full(context, call):
             return False

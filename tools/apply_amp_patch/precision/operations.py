@@ -9,6 +9,7 @@ from .distances import expands_distance
 from .iterations import iterates_to_tolerance
 from .moments import subtracts_moments
 from .penalties import is_inner_step, is_penalty
+from .phases import encodes_number
 from .scatter import mixes_dtypes, sets_data
 
 _FFT = (
@@ -94,6 +95,9 @@ def _refuse_value(script: Script, node: ast.AST, line: int, where: str) -> None:
         note = (
             f"a variance{where} is the difference of two means, whose half results hold two or three digits"
         )
+        raise Declined(line, "cancellation", note)
+    if encodes_number(script, node):
+        note = f"{ast.unparse(node)}{where} is the wave of a time, whose phase half precision rounds away"
         raise Declined(line, "cancellation", note)
     if multiplies_coordinates(script, node):
         note = f"{ast.unparse(node)}{where} multiplies pixel coordinates, which half precision rounds to whole pixels"

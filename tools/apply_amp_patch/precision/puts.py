@@ -5,6 +5,7 @@ import ast
 from ..context import Context
 from ..flow import NUMBERS
 from ..script import Script
+from .dtypes import Dtypes
 
 _INDEX_WORDS = (
     "nonzero where randperm randint arange argsort topk bool eq ne gt lt ge le long tensor as_tensor "
@@ -16,7 +17,9 @@ _INDICES = frozenset(_INDEX_WORDS.split())
 def puts_by_index(context: Context, statement: ast.Assign | ast.AugAssign) -> bool:
     """`out[mask] = layer(x[mask])`; a slice or a number as index converts instead."""
     target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
-    if not isinstance(target, ast.Subscript) or not context.training.flow.calls_model(statement.value):
+    if not isinstance(target, ast.Subscript):
+        return False
+    if not context.training.flow.calls_model(statement.value) and not _is_low(context, target, statement):
         return False
     if isinstance(statement.value, ast.Call) and (
         getattr(statement.value.func, "attr", "") in NUMBERS
@@ -26,6 +29,28 @@ def puts_by_index(context: Context, statement: ast.Assign | ast.AugAssign) -> bo
     index = target.slice
     parts = index.elts if isinstance(index, ast.Tuple) else [index]
     return any(_is_tensor_index(context, part) for part in parts)
+
+
+def _is_low(context: Context, target: ast.Subscript, statement: ast.Assign | ast.AugAssign) -> bool:
+    """Whether a model's half result, by its name, goes into what is not half itself."""
+    dtypes = Dtypes(context)
+    low = statement in dtypes.inside and dtypes.of(statement.value) == "low"
+    return low and dtypes.of(target.value) != "low"
+
+
+def puts_layer_output(script: Script, node: ast.AST) -> bool:
+    """`memory[nodes] = self.cell(x, h)` in another file, where `memory` is a tensor and `nodes` a parameter."""
+    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+        return False
+    target, function = node.targets[0], script.function(node)
+    if not isinstance(target, ast.Subscript) or not isinstance(target.slice, ast.Name):
+        return False
+    index, kept, layer = target.slice, target.value, node.value.func
+    given = [b.kind for b in script.bindings(index.id, index)] == ["parameter"]
+    if not given or not isinstance(kept, ast.Name) or function is None or ast.unparse(layer)[:5] != "self.":
+        return False
+    values = [b.value for b in script.bindings(kept.id, kept)]
+    return bool(values) and all(v is not None and _makes_tensor(script, v) for v in values)
 
 
 def puts_tensor(context: Context, statement: ast.Assign) -> bool:
@@ -65,6 +90,10 @@ def _is_tensor_index(context: Context, node: ast.expr) -> bool:
         return True
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Invert):
         return True
+    if isinstance(
+        node, ast.BinOp
+    ):  # `memory[starts + i + 1]`, where `starts` comes from a function of the class
+        return any(_is_batch(context, n) for n in ast.walk(node))
     if not isinstance(node, ast.Name):
         return False
     values = [b.value for b in context.script.bindings(node.id, node) if b.kind == "assign"]
@@ -74,4 +103,18 @@ def _is_tensor_index(context: Context, node: ast.expr) -> bool:
         or (isinstance(v.func, ast.Attribute) and v.func.attr in _INDICES)
         or (context.script.called(v) or "").removeprefix("torch.") in _INDICES
         for v in made
+    )
+
+
+def _is_batch(context: Context, node: ast.AST) -> bool:
+    """`for starts in self.batches_of_indices():`."""
+    if not isinstance(node, ast.Name):
+        return False
+    loops = [b.node for b in context.script.bindings(node.id, node)]
+    return bool(loops) and all(
+        isinstance(loop, ast.For)
+        and isinstance(loop.target, ast.Name)
+        and isinstance(loop.iter, ast.Call)
+        and context.script.called(loop.iter) is None
+        for loop in loops
     )

@@ -4,6 +4,8 @@ import ast
 
 from ..script import Script
 
+_LIKELIHOODS = ("prob", "log_pi", "logp")
+
 
 def is_ratio(node: ast.AST) -> bool:
     """`torch.exp(log_prob - old_log_prob)`: how much likelier a policy has made what an older one chose."""
@@ -11,10 +13,11 @@ def is_ratio(node: ast.AST) -> bool:
         sides = map(ast.unparse, (node.left, node.right))
         return all("prob" in side and side.rstrip(")").endswith(".exp(") for side in sides)
     minus = [n for n in _exponents(node) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)]
+    pairs = [(ast.unparse(n.left), ast.unparse(n.right)) for n in minus]
     return any(
-        "prob" in (old := ast.unparse(n.right))
-        and ("prob" in (new := ast.unparse(n.left)) or ("log(" in new and "log(" in old))
-        for n in minus
+        ("prob" in old and "log(" in old and "log(" in new)
+        or any(word in new and word in old for word in _LIKELIHOODS)
+        for new, old in pairs
     )
 
 

@@ -25,6 +25,8 @@ Place = tuple[str, str]  # an import statement, and the expression that it makes
 def places(context: Context, home: Script, function: Function) -> list[Place] | None:
     """The expressions under which a function runs; None where one cannot be named."""
     scripts = [context.script, *context.project.values()]
+    if home not in scripts:  # what imports the script brings it along
+        return None
     if function.decorator_list or any(_is_copied(s, function.name) for s in scripts):
         return None
     holder = home.method_class(function)

@@ -219,14 +219,11 @@ def _elsewhere(context: Context) -> Iterator[Reason]:
 
 
 def _trains_its_own(context: Context) -> bool:
-    """Whether a model that this file makes runs in its training, or is handed to what does."""
-    calls = (
-        n
-        for r in context.training.regions
-        for s in r.statements
-        for n in ast.walk(s)
-        if isinstance(n, ast.Call)
-    )
+    """Whether a model that this file makes runs in its training, or is handed to what does, and none from outside."""
+    statements = (s for r in context.training.regions for s in r.statements)
+    calls = [n for s in statements for n in ast.walk(s) if isinstance(n, ast.Call)]
+    if any({o.kind for o in context.roles.origins(c.func)} == {"parameter"} for c in calls):
+        return False  # what this file makes may be the losses
     return bool(trained_models(context)) or any(is_model(context, a) for c in calls for a in c.args)
 
 

@@ -251,15 +251,16 @@ class Rewrite:
         ]
         verdict = self.plan.verdict
         at_import = verdict.functions or verdict.full or verdict.functions_elsewhere
-        if self.plan.device.unknown or (at_import and self.plan.device.literal != "cpu"):
-            self.plan.device.declared = True
-            lines.append(f"{self.plan.device.name} = {self.plan.device.choice}")
+        device = self.plan.device
+        if not device.late and (device.unknown or (at_import and device.literal != "cpu")):
+            device.declared = True
+            lines.append(f"{device.name} = {device.choice}")
         names = Names(self.torch, self.enabled, self.dtype, self.scaler, self.hook, self.hooked)
         lines += settings_lines(self.script, self.plan, self.training.regions, names)
         if verdict.full:
             unit = indent_unit(self.script)
-            lines += float32_lines(names, self.float32, self.plan.device.at_import, unit)
-        if remote := remote_lines(verdict, names, self.float32, self.plan.device.at_import):
+            lines += float32_lines(names, self.float32, device.in_call, unit)
+        if remote := remote_lines(verdict, names, self.float32, device.at_import):
             lines += ["", *remote]
         lines += verdict.probabilities.lines(self.torch)
         self.edits.append(header(self.script, lines))
