@@ -94,6 +94,7 @@ def code_of(precision="fp16", path=None, **parts):
         ),
         ({"middle": "advantages = y\n    weight = torch.exp(3 * advantages)"}, "patched", "patched"),
         ({"middle": "a = 1;"}, "patched", "patched"),
+        ({"middle": "angle = torch.atan2(out.data, out.data)"}, "patched", "patched"),
         ({"middle": "out = net(x).cpu()"}, "update_undecidable", "patched"),
         ({"middle": "shown = net(x).detach().cpu()"}, "patched", "patched"),
         (

@@ -21,7 +21,8 @@ def vanishing(script: Script, node: ast.AST) -> str | None:
         size = _size(script, epsilon)
         if size is not None and 0 < size < SMALLEST_FP16 and not _is_fp32(script, value):
             return f"{ast.unparse(epsilon)} of {ast.unparse(node)} is zero in fp16"
-    if (sides := _sides_of_angle(script, node)) and not all(_is_fp32(script, s) for s in sides):
+    sides = [s for s in _sides_of_angle(script, node) if getattr(s, "attr", "") != "data"]
+    if not all(_is_fp32(script, s) for s in sides):
         return (
             f"the gradient of {ast.unparse(node)} divides by a sum of squares, which is zero in fp16 near 0"
         )
