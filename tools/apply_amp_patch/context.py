@@ -28,6 +28,9 @@ class Context:
     wishes: Wishes = field(default_factory=Wishes)
     path: Path | None = None
     root: Path | None = None  # files outside of it are not read
+    is_giver: bool = (
+        False  # a file looked at because it hands the script a model: who makes its classes is not asked
+    )
     _roles_of: dict[Script, Roles] = field(default_factory=dict)
     _flow_of: dict[Script, Flow] = field(default_factory=dict)
     _made: dict[str, str | None] = field(default_factory=dict)
@@ -142,6 +145,11 @@ class Context:
                 found += [(holder.lineno, made[0], node) for node in ast.walk(made[1])] if made else []
         return found
 
+    @cached_property
+    def _makers(self) -> list[Reached] | None:
+        """What can make the project's classes; None where any may be made."""
+        return None if self.is_giver else [reached for reached, _ in self.around]
+
     def _runs(self, dotted: str, method: str) -> list[tuple[Script, ast.AST]]:
         """The nodes behind a function, or the method of a class, across the files of the project."""
         if (dotted, method) not in self._run_by:
@@ -155,14 +163,14 @@ class Context:
                 seen.add((name, attribute))
                 for path, other in self.project.items():
                     if module[-1] in (path.stem, path.parent.name):
-                        nodes = _run(other, last, attribute, [reached for reached, _ in self.around])
+                        nodes = _run(other, last, attribute, self._makers)
                         found += [(other, node) for node in nodes]
                         queue += [(called, "") for node in nodes if (called := other.called(node))]
             self._run_by[(dotted, method)] = found
         return self._run_by[(dotted, method)]
 
 
-def _run(script: Script, name: str, method: str, around: list[Reached]) -> list[ast.AST]:
+def _run(script: Script, name: str, method: str, makers: list[Reached] | None) -> list[ast.AST]:
     """The nodes that a function, or the method of a class, runs: its own and those of functions of its file.
 
     Methods of classes that nobody makes are none of them.
@@ -188,7 +196,8 @@ def _run(script: Script, name: str, method: str, around: list[Reached]) -> list[
         called |= {n.value.id for n in inside if isinstance(n, ast.Return) and isinstance(n.value, ast.Name)}
         for found in (f for f in script.functions if f.name in called):
             holder = script.method_class(found)
-            if holder is None or holder in holders or any(reached.holds(holder) for reached in around):
+            own = holder is None or holder in holders or makers is None
+            if own or any(reached.holds(holder) for reached in makers or ()):  # type: ignore[arg-type]
                 queue.append(found)
     return nodes
 

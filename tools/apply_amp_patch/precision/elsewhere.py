@@ -55,7 +55,7 @@ def _givers(context: Context) -> list[Context]:
         for path, script in importing_scripts(queue.pop(0), context.root).items():
             if path == context.path or path in found:
                 continue
-            found[path] = giver = Context(script, context.wishes, path, context.root)
+            found[path] = giver = Context(script, context.wishes, path, context.root, is_giver=True)
             if not any(_makes_module(giver, call) for call in script.calls):
                 queue.append(path)
     return list(found.values())
