@@ -125,6 +125,15 @@ def test_an_older_policys_probabilities_are_a_warning():
         assert any("line 9: it compares probabilities" in w for w in warnings)
 
 
+@pytest.mark.parametrize(
+    ("hook", "code"),
+    [("lambda m, i, o: o.double()", "float64"), ("seen", "float64"), ("lambda m, i, o: o * 2", "patched")],
+)
+def test_a_hook_of_a_forward_pass_runs_under_autocast_too(hook, code):
+    setup = f"def seen(m, i, o):\n    return o.double()\n\n\nnet.register_forward_hook({hook})"
+    assert code_of("bf16", setup=setup) == code
+
+
 PENALTY = """class Critic(torch.nn.Module):
     def forward(self, x):
         slope = torch.autograd.grad(self.net(x).sum(), x, create_graph=True)[0]

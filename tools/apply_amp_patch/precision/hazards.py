@@ -161,7 +161,10 @@ def reachable(context: Context, full: Full) -> list[ast.AST]:
                     if isinstance(f, Function) and f.name != "__init__" and f not in full.functions
                 )
             )
-    queue: list[ast.AST] = [*roots, *functions]
+    hooked = [a for c in context.script.calls if _hooks_forward(c) for a in c.args[:1]]
+    named = [o.node for a in hooked for o in roles.origins(a) if o.node not in full.functions]
+    functions.update(dict.fromkeys(f for f in named if isinstance(f, Function)))
+    queue: list[ast.AST] = [*roots, *functions, *(a for a in hooked if isinstance(a, ast.Lambda))]
     nodes: dict[ast.AST, None] = {}
     while queue:
         for node in ast.walk(queue.pop()):
@@ -177,6 +180,11 @@ def reachable(context: Context, full: Full) -> list[ast.AST]:
     aside = {n for call in full.calls for n in ast.walk(call.func)}
     aside |= {n for function in full.functions for n in ast.walk(function)}
     return [n for n in nodes if n not in aside]
+
+
+def _hooks_forward(call: ast.Call) -> bool:
+    names = ("register_forward_hook", "register_forward_pre_hook")
+    return isinstance(call.func, ast.Attribute) and call.func.attr in names
 
 
 def _refuse_own_dtype(context: Context, call: ast.Call, name: str, method: str) -> None:
