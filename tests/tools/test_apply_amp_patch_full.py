@@ -523,3 +523,13 @@ def test_what_an_imported_file_puts_on_the_path_is_found(tmp_path: Path):
     imports = "import config\nfrom base import Wrap\nfrom model import Net"
     result = patched(tmp_path, files, imports=imports, net="Wrap(Net(8, 4)).model")
     assert "amp_dtype = torch.float16" in result.text
+
+
+@pytest.mark.parametrize(("factor", "mode"), [("1e3", "bf16 only: 1000.0 * output"), ("10", "amp_scaler")])
+def test_a_metric_that_magnifies_what_leaves_autocast_takes_no_fp16(tmp_path: Path, factor, mode):
+    metrics = f"class Result:\n    def evaluate(self, output):\n        return ({factor} * output[output > 0]).mean()\n"
+    files = {"metrics.py": metrics, "model.py": "import torch\n\n\nclass Net(torch.nn.Linear):\n    pass\n"}
+    imports = "from model import Net\nfrom metrics import Result"
+    loss = "loss = (out - y).pow(2).mean()\n    Result().evaluate(out.data)"
+    result = patched(tmp_path, files, imports=imports, net="Net(16, 4)", loss=loss)
+    assert mode in result.text
