@@ -408,12 +408,24 @@ def test_what_a_layer_of_another_file_puts_by_index_has_another_dtype(tmp_path: 
     assert code_of(patched(tmp_path, {"model.py": cell})) == code
 
 
-def test_a_gpu_that_a_function_of_another_file_hides_is_not_asked_for_at_import(tmp_path: Path):
-    hides = "import os\ndef choose(n):\n    os.environ['CUDA_VISIBLE_DEVICES'] = n\n"
-    imports = "from model import Net\nfrom gpu import choose"
-    result = patched(tmp_path, {**with_knn(), "gpu.py": hides}, imports=imports, setup="choose('3')")
+@pytest.mark.parametrize(
+    ("hides", "name", "call"),
+    [
+        ("import os\ndef choose(n):\n    os.environ['CUDA_VISIBLE_DEVICES'] = n\n", "choose", "choose('3')"),
+        (
+            "import os\nclass C:\n    def choose(self, n):\n"
+            "        os.environ['CUDA_VISIBLE_DEVICES'] = n\ncfg = C()\n",
+            "cfg",
+            "cfg.choose('3')",
+        ),
+    ],
+)
+def test_a_gpu_that_another_file_hides_is_not_asked_for_at_import(tmp_path: Path, hides, name, call):
+    imports = f"from model import Net\nfrom gpu import {name}"
+    result = patched(tmp_path, {**with_knn(), "gpu.py": hides}, imports=imports, setup=call)
     settings, _, wrapper = result.text.partition("def amp_float32")
     assert "amp_dtype = torch.float16" in settings and "is_available" not in settings
+    assert 'GradScaler("cpu"' in settings  # one for "cuda" asks when it is made
     assert "is_available" in wrapper.partition("return run")[0]
 
 
@@ -494,3 +506,30 @@ def test_a_policy_of_another_file_forms_what_it_draws_from_in_fp32(tmp_path: Pat
         loss=loss,
     )
     assert code_of(result) == code
+
+
+def test_what_an_imported_file_puts_on_the_path_is_found(tmp_path: Path):
+    (tmp_path / ".git").mkdir()
+    wrap = (
+        "import torch\n\n\nclass Wrap:\n    def __init__(self, net):\n"
+        "        self.model = torch.nn.DataParallel(net)\n"
+    )
+    files = {
+        "config.py": "import sys\nsys.path.insert(0, root + '/common')\n",
+        "model.py": "import torch\n\n\nclass Net(torch.nn.Linear):\n    pass\n",
+        "common/base.py": wrap,
+    }
+    (tmp_path / "common").mkdir()
+    imports = "import config\nfrom base import Wrap\nfrom model import Net"
+    result = patched(tmp_path, files, imports=imports, net="Wrap(Net(8, 4)).model")
+    assert "amp_dtype = torch.float16" in result.text
+
+
+@pytest.mark.parametrize(("factor", "mode"), [("1e3", "bf16 only: 1000.0 * output"), ("10", "amp_scaler")])
+def test_a_metric_that_magnifies_what_leaves_autocast_takes_no_fp16(tmp_path: Path, factor, mode):
+    metrics = f"class Result:\n    def evaluate(self, output):\n        return ({factor} * output[output > 0]).mean()\n"
+    files = {"metrics.py": metrics, "model.py": "import torch\n\n\nclass Net(torch.nn.Linear):\n    pass\n"}
+    imports = "from model import Net\nfrom metrics import Result"
+    loss = "loss = (out - y).pow(2).mean()\n    Result().evaluate(out.data)"
+    result = patched(tmp_path, files, imports=imports, net="Net(16, 4)", loss=loss)
+    assert mode in result.text

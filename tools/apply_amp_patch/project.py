@@ -50,6 +50,10 @@ def imported_scripts(script: Script, path: Path | None, root: Path | None) -> di
     queue = [(script, path)]
     while queue and len(found) < _MOST_FILES:
         current, where = queue.pop(0)
+        more = [f for f in _named_folders(_on_path(current), [where.parent, *tops]) if f not in tops]
+        if more and current is not script:  # what an imported file puts on sys.path serves the others too
+            queue = [(script, path), *((s, p) for p, s in found.items())]
+        tops += more
         for target in _imports(current, where, tops):
             if target == path or target in found or target.stat().st_size > _LARGEST_BYTES:
                 continue

@@ -19,6 +19,7 @@ _LOGGED = {
     "add_audio",
     "add_video",
 }
+_LARGE = 1000  # metres to millimetres
 
 
 def _for_layers(
@@ -79,6 +80,35 @@ def _run_by(context: Context, call: ast.Call, inside: bool) -> list[tuple[Script
     """What a call runs in other files; outside of autocast, in this one too."""
     here = [] if inside else [(context.script, n) for f in context.roles.callees(call) for n in ast.walk(f)]
     return [*here, *context.run_elsewhere(call)]
+
+
+def find_magnified(context: Context) -> list[Reason]:
+    """`evaluate(output)`, where a function multiplies what it is given by 1000: outside of autocast fp16 stays fp16."""
+    dtypes = Dtypes(context)
+    found: list[Reason] = []
+    for call in context.script.calls:
+        given = [a for a in _given(call) if not isinstance(a, ast.Starred) and call not in dtypes.inside]
+        given = [a for a in given if dtypes.of(a) == "low"]
+        for script, node in _run_by(context, call, False) if given else ():
+            function, name = script.function(node), _multiplied(node)
+            if name and function and context.roles_of(script).argument(call, function, name) in given:
+                note = f"{ast.unparse(node)} of an fp16 {name} overflows from {65504 / _LARGE:.0f}"
+                found.append((call.lineno, "fp16_constant", note))
+    return found
+
+
+def _multiplied(node: ast.AST) -> str:
+    """The name in `1e3 * output[mask]`."""
+    if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):
+        return ""
+    for number, value in ((node.left, node.right), (node.right, node.left)):
+        if (
+            isinstance(number, ast.Constant)
+            and isinstance(number.value, int | float)
+            and number.value >= _LARGE
+        ):
+            return _tensor_behind(value.value if isinstance(value, ast.Subscript) else value)
+    return ""
 
 
 def _collected(context: Context, dtypes: Dtypes) -> tuple[list[ast.expr], list[Reason]]:

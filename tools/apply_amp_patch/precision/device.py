@@ -203,8 +203,16 @@ def _is_cpu(origin: Origin) -> bool:
 def _late(context: Context) -> int | None:
     """The line that makes an early question to the GPU unsafe."""
     script = context.script
+    hiding = {
+        f.name
+        for other in context.project.values()
+        for f in other.functions
+        if not f.name.startswith("__") and any(_hides_gpus(n) for n in ast.walk(f))
+    }
     for node in script.nodes:
         name = script.called(node) or ""
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in hiding:
+            return node.lineno  # `cfg.set_args(gpu)` of an object that another file made
         if name.startswith(_FORKS) and not name.endswith(_FORKS_FINE):
             return getattr(node, "lineno", 1)
         if _hides_gpus(node):

@@ -9,7 +9,7 @@ from ..flow import DETACHED
 from ..loops import Backward, Step, fed_here
 from ..patch import Declined
 from ..slices import differentiated
-from .arrays import find_casts
+from .arrays import find_casts, find_magnified
 from .closures import refuse_closures
 from .device import Device, find_device
 from .gradients import Readings, find_readings, line_of
@@ -56,7 +56,7 @@ def make_plan(context: Context) -> Plan:
     device = find_device(context)
     readings = find_readings(context)
     casts, unsure = find_casts(context)
-    no_fp16 = [*_no_scaler(context), *verdict.no_fp16, *readings.uncovered]
+    no_fp16 = [*_no_scaler(context), *verdict.no_fp16, *readings.uncovered, *find_magnified(context)]
     no_bf16 = [*verdict.no_bf16, *unsure]
     wish = context.wishes.precision
     plan = Plan(wish, device, verdict, readings, casts)

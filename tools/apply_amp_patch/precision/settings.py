@@ -62,9 +62,12 @@ def _chosen(script: Script, plan: Plan, regions: list[Region], names: Names) -> 
         ]
     if plan.mode == "fp16":
         device = _scaler_device(plan, regions)
+        asks = plan.device.late and not plan.device.declared and plan.device.literal != "cpu"
+        note = '# The scaler is told "cpu" because one for "cuda" starts CUDA at once; it works on the loss\'s device.'
         return [
             on,
             f"{names.dtype} = {torch}.float16",
+            *([note] if asks else []),
             f"{names.scaler} = {torch}.amp.GradScaler({device}, enabled={names.enabled})",
         ]
     if plan.bf16_because and not plan.device.late:
@@ -77,10 +80,16 @@ def _chosen(script: Script, plan: Plan, regions: list[Region], names: Names) -> 
 
 
 def _scaler_device(plan: Plan, regions: list[Region]) -> str:
-    """Where the scaler works: on the CPU too, if the script may run there; a scaler for CUDA alone would be off."""
+    """Where the scaler works: on the CPU too, if the script may run there; a scaler for CUDA alone would be off.
+
+    One for "cuda" asks for a GPU when it is made, which starts CUDA. One for "cpu" does not, and takes its scale to
+    the device of the loss all the same.
+    """
     device = plan.device
     literal = f'"{device.literal}"'
-    if (device.late and not device.declared) or all(device.at(region.first) == literal for region in regions):
+    if device.late and not device.declared:
+        return '"cpu"'
+    if all(device.at(region.first) == literal for region in regions):
         return literal
     return device.name if device.declared else device.choice
 
