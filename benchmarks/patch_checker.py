@@ -775,6 +775,15 @@ class Judge:
         ]
         return max((line for line in lines if line < node.lineno), default=0)
 
+    def gives_no_gradient(self, function: ast.AST) -> bool:
+        """Whether all that a function returns is cut off from what it was computed from."""
+        cuts = ("detach", "item", "numpy", "tolist")
+        given = [n.value for n in ast.walk(function) if isinstance(n, ast.Return)]
+        return bool(given) and all(
+            isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr in cuts
+            for value in given
+        )
+
     def helpers_of_a_step(self, hot: set[ast.AST]) -> None:
         """What a function runs before it calls a backward elsewhere is the forward pass of that step."""
         trains = {
@@ -790,6 +799,7 @@ class Judge:
                     or not ends
                     or call.lineno > max(ends)
                     or self.casts_around(call)
+                    or self.gives_no_gradient(callee)
                 ):
                     continue
                 for inner in ast.walk(callee):

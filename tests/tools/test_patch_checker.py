@@ -461,6 +461,15 @@ def test_code_of_another_file_gets_a_model_only_with_its_gradients_unscaled(behi
     assert any(fault.code == "reads_scaled_gradients" for fault in faults(text)) == wrong
 
 
+@pytest.mark.parametrize(("given", "wrong"), [("value", True), ("value.detach()", False)])
+def test_a_target_that_a_helper_computes_needs_no_autocast(given, wrong):
+    helper = f"def target(x):\n    value = model(x)\n    return {given}\n\n\n"
+    step = "".join(f"    {line}\n" for line in SIMPLE.split("for x, y in data:\n")[1].split("\n")[:9])
+    text = SIMPLE.split("for epoch")[0] + helper + f"def fit(x, y):\n{step}\n\n"
+    text += "def run():\n    for x, y in data:\n        t = target(x)\n        fit(x, t)\n"
+    assert any(fault.code == "model_outside_autocast" for fault in faults(text)) == wrong
+
+
 def test_at_least_a_hundred_faults_are_planted():
     assert len(CASES) >= 100
 
