@@ -3,7 +3,9 @@
 import ast
 
 from ..context import Context
+from ..edits import Edit, Span
 from ..models import is_model
+from ..patch import Site
 from ..script import Script
 from .dtypes import Dtypes
 from .operations import takes_numpy
@@ -215,3 +217,23 @@ def find_casts(context: Context) -> tuple[list[ast.expr], list[Reason]]:
                 )
             )
     return casts, unsure
+
+
+def cast_edits(context: Context, values: list[ast.expr], remedy: str) -> tuple[list[Edit], list[Site]]:
+    """The values as fp32, each by `.float()` behind it."""
+    script = context.script
+    edits: list[Edit] = []
+    sites: list[Site] = []
+    for value in values:
+        above = script.parents[value]
+        if isinstance(above, ast.Attribute):
+            place = script.text.rindex(".", script.end(value), script.end(above))
+            code, note = "numpy_cast", "numpy has no bf16, so the tensor becomes fp32 first"
+        else:
+            place = script.end(value)
+            code, note = "layer_cast", "a layer or function outside of autocast takes fp32"
+            if isinstance(above, ast.Call) and not is_model(context, above.func):
+                code, note = "numpy_cast", "numpy has no bf16, and what is called here makes arrays"
+        edits.append(Span(place, place, ".float()"))
+        sites.append(Site(value.lineno, remedy, "edit", code, note))
+    return edits, sites

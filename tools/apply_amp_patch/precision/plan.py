@@ -116,20 +116,30 @@ def _has_model(context: Context, backward: Backward, found: set[ast.stmt]) -> bo
 
 def _no_scaler(context: Context) -> list[Reason]:
     """What forbids to scale gradients."""
-    training = context.training
+    return [*_no_steps(context), *_wrong_steps(context), *_beside_the_scaler(context)]
+
+
+def _no_steps(context: Context) -> list[Reason]:
+    """Where the file steps nothing: by hand, or in another file."""
+    if context.training.steps:
+        return []
+    line = context.training.backwards[0].call.lineno
     found: list[Reason] = []
-    if not training.steps:
-        line = training.backwards[0].call.lineno
-        note = "the optimizer steps outside of this file, so nothing could unscale"
-        by_hand = next((n for n in context.script.nodes if reads(context.script, n)), None)
-        if by_hand is not None:
-            found.append(
-                (line_of(by_hand), "reads_grad", "the script reads gradients and has no optimizer that steps")
-            )
-        elif all(c.args for c in context.script.method_calls("step")) and not _steps_elsewhere(context):
-            raise Declined(line, "step_elsewhere", note)
-        found.append((line, "step_elsewhere", note))
-    found += [reason for step in training.steps for reason in _not_steppable(context, step)]
+    note = "the optimizer steps outside of this file, so nothing could unscale"
+    by_hand = next((n for n in context.script.nodes if reads(context.script, n)), None)
+    if by_hand is not None:
+        found.append(
+            (line_of(by_hand), "reads_grad", "the script reads gradients and has no optimizer that steps")
+        )
+    elif all(c.args for c in context.script.method_calls("step")) and not _steps_elsewhere(context):
+        raise Declined(line, "step_elsewhere", note)
+    return [*found, (line, "step_elsewhere", note)]
+
+
+def _wrong_steps(context: Context) -> list[Reason]:
+    """Steps that a scaler cannot make, or between which its scale would change."""
+    training = context.training
+    found = [reason for step in training.steps for reason in _not_steppable(context, step)]
     note = "no loss of this file leads to this step, so its gradients need not be scaled ones"
     found += [
         (step.call.lineno, "step_elsewhere", note) for step in training.steps if not fed_here(training, step)
@@ -144,32 +154,28 @@ def _no_scaler(context: Context) -> list[Reason]:
     if (step := idle_step(context)) is not None:
         note = f"{step.path} may have got no gradients when it steps, where a scaler stops with an error"
         found.append((step.call.lineno, "update_undecidable", note))
-    found += [
+    return found
+
+
+def _beside_the_scaler(context: Context) -> list[Reason]:
+    """What averages, moves or takes gradients where no scaler sees it, or may step."""
+    script = context.script
+    found = [
         (node.lineno, "horovod", "Horovod's optimizer averages gradients inside step()")
-        for node in context.script.nodes
+        for node in script.nodes
         if isinstance(node, ast.Import | ast.ImportFrom) and "horovod" in ast.unparse(node)
     ]
+    note = "the loss leaves the GPU, so its scale stays behind what overflows there"
+    found += [(line, "update_undecidable", note) for line in _losses_on_the_cpu(context)]
+    hosts = {script.function(b.call) for b in context.training.backwards}
     found += [
-        (
-            line,
-            "update_undecidable",
-            "the loss leaves the GPU, so its scale stays behind what overflows there",
-        )
-        for line in _losses_on_the_cpu(context)
-    ]
-    hosts = {context.script.function(b.call) for b in training.backwards}
-    found += [
-        (
-            call.lineno,
-            "backward_elsewhere",
-            f"{ast.unparse(call.func)} runs a backward of its own in another file",
-        )
-        for call in context.script.calls
-        if context.script.function(call) in hosts and context.differentiates_elsewhere(call)
+        (c.lineno, "backward_elsewhere", f"{ast.unparse(c.func)} runs a backward of its own in another file")
+        for c in script.calls
+        if script.function(c) in hosts and context.differentiates_elsewhere(c)
     ]
     found += [
-        (call.lineno, "optimizer_unknown", f"{ast.unparse(call.func)} may step an optimizer")
-        for call in _hidden_steps(context)
+        (c.lineno, "optimizer_unknown", f"{ast.unparse(c.func)} may step an optimizer")
+        for c in _hidden_steps(context)
     ]
     return found
 

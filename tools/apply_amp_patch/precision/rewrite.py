@@ -5,9 +5,9 @@ import ast
 from ..context import Context
 from ..edits import Edit, Line, Span, Wrap, indent_unit
 from ..loops import Backward, Region
-from ..models import is_model
 from ..patch import Declined, Patch, Site
 from ..prelude import free_name, header
+from .arrays import cast_edits
 from .checkpoint import checkpoint_edits
 from .islands import islands, named_loss
 from .plan import Plan
@@ -221,20 +221,6 @@ class Rewrite:
         for line, (_, where) in self.plan.verdict.functions_elsewhere:
             self.site(line, "custom_function", f"{where} computes in fp32")
 
-    def casts(self) -> None:
-        for value in self.plan.casts:
-            above = self.script.parents[value]
-            if isinstance(above, ast.Attribute):
-                place = self.script.text.rindex(".", self.script.end(value), self.script.end(above))
-                code, note = "numpy_cast", "numpy has no bf16, so the tensor becomes fp32 first"
-            else:
-                place = self.script.end(value)
-                code, note = "layer_cast", "a layer or function outside of autocast takes fp32"
-                if isinstance(above, ast.Call) and not is_model(self.context, above.func):
-                    code, note = "numpy_cast", "numpy has no bf16, and what is called here makes arrays"
-            self.edits.append(Span(place, place, ".float()"))
-            self.site(value.lineno, code, note)
-
     def replicas(self) -> None:
         for module in self.plan.hooked:
             start, end = self.script.start(module), self.script.end(module)
@@ -296,7 +282,9 @@ def rewrite(context: Context, plan: Plan, remedy: str) -> Patch:
         edits, sites = checkpoint_edits(context, work.scaler, remedy)
         work.edits += edits
         work.sites += sites
-    work.casts()
+    edits, sites = cast_edits(context, plan.casts, remedy)
+    work.edits += edits
+    work.sites += sites
     work.functions()
     edits, sites = full_edits(context.script, plan.verdict, work.float32, remedy)
     work.edits += edits
