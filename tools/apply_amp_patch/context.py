@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .flow import Flow
 from .loops import Training, find_training
+from .names import last_name
 from .project import imported_scripts, importing_scripts
 from .reached import Reached
 from .roles import Roles
@@ -106,7 +107,7 @@ class Context:
 
     def differentiates_elsewhere(self, call: ast.Call) -> bool:
         """Whether a call runs a function or method of another project file that calls backward."""
-        return any(_last(node) == "backward" for _, node in self.run_elsewhere(call))
+        return any(last_name(node) == "backward" for _, node in self.run_elsewhere(call))
 
     def run_elsewhere(self, call: ast.Call) -> list[tuple[Script, ast.AST]]:
         """What a call runs in another file of the project: the nodes of the function and of those it calls there."""
@@ -192,7 +193,7 @@ def _run(script: Script, name: str, method: str, makers: list[Reached] | None) -
         seen[function] = None
         inside = list(ast.walk(function))
         nodes += inside
-        called = {_last(n) for n in inside if isinstance(n, ast.Call)}
+        called = {last_name(n) for n in inside if isinstance(n, ast.Call)}
         called |= {n.value.id for n in inside if isinstance(n, ast.Return) and isinstance(n.value, ast.Name)}
         for found in (f for f in script.functions if f.name in called):
             holder = script.method_class(found)
@@ -208,10 +209,3 @@ def _named_by(script: Script, name: str) -> set[str]:
         b.value for b in script.bindings(name, script.tree) if b.kind == "assign" and b.value is not None
     ]
     return {n.id for value in values for n in ast.walk(value) if isinstance(n, ast.Name)}
-
-
-def _last(node: ast.AST) -> str:
-    """The last part of the name that a call calls."""
-    if not isinstance(node, ast.Call):
-        return ""
-    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")

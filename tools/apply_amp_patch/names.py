@@ -99,3 +99,10 @@ def _targets(
                 yield from _targets(element, value.elts[place], node, kind)  # type: ignore[attr-defined]
             else:
                 yield from _targets(element, value, node, kind, place)
+
+
+def last_name(call: ast.AST) -> str:
+    """The last part of the name that a call calls; nothing for what is no call by a name."""
+    if not isinstance(call, ast.Call):
+        return ""
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")

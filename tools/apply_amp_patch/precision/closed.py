@@ -14,14 +14,8 @@ _GROWS = {"append", "extend", "add", "update", "insert", "setdefault", "pop", "r
 _OF_A_TENSOR = {"shape", "dtype", "device", "T", "mT", "ndim", "is_cuda", "requires_grad", "data", "training"}
 _OTHERS = {"inverse", "logdet", "det", "diagonal", "square", "neg", "conj", "softplus", "cumsum", "rsqrt"}
 _OF_TENSORS = (TENSOR_METHODS | DATA_METHODS | _OTHERS) - {"get", "next"}
-_OF_A_DISTRIBUTION = {
-    "rsample",
-    "sample",
-    "log_prob",
-    "entropy",
-    "cdf",
-    "icdf",
-}  # which holds what it was made of
+# A distribution holds what it was made of.
+_OF_A_DISTRIBUTION = {"rsample", "sample", "log_prob", "entropy", "cdf", "icdf"}
 _OWN_GRADIENTS = ("torch.autograd.grad", "torch.autograd.functional.", "torch.func.", "functorch.")
 _COMPILED = ("torch.jit.", "torch.compile", "torch.vmap", "torch.func.", "numba.")
 _STARTS = {"__init__", "to", "cuda", "cpu", "_apply", "reset_parameters", "init_weights"}  # no step runs them

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterable
 from functools import lru_cache
 
-from ..names import Function
+from ..names import Function, last_name
 from ..script import Script
 
 _PRODUCTS = {"matmul", "mm", "bmm", "einsum", "addmm", "addmm_", "baddbmm", "baddbmm_"}
@@ -15,12 +15,7 @@ def is_product(node: ast.AST) -> bool:
     """`a @ b`, `torch.bmm(a, b)`: what autocast computes in half precision."""
     if isinstance(node, ast.BinOp):
         return isinstance(node.op, ast.MatMult)
-    return isinstance(node, ast.Call) and _last(node) in _PRODUCTS
-
-
-def _last(call: ast.Call) -> str:
-    """The last part of the name that a call calls."""
-    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    return isinstance(node, ast.Call) and last_name(node) in _PRODUCTS
 
 
 def multiplies_coordinates(script: Script, node: ast.AST) -> bool:
@@ -33,7 +28,7 @@ def multiplies_coordinates(script: Script, node: ast.AST) -> bool:
 @lru_cache(maxsize=64)
 def _coordinates(script: Script) -> frozenset[tuple[object, str]]:
     """The names of a file that hold pixel coordinates, by function; attributes by their text."""
-    called = {_last(call) for call in script.calls}
+    called = {last_name(call) for call in script.calls}
     sources = {"meshgrid"} | ({"arange"} if "grid_sample" in called else set())
     if sources.isdisjoint(called):
         return frozenset()
@@ -54,7 +49,7 @@ def _holds(script: Script, value: ast.expr, sources: set[str], found: set[tuple[
     if isinstance(whole, ast.Attribute) and whole.attr in ("shape", "size"):
         return False
     inside = list(ast.walk(value))
-    calls = (_last(n) for n in inside if isinstance(n, ast.Call))
+    calls = (last_name(n) for n in inside if isinstance(n, ast.Call))
     return not sources.isdisjoint(calls) or any(_key(script, n) in found for n in inside)
 
 
@@ -79,24 +74,26 @@ def casts_coordinates(script: Script, node: ast.AST) -> bool:
         or node.func.attr != "type_as"
     ):
         return False
-    if not any(_last(call) == "grid_sample" for call in script.calls):
+    if not any(last_name(call) == "grid_sample" for call in script.calls):
         return False
     grids = {f.name for f in script.functions if _makes_coordinates(f)}
     inside = list(ast.walk(node.func.value))
-    return any(isinstance(n, ast.Call) and _last(n) in {"meshgrid", *grids} for n in inside) or any(
+    return any(isinstance(n, ast.Call) and last_name(n) in {"meshgrid", *grids} for n in inside) or any(
         _key(script, n) in _coordinates(script) for n in inside
     )
 
 
 def _makes_coordinates(function: Function) -> bool:
     calls = [n for n in ast.walk(function) if isinstance(n, ast.Call)]
-    return {"arange", "stack"} <= {_last(c) for c in calls} and all(_last(c) != "grid_sample" for c in calls)
+    return {"arange", "stack"} <= {last_name(c) for c in calls} and all(
+        last_name(c) != "grid_sample" for c in calls
+    )
 
 
 def finite_differences(nodes: Iterable[ast.AST]) -> bool:
     """Whether code convolves with a fixed stencil that sums to 0, such as Sobel's: a derivative of what it reads."""
     inside = list(nodes)
-    convolves = any(isinstance(n, ast.Call) and _last(n) == "conv2d" for n in inside)
+    convolves = any(isinstance(n, ast.Call) and last_name(n) == "conv2d" for n in inside)
     return convolves and any(isinstance(n, ast.List) and _cancels(n) for n in inside)
 
 
@@ -130,6 +127,6 @@ def _divides_by_sizes(node: ast.AST) -> bool:
     divisors: list[ast.AST] = []
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
         divisors = [node.right]
-    elif isinstance(node, ast.Call) and _last(node) in ("div", "div_"):
+    elif isinstance(node, ast.Call) and last_name(node) in ("div", "div_"):
         divisors = [*node.args[-1:]]
     return any(isinstance(d, ast.BinOp) and isinstance(d.op, ast.Mult) for d in divisors)

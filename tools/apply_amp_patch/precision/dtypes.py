@@ -6,7 +6,7 @@ from itertools import takewhile
 from ..context import Context
 from ..flow import path
 from ..loops import Region
-from ..names import Binding, Function
+from ..names import Binding, Function, last_name
 from ..script import Script
 from .replicas import starts_threads
 
@@ -94,7 +94,7 @@ class Dtypes:
             case ast.Subscript():
                 call = node.value
                 second = isinstance(node.slice, ast.Constant) and node.slice.value == 1
-                if isinstance(call, ast.Call) and second and _last(call) in _PAIRS:
+                if isinstance(call, ast.Call) and second and last_name(call) in _PAIRS:
                     return "integer"
                 return self._kind(call)
             case ast.BinOp():
@@ -205,7 +205,7 @@ class Dtypes:
         if (
             isinstance(target, ast.Tuple)
             and isinstance(statement.value, ast.Call)
-            and _last(statement.value) in _PAIRS
+            and last_name(statement.value) in _PAIRS
         ):
             return "integer" if path(target.elts[-1]) == text else self._kind(statement.value)
         return self._kind(statement.value)
@@ -244,10 +244,6 @@ def _under_autocast(context: Context) -> list[Function]:
                     found[function] = None
                     queue.append(function)
     return list(found)
-
-
-def _last(call: ast.Call) -> str:
-    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
 def _join(kinds: list[str]) -> str:

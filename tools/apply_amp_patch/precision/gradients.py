@@ -7,6 +7,7 @@ from ..context import Context
 from ..flow import path, uses
 from ..loops import Step
 from ..models import is_model
+from ..names import last_name
 from ..script import Script
 from .readings import reads
 
@@ -207,17 +208,13 @@ def _not_local(context: Context, node: ast.AST) -> tuple[int, str, str] | None:
     )
     body = _body(context, node) if isinstance(node, ast.Call) else None
     inside += [n for _, n in body or ()]
-    if any(isinstance(n, ast.Call) and _last_name(n) in _EXCHANGES for n in inside):
+    if any(isinstance(n, ast.Call) and last_name(n) in _EXCHANGES for n in inside):
         note = "gradients are exchanged between processes, of which each would skip on its own"
         return line, "gradients_exchanged", note
     if isinstance(node, ast.Call) and body is None and not reads(context.script, node):
         note = f"{ast.unparse(node.func)} may change the gradients, and its code is not at hand"
         return line, "reads_grad", note
     return None
-
-
-def _last_name(call: ast.Call) -> str:
-    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
 def _matches(context: Context, node: ast.AST, statement: ast.stmt, step: Step) -> bool:
