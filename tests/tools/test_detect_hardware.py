@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from optimizing_resources.tools._core.contract import BRIEF_LIMIT, input_schema
 from optimizing_resources.tools._core.machine import Machine
-from optimizing_resources.tools._hardware import nvidia
+from optimizing_resources.tools._hardware import host, nvidia
 from optimizing_resources.tools._hardware.cgroup import read_cgroup
 from optimizing_resources.tools._hardware.other_gpus import read_apple, read_drm, read_jetson
 from optimizing_resources.tools._hardware.recommend import recommend
@@ -68,10 +68,12 @@ PLAIN = {"proc/cpuinfo": cpuinfo(), "proc/meminfo": MEMINFO, "etc/os-release": '
 
 
 @pytest.fixture
-def report(machine, tmp_path):
-    """The whole report on a tree, with a recorded reply of NVML."""
+def report(machine, tmp_path, monkeypatch):
+    """The whole report on a tree, with a recorded reply of NVML and a disk of 100 GiB."""
 
-    def build(files=(), nvml=NO_LIBRARY, **facts) -> DetectHardwareReport:
+    def build(files=(), nvml=NO_LIBRARY, disk_free_gib=50, **facts) -> DetectHardwareReport:
+        space = types.SimpleNamespace(total=100 * GIB, free=disk_free_gib * GIB)
+        monkeypatch.setattr(host.shutil, "disk_usage", lambda _: space)
         system = machine({**PLAIN, **dict(files)}, **facts)
         found = survey(system, Path(sys.executable), {"workspace": tmp_path}, lambda: nvml)
         return DetectHardwareReport(**dict(found))
@@ -337,6 +339,10 @@ def test_an_nvml_that_fails_is_a_finding(report, code, words):
 def test_a_plain_machine_without_nvidia_gets_no_warning(report):
     found = report()
     assert found.warnings == [] and "no NVIDIA driver" in found.missing["accelerators.nvidia"]
+
+
+def test_a_disk_that_is_nearly_full_is_a_warning(report):
+    assert any("Under 5 % of the disk" in w and "(4.0 GiB)" in w for w in report(disk_free_gib=4).warnings)
 
 
 def test_a_card_on_the_bus_without_a_driver_is_a_warning(report):
