@@ -91,6 +91,15 @@ def script(model="torch.nn.Linear(2, 1)", imports="", setup="", middle="pass"):
                 "setup": "ctc = CTCLoss()",
                 "middle": "out = out + ctc(out, y)",
             },
+            "update_undecidable",
+            "patched",  # it runs in fp32
+        ),
+        (
+            {
+                "imports": "from warpctc_pytorch import CTCLoss",
+                "setup": "class Mine(CTCLoss): pass\nctc = Mine() if data else CTCLoss()",
+                "middle": "out = out + ctc(out, y)",
+            },
             "custom_function",
             "custom_function",
         ),

@@ -80,6 +80,7 @@ def code_of(precision="fp16", path=None, **parts):
             "in_place_scatter",
         ),
         ({"middle": "hits = torch.gt(out, y).double().mean()"}, "patched", "patched"),
+        ({"middle": "hits = out.max(1)[1].eq(y).double().mean()"}, "patched", "patched"),
         ({"middle": "hits = out.double().mean()"}, "float64", "float64"),
         ({"middle": "ratio = torch.exp(log_prob - old_log_prob)"}, "patched", "patched"),
         (

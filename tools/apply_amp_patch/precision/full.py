@@ -33,8 +33,9 @@ _CURABLE = {
         "bce_in_other_file",
         "adaptive_solver",
     ),
-    *("fft_or_complex", "sparse"),
+    *("fft_or_complex", "sparse", "custom_function"),
 }
+FP32_KERNELS = ("warpctc_pytorch.", "warprnnt_pytorch.", "warp_rnnt.", "torch_baidu_ctc.")
 _SPARSE_PRODUCTS = {"torch.sparse.mm", "torch.spmm", "torch.sparse.addmm"}
 
 
@@ -66,6 +67,12 @@ class Full:
         """What bf16 spoils all the same: its rounding lies 54 dB below a signal, and a spectrum shows it."""
         note = "a spectrum shows how bf16 rounded the signal"
         return [(r.line, r.code, note) for r in self.reasons if r.code == "fft_or_complex"]
+
+    @property
+    def no_fp16(self) -> list[tuple[int, str, str]]:
+        """What the kernels of warp-ctc give out lies on the CPU, whatever they are given."""
+        note = "the loss may lie on the CPU, so its scale stays behind what overflows on the GPU"
+        return [(r.line, "update_undecidable", note) for r in self.reasons if r.code == "custom_function"]
 
     def holds(self, script: Script, node: ast.AST) -> bool:
         """Whether a node stands in a function that runs in fp32."""
@@ -105,10 +112,19 @@ def _add_call(context: Context, full: Full, unsafe: Unsafe) -> bool:
             return False
         if unsafe.code == "fft_or_complex" and _is_multiplied(context, script, script.function(call)):
             return False
+    elif unsafe.code == "custom_function":
+        if not _is_loss(context, call):
+            return False
     elif unsafe.home is script or not _is_closed_call(context, call, unsafe):
         return False
     full.calls[call] = unsafe
     return True
+
+
+def _is_loss(context: Context, call: ast.Call) -> bool:
+    """Whether a call runs a loss of torch or of a package whose kernels know fp32 alone, and nothing else."""
+    origins = context.roles.origins(call.func)
+    return all(o.kind == "call" and o.name.startswith(("torch.nn.", *FP32_KERNELS)) for o in origins)
 
 
 def _is_closed_call(context: Context, call: ast.Call, unsafe: Unsafe) -> bool:

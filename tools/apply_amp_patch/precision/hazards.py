@@ -12,7 +12,7 @@ from .caches import runs_without_gradients
 from .constants import bf16_only, fp16_only
 from .coordinates import finite_differences
 from .elsewhere import FEATURES, SPECTRA, features, weigh_elsewhere, weigh_imported
-from .full import Full, Unsafe, widened
+from .full import FP32_KERNELS, Full, Unsafe, widened
 from .functions import custom_functions, directions
 from .linear import is_linear
 from .operations import refuse_derivative, refuse_unsafe
@@ -34,7 +34,6 @@ _SECOND_ORDER = (
     "learn2learn.optim.",
     "torchmeta.utils.gradient",
 )
-_FP32_KERNELS = ("warpctc_pytorch.", "warprnnt_pytorch.", "warp_rnnt.", "torch_baidu_ctc.")
 _HOOKS = {
     "register_hook",
     "register_full_backward_hook",
@@ -57,7 +56,7 @@ def weigh(context: Context) -> Verdict:
 
 
 def _weigh(context: Context, full: Full) -> Verdict:
-    verdict = Verdict(Probabilities(context), no_bf16=full.no_bf16, full=full)
+    verdict = Verdict(Probabilities(context), full.no_fp16, full.no_bf16, full=full)
     nodes = reachable(context, full)
     verdict.uncached = runs_without_gradients(context, nodes)
     for node in nodes:
@@ -142,7 +141,7 @@ def _refuse_made(call: ast.Call, origins: Iterable[Origin]) -> None:
     for origin in origins:
         if origin.kind == "call" and origin.name.startswith(FEATURES):
             raise Declined(call.lineno, "fft_or_complex", f"{ast.unparse(call.func)} {SPECTRA}")
-        if origin.name.startswith(_FP32_KERNELS):
+        if origin.name.startswith(FP32_KERNELS):
             raise Declined(call.lineno, "custom_function", f"{origin.name} computes in fp32 alone")
 
 

@@ -59,6 +59,7 @@ _METHODS = {
     **dict.fromkeys(("to_sparse", "coalesce"), "sparse"),
 }
 _WHOLE = {"float", "long", "int", "bool", "argmax", "size", "shape"}
+_COMPARES = {"gt", "ge", "lt", "le", "eq", "ne"}
 _SIMPLEX = {"Categorical", "OneHotCategorical", "Multinomial"}
 
 
@@ -165,9 +166,11 @@ def refuse_derivative(script: Script, node: ast.AST, line: int, where: str) -> N
 
 
 def _is_count(script: Script, node: ast.expr) -> bool:
-    """`torch.gt(a, b).double()`: whether, as numbers."""
-    compares = {f"torch.{name}" for name in ("gt", "ge", "lt", "le", "eq", "ne")}
-    return isinstance(node, ast.Compare) or script.called(node) in compares
+    """`torch.gt(a, b).double()`, `a.eq(b).double()`: whether, as numbers."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        package = script.called(node)
+        return node.func.attr in _COMPARES and package in (None, f"torch.{node.func.attr}")
+    return isinstance(node, ast.Compare)
 
 
 def is_float64(script: Script, node: ast.AST) -> bool:
