@@ -577,6 +577,21 @@ def test_an_attack_on_a_finished_model_trains_nothing(read, outcome):
     assert patch(ATTACK.format(read=read), ["mixed_precision"], Wishes("bf16")).outcome == outcome
 
 
+@pytest.mark.parametrize(
+    ("more", "outcome"),
+    [("", "nothing_to_do"), ("weights = torch.optim.SGD(net.parameters(), 0.1)", "declined")],
+)
+def test_an_attack_by_an_optimizer_is_left_in_fp32(more, outcome):
+    attack = (
+        "import torch\n\nnet = torch.nn.Linear(2, 1).cuda()\ndelta = torch.zeros(2, requires_grad=True)\n"
+        "attack = torch.optim.SGD([delta], lr=0.1)\n{}\nfor x, y in data:\n    seen = x + delta\n"
+        "    loss = -torch.nn.functional.mse_loss(net(seen), y)\n    loss.backward()\n    attack.step()\n"
+    )
+    trains = f"{more}\nweights.zero_grad()\nnet(x).sum().backward()\nweights.step()\n" if more else ""
+    result = patch(attack.format(trains), ["mixed_precision"], Wishes())
+    assert result.outcome == outcome and (not more or result.sites[0].reason_code == "cancellation")
+
+
 def test_anomalies_that_an_imported_file_detects_leave_bf16(tmp_path: Path):
     (tmp_path / "helpers.py").write_text("import torch\n\ntorch.autograd.set_detect_anomaly(True)\n")
     path, imports = tmp_path / "train.py", "from helpers import *"

@@ -1,7 +1,7 @@
 """What the layers of the project's other files do under autocast, as far as the script can make and run them."""
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..context import Context
@@ -13,13 +13,14 @@ from ..script import Script
 from .caches import forward_without_gradients
 from .closed import changes_arguments
 from .constants import bf16_only, fp16_only
+from .exempt import is_exempt
 from .full import Full, Unsafe
 from .functions import custom_functions, directions, is_legacy
 from .linear import is_linear, runs_undecorated
 from .operations import derives_twice, is_float64, refuse_derivative, refuse_unsafe, takes_numpy
 from .puts import puts_layer_output
 from .readings import ANOMALIES, detects_anomalies
-from .remote import Place, class_place
+from .remote import class_place
 from .verdict import Verdict, is_bce
 
 SPECTRA = "makes spectra, whose energies half precision rounds away"
@@ -34,7 +35,7 @@ def weigh_imported(context: Context, verdict: Verdict) -> None:
         line = _import_line(context, path.name)
         if any(detects_anomalies(other, c) for c in other.calls if other.function(c) is None):
             verdict.no_fp16.append((line, "reads_grad", ANOMALIES))
-        _weigh_functions(context, path.name, other, verdict, line, class_place)
+        _weigh_functions(context, path.name, other, verdict, line, context)
         _weigh(context, path.name, other, verdict, line)
     if not context.training.backwards or (trained_models(context) and not _runs_what_is_given(context)):
         return
@@ -42,8 +43,9 @@ def weigh_imported(context: Context, verdict: Verdict) -> None:
     for giver in _givers(context):
         assert giver.path is not None
         for at, other in {giver.path: giver.script, **giver.project}.items():
-            if at != context.path and at not in context.project:
-                _weigh_functions(giver, at.name, other, verdict, line, lambda *_: None)
+            if at != context.path and not (at in context.project and context.reached.everything):
+                naming = context if at in context.project else None
+                _weigh_functions(giver, at.name, other, verdict, line, naming)
                 _weigh(giver, at.name, other, verdict, line)
 
 
@@ -86,19 +88,20 @@ def _weigh_functions(
     script: Script,
     verdict: Verdict,
     line: int,
-    placed: Callable[[Context, Script, ast.ClassDef], Place | None],
+    naming: Context | None,
 ) -> None:
-    """The autograd.Functions of one file: decorated from here where they can be named."""
+    """The autograd.Functions of one file: decorated where the script's imports, those of `naming`, can name them."""
     for holder in _custom(context, script):
         forward, backward = directions(holder)
         if is_legacy(holder) or (forward and backward and runs_undecorated(script, forward, backward)):
             continue
         fits = forward and backward and not changes_arguments(forward, but=1)  # cast, it changes a copy
-        place = placed(context, script, holder) if fits else None
+        place = class_place(naming, script, holder) if fits and naming else None
         if place is None or backward is None:
             note = f"{holder.name} in {name} defines its own backward; decorate it there, then patch again"
             raise Declined(line, "custom_function", note)
-        verdict.functions_elsewhere.append((line, place))
+        if place not in (known for _, known in verdict.functions_elsewhere):
+            verdict.functions_elsewhere.append((line, place))
         if not is_linear(script, backward):
             note = f"the backward of {holder.name} in {name} may not be linear in the gradient that a scaler scales"
             verdict.no_fp16.append((line, "custom_function", note))
@@ -143,6 +146,8 @@ def weigh_elsewhere(
     context: Context, script: Script, node: ast.AST, line: int, where: str, verdict: Verdict
 ) -> None:
     """What one node of another file does under autocast; `line` is the script's that leads there."""
+    if is_exempt(script, node):
+        return
     refuse_unsafe(script, node, line, where)
     no_fp16 = [(line, code, note + where) for _, code, note in fp16_only(script, node)]
     no_bf16 = [(line, code, note + where) for _, code, note in bf16_only(script, node)]

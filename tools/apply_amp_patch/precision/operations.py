@@ -9,7 +9,7 @@ from .distances import expands_distance
 from .iterations import iterates_to_tolerance
 from .moments import subtracts_moments
 from .penalties import is_inner_step, is_penalty
-from .phases import encodes_number
+from .phases import encodes_number, turns_often
 from .scatter import mixes_dtypes, sets_data
 
 _FFT = (
@@ -98,8 +98,11 @@ def _refuse_value(script: Script, node: ast.AST, line: int, where: str) -> None:
         )
         raise Declined(line, "cancellation", note)
     if encodes_number(script, node):
-        note = f"{ast.unparse(node)}{where} is the wave of a time, whose phase half precision rounds away"
+        note = f"{ast.unparse(node)}{where} is the wave of a time or place, whose phase half precision rounds away"
         raise Declined(line, "cancellation", note)
+    if turns_often(script, node):
+        note = f"{ast.unparse(node)}{where} multiplies how half precision rounded the phase of a wave"
+        raise Declined(line, "coordinates", note)
     if multiplies_coordinates(script, node):
         note = f"{ast.unparse(node)}{where} multiplies pixel coordinates, which half precision rounds to whole pixels"
         raise Declined(line, "coordinates", note)
