@@ -116,6 +116,19 @@ def test_a_copy_taken_at_import_is_not_reached_so_the_script_is_declined(tmp_pat
     assert code_of(patched(tmp_path, with_knn(**parts))) == "cancellation"
 
 
+@pytest.mark.parametrize(("body", "code"), [("t * 2", "patched"), ("knn(t)", "cancellation")])
+def test_what_torchscript_compiles_by_itself_stands_in_nobodys_way(tmp_path: Path, body, code):
+    files = with_knn(more=f"@torch.jit.script\ndef soft(t):\n    return {body}\n")
+    assert code_of(patched(tmp_path, files)) == code
+
+
+def test_a_module_named_like_its_package_has_one_name(tmp_path: Path):
+    files = {f"layers/{n}": t for n, t in with_knn(module="layers.layers").items()}
+    files["layers/__init__.py"] = "from layers.model import Net\n"
+    text = patched(tmp_path, files, imports="from layers import Net").text
+    assert "amp_layers_layers_module.knn = amp_float32(amp_layers_layers_module.knn)" in text
+
+
 def test_a_package_whose_function_hides_its_module_is_declined(tmp_path: Path):
     files = {f"pkg/{name}": text for name, text in with_knn(module=".knn").items() if name == "model.py"}
     files |= {"pkg/__init__.py": "from .knn import knn\n", "pkg/knn.py": KNN.format(more="")}

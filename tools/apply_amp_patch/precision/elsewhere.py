@@ -39,11 +39,11 @@ def weigh_imported(context: Context, verdict: Verdict) -> None:
         _weigh(context, path.name, other, verdict, line)
     if not context.training.backwards or (trained_models(context) and not _runs_what_is_given(context)):
         return
-    line = context.training.backwards[0].call.lineno
+    line, handed_in = context.training.backwards[0].call.lineno, _runs_parameters(context)
     for giver in _givers(context):
         assert giver.path is not None
         for at, other in {giver.path: giver.script, **giver.project}.items():
-            if at != context.path and not (at in context.project and context.reached.everything):
+            if at != context.path and (at not in context.project or handed_in):
                 naming = context if at in context.project else None
                 _weigh_functions(giver, at.name, other, verdict, line, naming)
                 _weigh(giver, at.name, other, verdict, line)
@@ -66,6 +66,13 @@ def _givers(context: Context) -> list[Context]:
 def _makes_module(context: Context, call: ast.Call) -> bool:
     name = context.script.called(call) or ""
     return makes_model(name) or class_of(context, name) is not None
+
+
+def _runs_parameters(context: Context) -> bool:
+    """Whether what a training calls was handed in: it may be of a class that only the caller mentions."""
+    statements = (s for r in context.training.regions for s in r.statements)
+    calls = (n for s in statements for n in ast.walk(s) if isinstance(n, ast.Call))
+    return any(o.kind == "parameter" for c in calls for o in context.roles.origins(c.func))
 
 
 def _runs_what_is_given(context: Context) -> bool:

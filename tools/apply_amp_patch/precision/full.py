@@ -36,6 +36,7 @@ _CURABLE = {
     *("fft_or_complex", "sparse", "custom_function"),
 }
 FP32_KERNELS = ("warpctc_pytorch.", "warprnnt_pytorch.", "warp_rnnt.", "torch_baidu_ctc.")
+_COMPILERS = ("torch.jit.script", "torch.jit.trace", "torch.jit.ScriptModule")
 _SPARSE_PRODUCTS = {"torch.sparse.mm", "torch.spmm", "torch.sparse.addmm"}
 
 
@@ -140,11 +141,11 @@ def _add_function(context: Context, full: Full, unsafe: Unsafe) -> bool:
     """The function that the unsafe node stands in."""
     script, home = context.script, unsafe.home
     function = home.function(unsafe.inner)
-    if any(map(_compiles, [script, *context.project.values()])):
-        return False  # TorchScript compiles the function itself, or not at all what runs it
     hosts = {script.function(r.first) for r in context.training.regions}
     hosts |= {script.function(b.call) for b in context.training.backwards}
     if function is None or function in hosts or full.holds(home, function):
+        return False
+    if any(_compiles(s, function) for s in [script, *context.project.values()]):
         return False
     if not is_closed(context, home, function):
         return False
@@ -191,11 +192,23 @@ def _is_given_well(context: Context, unsafe: Unsafe) -> bool:
     return unsafe.code != "linear_algebra" or is_conditioned(context, unsafe.home, unsafe.inner)
 
 
-def _compiles(script: Script) -> bool:
-    names = (script.qualified(n) or "" for n in script.nodes if isinstance(n, ast.Attribute | ast.Name))
-    return any(
-        name.startswith(("torch.jit.script", "torch.jit.trace", "torch.jit.ScriptModule")) for name in names
-    )
+def _compiles(script: Script, function: Function) -> bool:
+    """Whether TorchScript may compile a function, or what runs it: what it compiles has to be Python that it knows."""
+    used = [
+        n
+        for n in script.nodes
+        if isinstance(n, ast.Attribute | ast.Name) and (script.qualified(n) or "").startswith(_COMPILERS)
+    ]
+    alone = {
+        d for f in script.functions if f is not function and _is_alone(script, f) for d in f.decorator_list
+    }
+    return any(n not in alone for n in used)
+
+
+def _is_alone(script: Script, function: Function) -> bool:
+    """Whether a function calls nothing but torch's functions, methods and builtins."""
+    calls = [n for n in ast.walk(function) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    return all((script.called(c) or "").startswith(("torch.", "builtins.", "math.")) for c in calls)
 
 
 def _leaves_layers(context: Context, full: Full) -> bool:
