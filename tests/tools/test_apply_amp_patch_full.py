@@ -393,6 +393,7 @@ def test_a_wave_of_times_runs_in_fp32(tmp_path: Path):
     [
         ("torch.cat([x.new_zeros(4), torch.einsum('i,j->ij', x[:, 0], self.f)]).cos()", "@amp_float32"),
         ("torch.sin(2 * torch.pi * x @ self.f)", "@amp_float32"),
+        ("(torch.arange(16).type_as(x)[:, None] * self.f).sin()", "@amp_float32"),
         ("torch.sin(self.omega_0 * self.w(x))", "coordinates"),
         ("torch.sin(30 * x)", "coordinates"),
         ("torch.sin(2 * x)", "patched"),
@@ -597,3 +598,33 @@ def test_a_metric_that_magnifies_what_leaves_autocast_takes_no_fp16(tmp_path: Pa
     loss = "loss = (out - y).pow(2).mean()\n    Result().evaluate(out.data)"
     result = patched(tmp_path, files, imports=imports, net="Net(16, 4)", loss=loss)
     assert mode in result.text
+
+
+VAT = """import torch
+
+
+class Smooth(torch.nn.Module):
+    def __init__(self, xi={xi}):
+        super().__init__()
+        self.xi = xi
+
+    def forward(self, net, x):
+        d = torch.rand(x.shape).to(x.device)
+        d.requires_grad_()
+        (net(x + self.xi * d) - net(x)).pow(2).mean().backward()
+        return (net(x + d.grad / d.grad.norm()) - net(x)).pow(2).mean()
+"""
+
+
+@pytest.mark.parametrize(("xi", "full"), [("1e-6", True), ("10.0", False)])
+def test_what_moves_the_input_less_than_half_precision_resolves_runs_in_fp32(tmp_path: Path, xi, full):
+    result = patched(
+        tmp_path,
+        {"vat.py": VAT.format(xi=xi)},
+        imports="from vat import Smooth",
+        setup="smooth = Smooth()",
+        net="torch.nn.Linear(16, 4)",
+        loss="loss = out.mean() + smooth(net, x)",
+    )
+    assert ("amp_vat.Smooth.forward = amp_float32(amp_vat.Smooth.forward)" in result.text) == full
+    assert "no fp16 (backward_elsewhere)" in result.warnings[0]

@@ -597,3 +597,37 @@ def test_anomalies_that_an_imported_file_detects_leave_bf16(tmp_path: Path):
     path, imports = tmp_path / "train.py", "from helpers import *"
     codes = [code_of(precision, path, imports=imports) for precision in ("fp16", "bf16")]
     assert codes == ["reads_grad", "patched"]
+
+
+@pytest.mark.parametrize(
+    ("added", "written"),
+    [
+        ("total += out.mean().detach()", "total += out.mean().detach().float()"),
+        ("total = 0.9 * total + 0.1 * out.mean()", "total = 0.9 * total + (0.1 * out.mean()).float()"),
+        ("total += loss.item()", "total += loss.item()"),
+        ("part = 0\n    part += out.mean()", "part += out.mean()"),
+    ],
+)
+def test_sums_over_steps_grow_in_fp32(added, written):
+    script = (
+        "import torch\n\nnet = torch.nn.Linear(2, 1).cuda()\noptimizer = torch.optim.SGD(net.parameters(), 0.1)\n"
+        "total = 0\nfor x, y in data:\n    optimizer.zero_grad()\n    out = net(x)\n"
+        f"    loss = torch.nn.functional.mse_loss(out, y)\n    loss.backward()\n    optimizer.step()\n    {added}\n"
+    )
+    lines = patch(script, ["mixed_precision"], Wishes()).text.split("\n")
+    assert f"    {written}" in lines
+
+
+@pytest.mark.parametrize(
+    ("middle", "fp16", "bf16"),
+    [
+        ("angle = torch.acos(out)", "patched", "probabilities"),
+        ("sine = torch.sqrt(1.0 - out ** 2)", "patched", "probabilities"),
+        ("sine = (1 - out.pow(2)).sqrt()", "patched", "probabilities"),
+        ("angle = torch.acos(out.float())", "patched", "patched"),
+        ("value = torch.atanh(out.tanh())", "probabilities", "probabilities"),
+        ("s = torch.nn.functional.avg_pool2d(out * out, 3) - y ** 2", "cancellation", "cancellation"),
+    ],
+)
+def test_what_is_left_near_one_is_not_rounded_away(middle, fp16, bf16):
+    assert (code_of("fp16", middle=middle), code_of("bf16", middle=middle)) == (fp16, bf16)

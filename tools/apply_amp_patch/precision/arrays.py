@@ -9,6 +9,7 @@ from ..patch import Site
 from ..script import Script
 from .dtypes import Dtypes
 from .operations import takes_numpy
+from .sums import find_sums
 
 Reason = tuple[int, str, str]
 
@@ -216,6 +217,7 @@ def find_casts(context: Context) -> tuple[list[ast.expr], list[Reason]]:
                     ".numpy() of a tensor that may be bf16 raises TypeError",
                 )
             )
+    casts += (value for value in find_sums(context, dtypes) if value not in casts)
     return casts, unsure
 
 
@@ -225,15 +227,24 @@ def cast_edits(context: Context, values: list[ast.expr], remedy: str) -> tuple[l
     edits: list[Edit] = []
     sites: list[Site] = []
     for value in values:
-        above = script.parents[value]
+        above, start, end = script.parents[value], script.start(value), script.end(value)
         if isinstance(above, ast.Attribute):
-            place = script.text.rindex(".", script.end(value), script.end(above))
-            code, note = "numpy_cast", "numpy has no bf16, so the tensor becomes fp32 first"
+            place = script.text.rindex(".", end, script.end(above))
+            edits.append(Span(place, place, ".float()"))
+        elif isinstance(value, ast.Name | ast.Attribute | ast.Call | ast.Subscript):
+            edits.append(Span(end, end, ".float()"))
         else:
-            place = script.end(value)
-            code, note = "layer_cast", "a layer or function outside of autocast takes fp32"
-            if isinstance(above, ast.Call) and not is_model(context, above.func):
-                code, note = "numpy_cast", "numpy has no bf16, and what is called here makes arrays"
-        edits.append(Span(place, place, ".float()"))
-        sites.append(Site(value.lineno, remedy, "edit", code, note))
+            edits += [Span(start, start, "("), Span(end, end, ").float()")]
+        sites.append(Site(value.lineno, remedy, "edit", *_why(context, above)))
     return edits, sites
+
+
+def _why(context: Context, above: ast.AST) -> tuple[str, str]:
+    """The reason code and note for a value that stands below `above`."""
+    if isinstance(above, ast.Attribute):
+        return "numpy_cast", "numpy has no bf16, so the tensor becomes fp32 first"
+    if not isinstance(above, ast.Call):
+        return "fp32_sum", "a sum over steps begins as a number: of half tensors it would stop growing"
+    if is_model(context, above.func):
+        return "layer_cast", "a layer or function outside of autocast takes fp32"
+    return "numpy_cast", "numpy has no bf16, and what is called here makes arrays"

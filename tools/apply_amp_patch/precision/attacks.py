@@ -5,6 +5,10 @@ import ast
 from ..context import Context
 from ..loops import Step
 from ..patch import Declined
+from ..script import Script
+from .vanishing import size_of
+
+_FINEST = 1e-3  # a step that half precision may round away
 
 
 def moves_inputs(context: Context) -> bool:
@@ -53,3 +57,26 @@ def _given_to_models(context: Context) -> set[str]:
     """The arguments of the calls in the training's forward passes."""
     calls = [n for r in context.training.regions for s in r.statements for n in ast.walk(s)]
     return {ast.unparse(a) for c in calls if isinstance(c, ast.Call) for a in c.args}
+
+
+def nudges(script: Script, node: ast.AST) -> bool:
+    """`model(x + self.xi * d)` with an xi of 1e-6, where d gets a gradient: virtual adversarial training."""
+    if not isinstance(node, ast.Call) or (script.called(node) or "").startswith("torch."):
+        return False
+    sums = [a for a in node.args if isinstance(a, ast.BinOp) and isinstance(a.op, ast.Add | ast.Sub)]
+    for product in (side for s in sums for side in (s.left, s.right)):
+        match product:
+            case ast.BinOp(left=left, op=ast.Mult(), right=right):
+                for number, moved in ((left, right), (right, left)):
+                    size = size_of(script, number)
+                    if size is not None and 0 < size < _FINEST and _is_moved(script, moved):
+                        return True
+    return False
+
+
+def _is_moved(script: Script, node: ast.expr) -> bool:
+    """Whether a name or attribute gets a gradient of its own."""
+    if not isinstance(node, ast.Name | ast.Attribute):
+        return False
+    owners = {f"{ast.unparse(node)}.{word}" for word in ("requires_grad_", "requires_grad", "grad")}
+    return any(isinstance(n, ast.Attribute) and ast.unparse(n) in owners for n in script.nodes)

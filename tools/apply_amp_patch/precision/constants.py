@@ -9,6 +9,7 @@ from .coordinates import casts_coordinates, coarse_grid, gram_matrix
 from .vanishing import SMALLEST_FP16, vanishing
 
 _LARGEST_FP16 = 65504
+_INVERSES = ("atanh", "arctanh", "logit")
 _SIGNS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: add,
     ast.Sub: sub,
@@ -70,18 +71,36 @@ def _written(script: Script, node: ast.expr) -> ast.expr:
 
 def logarithm_of(script: Script, node: ast.AST) -> list[ast.expr]:
     """What `torch.log(x)` and `x.log()` take."""
-    if not isinstance(node, ast.Call):
+    return _taken_by(script, node, ("log", "log2", "log10", "log_"))
+
+
+def _taken_by(script: Script, node: ast.AST, functions: tuple[str, ...]) -> list[ast.expr]:
+    """What one of some functions of torch takes, as a method too."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute | ast.Name):
         return []
     name = script.called(node)
-    if name in ("torch.log", "torch.log2", "torch.log10"):
-        return node.args[:1]
-    method = name is None and isinstance(node.func, ast.Attribute) and node.func.attr in ("log", "log_")
-    return [node.func.value] if method else []  # type: ignore[attr-defined]
+    if name is not None:
+        return node.args[:1] if name in {f"torch.{function}" for function in functions} else []
+    func = node.func
+    return [func.value] if isinstance(func, ast.Attribute) and func.attr in functions else []
+
+
+def _angle_of(script: Script, node: ast.AST) -> list[ast.expr]:
+    """The cosine or sine of which an angle is taken: `acos(c)`, and c of `sqrt(1 - c ** 2)`."""
+    for inside in _taken_by(script, node, ("sqrt", "sqrt_")):
+        match inside:
+            case ast.BinOp(left=one, op=ast.Sub(), right=ast.BinOp(left=value, op=ast.Pow() | ast.Mult())):
+                return [value] if _number(one) == 1 else []
+            case ast.BinOp(left=one, op=ast.Sub(), right=ast.Call(func=ast.Attribute(attr="pow")) as power):
+                value = power.args[0] if script.called(power) else power.func.value  # type: ignore[attr-defined]
+                return [value] if _number(one) == 1 else []
+    return _taken_by(script, node, ("acos", "arccos", "asin", "arcsin"))
 
 
 def taken_from_one(script: Script, node: ast.AST) -> list[ast.expr]:
-    """Each p of `log(1 - p)` that may be in half precision, and so 1 long before it is in fp32."""
-    return [
+    """Each p of `log(1 - p)` or `atanh(p)` that may be in half precision, and so 1 long before it is in fp32."""
+    inverse = [value for value in _taken_by(script, node, _INVERSES) if _varies(script, value)]
+    return inverse or [
         n.right
         for inside in logarithm_of(script, node)
         for n in ast.walk(inside)
@@ -130,6 +149,9 @@ def bf16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
     gap = _bound_below_one(script, node)
     if taken_from_one(script, node):
         return [_cancels(node)]
+    if any(_varies(script, value) for value in _angle_of(script, node)):
+        note = f"bf16 rounds a cosine above 0.998 to 1, where the gradient of {ast.unparse(node)} is infinite"
+        return [(node.lineno, "probabilities", note)]  # type: ignore[attr-defined]
     if coarse_grid(script, node):
         note = f"{ast.unparse(node)} lays a grid of 256 steps: bf16 warps by half a pixel of 224"
         return [(node.lineno, "coordinates", note)]  # type: ignore[attr-defined]

@@ -179,6 +179,9 @@ def _layer_node(
     refuse_derivative(script, node, line, where)
     if derives_twice(script, node):
         verdict.no_fp16.append((line, "second_order", f"a layer{where} takes gradients by itself"))
+    if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "backward":
+        note = f"a layer{where} runs a backward of its own, whose gradients are not scaled"
+        verdict.no_fp16.append((line, "backward_elsewhere", note))
     if is_float64(script, node) or verdict.full.holds(script, node):
         return
     try:

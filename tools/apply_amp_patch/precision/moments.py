@@ -5,7 +5,7 @@ import ast
 from ..names import Function
 from ..script import Script
 
-_CONVOLUTIONS = tuple(f"torch.nn.functional.conv{n}d" for n in (1, 2, 3))
+_CONVOLUTIONS = tuple(f"torch.nn.functional.{kind}{n}d" for kind in ("conv", "avg_pool") for n in (1, 2, 3))
 
 
 def subtracts_moments(script: Script, node: ast.AST) -> bool:
@@ -60,6 +60,8 @@ def _convolves(script: Script, call: ast.Call) -> bool:
     """A convolution, by a name for it (`conv = getattr(F, "conv%dd" % n)`), or in a function of this file."""
     if script.called(call) in _CONVOLUTIONS:
         return True
+    if isinstance(call.func, ast.Attribute):
+        return _is_pool(script, call.func)
     if not isinstance(call.func, ast.Name):
         return False
     for binding in script.bindings(call.func.id, call.func):
@@ -69,6 +71,13 @@ def _convolves(script: Script, call: ast.Call) -> bool:
         if binding.kind == "assign" and binding.value is not None and _names_one(script, binding.value):
             return True
     return False
+
+
+def _is_pool(script: Script, attribute: ast.Attribute) -> bool:
+    """`self.pool`, which a method sets to `nn.AvgPool2d(3, 1)`."""
+    text = ast.unparse(attribute)
+    sets = (n for n in script.nodes if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == text)
+    return any((script.called(n.value) or "").startswith("torch.nn.AvgPool") for n in sets)
 
 
 def _names_one(script: Script, value: ast.expr) -> bool:

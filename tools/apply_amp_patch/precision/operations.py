@@ -4,6 +4,7 @@ import ast
 
 from ..patch import Declined
 from ..script import Script
+from .attacks import nudges
 from .coordinates import multiplies_coordinates
 from .distances import expands_distance
 from .iterations import iterates_to_tolerance
@@ -99,6 +100,9 @@ def _refuse_value(script: Script, node: ast.AST, line: int, where: str) -> None:
         raise Declined(line, "cancellation", note)
     if encodes_number(script, node):
         note = f"{ast.unparse(node)}{where} is the wave of a time or place, whose phase half precision rounds away"
+        raise Declined(line, "cancellation", note)
+    if nudges(script, node):
+        note = f"{ast.unparse(node)}{where} moves the input by less than half precision resolves"
         raise Declined(line, "cancellation", note)
     if turns_often(script, node):
         note = f"{ast.unparse(node)}{where} multiplies how half precision rounded the phase of a wave"

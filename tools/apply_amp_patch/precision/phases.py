@@ -61,7 +61,7 @@ def _made_of(script: Script, value: ast.expr, depth: int = 0) -> Iterator[ast.ex
                 yield from _made_of(script, side, depth)
         case ast.Subscript(value=whole):
             yield from _made_of(script, whole, depth)
-        case ast.Call() if last_name(value) in _RESHAPING:
+        case ast.Call() if last_name(value) in _RESHAPING and not _casts_positions(value):
             owner = [value.func.value] if isinstance(value.func, ast.Attribute) else []
             joined = [e for a in value.args if isinstance(a, ast.List | ast.Tuple) for e in a.elts]
             for part in joined or (value.args[:1] if script.called(value) else owner):
@@ -71,7 +71,9 @@ def _made_of(script: Script, value: ast.expr, depth: int = 0) -> Iterator[ast.ex
 
 
 def _is_encoded(script: Script, value: ast.expr) -> bool:
-    """A product of matrices, or what a layer of one input gives."""
+    """A product of matrices, positions of the dtype of what a layer gives, or what a layer of one input gives."""
+    if _casts_positions(value):
+        return True
     if is_product(value):
         return not (script.called(value) or "").startswith("numpy.")
     function = script.function(value)
@@ -82,6 +84,16 @@ def _is_encoded(script: Script, value: ast.expr) -> bool:
     sets = [n for n in ast.walk(holder) if isinstance(n, ast.Assign)] if holder is not None else []
     made = [n.value for n in sets if ast.unparse(n.targets[0]) == layer]
     return any(_takes_number(script, value) for value in made)
+
+
+def _casts_positions(value: ast.expr) -> bool:
+    """`torch.arange(n).type_as(x)`, `torch.arange(n, dtype=x.dtype)`: bf16 holds whole numbers up to 256."""
+    if not isinstance(value, ast.Call) or "arange" not in ast.unparse(value.func):
+        return False
+    given = [*value.args, *(k.value for k in value.keywords if k.arg == "dtype")]
+    like = [a for a in given if last_name(value) == "type_as"]
+    like += [a.value for a in given if isinstance(a, ast.Attribute) and a.attr == "dtype"]
+    return any(isinstance(a, ast.Name) for a in like)
 
 
 def _takes_number(script: Script, value: ast.expr) -> bool:

@@ -18,7 +18,7 @@ def vanishing(script: Script, node: ast.AST) -> str | None:
     And `atan2(y, x)`, whose gradient divides by x^2 + y^2.
     """
     for value, epsilon in _guards(script, node):
-        size = _size(script, epsilon)
+        size = size_of(script, epsilon)
         if size is not None and 0 < size < SMALLEST_FP16 and not _is_fp32(script, value):
             return f"{ast.unparse(epsilon)} of {ast.unparse(node)} is zero in fp16"
     sides = [s for s in _sides_of_angle(script, node) if getattr(s, "attr", "") != "data"]
@@ -56,8 +56,11 @@ def _last(func: ast.expr) -> str:
     return func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
 
 
-def _size(script: Script, node: ast.expr) -> float | None:
-    """A number as it is written, or the one that a name stands for: set once, or a parameter's default."""
+def size_of(script: Script, node: ast.expr) -> float | None:
+    """A number as it is written, or the one that a name stands for: set once, or the default of a parameter.
+
+    An attribute counts that was set to such a name.
+    """
     match node:
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
             return abs(value)
@@ -66,9 +69,19 @@ def _size(script: Script, node: ast.expr) -> float | None:
             if len(bindings) != 1:
                 return None
             if bindings[0].kind == "assign" and isinstance(bindings[0].value, ast.Constant):
-                return _size(script, bindings[0].value)
+                return size_of(script, bindings[0].value)
             default = _default(script, bindings[0].node) if bindings[0].kind == "parameter" else None
-            return _size(script, default) if isinstance(default, ast.Constant) else None
+            return size_of(script, default) if isinstance(default, ast.Constant) else None
+        case ast.Attribute(value=ast.Name(id="self")):
+            text = ast.unparse(node)
+            values = [
+                n.value
+                for n in script.nodes
+                if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == text
+            ]
+            return (
+                size_of(script, values[0]) if len(values) == 1 and isinstance(values[0], ast.Name) else None
+            )
     return None
 
 
