@@ -627,7 +627,18 @@ def test_sums_over_steps_grow_in_fp32(added, written):
         ("angle = torch.acos(out.float())", "patched", "patched"),
         ("value = torch.atanh(out.tanh())", "probabilities", "probabilities"),
         ("s = torch.nn.functional.avg_pool2d(out * out, 3) - y ** 2", "cancellation", "cancellation"),
+        ("s = out.masked_fill(y > 0, torch.finfo(torch.float32).min)", "fp16_constant", "fp16_constant"),
+        ("s = out.masked_fill(y > 0, torch.finfo(out.dtype).min)", "patched", "patched"),
+        ("NEVER = -1e9\n    s = out.masked_fill(y > 0, NEVER)", "fp16_constant", "patched"),
+        ("s = y.masked_scatter(y > 0, out)", "in_place_scatter", "in_place_scatter"),
+        ("z[torch.arange(2), torch.arange(2)] = net(x)", "in_place_scatter", "in_place_scatter"),
     ],
 )
-def test_what_is_left_near_one_is_not_rounded_away(middle, fp16, bf16):
+def test_what_half_precision_cannot_hold_or_tell_apart_is_found(middle, fp16, bf16):
     assert (code_of("fp16", middle=middle), code_of("bf16", middle=middle)) == (fp16, bf16)
+
+
+@pytest.mark.parametrize(("given", "full"), [("out", True), ("y", False), ("out.argmax(1)", False)])
+def test_a_function_without_a_half_kernel_runs_in_fp32(given, full):
+    text = result_of(middle=f"level = torch.quantile({given}, 0.5)").text
+    assert ("amp_float32(torch.quantile)" in text) == full

@@ -4,11 +4,13 @@ import ast
 from collections.abc import Callable
 from operator import add, mul, sub
 
+from ..names import last_name
 from ..script import Script
 from .coordinates import casts_coordinates, coarse_grid, gram_matrix
-from .vanishing import SMALLEST_FP16, vanishing
+from .vanishing import SMALLEST_FP16, size_of, vanishing
 
 _LARGEST_FP16 = 65504
+_FILLS = {"masked_fill", "masked_fill_", "fill_", "index_fill_", "full_like"}
 _INVERSES = ("atanh", "arctanh", "logit")
 _SIGNS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: add,
@@ -161,6 +163,29 @@ def bf16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
     return [_rounds_to_one(node)] if gap is not None and gap < 2**-9 else []
 
 
+def _filled_with(script: Script, node: ast.AST) -> str | None:
+    """The name of what a tensor is filled with, where fp16 cannot hold it: `scores.masked_fill(mask, NEGATIVE)`."""
+    if not isinstance(node, ast.Call) or last_name(node) not in _FILLS:
+        return None
+    for value in node.args:
+        size = size_of(script, value) if isinstance(value, ast.Name | ast.Attribute) else None
+        if size is not None and _LARGEST_FP16 < size < float("inf"):
+            return ast.unparse(value)
+    return None
+
+
+def largest_fp32(script: Script, node: ast.AST) -> bool:
+    """`masked_fill(mask, torch.finfo(torch.float32).min)`: no half precision holds it, and torch raises."""
+    match node:
+        case ast.Attribute(attr="min" | "max", value=ast.Call(args=[kind]) as info) if (
+            last_name(info) == "finfo"
+        ):
+            wide = (script.qualified(kind) or "").split(".")[-1] in ("float", "float32", "float64", "double")
+            calls = (a for a in script.ancestors(node) if isinstance(a, ast.Call))
+            return wide and any(last_name(call) in _FILLS for call in calls)
+    return False
+
+
 def _fills_part(statement: ast.AST | None) -> bool:
     """`scores[mask] = -1e9`."""
     return isinstance(statement, ast.Assign) and any(isinstance(t, ast.Subscript) for t in statement.targets)
@@ -178,6 +203,8 @@ def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
         return [_rounds_to_one(node)]
     if (lost := vanishing(script, node)) is not None:
         return [(node.lineno, "fp16_constant", lost)]  # type: ignore[attr-defined]
+    if (filled := _filled_with(script, node)) is not None:
+        return [(node.lineno, "fp16_constant", f"{filled} overflows fp16")]  # type: ignore[attr-defined]
     value = _number(node)
     above = script.parents.get(node)
     if value is None or not isinstance(node, ast.expr):

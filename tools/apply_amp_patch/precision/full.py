@@ -33,7 +33,7 @@ _CURABLE = {
         "bce_in_other_file",
         "adaptive_solver",
     ),
-    *("fft_or_complex", "sparse", "custom_function"),
+    *("fft_or_complex", "sparse", "custom_function", "no_half_kernel"),
 }
 FP32_KERNELS = ("warpctc_pytorch.", "warprnnt_pytorch.", "warp_rnnt.", "torch_baidu_ctc.")
 _COMPILERS = ("torch.jit.script", "torch.jit.trace", "torch.jit.ScriptModule")

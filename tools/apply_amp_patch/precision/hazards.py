@@ -11,6 +11,7 @@ from ..roles import Roles
 from .caches import runs_without_gradients
 from .constants import bf16_only, fp16_only
 from .coordinates import finite_differences
+from .dtypes import Dtypes
 from .elsewhere import FEATURES, SPECTRA, features, weigh_elsewhere, weigh_imported
 from .full import FP32_KERNELS, Full, Unsafe, widened
 from .functions import custom_functions, directions
@@ -34,6 +35,7 @@ _SECOND_ORDER = (
     "learn2learn.optim.",
     "torchmeta.utils.gradient",
 )
+_NO_HALF_KERNEL = {f"torch.{name}" for name in ("quantile", "nanquantile", "histc", "histogram")}
 _HOOKS = {
     "register_hook",
     "register_full_backward_hook",
@@ -97,6 +99,7 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
         note = f"{ast.unparse(node)} multiplies how half precision rounded the two values behind an advantage"
         raise Declined(node.lineno, "probabilities", note)  # type: ignore[attr-defined]
     if isinstance(node, ast.Call):
+        _refuse_half(context, node)
         _refuse_made(node, context.roles.origins(node.func))
         _run_by(context, node, verdict)
 
@@ -134,6 +137,13 @@ def _one_kind(context: Context, call: ast.Call) -> None:
         ):
             note = f"{ast.unparse(call.func)} may be binary cross entropy or {origin.name}: they take other targets"
             raise Declined(call.lineno, "bce_in_expression", note)
+
+
+def _refuse_half(context: Context, call: ast.Call) -> None:
+    """Raise where a function of torch without a half kernel gets what came out of a layer."""
+    name = context.script.called(call) or ""
+    if name in _NO_HALF_KERNEL and call.args and Dtypes(context).of(call.args[0]) == "low":
+        raise Declined(call.lineno, "no_half_kernel", f"{name} has no half-precision kernel on CUDA")
 
 
 def _refuse_made(call: ast.Call, origins: Iterable[Origin]) -> None:

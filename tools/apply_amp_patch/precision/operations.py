@@ -5,6 +5,7 @@ import ast
 from ..patch import Declined
 from ..script import Script
 from .attacks import nudges
+from .constants import largest_fp32
 from .coordinates import multiplies_coordinates
 from .distances import expands_distance
 from .iterations import iterates_to_tolerance
@@ -101,6 +102,9 @@ def _refuse_value(script: Script, node: ast.AST, line: int, where: str) -> None:
     if encodes_number(script, node):
         note = f"{ast.unparse(node)}{where} is the wave of a time or place, whose phase half precision rounds away"
         raise Declined(line, "cancellation", note)
+    if largest_fp32(script, node):
+        note = f"{ast.unparse(node)}{where} lies beyond what half precision holds; take that of the tensor's dtype"
+        raise Declined(line, "fp16_constant", note)
     if nudges(script, node):
         note = f"{ast.unparse(node)}{where} moves the input by less than half precision resolves"
         raise Declined(line, "cancellation", note)

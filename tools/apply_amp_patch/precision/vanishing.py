@@ -59,16 +59,18 @@ def _last(func: ast.expr) -> str:
 def size_of(script: Script, node: ast.expr) -> float | None:
     """A number as it is written, or the one that a name stands for: set once, or the default of a parameter.
 
-    An attribute counts that was set to such a name.
+    An attribute counts that was set to one of these.
     """
     match node:
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
             return abs(value)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return size_of(script, operand)
         case ast.Name():
             bindings = script.bindings(node.id, node)
             if len(bindings) != 1:
                 return None
-            if bindings[0].kind == "assign" and isinstance(bindings[0].value, ast.Constant):
+            if bindings[0].kind == "assign" and isinstance(bindings[0].value, ast.Constant | ast.UnaryOp):
                 return size_of(script, bindings[0].value)
             default = _default(script, bindings[0].node) if bindings[0].kind == "parameter" else None
             return size_of(script, default) if isinstance(default, ast.Constant) else None
