@@ -605,6 +605,7 @@ def test_anomalies_that_an_imported_file_detects_leave_bf16(tmp_path: Path):
         ("total += out.mean().detach()", "total += out.mean().detach().float()"),
         ("total = 0.9 * total + 0.1 * out.mean()", "total = 0.9 * total + (0.1 * out.mean()).float()"),
         ("total += loss.item()", "total += loss.item()"),
+        ("total += net(x).detach().cpu().numpy()", "total += net(x).detach().cpu().numpy()"),
         ("part = 0\n    part += out.mean()", "part += out.mean()"),
     ],
 )

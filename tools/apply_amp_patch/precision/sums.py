@@ -12,6 +12,7 @@ import ast
 from collections.abc import Iterator
 
 from ..context import Context
+from ..flow import NUMBERS
 from .dtypes import Dtypes
 
 
@@ -22,8 +23,13 @@ def find_sums(context: Context, dtypes: Dtypes) -> list[ast.expr]:
         for node in context.script.nodes
         if isinstance(node, ast.AugAssign | ast.Assign) and _runs_over_steps(context, node)
         for part in _added(node)
-        if dtypes.of(part) == "low"
+        if not _is_number(part) and dtypes.of(part) == "low"
     ]
+
+
+def _is_number(part: ast.expr) -> bool:
+    """`loss.item()`, `out.cpu().numpy()`: no tensor any more."""
+    return any(isinstance(n, ast.Attribute) and n.attr in {*NUMBERS, "numpy"} for n in ast.walk(part))
 
 
 def _added(node: ast.AugAssign | ast.Assign) -> Iterator[ast.expr]:
