@@ -29,7 +29,7 @@ def find_sums(context: Context, dtypes: Dtypes) -> list[ast.expr]:
 
 def _is_number(part: ast.expr) -> bool:
     """`loss.item()`, `out.cpu().numpy()`: no tensor any more."""
-    return any(isinstance(n, ast.Attribute) and n.attr in {*NUMBERS, "numpy"} for n in ast.walk(part))
+    return any(isinstance(n, ast.Attribute) and n.attr in NUMBERS for n in ast.walk(part))
 
 
 def _added(node: ast.AugAssign | ast.Assign) -> Iterator[ast.expr]:
