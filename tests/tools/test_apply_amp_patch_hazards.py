@@ -643,3 +643,29 @@ def test_what_half_precision_cannot_hold_or_tell_apart_is_found(middle, fp16, bf
 def test_a_function_without_a_half_kernel_runs_in_fp32(given, full):
     text = result_of(middle=f"level = torch.quantile({given}, 0.5)").text
     assert ("amp_float32(torch.quantile)" in text) == full
+
+
+ENGINE = """import torch
+
+
+def train_one_epoch(model, optimizer, loader, device):
+    for images, targets in loader:
+        losses = sum(loss for loss in model([i.to(device) for i in images], targets).values())
+        optimizer.zero_grad()
+        losses.backward()
+        optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(("kind", "bf16"), [("detection", "coordinates"), ("segmentation", "patched")])
+def test_torchvisions_detection_models_take_fp16(tmp_path: Path, kind, bf16):
+    main = f"from torchvision.models import {kind}\nfrom engine import train_one_epoch\n"
+    main += f"train_one_epoch({kind}.some_model(), optimizer, loader, device)\n"
+    (tmp_path / "engine.py").write_text(ENGINE)
+    (tmp_path / "main.py").write_text(main)
+    results = [
+        patch(ENGINE, ["mixed_precision"], Wishes(precision), tmp_path / "engine.py", tmp_path)
+        for precision in ("bf16", "fp16")
+    ]
+    codes = [r.sites[0].reason_code if r.outcome == "declined" else r.outcome for r in results]
+    assert codes == [bf16, "patched"]

@@ -130,3 +130,15 @@ def _divides_by_sizes(node: ast.AST) -> bool:
     elif isinstance(node, ast.Call) and last_name(node) in ("div", "div_"):
         divisors = [*node.args[-1:]]
     return any(isinstance(d, ast.BinOp) and isinstance(d.op, ast.Mult) for d in divisors)
+
+
+def decodes_boxes(script: Script) -> list[tuple[int, str, str]]:
+    """Where a file takes torchvision's detection models: they decode boxes in the dtype that their layers give."""
+    note = "torchvision decodes boxes in half precision, and bf16 holds whole pixels up to 256"
+    named = (
+        n
+        for n in script.nodes
+        if isinstance(n, ast.Attribute | ast.Name)
+        and (script.qualified(n) or "").startswith("torchvision.models.detection.")
+    )
+    return [(n.lineno, "coordinates", note) for n in named][:1]

@@ -13,6 +13,7 @@ from ..script import Script
 from .caches import forward_without_gradients
 from .closed import changes_arguments
 from .constants import bf16_only, fp16_only
+from .coordinates import decodes_boxes
 from .exempt import is_exempt
 from .full import Full, Unsafe
 from .functions import custom_functions, directions, is_legacy
@@ -33,6 +34,7 @@ def weigh_imported(context: Context, verdict: Verdict) -> None:
     """The layers of the project files that the script imports; of those that hand it a model, where it makes none."""
     for path, other in context.project.items():
         line = _import_line(context, path.name)
+        verdict.no_bf16 += [(line, code, note) for _, code, note in decodes_boxes(other)]
         if any(detects_anomalies(other, c) for c in other.calls if other.function(c) is None):
             verdict.no_fp16.append((line, "reads_grad", ANOMALIES))
         _weigh_functions(context, path.name, other, verdict, line, context)
@@ -43,6 +45,7 @@ def weigh_imported(context: Context, verdict: Verdict) -> None:
     for giver in _givers(context):
         assert giver.path is not None
         for at, other in {giver.path: giver.script, **giver.project}.items():
+            verdict.no_bf16 += [(line, code, note) for _, code, note in decodes_boxes(other)]
             if at != context.path and (at not in context.project or handed_in):
                 naming = context if at in context.project else None
                 _weigh_functions(giver, at.name, other, verdict, line, naming)

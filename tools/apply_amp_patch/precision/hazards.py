@@ -10,7 +10,7 @@ from ..patch import Declined
 from ..roles import Roles
 from .caches import runs_without_gradients
 from .constants import bf16_only, fp16_only
-from .coordinates import finite_differences
+from .coordinates import decodes_boxes, finite_differences
 from .dtypes import Dtypes
 from .elsewhere import FEATURES, SPECTRA, features, weigh_elsewhere, weigh_imported
 from .full import FP32_KERNELS, Full, Unsafe, widened
@@ -227,7 +227,7 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
             verdict.no_fp16.append((call.lineno, "gradient_hook", f".{method}() would see scaled gradients"))
     verdict.replicas, hidden = find_replicas(context)
     verdict.no_bf16 += hidden
-    verdict.no_bf16 += _differences(context)
+    verdict.no_bf16 += [*_differences(context), *decodes_boxes(script)]
     for holder in filter(roles.is_module_class, script.classes):
         for node in ast.walk(holder):
             refuse_derivative(script, node, getattr(node, "lineno", 1), "")
