@@ -84,7 +84,8 @@ def _taken_by(script: Script, node: ast.AST, functions: tuple[str, ...]) -> list
     if name is not None:
         return node.args[:1] if name in {f"torch.{function}" for function in functions} else []
     func = node.func
-    return [func.value] if isinstance(func, ast.Attribute) and func.attr in functions else []
+    own = isinstance(func, ast.Attribute) and func.attr in functions and ast.unparse(func.value) != "self"
+    return [func.value] if own and isinstance(func, ast.Attribute) else []
 
 
 def _angle_of(script: Script, node: ast.AST) -> list[ast.expr]:

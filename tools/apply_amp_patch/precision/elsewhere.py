@@ -138,9 +138,18 @@ def _weigh(context: Context, name: str, script: Script, verdict: Verdict, line: 
             for home, node in _behind(context, script, function, verdict.full):
                 where = f" in {name}" if home is script else f" behind {holder.name} in {name}"
                 _layer_node(context, home, node, line, where, verdict)
-                if function.name == "forward" and takes_numpy(node):
-                    note = f".numpy(){where} of a tensor that may be bf16 raises TypeError"
-                    verdict.no_bf16.append((line, "numpy_of_low_precision", note))
+                if function.name == "forward":
+                    _forward_node(node, line, where, verdict)
+
+
+def _forward_node(node: ast.AST, line: int, where: str, verdict: Verdict) -> None:
+    """What a forward pass of another file does that one of the two dtypes cannot bear."""
+    if takes_numpy(node):
+        note = f".numpy(){where} of a tensor that may be bf16 raises TypeError"
+        verdict.no_bf16.append((line, "numpy_of_low_precision", note))
+    if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "backward":
+        note = f"a layer{where} runs a backward of its own, whose gradients are not scaled"
+        verdict.no_fp16.append((line, "backward_elsewhere", note))
 
 
 def _is_module(context: Context, script: Script, holder: ast.ClassDef, depth: int = 0) -> bool:
@@ -182,9 +191,6 @@ def _layer_node(
     refuse_derivative(script, node, line, where)
     if derives_twice(script, node):
         verdict.no_fp16.append((line, "second_order", f"a layer{where} takes gradients by itself"))
-    if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "backward":
-        note = f"a layer{where} runs a backward of its own, whose gradients are not scaled"
-        verdict.no_fp16.append((line, "backward_elsewhere", note))
     if is_float64(script, node) or verdict.full.holds(script, node):
         return
     try:
