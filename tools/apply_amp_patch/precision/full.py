@@ -35,7 +35,10 @@ _CURABLE = {
     ),
     *("fft_or_complex", "sparse", "custom_function", "no_half_kernel"),
 }
-FP32_KERNELS = ("warpctc_pytorch.", "warprnnt_pytorch.", "warp_rnnt.", "torch_baidu_ctc.")
+FP32_KERNELS = (
+    *("warpctc_pytorch.", "warprnnt_pytorch.", "warp_rnnt.", "torch_baidu_ctc.", "fast_rnnt."),
+    *("torchaudio.functional.rnnt_loss", "torchaudio.transforms.RNNTLoss"),
+)
 _COMPILERS = ("torch.jit.script", "torch.jit.trace", "torch.jit.ScriptModule")
 _SPARSE_PRODUCTS = {"torch.sparse.mm", "torch.spmm", "torch.sparse.addmm"}
 
@@ -125,7 +128,8 @@ def _add_call(context: Context, full: Full, unsafe: Unsafe) -> bool:
 def _is_loss(context: Context, call: ast.Call) -> bool:
     """Whether a call runs a loss of torch or of a package whose kernels know fp32 alone, and nothing else."""
     origins = context.roles.origins(call.func)
-    return all(o.kind == "call" and o.name.startswith(("torch.nn.", *FP32_KERNELS)) for o in origins)
+    losses = ("torch.nn.", *FP32_KERNELS)
+    return all(o.kind in ("call", "import") and o.name.startswith(losses) for o in origins)
 
 
 def _is_closed_call(context: Context, call: ast.Call, unsafe: Unsafe) -> bool:

@@ -149,10 +149,10 @@ def _refuse_half(context: Context, call: ast.Call) -> None:
 def _refuse_made(call: ast.Call, origins: Iterable[Origin]) -> None:
     """Raise where what is called was made by a package that half precision does not suit."""
     for origin in origins:
-        if origin.kind == "call" and origin.name.startswith(FEATURES):
-            raise Declined(call.lineno, "fft_or_complex", f"{ast.unparse(call.func)} {SPECTRA}")
         if origin.name.startswith(FP32_KERNELS):
             raise Declined(call.lineno, "custom_function", f"{origin.name} computes in fp32 alone")
+        if origin.kind == "call" and origin.name.startswith(FEATURES):
+            raise Declined(call.lineno, "fft_or_complex", f"{ast.unparse(call.func)} {SPECTRA}")
 
 
 def reachable(context: Context, full: Full) -> list[ast.AST]:
