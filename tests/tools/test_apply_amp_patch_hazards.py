@@ -605,6 +605,7 @@ def test_anomalies_that_an_imported_file_detects_leave_bf16(tmp_path: Path):
         ("total += out.mean().detach()", "total += out.mean().detach().float()"),
         ("total = 0.9 * total + 0.1 * out.mean()", "total = 0.9 * total + (0.1 * out.mean()).float()"),
         ("total += loss.item()", "total += loss.item()"),
+        ("total = total + (loss if x is None else 0)", "total = total + (loss if x is None else 0)"),
         ("total += net(x).detach().cpu().numpy()", "total += net(x).detach().cpu().numpy()"),
         ("part = 0\n    part += out.mean()", "part += out.mean()"),
     ],
@@ -631,6 +632,19 @@ def test_sums_over_steps_grow_in_fp32(added, written):
         ("s = out.masked_fill(y > 0, torch.finfo(torch.float32).min)", "fp16_constant", "fp16_constant"),
         ("s = out.masked_fill(y > 0, torch.finfo(out.dtype).min)", "patched", "patched"),
         ("NEVER = -1e9\n    s = out.masked_fill(y > 0, NEVER)", "fp16_constant", "patched"),
+        (
+            "far = torch.mm(out, out.t())\n    far = far.diag()[None] - 2 * far",
+            "cancellation",
+            "cancellation",
+        ),
+        ("c = out.t() @ out / 9 - (y.t() @ y) / 9", "cancellation", "cancellation"),
+        ("c = x.t() @ out / 9 - (y.t() @ x) / 9", "patched", "patched"),
+        ("mean = out @ torch.arange(1).float()[:, None]", "cancellation", "cancellation"),
+        ("mean = out * torch.arange(1)", "patched", "patched"),
+        ("p = torch.sigmoid(out + 0.1) - torch.sigmoid(out - 0.1)", "cancellation", "cancellation"),
+        ("p = torch.sigmoid(out) - torch.tanh(out)", "patched", "patched"),
+        ("p = out.exp() / (1 - beta ** 3)", "patched", "patched"),
+        ("s = torch.matrix_exp(net.weight)", "patched", "patched"),
         ("s = y.masked_scatter(y > 0, out)", "in_place_scatter", "in_place_scatter"),
         ("z[torch.arange(2), torch.arange(2)] = net(x)", "in_place_scatter", "in_place_scatter"),
     ],
@@ -669,3 +683,18 @@ def test_torchvisions_detection_models_take_fp16(tmp_path: Path, kind, bf16):
     ]
     codes = [r.sites[0].reason_code if r.outcome == "declined" else r.outcome for r in results]
     assert codes == [bf16, "patched"]
+
+
+def test_a_running_mean_that_begins_as_none_is_kept_in_fp32():
+    net = (
+        "import torch\n\n\nclass Net(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.last, self.mean = torch.nn.Linear(2, 1), None\n\n    def forward(self, x):\n"
+        "        now = self.last(x)\n"
+        "        self.mean = now.detach() if self.mean is None else 0.9 * self.mean + 0.1 * now.detach()\n"
+        "        return now - self.mean\n\n\n"
+    )
+    text = net + TRAIN.format(imports="", setup="", middle="pass", before_step="pass").replace(
+        "torch.nn.Linear(2, 1)", "Net()"
+    ).removeprefix("import torch\n")
+    kept = "now.detach().float() if self.mean is None else 0.9 * self.mean + (0.1 * now.detach()).float()"
+    assert kept in patch(text, ["mixed_precision"], Wishes()).text

@@ -101,18 +101,32 @@ def _angle_of(script: Script, node: ast.AST) -> list[ast.expr]:
 
 
 def taken_from_one(script: Script, node: ast.AST) -> list[ast.expr]:
-    """Each p of `log(1 - p)` or `atanh(p)` that may be in half precision, and so 1 long before it is in fp32."""
+    """Each p of `log(1 - p)`, `x / (1 - p)` or `atanh(p)` that may be in half precision, and so 1 long before it is."""
     inverse = [value for value in _taken_by(script, node, _INVERSES) if _varies(script, value)]
-    return inverse or [
-        n.right
-        for inside in logarithm_of(script, node)
-        for n in ast.walk(inside)
-        if isinstance(n, ast.BinOp)
-        and isinstance(n.op, ast.Sub)
-        and _number(n.left) == 1
-        and _number(n.right) is None
-        and _varies(script, n.right)
+    divisor = [node.right] if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) else []
+    chances = [p for p in _left_of_one(divisor) if _is_chance(script, p) and _varies(script, p)]
+    logged = [
+        p for p in _left_of_one(logarithm_of(script, node)) if _number(p) is None and _varies(script, p)
     ]
+    return [*inverse, *chances, *logged]
+
+
+def _left_of_one(values: list[ast.expr]) -> list[ast.expr]:
+    """Each p of a `1 - p` in some expressions."""
+    inside = (n for value in values for n in ast.walk(value))
+    return [
+        n.right
+        for n in inside
+        if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub) and _number(n.left) == 1
+    ]
+
+
+def _is_chance(script: Script, node: ast.expr) -> bool:
+    """What a sigmoid gives, by its name too."""
+    values: list[ast.AST | None] = [node]
+    if isinstance(node, ast.Name):
+        values = [b.value for b in script.bindings(node.id, node)]
+    return any(isinstance(v, ast.Call) and last_name(v) == "sigmoid" for v in values)
 
 
 def _varies(script: Script, node: ast.expr) -> bool:

@@ -8,6 +8,7 @@ from ..names import Function, last_name
 from ..script import Script
 
 _PRODUCTS = {"matmul", "mm", "bmm", "einsum", "addmm", "addmm_", "baddbmm", "baddbmm_"}
+_MOVES = {"float", "to", "type_as", "cuda", "unsqueeze", "view", "reshape", "repeat", "expand", "type", "t"}
 _SMALLEST_STENCIL = 6  # numbers
 
 
@@ -23,6 +24,55 @@ def multiplies_coordinates(script: Script, node: ast.AST) -> bool:
     if not is_product(node) or (script.called(node) or "").startswith("numpy."):
         return False
     return any(_key(script, n) in _coordinates(script) for n in ast.walk(node))
+
+
+def multiplies_positions(script: Script, node: ast.AST) -> bool:
+    """`heatmap @ torch.arange(w).float()`, `einsum("i,j->ij", t, self.inv_freq)` with `t = torch.arange(n)`."""
+    if not is_product(node) or (script.called(node) or "").startswith("numpy."):
+        return False
+    if isinstance(node, ast.BinOp):
+        factors: list[ast.expr] = [node.left, node.right]
+    else:
+        assert isinstance(node, ast.Call)
+        owner = [node.func.value] if isinstance(node.func, ast.Attribute) and not script.called(node) else []
+        factors = [*owner, *node.args]
+    return any(_is_positions(script, factor) for factor in factors)
+
+
+def _is_positions(script: Script, node: ast.expr, depth: int = 0) -> bool:
+    """`torch.arange(n)`, cast, moved or reshaped, under a name or an attribute too."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=value)) if script.called(node) is None:
+            return last_name(node) in _MOVES and _is_positions(script, value, depth)
+        case ast.Call():
+            return script.called(node) == "torch.arange"
+        case ast.Subscript(value=value):
+            return _is_positions(script, value, depth)
+        case ast.Name() if depth < 3:
+            values = [
+                b.value for b in script.bindings(node.id, node) if b.kind == "assign" and b.index is None
+            ]
+        case ast.Attribute() if depth < 3:
+            values = list(_set_to(script, node))
+        case _:
+            return False
+    return bool(values) and all(
+        isinstance(v, ast.expr) and _is_positions(script, v, depth + 1) for v in values
+    )
+
+
+def _set_to(script: Script, attribute: ast.Attribute) -> Iterable[ast.expr]:
+    """What `self.xs = ...` and `self.register_buffer("xs", ...)` set an attribute to."""
+    text = ast.unparse(attribute)
+    for node in script.nodes:
+        match node:
+            case ast.Assign(targets=[target], value=value) if ast.unparse(target) == text:
+                yield value
+            case ast.Call(
+                func=ast.Attribute(attr="register_buffer"), args=[ast.Constant(value=name), value, *_]
+            ):
+                if name == attribute.attr:
+                    yield value
 
 
 @lru_cache(maxsize=64)

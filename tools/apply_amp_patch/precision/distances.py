@@ -47,7 +47,9 @@ def _is_two(node: ast.AST) -> bool:
 
 
 def _sums_squares(node: ast.AST) -> bool:
-    """`(x ** 2).sum(1)`, `torch.sum(x * x, 1)`, `torch.norm(x) ** 2`."""
+    """`(x ** 2).sum(1)`, `torch.sum(x * x, 1)`, `torch.norm(x) ** 2`, the diagonal of `x @ x.T`."""
+    if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("diag", "diagonal"):
+        return True
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
         return isinstance(node.left, ast.Call) and getattr(node.left.func, "attr", "") == "norm"
     summed = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "sum"

@@ -14,8 +14,40 @@ def subtracts_moments(script: Script, node: ast.AST) -> bool:
         return False
     if any(_averages_products(script, n) for n in _terms(node.left)):
         return True
+    if all(any(map(_is_gram, _terms(side))) for side in (node.left, node.right)):
+        return True
     means = (_mean_of(script, value) for value in _values(script, node.left))
     return _is_product(node.right) and any(_is_product(v) for m in means for v in m)
+
+
+def subtracts_chances(script: Script, node: ast.AST) -> bool:
+    """`torch.sigmoid(a + h) - torch.sigmoid(a - h)`: how likely a value is that was rounded, as codecs compute it."""
+    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)):
+        return False
+    sides = [[_cumulative(v) for v in _values(script, side)] for side in (node.left, node.right)]
+    return bool(sides[0] and sides[1]) and None not in (*sides[0], *sides[1]) and sides[0] == sides[1]
+
+
+def _cumulative(value: ast.expr) -> str | None:
+    """The name of a call that gives how likely a smaller value is."""
+    while isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult):
+        value = value.right
+    name = ast.unparse(value.func).split(".")[-1] if isinstance(value, ast.Call) else ""
+    return name if name in ("sigmoid", "erf", "erfc") or "cumulative" in name or "cdf" in name else None
+
+
+def _is_gram(node: ast.expr) -> bool:
+    """`x.t() @ x`, `torch.mm(x.T, x)`."""
+    match node:
+        case ast.BinOp(left=left, op=ast.MatMult(), right=right):
+            pair = [left, right]
+        case ast.Call(func=ast.Attribute(attr="mm" | "matmul"), args=[left, right]):
+            pair = [left, right]
+        case _:
+            return False
+    texts = [ast.unparse(p) for p in pair]
+    bare = [t.removesuffix(".t()").removesuffix(".T").removesuffix(".transpose(0, 1)") for t in texts]
+    return texts[0] != texts[1] and bare[0] == bare[1]
 
 
 def _mean_of(script: Script, node: ast.expr) -> list[ast.expr]:

@@ -6,10 +6,10 @@ from ..patch import Declined
 from ..script import Script
 from .attacks import nudges
 from .constants import largest_fp32
-from .coordinates import multiplies_coordinates
+from .coordinates import multiplies_coordinates, multiplies_positions
 from .distances import expands_distance
 from .iterations import iterates_to_tolerance
-from .moments import subtracts_moments
+from .moments import subtracts_chances, subtracts_moments
 from .penalties import is_inner_step, is_penalty
 from .phases import encodes_number, turns_often
 from .scatter import mixes_dtypes, sets_data
@@ -38,6 +38,12 @@ _LINALG = (
     "torch.lu",
     "torch.triangular_solve",
     "torch.lstsq",
+    "torch.matrix_exp",
+    "torch.matrix_power",
+    "torch.pca_lowrank",
+    "torch.lobpcg",
+    "torch.geqrf",
+    "torch.orgqr",
 )
 _LINALG_FINE = (
     "torch.linalg.norm",
@@ -107,6 +113,14 @@ def _refuse_value(script: Script, node: ast.AST, line: int, where: str) -> None:
         raise Declined(line, "fp16_constant", note)
     if nudges(script, node):
         note = f"{ast.unparse(node)}{where} moves the input by less than half precision resolves"
+        raise Declined(line, "cancellation", note)
+    if multiplies_positions(script, node):
+        note = (
+            f"{ast.unparse(node)}{where} multiplies positions, which half precision rounds to whole numbers"
+        )
+        raise Declined(line, "cancellation", note)
+    if subtracts_chances(script, node):
+        note = f"{ast.unparse(node)}{where} is a small difference of two probabilities"
         raise Declined(line, "cancellation", note)
     if turns_often(script, node):
         note = f"{ast.unparse(node)}{where} multiplies how half precision rounded the phase of a wave"

@@ -21,7 +21,7 @@ def find_sums(context: Context, dtypes: Dtypes) -> list[ast.expr]:
     return [
         part
         for node in context.script.nodes
-        if isinstance(node, ast.AugAssign | ast.Assign) and _runs_over_steps(context, node)
+        if isinstance(node, ast.AugAssign | ast.Assign) and _runs_over_steps(context, node, dtypes)
         for part in _added(node)
         if not _is_number(part) and dtypes.of(part) == "low"
     ]
@@ -58,20 +58,25 @@ def _names(value: ast.expr, name: str) -> bool:
     return any(isinstance(n, ast.Name | ast.Attribute) and ast.unparse(n) == name for n in ast.walk(value))
 
 
-def _runs_over_steps(context: Context, node: ast.AugAssign | ast.Assign) -> bool:
-    """Whether the target was set to a number before the loop of training steps that the statement stands in."""
+def _runs_over_steps(context: Context, node: ast.AugAssign | ast.Assign, dtypes: Dtypes) -> bool:
+    """Whether the target was set to a number before the loop of training steps that the statement stands in.
+
+    Or before the model was run, in which the statement stands.
+    """
     script = context.script
     target = node.target if isinstance(node, ast.AugAssign) else node.targets[0]
-    if not isinstance(target, ast.Name | ast.Attribute):
-        return False
-    steps = {a for b in context.training.backwards for a in script.ancestors(b.call)}
-    around = [a for a in script.ancestors(node) if isinstance(a, ast.For | ast.While) and a in steps]
     if isinstance(target, ast.Name):
         values = [b.value for b in script.bindings(target.id, target) if b.kind == "assign"]
-    else:
+    elif isinstance(target, ast.Attribute):
         values = [value for _, value, _ in context.roles.assigned(target)]
+    else:
+        return False
     begun = [v for v in values if isinstance(v, ast.Constant) and isinstance(v.value, int | float | None)]
-    own = [v for v in values if v is not None and v not in begun]
-    alone = all(_names(v, ast.unparse(target)) for v in own if isinstance(v, ast.expr))
-    inside = {n for a in around for n in ast.walk(a)}
-    return bool(around and begun) and alone and all(v not in inside for v in begun)
+    own = [v for v in values if isinstance(v, ast.expr) and v not in begun]
+    if not begun or not all(_names(v, ast.unparse(target)) for v in own):
+        return False
+    if isinstance(target, ast.Attribute) and node in dtypes.inside:
+        return all(script.function(v) is not script.function(node) for v in begun)
+    steps = {a for b in context.training.backwards for a in script.ancestors(b.call)}
+    around = [a for a in script.ancestors(node) if isinstance(a, ast.For | ast.While) and a in steps]
+    return bool(around) and not any(a in around for v in begun for a in script.ancestors(v))
