@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from ..names import Function, last_name
 from ..script import Script
+from .attributes import set_to
 
 _PRODUCTS = {"matmul", "mm", "bmm", "einsum", "addmm", "addmm_", "baddbmm", "baddbmm_"}
 _MOVES = {"float", "to", "type_as", "cuda", "unsqueeze", "view", "reshape", "repeat", "expand", "type", "t"}
@@ -53,26 +54,12 @@ def _is_positions(script: Script, node: ast.expr, depth: int = 0) -> bool:
                 b.value for b in script.bindings(node.id, node) if b.kind == "assign" and b.index is None
             ]
         case ast.Attribute() if depth < 3:
-            values = list(_set_to(script, node))
+            values = list(set_to(script, node))
         case _:
             return False
     return bool(values) and all(
         isinstance(v, ast.expr) and _is_positions(script, v, depth + 1) for v in values
     )
-
-
-def _set_to(script: Script, attribute: ast.Attribute) -> Iterable[ast.expr]:
-    """What `self.xs = ...` and `self.register_buffer("xs", ...)` set an attribute to."""
-    text = ast.unparse(attribute)
-    for node in script.nodes:
-        match node:
-            case ast.Assign(targets=[target], value=value) if ast.unparse(target) == text:
-                yield value
-            case ast.Call(
-                func=ast.Attribute(attr="register_buffer"), args=[ast.Constant(value=name), value, *_]
-            ):
-                if name == attribute.attr:
-                    yield value
 
 
 @lru_cache(maxsize=64)
