@@ -4,6 +4,7 @@ import ast
 
 from ..names import Function
 from ..script import Script
+from .attributes import set_to
 
 _CONVOLUTIONS = tuple(f"torch.nn.functional.{kind}{n}d" for kind in ("conv", "avg_pool") for n in (1, 2, 3))
 
@@ -107,9 +108,7 @@ def _convolves(script: Script, call: ast.Call) -> bool:
 
 def _is_pool(script: Script, attribute: ast.Attribute) -> bool:
     """`self.pool`, which a method sets to `nn.AvgPool2d(3, 1)`."""
-    text = ast.unparse(attribute)
-    sets = (n for n in script.nodes if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == text)
-    return any((script.called(n.value) or "").startswith("torch.nn.AvgPool") for n in sets)
+    return any((script.called(v) or "").startswith("torch.nn.AvgPool") for v in set_to(script, attribute))
 
 
 def _names_one(script: Script, value: ast.expr) -> bool:

@@ -3,6 +3,7 @@
 import ast
 
 from ..script import Script
+from .attributes import set_to
 
 SMALLEST_FP16 = 6e-8
 _CLAMPS = ("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_min_")
@@ -75,15 +76,9 @@ def size_of(script: Script, node: ast.expr) -> float | None:
             default = _default(script, bindings[0].node) if bindings[0].kind == "parameter" else None
             return size_of(script, default) if isinstance(default, ast.Constant) else None
         case ast.Attribute(value=ast.Name(id="self")):
-            text = ast.unparse(node)
-            values = [
-                n.value
-                for n in script.nodes
-                if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == text
-            ]
-            return (
-                size_of(script, values[0]) if len(values) == 1 and isinstance(values[0], ast.Name) else None
-            )
+            values = set_to(script, node)
+            if len(values) == 1 and isinstance(values[0], ast.Constant | ast.UnaryOp | ast.Name):
+                return size_of(script, values[0])
     return None
 
 
