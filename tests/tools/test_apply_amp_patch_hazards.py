@@ -645,6 +645,8 @@ def test_sums_over_steps_grow_in_fp32(added, written):
         ("p = torch.sigmoid(out) - torch.tanh(out)", "patched", "patched"),
         ("p = out.exp() / (1 - beta ** 3)", "patched", "patched"),
         ("s = torch.matrix_exp(net.weight)", "patched", "patched"),
+        ("self.eps = 1e-12\n    out = out / (out.abs() + self.eps)", "fp16_constant", "patched"),
+        ("self.eps = 1e-12\n    out = out / (out.pow(2).mean(1) + self.eps).sqrt()", "patched", "patched"),
         ("s = y.masked_scatter(y > 0, out)", "in_place_scatter", "in_place_scatter"),
         ("z[torch.arange(2), torch.arange(2)] = net(x)", "in_place_scatter", "in_place_scatter"),
     ],

@@ -10,6 +10,19 @@ _CLAMPS = ("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_min_")
 # What CUDA's autocast computes in fp32, whatever it is given.
 _FP32_WORDS = "float softmax log_softmax softplus exp log norm sum pow prod cumsum item"
 _FP32 = frozenset(_FP32_WORDS.split())
+_SAME = {
+    "cuda",
+    "to",
+    "uniform_",
+    "view",
+    "unsqueeze",
+    "squeeze",
+    "mean",
+    "sqrt",
+    "detach",
+    "clone",
+    "expand",
+}
 _MADE = tuple(f"torch.{name}" for name in ("zeros", "ones", "empty", "full", "rand", "randn", "tensor"))
 
 
@@ -43,7 +56,7 @@ def _sides_of_angle(script: Script, node: ast.AST) -> list[ast.expr]:
 def _guards(script: Script, node: ast.AST) -> list[tuple[ast.expr, ast.expr]]:
     """A value and what keeps it from zero."""
     match node:
-        case ast.BinOp(left=left, op=ast.Add(), right=ast.Name() as right):
+        case ast.BinOp(left=left, op=ast.Add(), right=(ast.Name() | ast.Attribute()) as right):
             return [(left, right)]
         case ast.Call(func=func) if _last(func) in _CLAMPS:
             torch = script.called(node) is not None
@@ -98,8 +111,8 @@ def _is_fp32(script: Script, node: ast.expr, seen: tuple[str, ...] = ()) -> bool
             return True
         case ast.UnaryOp(operand=operand):
             return _is_fp32(script, operand, seen)
-        case ast.Call(
-            func=ast.Attribute(value=value, attr="cuda" | "to" | "uniform_" | "view" | "unsqueeze")
+        case ast.Call(func=ast.Attribute(value=value, attr=attr)) if attr in _SAME and not script.called(
+            node
         ):
             return _is_fp32(script, value, seen)
         case ast.Call():
