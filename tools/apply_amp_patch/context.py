@@ -111,20 +111,17 @@ class Context:
 
     def run_elsewhere(self, call: ast.Call) -> list[tuple[Script, ast.AST]]:
         """What a call runs in another file of the project: the nodes of the function and of those it calls there."""
-        name = self.script.called(call)
-        names = [name] if name else []
-        if name is None and isinstance(call.func, ast.Name):  # bound by one of several star imports, perhaps
-            unbound = not self.script.bindings(call.func.id, call)
-            names = [f"{star}.{call.func.id}" for star in self.script.star_imports if unbound]
-        method = ""
-        if name is None and isinstance(call.func, ast.Attribute):
-            method = call.func.attr
-            names = [o.name for o in self.roles.origins(call.func.value) if o.kind == "call"]
-        elif (
-            name is None
-        ):  # `loss_func = get_loss("bce")`: what that gives back is called, and does more than it
-            names += [o.name for o in self.roles.origins(call.func) if o.kind == "call"]
-        return [pair for dotted in names for pair in self._runs(dotted, method)]
+        if name := self.script.called(call):
+            return list(self._runs(name, ""))
+        func, given = call.func, self.roles.origins(call.func)
+        ways = [(o.name, "") for o in given if o.kind == "import"]  # `criterion = losses.contrastive`
+        if isinstance(func, ast.Attribute):
+            ways += [(o.name, func.attr) for o in self.roles.origins(func.value) if o.kind == "call"]
+        else:  # `loss_func = get_loss("bce")`: what that gives back is called, and does more than it
+            ways += [(o.name, "") for o in given if o.kind == "call"]
+        if isinstance(func, ast.Name) and not self.script.bindings(func.id, call):
+            ways += [(f"{star}.{func.id}", "") for star in self.script.star_imports]  # by one of several
+        return [pair for dotted, method in ways for pair in self._runs(dotted, method)]
 
     def named_elsewhere(self, name: str) -> list[tuple[Script, ast.AST]]:
         """What a function of the project's other files runs, by its dotted name."""

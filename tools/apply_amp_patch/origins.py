@@ -217,6 +217,13 @@ class Origins(Index):
         return self._callees[call]
 
     def _find_callees(self, call: ast.Call) -> list[Function]:
+        return self._callees_by_name(call) or [
+            o.node
+            for o in self.origins(call.func)
+            if isinstance(o.node, Function)  # `criterion = my_loss`
+        ]
+
+    def _callees_by_name(self, call: ast.Call) -> list[Function]:
         func = call.func
         last = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
         if isinstance(func, ast.Name):
