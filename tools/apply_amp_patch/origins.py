@@ -217,11 +217,9 @@ class Origins(Index):
         return self._callees[call]
 
     def _find_callees(self, call: ast.Call) -> list[Function]:
-        return self._callees_by_name(call) or [
-            o.node
-            for o in self.origins(call.func)
-            if isinstance(o.node, Function)  # `criterion = my_loss`
-        ]
+        """By name, or by value: `criterion = my_loss`, `train(net, my_loss)`."""
+        by_name = self._callees_by_name(call)
+        return by_name or [o.node for o in self.origins(call.func) if isinstance(o.node, Function)]
 
     def _callees_by_name(self, call: ast.Call) -> list[Function]:
         func = call.func
