@@ -97,6 +97,13 @@ def outcome(text: str, precision: str, path: Path | None = None) -> str:
         (GRID.format("torch.matmul(x, self.pixels)"), "Warp()", "out", "coordinates", "coordinates"),
         (GRID.format("torch.matmul(x.view(n, -1), self.weight)"), "Warp()", "out", "patched", "patched"),
         (GRID.format("self.pixels + x"), "Warp()", "out", "patched", "patched"),
+        (
+            "from geometry import coords_grid\n\ngrid = coords_grid(1, 4, 4)\nflat = grid.view(2, -1)",
+            "torch.nn.Linear(2, 2)",
+            "torch.matmul(flat, out.softmax(-1))",
+            "coordinates",
+            "coordinates",
+        ),
         (FIELD.format("x + slope(x, x**2)"), "Field()", "out", "second_order", "second_order"),
         (FIELD.format("slope(x, x**2).norm() ** 2"), "Field()", "out", "second_order", "patched"),
         (

@@ -240,6 +240,7 @@ def test_models_that_a_name_at_run_time_chooses_are_all_read(tmp_path: Path):
     for way, name, outcome in (
         ('sys.path.append("models")', "sys.argv[1]", "declined"),
         ("", 'f"models.{sys.argv[1]}"', "declined"),
+        ("name = 'models.{}'.format(sys.argv[1])", "name", "declined"),
         ("", '"json"', "patched"),
         ('layer = "models.layers.Net"', "layer[:-4]", "declined"),
     ):

@@ -1,6 +1,7 @@
 """Values that half precision keeps too few digits of: pixel coordinates, finite differences, Gram matrices."""
 
 import ast
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -9,6 +10,7 @@ from ..script import Script
 
 _PRODUCTS = {"matmul", "mm", "bmm", "einsum", "addmm", "addmm_", "baddbmm", "baddbmm_"}
 _SMALLEST_STENCIL = 6  # numbers
+_GRID = re.compile(r"mesh_?grid|coords?_grid|coordinate_grid|pixel_coord")  # makers of coordinates, by name
 
 
 def is_product(node: ast.AST) -> bool:
@@ -29,7 +31,7 @@ def multiplies_coordinates(script: Script, node: ast.AST) -> bool:
 def _coordinates(script: Script) -> frozenset[tuple[object, str]]:
     """The names of a file that hold pixel coordinates, by function; attributes by their text."""
     called = {last_name(call) for call in script.calls}
-    sources = {"meshgrid"} | ({"arange"} if "grid_sample" in called else set())
+    sources = {"meshgrid", *filter(_GRID.search, called)} | ({"arange"} if "grid_sample" in called else set())
     if sources.isdisjoint(called):
         return frozenset()
     found: set[tuple[object, str]] = set()
