@@ -174,6 +174,7 @@ def reachable(context: Context, full: Full) -> list[ast.AST]:
                 continue
             nodes[node] = None
             if isinstance(node, ast.Call):
+                queue += [o.node for o in roles.origins(node.func) if isinstance(o.node, ast.Lambda)]
                 for function in roles.callees(node):
                     known = function in functions or function in full.functions
                     if not known and function.name != "__init__":
