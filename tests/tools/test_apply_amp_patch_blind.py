@@ -115,6 +115,8 @@ def script(model="torch.nn.Linear(2, 1)", imports="", setup="", middle="pass"):
         ({"middle": "far = out.sum(1) - 2 * torch.mm(out, out.t())"}, "patched", "patched"),
         ({"middle": "out = torch.atan2(out[:, :1], out[:, 1:])"}, "fp16_constant", "patched"),
         ({"middle": "out = torch.atan2(out.float(), out.float() + 1)"}, "patched", "patched"),
+        ({"middle": "out = torch.sigmoid(out) * 512"}, "fp16_constant", "patched"),
+        ({"middle": "out = torch.sigmoid(out) * 255"}, "patched", "patched"),
         ({"setup": "net.convert_to_fp16()"}, "own_low_precision", "own_low_precision"),
     ],
 )

@@ -265,19 +265,93 @@ def test_what_is_kept_from_the_forward_pass_may_be_half(tmp_path: Path, kept, re
     assert code_of(patched(tmp_path, {"model.py": net}, loss=loss)) == code
 
 
-def test_a_named_product_in_a_squared_distance_cancels_too(tmp_path: Path):
-    body = (
-        "prod = p @ p.t()\n    s = p.pow(2).sum(dim=1)\n    return (s[:, None] + s[None] - 2 * prod).mean()"
-    )
+@pytest.mark.parametrize(
+    ("product", "rest"),
+    [
+        ("p @ p.t()", "s[:, None] + s[None] - 2 * product"),
+        ("p @ p.t()", "s[:, None] + s[None] - 2 * product[mask]"),
+        ("p", "s[:, None] + s[None] - 2 * torch.bmm(p[None], p.t()[None]).squeeze(0)"),
+        ("gram(p)", "s[:, None] + s[None] - 2 * product"),
+        ("p @ p.t()", "torch.sqrt(2.0 + 1e-5 - 2.0 * product)"),
+    ],
+)
+def test_a_product_in_a_squared_distance_cancels_in_whatever_shape(tmp_path: Path, product, rest):
+    squares = "" if "sqrt" in rest else "s = p.pow(2).sum(dim=1)"
+    setup = "def gram(p):\n    return torch.mm(p, p.t())\n\n"
+    setup += SCORE.format(body=f"product = {product}\n    {squares}\n    return ({rest}).mean()")
     result = patched(
-        tmp_path,
-        {},
-        imports="",
-        setup=SCORE.format(body=body),
-        net="torch.nn.Linear(16, 4)",
-        loss="loss = score(out)",
+        tmp_path, {}, imports="", setup=setup, net="torch.nn.Linear(16, 4)", loss="loss = score(out)"
     )
     assert "@amp_float32\ndef score" in result.text
+
+
+@pytest.mark.parametrize(
+    ("setup", "loss"),
+    [
+        ("", "criterion = score; loss = criterion(out)"),
+        ("", "criterion = functools.partial(score); loss = criterion(out)"),
+        ("def step(out, loss_fn):\n    return loss_fn(out)\n", "loss = step(out, score)"),
+        ("SCORES = {'log': score}\n", "loss = SCORES[name](out)"),
+        ("class Loss:\n    def __init__(self):\n        self.how = score\n", "loss = Loss().how(out)"),
+    ],
+)
+def test_a_function_under_another_name_is_read_like_under_its_own(tmp_path: Path, setup, loss):
+    body = f"return {LOG.format('p')}"
+    parts = {"net": "torch.nn.Linear(16, 4)", "loss": loss.replace("; ", "\n    ")}
+    here = patched(tmp_path, {}, imports="import functools", setup=SCORE.format(body=body) + setup, **parts)
+    assert "@amp_float32\ndef score" in here.text
+    other = {"scores.py": "import torch\n\n\n" + SCORE.format(body=body)}
+    there = patched(
+        tmp_path, other, imports="import functools\nfrom scores import score", setup=setup, **parts
+    )
+    assert there.outcome == "declined" or "amp_float32(" in there.text
+
+
+LOSSES = """import torch
+
+
+def score(p):
+    return torch.log(1 - torch.sigmoid(p)).mean()
+
+
+class Base:
+    def __call__(self, p):
+        return score(p)
+
+
+class Score(Base):
+    pass
+
+
+SCORES = {"one": score, "other": Score}
+
+
+def get(name):
+    return SCORES[name]
+
+
+def make(name):
+    return Score()
+"""
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "Score()",
+        "make(name)",
+        "get(name)",
+        "SCORES[name]",
+        "getattr(losses, name)",
+        "lambda p: losses.score(p)",
+    ],
+)
+def test_a_loss_of_another_file_is_read_however_it_is_chosen(tmp_path: Path, made):
+    """Classes that are no modules too: what calling their objects runs."""
+    made = made if made.startswith(("getattr", "lambda")) else f"losses.{made}"
+    parts = {"setup": f"criterion = {made}", "loss": "loss = criterion(out)", "net": "torch.nn.Linear(4, 4)"}
+    result = patched(tmp_path, {"losses.py": LOSSES}, imports="import losses", **parts)
+    assert code_of(result) == "probabilities" or "amp_float32(" in result.text
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import ast
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -176,7 +176,9 @@ def _chosen_late(script: Script, roots: list[Path]) -> list[Path]:
     ]
     if not late:
         return []
-    folders = _named_folders([*late, *_on_path(script)], roots)
+    named = (a for call in late for a in call.args[:1] if isinstance(a, ast.Name))
+    values = [b.value for name in named for b in script.bindings(name.id, name) if b.value is not None]
+    folders = _named_folders([*late, *values, *_on_path(script)], roots)
     return [path for folder in folders for path in sorted(folder.glob("*.py"))]
 
 
@@ -184,7 +186,7 @@ def _on_path(script: Script) -> list[ast.Call]:
     return [c for c in script.calls if script.called(c) in ("sys.path.append", "sys.path.insert")]
 
 
-def _named_folders(calls: list[ast.Call], roots: list[Path]) -> list[Path]:
+def _named_folders(calls: Sequence[ast.expr], roots: list[Path]) -> list[Path]:
     """The folders that the strings of some calls name, such as `sys.path.append(here + "/lib")`."""
     texts = (n.value for c in calls for n in ast.walk(c) if isinstance(n, ast.Constant))
     words = {word for text in texts if isinstance(text, str) for word in re.split(r"[./\\]", text) if word}

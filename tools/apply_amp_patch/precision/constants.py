@@ -65,7 +65,11 @@ def bounded_below_one(script: Script, node: ast.AST) -> list[ast.expr]:
 
 
 def _written(script: Script, node: ast.expr) -> ast.expr:
-    """The value of a name that is set once, such as `LARGEST = 1 - 1e-5`."""
+    """The value of a name or an attribute that is set once, such as `LARGEST = 1 - 1e-5`, `self.scope = 512`."""
+    if isinstance(node, ast.Attribute):
+        stores = [n for n in script.nodes if isinstance(n, ast.Assign) and len(n.targets) == 1]
+        values = [n.value for n in stores if ast.unparse(n.targets[0]) == ast.unparse(node)]
+        return values[0] if len(values) == 1 else node
     bindings = script.bindings(node.id, node) if isinstance(node, ast.Name) else []
     value = bindings[0].value if len(bindings) == 1 and bindings[0].kind == "assign" else None
     return value if isinstance(value, ast.expr) else node
@@ -206,6 +210,17 @@ def _fills_part(statement: ast.AST | None) -> bool:
     return isinstance(statement, ast.Assign) and any(isinstance(t, ast.Subscript) for t in statement.targets)
 
 
+def _scales_to_pixels(script: Script, node: ast.AST) -> bool:
+    """`torch.sigmoid(x) * 512`: sides of boxes in pixels, whose areas overflow fp16 from 256 x 256 on."""
+    if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):
+        return False
+    for value, factor in ((node.left, node.right), (node.right, node.left)):
+        size = _number(_written(script, factor))
+        if last_name(value).startswith("sigmoid") and size is not None and size**2 > _LARGEST_FP16:
+            return True
+    return False
+
+
 def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
     """Constants that fp16 cannot hold: they overflow, vanish, or round to 1."""
     gap = _bound_below_one(script, node)
@@ -213,6 +228,9 @@ def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
         return [_cancels(node)]
     if gram_matrix(script, node):
         note = f"{ast.unparse(node)} sums over every pixel and overflows fp16"
+        return [(node.lineno, "fp16_constant", note)]  # type: ignore[attr-defined]
+    if _scales_to_pixels(script, node):
+        note = f"the product of two sides such as {ast.unparse(node)} overflows fp16"
         return [(node.lineno, "fp16_constant", note)]  # type: ignore[attr-defined]
     if gap is not None and gap < 2**-12:
         return [_rounds_to_one(node)]

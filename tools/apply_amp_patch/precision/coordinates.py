@@ -1,6 +1,7 @@
 """Values that half precision keeps too few digits of: pixel coordinates, finite differences, Gram matrices."""
 
 import ast
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -11,6 +12,7 @@ from .attributes import set_to
 _PRODUCTS = {"matmul", "mm", "bmm", "einsum", "addmm", "addmm_", "baddbmm", "baddbmm_"}
 _MOVES = {"float", "to", "type_as", "cuda", "unsqueeze", "view", "reshape", "repeat", "expand", "type", "t"}
 _SMALLEST_STENCIL = 6  # numbers
+_GRID = re.compile(r"mesh_?grid|coords?_grid|coordinate_grid|pixel_coord")  # makers of coordinates, by name
 
 
 def is_product(node: ast.AST) -> bool:
@@ -66,7 +68,7 @@ def _is_positions(script: Script, node: ast.expr, depth: int = 0) -> bool:
 def _coordinates(script: Script) -> frozenset[tuple[object, str]]:
     """The names of a file that hold pixel coordinates, by function; attributes by their text."""
     called = {last_name(call) for call in script.calls}
-    sources = {"meshgrid"} | ({"arange"} if "grid_sample" in called else set())
+    sources = {"meshgrid", *filter(_GRID.search, called)} | ({"arange"} if "grid_sample" in called else set())
     if sources.isdisjoint(called):
         return frozenset()
     found: set[tuple[object, str]] = set()

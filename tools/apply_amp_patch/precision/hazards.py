@@ -16,7 +16,7 @@ from .elsewhere import FEATURES, SPECTRA, features, weigh_elsewhere, weigh_impor
 from .full import FP32_KERNELS, Full, Unsafe, widened
 from .functions import custom_functions, directions
 from .linear import is_linear
-from .operations import refuse_derivative, refuse_unsafe
+from .operations import refuse_derivative, refuse_given_derivative, refuse_unsafe
 from .probabilities import Probabilities
 from .puts import puts_by_index, puts_tensor
 from .ratios import is_ratio, weighs_advantage
@@ -79,6 +79,7 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
         return
     verdict.probabilities.logged(node)
     refuse_unsafe(script, node, getattr(node, "lineno", 1), "")
+    refuse_derivative(script, node, getattr(node, "lineno", 1), "")
     no_fp16, no_bf16 = fp16_only(script, node), bf16_only(script, node)
     if no_fp16 and no_bf16:
         raise Declined(*no_bf16[0])
@@ -123,6 +124,7 @@ def _run_by(context: Context, call: ast.Call, verdict: Verdict) -> None:
         if verdict.full.holds(script, node):
             continue
         try:
+            refuse_given_derivative(context.script, call, script, node)
             weigh_elsewhere(context, script, node, call.lineno, where, verdict)
         except Declined as reason:
             raise Unsafe(reason, call, script, node) from reason
@@ -181,6 +183,7 @@ def reachable(context: Context, full: Full) -> list[ast.AST]:
                 continue
             nodes[node] = None
             if isinstance(node, ast.Call):
+                queue += [o.node for o in roles.origins(node.func) if isinstance(o.node, ast.Lambda)]
                 for function in roles.callees(node):
                     known = function in functions or function in full.functions
                     if not known and function.name != "__init__":

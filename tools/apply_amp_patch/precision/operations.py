@@ -10,7 +10,7 @@ from .coordinates import multiplies_coordinates, multiplies_positions
 from .distances import expands_distance
 from .iterations import iterates_to_tolerance
 from .moments import subtracts_chances, subtracts_moments
-from .penalties import is_inner_step, is_penalty
+from .penalties import gives_out, is_inner_step, is_penalty
 from .phases import encodes_number, turns_often
 from .scatter import mixes_dtypes, sets_data
 
@@ -58,7 +58,7 @@ _SPARSE = (
     "torch.sparse_csr_tensor",
     "torch_sparse.",
 )
-_SOLVERS = ("torchdiffeq.", "torchsde.", "torchode.", "torchdyn.", "torchcde.", "diffrax.")
+_SOLVERS = ("torchdiffeq.", "torchsde.", "torchode.", "torchdyn.", "torchcde.", "diffrax.", "qpth.")
 _DOUBLE = {"torch.float64", "torch.double", "torch.DoubleTensor", "torch.cuda.DoubleTensor"}
 _HALF = {"torch.float16", "torch.half", "torch.bfloat16", "torch.HalfTensor", "torch.cuda.HalfTensor"}
 _METHODS = {
@@ -68,6 +68,7 @@ _METHODS = {
 }
 _WHOLE = {"float", "long", "int", "bool", "argmax", "size", "shape"}
 _COMPARES = {"gt", "ge", "lt", "le", "eq", "ne"}
+_TWO_DIGITS = "is fitted or fed on: half precision leaves it two digits"
 _SIMPLEX = {"Categorical", "OneHotCategorical", "Multinomial"}
 
 
@@ -182,12 +183,20 @@ def derives_twice(script: Script, node: ast.AST) -> bool:
 
 
 def refuse_derivative(script: Script, node: ast.AST, line: int, where: str) -> None:
-    """Raise for a layer whose output is a derivative (a force, a residual): lost digits stay in it."""
+    """Raise for a layer or loss that is made of a derivative (a force, a residual): lost digits stay in it."""
     if not isinstance(node, ast.Call) or not derives_twice(script, node):
         return
     if not is_penalty(script, node) and not is_inner_step(script, node):
-        note = f"a layer{where} gives out a derivative of itself, which half precision leaves two digits"
-        raise Declined(line, "second_order", note)
+        raise Declined(line, "second_order", f"a derivative{where} {_TWO_DIGITS}")
+
+
+def refuse_given_derivative(script: Script, call: ast.Call, home: Script, node: ast.AST) -> None:
+    """Raise where a call of another file's function gives a derivative of which more than the size counts."""
+    if not isinstance(node, ast.Call) or not derives_twice(home, node) or not gives_out(home, node):
+        return
+    if not is_penalty(script, call) and not is_inner_step(script, call):
+        note = f"a derivative that {ast.unparse(call.func)} gives {_TWO_DIGITS}"
+        raise Declined(call.lineno, "second_order", note)
 
 
 def _is_count(script: Script, node: ast.expr) -> bool:
