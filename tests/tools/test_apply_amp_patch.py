@@ -304,6 +304,14 @@ def test_a_cell_that_is_no_python_is_left_alone(workspace):
     assert report.outcome == "patched"
 
 
+def test_a_line_that_begins_with_a_percent_sign_may_be_python(workspace):
+    tail = "    print('%d %.3f'\n          %(len(y), loss))\n"
+    for cell in (PLAIN + tail, "%matplotlib inline\n" + PLAIN + tail):
+        report = call(script(workspace, notebook(cell), "train.ipynb"))
+        assert report.outcome == "patched"
+        assert json.loads(patched(report))["cells"][1]["source"][-1] == tail.splitlines(keepends=True)[-1]
+
+
 def test_accumulation_changes_its_number_and_not_the_code_twice(workspace):
     once = patched(call(script(workspace, PLAIN), remedies=["gradient_accumulation"], accumulation_steps=4))
     report = call(script(workspace, once), remedies=["gradient_accumulation"], accumulation_steps=8)
