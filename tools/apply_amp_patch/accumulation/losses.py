@@ -75,13 +75,13 @@ def _criterion(context: Context, call: ast.Call) -> ast.Call | None:
         return call
     if name:
         return None
-    origins = context.roles.origins(call.func)
-    found = [
-        o.node
+    origins = [o for o in context.roles.origins(call.func) if (o.kind, o.name) != ("constant", "None")]
+    known = all(
+        o.kind == "call" and o.name.split(".")[-1] in _MEANS and o.name.startswith("torch.nn.")
         for o in origins
-        if o.kind == "call" and o.name.split(".")[-1] in _MEANS and o.name.startswith("torch.nn.")
-    ]
-    return found[0] if len(found) == 1 == len(origins) and isinstance(found[0], ast.Call) else None
+    )
+    made = {ast.unparse(o.node): o.node for o in origins if isinstance(o.node, ast.Call)}
+    return next(iter(made.values())) if known and len(made) == 1 else None
 
 
 def _plain_use(context: Context, backward: Backward, body: list[ast.stmt], call: ast.Call) -> None:
