@@ -19,6 +19,7 @@ from optimizing_resources.tools.apply_amp_patch import ApplyAmpPatchRequest, app
 from optimizing_resources.tools.apply_amp_patch.codemod import ORDER, load_rules, patch
 from optimizing_resources.tools.apply_amp_patch.command import undo
 from optimizing_resources.tools.apply_amp_patch.context import Wishes
+from optimizing_resources.tools.apply_amp_patch.verify import _compare
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "apply_amp_patch"
 CASES = sorted(GOLDEN.rglob("*.in.py"))
@@ -217,6 +218,37 @@ def test_a_file_that_may_not_be_written_is_refused(workspace):
     path.chmod(0o444)
     with pytest.raises(ToolError, match="may not be written"):
         call(path, write=True, expected_sha256=call(path).source_sha256)
+
+
+SOLVER = """import torch
+net = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+
+
+def train(data):
+    for x, y in data:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(net(x), y)
+        loss.backward()
+        optimizer.step()
+"""
+STARTS = "import torch\nimport solver\nsolver.train([(torch.ones(4, 2), torch.ones(4, 1))] * 3)\n"
+
+
+def test_a_file_of_functions_is_verified_by_a_script_that_imports_it(workspace):
+    path = script(workspace, SOLVER, "solver.py")
+    script(workspace, STARTS, "main.py")
+    remedies = ["gradient_accumulation"]  # which has no switch: two runs, not three
+    report = call(path, remedies=remedies, verify_command=["python", "main.py"], python=sys.executable)
+    assert report.verification["passed"] and report.verification["steps"]["patched"] == 3
+    with pytest.raises(ToolError, match="runs no script"):
+        call(path, verify_command=["make"], python=sys.executable)
+
+
+def test_a_script_that_never_imports_the_file_verifies_nothing():
+    reply = {"losses": [1.0], "error": None, "seconds": 1.0, "ran": False}
+    found = _compare({"original": reply, "patched": reply}, {"mixed_precision"})
+    assert found["passed"] is None and "never imports" in found["verdict"]
 
 
 def test_a_file_without_training_is_no_error(workspace):
