@@ -553,3 +553,10 @@ def test_gradients_that_nothing_clears_are_never_sums_of_two_scales(cleared, fp1
         "optimizer.step()", f"optimizer.step()\n    {cleared}"
     )
     assert (outcome(text, "fp16"), outcome(text, "bf16")) == (fp16, "patched")
+
+
+def test_autocast_in_front_of_and_is_not_entered():
+    text = TRAIN.format(imports="", model="torch.nn.Linear(3, 3)", setup="", middle="pass")
+    block = "with torch.autocast('cuda', torch.bfloat16){} torch.enable_grad():\n        out = net(x.cuda())"
+    assert outcome(text.replace("out = net(x.cuda())", block.format(" and")), "bf16") == "partial_amp"
+    assert outcome(text.replace("out = net(x.cuda())", block.format(",")), "bf16") == "already"

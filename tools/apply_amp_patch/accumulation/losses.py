@@ -35,10 +35,9 @@ def reduction_of(context: Context, backward: Backward, body: list[ast.stmt]) -> 
     script = context.script
     calls = [n for s in body for n in ast.walk(s) if isinstance(n, ast.Call) and _criterion(context, n)]
     if len(calls) != 1:
-        line = backward.call.lineno
-        raise Declined(
-            line, "loss_unknown", f"{len(calls)} known loss functions are behind the loss, one is needed"
-        )
+        note = f"{len(calls)} known loss functions are behind the loss, one is needed"
+        none = "no known loss function is behind the loss, so what it averages over is not known (a model's own loss?)"
+        raise Declined(backward.call.lineno, "loss_unknown", note if calls else none)
     call, owner = calls[0], _criterion(context, calls[0])
     assert owner is not None
     options = {k.arg: k.value for k in [*call.keywords, *owner.keywords]}

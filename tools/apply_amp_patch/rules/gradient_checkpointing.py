@@ -104,7 +104,7 @@ def _unable(context: Context) -> Patch | None:
         made = context.script.statement(call)
         holder = path(made.targets[0]) if isinstance(made, ast.Assign) else None
         if holder and may_train(context, holder, made):
-            note = f"transformers gives {ast.unparse(call.func)} no gradient checkpointing"
+            note = f"the model of {ast.unparse(call.func)} has no gradient checkpointing in transformers"
             raise Declined(call.lineno, "blocks_not_found", note)
     return None
 
