@@ -547,3 +547,27 @@ def test_an_optimizer_without_gradients_is_not_stepped_by_a_scaler(
 ):
     text = BRANCHES.format(optimizers=optimizers, setup=setup, otherwise=otherwise, step=step)
     assert (outcome(text, "fp16"), outcome(text, "bf16")) == (wanted, "patched")
+
+
+@pytest.mark.parametrize(
+    ("cleared", "fp16"),
+    [
+        ("optimizer.zero_grad()", "patched"),
+        ("[p.grad.zero_() for p in net.parameters()]", "patched"),
+        ("net.weight.data.zero_()", "update_undecidable"),
+        ("pass", "update_undecidable"),
+    ],
+)
+def test_gradients_that_nothing_clears_are_never_sums_of_two_scales(cleared, fp16):
+    text = TRAIN.format(imports="", model="torch.nn.Linear(3, 3)", setup="", middle="pass")
+    text = text.replace("optimizer.zero_grad()", "pass").replace(
+        "optimizer.step()", f"optimizer.step()\n    {cleared}"
+    )
+    assert (outcome(text, "fp16"), outcome(text, "bf16")) == (fp16, "patched")
+
+
+def test_autocast_in_front_of_and_is_not_entered():
+    text = TRAIN.format(imports="", model="torch.nn.Linear(3, 3)", setup="", middle="pass")
+    block = "with torch.autocast('cuda', torch.bfloat16){} torch.enable_grad():\n        out = net(x.cuda())"
+    assert outcome(text.replace("out = net(x.cuda())", block.format(" and")), "bf16") == "partial_amp"
+    assert outcome(text.replace("out = net(x.cuda())", block.format(",")), "bf16") == "already"

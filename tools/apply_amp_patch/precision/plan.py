@@ -18,7 +18,7 @@ from .idle import idle_step
 from .leaves import is_of_leaves
 from .readings import reads
 from .replicas import NOTE
-from .updates import left_behind, update_places
+from .updates import left_behind, never_cleared, update_places
 from .verdict import Verdict
 
 _CALM = ("torch.profiler.", "torch.autograd.profiler", "torch.amp.", "builtins.", "gym", "tqdm.")
@@ -150,6 +150,9 @@ def _wrong_steps(context: Context) -> list[Reason]:
         found.append((reason.line, reason.code, reason.note))
     if (step := left_behind(training)) is not None:
         note = f"gradients may wait for {step.path} across an update(), which changes their scale"
+        found.append((step.call.lineno, "update_undecidable", note))
+    if (step := never_cleared(context)) is not None:
+        note = f"nothing clears the gradients of {step.path}, so those of several scales would add up"
         found.append((step.call.lineno, "update_undecidable", note))
     if (step := idle_step(context)) is not None:
         note = f"{step.path} may have got no gradients when it steps, where a scaler stops with an error"
