@@ -97,7 +97,7 @@ class _Names:
         for inner in _without(node, waiting | silent):
             self.names.update(_spelt(inner))
             if isinstance(inner, ast.Call):
-                self.everything = self.everything or _looks_up(inner)
+                self.everything = self.everything or looks_up(inner)
                 self._loads += _unpickles(script.called(inner) or "")
                 self._loads -= isinstance(inner.func, ast.Attribute) and inner.func.attr == "load_state_dict"
         self.everything = self.everything or bool(self.names & _REGISTRIES)
@@ -140,8 +140,10 @@ def _unpickles(called: str) -> bool:
     return package in _PICKLES and name.split(".")[-1] in ("load", "loads", "Unpickler")
 
 
-def _looks_up(call: ast.Call) -> bool:
+def looks_up(call: ast.AST) -> bool:
     """`globals()[name]`, `getattr(module, name)`: a name that is made when the script runs."""
+    if not isinstance(call, ast.Call):
+        return False
     last = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     if last == "getattr":
         return len(call.args) < 2 or not isinstance(call.args[1], ast.Constant)

@@ -6,6 +6,7 @@ from ..context import Context
 from ..edits import Edit, Span
 from ..models import is_model
 from ..patch import Site
+from ..reached import looks_up
 from ..script import Script
 from .dtypes import Dtypes
 from .operations import takes_numpy
@@ -186,6 +187,23 @@ def _is_method(node: ast.expr) -> bool:
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in ("mean", "sum")
     )
+
+
+def handed_to_unknown(context: Context) -> list[ast.Call]:
+    """`metric(output)` behind the step, where another file picks the metric and some of its functions take numpy."""
+    dtypes, roles = Dtypes(context), context.roles
+    arrays = any(takes_numpy(n) for other in context.project.values() for n in other.calls)
+    found = []
+    for call in context.script.calls if arrays else ():
+        origins = [o for o in roles.origins(call.func) if (o.kind, o.name) != ("constant", "None")]
+        if not origins or call in dtypes.inside or is_model(context, call.func):
+            continue
+        picked = [[n for _, n in context.named_elsewhere(o.name)] for o in origins if o.kind == "call"]
+        if len(picked) < len(origins) or not all(any(map(looks_up, nodes)) for nodes in picked):
+            continue
+        if any(dtypes.of(a) == "low" for a in _given(call) if not isinstance(a, ast.Starred)):
+            found.append(call)
+    return found
 
 
 def find_casts(context: Context) -> tuple[list[ast.expr], list[Reason]]:

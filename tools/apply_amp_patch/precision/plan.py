@@ -9,7 +9,7 @@ from ..flow import DETACHED
 from ..loops import Backward, Step, fed_here
 from ..patch import Declined
 from ..slices import differentiated
-from .arrays import find_casts, find_magnified
+from .arrays import find_casts, find_magnified, handed_to_unknown
 from .closures import refuse_closures
 from .device import Device, find_device
 from .gradients import Readings, find_readings, line_of
@@ -43,9 +43,9 @@ class Plan:
         return self.mode != "bf16"
 
     @property
-    def hooked(self) -> list[ast.expr]:
-        """The modules whose replicas are told the dtype by a hook: fp16 they take by themselves."""
-        return [] if self.scaled else self.verdict.replicas
+    def hooked(self) -> int | None:
+        """The line that leads to threads which a hook has to tell the dtype: fp16 they take by themselves."""
+        return None if self.scaled else self.verdict.replicas
 
 
 def make_plan(context: Context) -> Plan:
@@ -56,6 +56,9 @@ def make_plan(context: Context) -> Plan:
     device = find_device(context)
     readings = find_readings(context)
     casts, unsure = find_casts(context)
+    for call in handed_to_unknown(context):
+        note = "what it is may make arrays, and numpy has no bf16"
+        verdict.full.calls[call] = Declined(call.lineno, "numpy_of_low_precision", note)
     no_fp16 = [*_no_scaler(context), *verdict.no_fp16, *readings.uncovered, *find_magnified(context)]
     no_bf16 = [*verdict.no_bf16, *unsure]
     wish = context.wishes.precision
@@ -80,7 +83,7 @@ def make_plan(context: Context) -> Plan:
 
 def _rather_fp16(verdict: Verdict, device: Device) -> list[Reason]:
     """What makes fp16 the simpler choice where both would do."""
-    found = [(module.lineno, "data_parallel", NOTE) for module in verdict.replicas]
+    found = [(verdict.replicas, "data_parallel", NOTE)] if verdict.replicas else []
     if device.late:
         note = "asking the GPU for bf16 at import would start CUDA too early"
         found.append((device.late, "gpu_chosen_late", note))

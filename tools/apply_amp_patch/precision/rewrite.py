@@ -29,8 +29,7 @@ class Rewrite:
         self.dtype = free_name(self.script, "amp_dtype")
         self.scaler = free_name(self.script, "amp_scaler")
         self.float32 = free_name(self.script, "amp_float32")
-        self.hook = free_name(self.script, "amp_set_dtype")
-        self.hooked = free_name(self.script, "amp_in_replicas")
+        self.hook = free_name(self.script, "amp_in_replicas")
         self.torch = self.script.torch_name() or "torch"
         self.cache = ", cache_enabled=False" if plan.verdict.uncached else ""
         self.edits: list[Edit] = []
@@ -222,12 +221,8 @@ class Rewrite:
             self.site(line, "custom_function", f"{where} computes in fp32")
 
     def replicas(self) -> None:
-        for module in self.plan.hooked:
-            start, end = self.script.start(module), self.script.end(module)
-            self.edits += [Span(start, start, f"{self.hooked}("), Span(end, end, ")")]
-            self.site(
-                module.lineno, "replica_dtype", "its copies in DataParallel's threads get the dtype by a hook"
-            )
+        if self.plan.hooked:
+            self.site(self.plan.hooked, "replica_dtype", "DataParallel's threads get the dtype by a hook")
 
     def settings(self) -> None:
         """The module-level switch, dtype and scaler."""
@@ -241,7 +236,7 @@ class Rewrite:
         if not device.late and (device.unknown or (at_import and device.literal != "cpu")):
             device.declared = True
             lines.append(f"{device.name} = {device.choice}")
-        names = Names(self.torch, self.enabled, self.dtype, self.scaler, self.hook, self.hooked)
+        names = Names(self.torch, self.enabled, self.dtype, self.scaler, self.hook)
         lines += settings_lines(self.script, self.plan, self.training.regions, names)
         if verdict.full:
             unit = indent_unit(self.script)
