@@ -120,6 +120,9 @@ class Context:
         if name is None and isinstance(call.func, ast.Attribute):
             method = call.func.attr
             names = [o.name for o in self.roles.origins(call.func.value) if o.kind == "call"]
+            held = [o.name for o in self.roles.origins(call.func) if o.kind == "import"]  # `self.loss = loss`
+            if held:
+                return [pair for dotted in held for pair in self._runs(dotted, "")]
         elif (
             name is None
         ):  # `loss_func = get_loss("bce")`: what that gives back is called, and does more than it

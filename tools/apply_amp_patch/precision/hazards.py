@@ -172,7 +172,8 @@ def reachable(context: Context, full: Full) -> list[ast.AST]:
                 continue
             nodes[node] = None
             if isinstance(node, ast.Call):
-                for function in roles.callees(node):
+                held = [o.node for o in roles.origins(node.func) if isinstance(o.node, Function)]
+                for function in [*roles.callees(node), *held]:
                     known = function in functions or function in full.functions
                     if not known and function.name != "__init__":
                         functions[function] = None
