@@ -1123,7 +1123,7 @@ class Stripper(ast.NodeTransformer):
         return value if isinstance(value, list) else [] if value is None else [value]
 
     def visit_FunctionDef(self, node: ast.FunctionDef):
-        if re.match(r"amp_(float32|in_replicas)_*$", node.name):
+        if re.match(r"amp_(float32|full|in_replicas)_*$", node.name):
             return None
         ours = (
             r"amp_float32_*$|torch\.amp\.custom_(fwd\(.*cast_inputs=torch\.float32\)|bwd\(device_type=.*\))$"
@@ -1188,7 +1188,7 @@ class Stripper(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call):
         text = ast.unparse(node.func)
-        if re.match(r"amp_float32_*$", text):
+        if re.match(r"amp_(float32|full)_*$", text):
             return self.visit(node.args[0])
         if re.match(r"amp_scaler_*\.scale$", text):
             return self.visit(node.args[0])

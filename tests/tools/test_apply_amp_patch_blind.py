@@ -451,21 +451,26 @@ def test_gradients_do_not_wait_across_an_update_of_the_scale(before, behind, wan
 
 
 @pytest.mark.parametrize(
-    ("behind", "wanted"),
+    ("behind", "cast"),
     [
-        ("[o.detach().cpu().numpy() for o in kept]", "numpy_of_low_precision"),
-        ("[t.cpu().numpy() for o, t in zip(kept, y)]", "patched"),
-        ("[t.cpu().numpy() for _, t in enumerate(y)]", "patched"),
-        ("out = out.max(1)[1]\n    seen = [o.data.numpy() for o in out]", "patched"),
-        ("out = out.max(1)[0]\n    seen = [o.data.numpy() for o in out]", "patched"),
-        ("image = kept[0]\n    image = y[0]\n    image.numpy()", "patched"),
-        ("image = y[0]\n    image = kept[0]\n    image.numpy()", "numpy_of_low_precision"),
-        ("image = kept[0]\n    if y[0]:\n        image = y[0]\n    image.numpy()", "numpy_of_low_precision"),
+        ("[o.detach().cpu().numpy() for o in kept]", True),
+        ("[t.cpu().numpy() for o, t in zip(kept, y)]", False),
+        ("[t.cpu().numpy() for _, t in enumerate(y)]", False),
+        ("out = out.max(1)[1]\n    seen = [o.data.numpy() for o in out]", False),
+        ("out = out.max(1)[0]\n    seen = [o.data.numpy() for o in out]", False),
+        ("image = kept[0]\n    image = y[0]\n    image.numpy()", False),
+        ("image = y[0]\n    image = kept[0]\n    image.numpy()", True),
+        ("image = kept[0]\n    if y[0]:\n        image = y[0]\n    image.numpy()", True),
     ],
 )
-def test_what_a_loop_draws_has_the_dtype_of_what_it_draws_from(behind, wanted):
+def test_what_may_be_half_in_front_of_numpy_is_cast_when_it_is(behind, cast):
     text = script(middle="kept = []\n    kept.append(out)") + f"    {behind}\n"
-    assert outcome(text, "bf16") == wanted
+    result = patch(text, ["mixed_precision"], Wishes("bf16"))
+    assert (
+        result.outcome == "patched"
+        and ("amp_full(o.detach().cpu()).numpy()" in result.text or "amp_full(image).numpy()" in result.text)
+        == cast
+    )
 
 
 @pytest.mark.parametrize(("base", "device"), [("torch.nn.Module", "amp_device"), ("object", '"cpu"')])

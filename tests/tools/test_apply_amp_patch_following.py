@@ -159,4 +159,40 @@ def test_a_metric_that_is_picked_by_name_gets_fp32(tmp_path: Path, dtype, wrappe
         "metrics.py": METRICS.format(dtype=dtype).replace("target.cpu()", "target.float().cpu()"),
     }
     result = written(tmp_path, files, text)
-    assert result.outcome == "patched" and ("amp_float32(metric)(out, y)" in result.text) == wrapped
+    assert result.outcome == "patched" and ("metric(amp_full(out), y)" in result.text) == wrapped
+
+
+DRAWN = """import torch
+from torch.distributions import MultivariateNormal, Normal
+
+net, covariance = torch.nn.Linear(4, 2), torch.eye(2)
+optimizer = torch.optim.Adam(net.parameters())
+seen = []
+for step in range(3):
+    optimizer.zero_grad()
+    drawn = {drawn}
+    action = drawn.rsample()
+    loss = -(drawn.log_prob(action) * action.detach().mean(-1)).mean()
+    loss.backward()
+    optimizer.step()
+    seen.append(action.detach().numpy())
+"""
+
+
+@pytest.mark.parametrize(
+    ("drawn", "cast"),
+    [
+        ("MultivariateNormal(net(torch.ones(3, 4)), covariance)", "MultivariateNormal(amp_full(net("),
+        ("Normal(net(torch.ones(3, 4))[:, 0], 1.0)", "Normal(net("),
+    ],
+)
+def test_a_distribution_that_solves_gets_fp32_and_numpy_what_it_takes(drawn, cast):
+    torch = pytest.importorskip("torch")
+    text = patch(DRAWN.format(drawn=drawn), ["mixed_precision"], Wishes("bf16")).text
+    assert cast in text and "amp_full(action.detach()).numpy()" in text
+    for enabled in ("True", "False"):
+        names: dict = {}
+        exec(text.replace("amp_enabled = True", f"amp_enabled = {enabled}"), names)
+        assert {a.dtype.name for a in names["seen"]} == {"float32"}
+    assert names["amp_full"](torch.ones(1, dtype=torch.int32)).dtype == torch.int32
+    assert names["amp_full"]("text") == "text"

@@ -64,12 +64,9 @@ class _Names:
         for other in scripts[1:]:
             for statement in other.tree.body:
                 self._open(other, statement)
-        queue = list(self.names)
-        while queue and not self.everything:
-            for holder, node in self._defined.pop(queue.pop(), []):
-                before = set(self.names)
-                self._read(holder, node)
-                queue += self.names - before
+        while not self.everything and (due := self.names & set(self._defined)):
+            for holder, node in [pair for name in due for pair in self._defined.pop(name)]:
+                self._read(holder, node)  # a class adds methods, whose names may have been read before
         self.everything = self.everything or self._loads > 0
 
     def _open(self, script: Script, node: ast.AST) -> None:

@@ -9,7 +9,7 @@ from ..flow import DETACHED
 from ..loops import Backward, Step, fed_here
 from ..patch import Declined
 from ..slices import differentiated
-from .arrays import find_casts, find_magnified, handed_to_unknown
+from .arrays import find_casts, find_magnified
 from .closures import refuse_closures
 from .device import Device, find_device
 from .gradients import Readings, find_readings, line_of
@@ -35,6 +35,7 @@ class Plan:
     verdict: Verdict
     readings: Readings
     casts: list[ast.expr]  # tensors that have to become fp32: in front of `.numpy()`, or for a layer in fp32
+    perhaps_cast: list[ast.expr]  # the same for what may be in half precision
     bf16_because: Reason | None = None  # what rules the scaler out, under "auto"
     fp16_because: Reason | None = None
 
@@ -55,14 +56,11 @@ def make_plan(context: Context) -> Plan:
     verdict = weigh(context)
     device = find_device(context)
     readings = find_readings(context)
-    casts, unsure = find_casts(context)
-    for call in handed_to_unknown(context):
-        note = "what it is may make arrays, and numpy has no bf16"
-        verdict.full.calls[call] = Declined(call.lineno, "numpy_of_low_precision", note)
+    casts, perhaps, unsure = find_casts(context)
     no_fp16 = [*_no_scaler(context), *verdict.no_fp16, *readings.uncovered, *find_magnified(context)]
     no_bf16 = [*verdict.no_bf16, *unsure]
     wish = context.wishes.precision
-    plan = Plan(wish, device, verdict, readings, casts)
+    plan = Plan(wish, device, verdict, readings, casts, perhaps)
     if wish == "fp16" and no_fp16:
         raise Declined(*no_fp16[0])
     if wish == "bf16" and no_bf16:

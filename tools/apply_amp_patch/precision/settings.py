@@ -124,6 +124,12 @@ def {name}(function):
 """
 
 
+def full_lines(torch: str, name: str, unit: str) -> list[str]:
+    """The function that makes a half tensor fp32, and leaves all else as it is."""
+    half = f"{torch}.is_tensor(value) and value.dtype in ({torch}.bfloat16, {torch}.float16)"
+    return ["", "", f"def {name}(value):", f"{unit}return value.float() if {half} else value", ""]
+
+
 def float32_lines(names: Names, name: str, device: str, unit: str) -> list[str]:
     """The decorator that runs a function in fp32."""
     text = _FLOAT32.format(name=name, torch=names.torch, enabled=names.enabled, device=device)
