@@ -87,4 +87,6 @@ def _squares(node: ast.AST) -> bool:
             return True
         case ast.Call(func=ast.Attribute(attr="pow"), args=[*_, exponent]):
             return _is_two(exponent)
+        case ast.Call(func=ast.Attribute(attr="mul", value=owner), args=[*first, second]):
+            return ast.unparse(first[0] if first else owner) == ast.unparse(second)
     return False

@@ -209,12 +209,24 @@ def _behind(
             yield script, node
             if not isinstance(node, ast.Call) or full.holds(script, node):
                 continue
-            if name := script.called(node):
+            roles = context.roles_of(script)
+            origins = () if script.called(node) else roles.origins(node.func)
+            names = [script.called(node) or "", *(o.name for o in origins if o.kind == "import")]
+            if any(o.name == "builtins.eval" for o in origins):
+                names += _imported_names(script)
+            for name in filter(None, names):
                 yield from context.named_elsewhere(name)
-            for function in context.roles_of(script).callees(node):
+            held = [o.node for o in origins if isinstance(o.node, Function)]  # `self.knn = knn`
+            for function in [*roles.callees(node), *held]:
                 if function not in functions and script.method_class(function) is None:
                     functions.add(function)
                     queue.append(function)
+
+
+def _imported_names(script: Script) -> list[str]:
+    """What `self.solver = eval(name)` may be: whatever a file imports by name."""
+    statements = [n for n in script.nodes if isinstance(n, ast.ImportFrom)]
+    return [f"{s.module}.{alias.name}" for s in statements for alias in s.names]
 
 
 def _import_line(context: Context, name: str) -> int:

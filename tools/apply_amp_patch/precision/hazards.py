@@ -183,8 +183,9 @@ def reachable(context: Context, full: Full) -> list[ast.AST]:
                 continue
             nodes[node] = None
             if isinstance(node, ast.Call):
-                queue += [o.node for o in roles.origins(node.func) if isinstance(o.node, ast.Lambda)]
-                for function in roles.callees(node):
+                made = [o.node for o in roles.origins(node.func)]
+                queue += [m for m in made if isinstance(m, ast.Lambda)]
+                for function in [*roles.callees(node), *(m for m in made if isinstance(m, Function))]:
                     known = function in functions or function in full.functions
                     if not known and function.name != "__init__":
                         functions[function] = None
