@@ -11,7 +11,7 @@ from .vanishing import SMALLEST_FP16, size_of, vanishing
 
 _LARGEST_FP16 = 65504
 _FILLS = {"masked_fill", "masked_fill_", "fill_", "index_fill_", "full_like"}
-_INVERSES = ("atanh", "arctanh", "logit")
+_INVERSES = ("atanh", "arctanh", "logit", "erfinv")
 _SIGNS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: add,
     ast.Sub: sub,
@@ -126,11 +126,19 @@ def _left_of_one(values: list[ast.expr]) -> list[ast.expr]:
 
 
 def _is_chance(script: Script, node: ast.expr) -> bool:
-    """What a sigmoid gives, by its name too."""
+    """What a sigmoid, a tanh or a sum of squares gives, by its name too: it may come near 1."""
     values: list[ast.AST | None] = [node]
     if isinstance(node, ast.Name):
         values = [b.value for b in script.bindings(node.id, node)]
-    return any(isinstance(v, ast.Call) and last_name(v) == "sigmoid" for v in values)
+    calls = [v for v in values if isinstance(v, ast.Call)]
+    return any(
+        last_name(c) in ("sigmoid", "tanh", "norm")
+        or (
+            last_name(c) == "sum"
+            and any(isinstance(n, ast.Attribute) and n.attr == "pow" for n in ast.walk(c))
+        )
+        for c in calls
+    )
 
 
 def _varies(script: Script, node: ast.expr) -> bool:

@@ -142,10 +142,15 @@ def _one_kind(context: Context, call: ast.Call) -> None:
 
 
 def _refuse_half(context: Context, call: ast.Call) -> None:
-    """Raise where a function of torch without a half kernel gets what came out of a layer."""
+    """Raise where what came out of a layer meets a function of torch that takes no half, or one dtype alone."""
     name = context.script.called(call) or ""
     if name in _NO_HALF_KERNEL and call.args and Dtypes(context).of(call.args[0]) == "low":
         raise Declined(call.lineno, "no_half_kernel", f"{name} has no half-precision kernel on CUDA")
+    kinds = [Dtypes(context).of(a) for a in call.args[:2]] if name == "torch.lerp" else []
+    weights = [k.value for k in call.keywords if k.arg == "per_sample_weights"]
+    if set(kinds) == {"low", "full"} or any(Dtypes(context).of(w) == "low" for w in weights):
+        note = f"{ast.unparse(call.func)} needs equal dtypes, and autocast makes one of them half"
+        raise Declined(call.lineno, "in_place_scatter", note)
 
 
 def _refuse_made(call: ast.Call, origins: Iterable[Origin]) -> None:
