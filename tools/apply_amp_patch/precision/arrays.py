@@ -23,15 +23,12 @@ _LOGGED = {
     "add_audio",
     "add_video",
 }
-_STRICT = {
-    "MultivariateNormal",
-    "LowRankMultivariateNormal",
-    "Dirichlet",
-    "Beta",
-    "Gamma",
-    "Chi2",
-    "StudentT",
-}
+# What CUDA solves in fp32 alone, a CPU draws in it alone, or is drawn by the log of a uniform number near 0 or 1.
+_STRICT_WORDS = """
+    MultivariateNormal LowRankMultivariateNormal Dirichlet Beta Gamma Chi2 StudentT RelaxedBernoulli
+    RelaxedOneHotCategorical LogitRelaxedBernoulli Gumbel Laplace Weibull Pareto Kumaraswamy
+"""
+_STRICT = frozenset(_STRICT_WORDS.split())
 _LARGE = 1000  # metres to millimetres
 
 
@@ -216,7 +213,7 @@ def _handed_to_unknown(context: Context, dtypes: Dtypes) -> list[ast.expr]:
 
 
 def _of_distributions(context: Context, dtypes: Dtypes) -> list[ast.expr]:
-    """`MultivariateNormal(mean, cov)`, `Gamma(a, b)`: CUDA solves in fp32 alone, and a CPU draws in it alone."""
+    """`MultivariateNormal(mean, cov)`, `Gamma(a, b)`: distributions that need fp32."""
     found: list[ast.expr] = []
     for call in (c for c in context.script.calls if c in dtypes.inside):
         name = context.script.called(call) or ""
