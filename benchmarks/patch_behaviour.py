@@ -4,6 +4,7 @@
 
 PYTHON needs torch and matplotlib; torchvision is stood in for, with made-up digits. Per script the losses of 20 (some
 100) optimizer steps: original, patched and switched off (identical), bf16, fp16 with a scaler of scale 1 (the wiring).
+`as_cuda`: the same by the rules of CUDA's autocast (cuda_autocast.py), fp16 with the scale that a GradScaler finds.
 Beside them the original whose weights are rounded to bf16 once, before its first step: how far that alone leads shows
 how much a script makes of differences of that size.
 A device type of "cuda" written into the script is read as "cpu", as it would otherwise do nothing here.
@@ -119,6 +120,15 @@ register_optimizer_step_pre_hook(_round_once)
 """
 
 
+AS_CUDA = f"""
+import sys
+sys.path.append({str(HERE)!r})
+import cuda_autocast
+import torch
+torch.autocast = cuda_autocast.Autocast
+"""
+
+
 def on_cpu(text: str) -> str:
     """Autocast and scaler of a script for CUDA, to work on the CPU."""
     text = text.replace('device_type="cuda"', 'device_type="cpu"')
@@ -127,18 +137,24 @@ def on_cpu(text: str) -> str:
     return text.replace('GradScaler("cpu",', 'GradScaler("cpu", init_scale=1.0,')
 
 
+def begun_with(more: str, text: str) -> str:
+    """The script behind some lines that come in front of all but its `__future__` imports."""
+    place = max((m.end() for m in re.finditer(r"(?m)^from __future__ import .*\n", text)), default=0)
+    return text[:place] + more + text[place:]
+
+
 def versions_of(path: Path) -> tuple[dict[str, str], dict[str, object]]:
     """The texts to run, and what was not patched."""
     text = path.read_text(encoding="utf-8")
     versions: dict[str, str] = {"original": text}
-    future = [m.end() for m in re.finditer(r"(?m)^from __future__ import .*\n", text)]
-    place = future[-1] if future else 0
-    versions["rounded"] = text[:place] + ROUND_ONCE + text[place:]
+    versions["rounded"] = begun_with(ROUND_ONCE, text)
     refused: dict[str, object] = {}
     for precision in ("bf16", "fp16"):
         result = patch(text, ["mixed_precision"], Wishes(precision), path)
         if result.outcome == "patched":
             versions[precision] = on_cpu(result.text)
+            as_cuda = versions[precision].replace(", init_scale=1.0", "")
+            versions[f"{precision}_as_cuda"] = begun_with(AS_CUDA, as_cuda)
         else:
             refused[precision] = [result.outcome, *(s.reason_code for s in result.sites)]
     if "bf16" in versions:
@@ -155,7 +171,7 @@ def compared(runs: dict[str, dict], refused: dict[str, object]) -> dict[str, obj
     quarter = max(1, len(before) // 4)
     if "off" in runs:
         found["off_identical"] = runs["off"]["losses"] == before if before else None
-    for name in sorted(runs.keys() & {"bf16", "fp16", "rounded"}):
+    for name in sorted(runs.keys() & {"bf16", "fp16", "rounded", "bf16_as_cuda", "fp16_as_cuda"}):
         if runs[name]["error"] or not before:
             found[f"{name}_close"] = None  # nothing to compare: what stopped it stands under errors
             continue
@@ -210,7 +226,8 @@ def main() -> None:
         count[key] = len(versions)
         steps = next((n for part, n in LONGER.items() if part in name), STEPS)
         given = next((a for part, a in SMALL.items() if part in name), [])
-        same = {"path": str(path), "arguments": given, "folder": str(path.parent), "steps": steps, "key": key}
+        same = {"path": str(path), "start": str(path), "arguments": given, "folder": str(path.parent)}
+        same |= {"steps": steps, "key": key}
         requests += [{**same, "version": v, "source": text} for v, text in versions.items()]
     found: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as stand_ins:
