@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from optimizing_resources.tools.apply_amp_patch.codemod import patch
 from optimizing_resources.tools.apply_amp_patch.context import Wishes
+from optimizing_resources.tools.apply_amp_patch.reached import Reached
+from optimizing_resources.tools.apply_amp_patch.script import Script
 
 TRAIN = """import torch
 from layers import Net
@@ -196,3 +198,118 @@ def test_a_distribution_that_solves_gets_fp32_and_numpy_what_it_takes(drawn, cas
         assert {a.dtype.name for a in names["seen"]} == {"float32"}
     assert names["amp_full"](torch.ones(1, dtype=torch.int32)).dtype == torch.int32
     assert names["amp_full"]("text") == "text"
+
+
+HOOKED = """import torch
+
+
+def reverse(weight):
+    def turn(grad):
+        return -weight * grad.clone()
+    return turn
+
+
+def clip(grad):
+    return grad / grad.norm()
+
+
+class Net(torch.nn.Module):
+    def forward(self, x):
+        h = self.first(x)
+        h.register_hook({hook})
+        return self.last(h)
+"""
+
+
+@pytest.mark.parametrize(
+    ("hook", "scaled"),
+    [
+        ("lambda grad: -0.1 * grad", True),
+        ("reverse(0.1)", True),
+        ("lambda grad: grad.clamp(-1, 1)", False),
+        ("clip", False),
+        ("self.keep", False),
+    ],
+)
+def test_a_hook_in_another_file_sees_scaled_gradients_only_if_it_scales_them(tmp_path: Path, hook, scaled):
+    text = written(tmp_path, {"layers.py": HOOKED.format(hook=hook)}, TRAIN.format(end="pass")).text
+    assert "with torch.autocast(" in text and ("amp_scaler.scale(" in text) == scaled
+
+
+ADVERSARIAL = """import torch
+
+
+def reverse(weight):
+    def turn(grad):
+        return -weight * grad
+    return turn
+
+
+def confuse(h):
+    {first}
+    return torch.nn.BCELoss()(torch.sigmoid(h), torch.ones_like(h))
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "outcome"), [("h.register_hook(reverse(2.0))", "patched"), ("h = reverse(2.0)(h)", "declined")]
+)
+def test_what_makes_a_hook_does_not_compute_in_the_forward_pass(tmp_path: Path, first, outcome):
+    files = {
+        "layers.py": LAYERS.format(search="None", call="0"),
+        "near.py": "def knn(x):\n    return x\n",
+        "losses.py": ADVERSARIAL.format(first=first),
+    }
+    text = TRAIN.format(end="pass").replace("torch.nn.functional.mse_loss(out, y.cuda())", "confuse(out)")
+    result = written(
+        tmp_path, files, text.replace("import torch\n", "import torch\nfrom losses import confuse\n", 1)
+    )
+    assert result.outcome == outcome and ("amp_float32(confuse)(out)" in result.text) == (
+        outcome == "patched"
+    )
+
+
+POLICY = """import torch
+
+
+class Squashed:
+    def density(self, value):
+        return torch.log(1 - value.pow(2) + 1e-6).sum()
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mean = torch.nn.Linear(4, 2)
+
+    def forward(self, x):
+        action = torch.tanh(self.mean(x))
+        return torch.log(1 - action.pow(2) + 1e-6).sum() + Squashed().density({value})
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "more", "outcome"),
+    [
+        ("action", "out", "patched"),
+        ("x", "out", "declined"),  # rounded before it came here, perhaps
+        ("action", "out + Squashed().density(torch.tanh(out))", "declined"),
+        ("action", "keep(Squashed().density, out)", "declined"),
+    ],
+)
+def test_what_functions_in_fp32_alone_call_is_in_fp32(tmp_path: Path, value, more, outcome):
+    text = TRAIN.format(end="pass").replace("import Net", "import Net, Squashed")
+    text = text.replace("net(x.cuda())", f"tail(net.forward(x.cuda()))\n    out = {more}")
+    text = text.replace("net = Net()", "tail = torch.nn.Linear(1, 1).cuda()\nnet = Net()")
+    result = written(tmp_path, {"layers.py": POLICY.format(value=value)}, text)
+    assert result.outcome == outcome
+    assert ("amp_layers.Net.forward = amp_float32(" in result.text) == (outcome == "patched")
+
+
+def test_a_method_is_read_even_if_its_name_was_before_its_class():
+    names = [f"step{i}" for i in range(16)]
+    script = Script("from layers import Net\nnet = Net()\n" + "".join(f"net.{n}(x)\n" for n in names))
+    methods = "".join(f"    def {n}(self, x):\n        return Layer{n}()(x)\n\n" for n in names)
+    classes = "".join(f"\n\nclass Layer{n}:\n    pass\n" for n in names)
+    layers = Script(f"class Net:\n{methods}{classes}")
+    assert all(map(Reached(script, [layers]).holds, layers.classes))

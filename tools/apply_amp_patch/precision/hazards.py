@@ -14,7 +14,7 @@ from .coordinates import finite_differences
 from .elsewhere import FEATURES, SPECTRA, features, weigh_elsewhere, weigh_imported
 from .full import Full, Unsafe, widened
 from .functions import custom_functions, directions
-from .linear import is_linear
+from .linear import HOOKS, is_linear
 from .operations import refuse_derivative, refuse_unsafe
 from .probabilities import Probabilities
 from .puts import puts_by_index, puts_tensor
@@ -35,12 +35,6 @@ _SECOND_ORDER = (
     "torchmeta.utils.gradient",
 )
 _FP32_KERNELS = ("warpctc_pytorch.", "warprnnt_pytorch.", "warp_rnnt.", "torch_baidu_ctc.")
-_HOOKS = {
-    "register_hook",
-    "register_full_backward_hook",
-    "register_backward_hook",
-    "register_post_accumulate_grad_hook",
-}
 
 
 def weigh(context: Context) -> Verdict:
@@ -215,7 +209,7 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         _refuse_own_dtype(context, call, name, method)
         if detects_anomalies(script, call):
             verdict.no_fp16.append((call.lineno, "reads_grad", ANOMALIES))
-        if method in _HOOKS:
+        if method in HOOKS:
             verdict.no_fp16.append((call.lineno, "gradient_hook", f".{method}() would see scaled gradients"))
     verdict.replicas, hidden = find_replicas(context)
     verdict.no_bf16 += hidden
