@@ -59,8 +59,8 @@ def _here(context: Context, derived: dict[str, Script]) -> Iterator[_Mention]:
     for node in script.nodes:
         if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
             continue
-        name = script.qualified(node) or (ast.unparse(node) if _is_called(script, node) else "")
-        threads = not name.startswith("self.") and (starts_threads(name) or name.split(".")[-1] in derived)
+        name = script.qualified(node) or (str(getattr(node, "id", "")) if _is_called(script, node) else "")
+        threads = starts_threads(name) or name.split(".")[-1] in derived
         if threads and not _is_calm(script, node) and not _is_of_the_project(context, node):
             yield node.lineno, script, node, f"inside {ast.unparse(node)}"
 
@@ -139,9 +139,9 @@ def _starts(
     """A call that starts threads; `DataParallel(bounds)(x)` wraps no model that trains, and counts as unknown."""
     if not isinstance(node, ast.Call):
         return
-    name = script.called(node) or ast.unparse(node.func)
-    method = name.startswith("self.")  # of a class that is looked at itself
-    if not method and (starts_threads(name) or name.split(".")[-1] in derived):
+    name = script.called(node) or str(getattr(node.func, "id", ""))
+    anew = starts_threads(script.called(node.func) or "")
+    if anew or starts_threads(name) or name.split(".")[-1] in derived:
         yield line, script, node.func, where
 
 
