@@ -313,3 +313,40 @@ def test_a_method_is_read_even_if_its_name_was_before_its_class():
     classes = "".join(f"\n\nclass Layer{n}:\n    pass\n" for n in names)
     layers = Script(f"class Net:\n{methods}{classes}")
     assert all(map(Reached(script, [layers]).holds, layers.classes))
+
+
+MIXED = """import torch
+
+near, far = torch.nn.Linear(4, 4), torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(far.parameters(), lr=0.1)
+bank, seen = torch.ones(4, 3), []
+for step in range(2):
+    real = torch.randn(8, 4)
+    optimizer.zero_grad()
+    fake = near(real)
+    loss = far({inside}).mean()
+    loss.backward()
+    optimizer.step()
+    seen.append({behind})
+"""
+
+
+@pytest.mark.parametrize(
+    ("inside", "behind", "cast"),
+    [
+        ("torch.lerp(real, fake, 0.5)", "0", "torch.lerp(real, amp_full(fake), 0.5)"),
+        ("torch.dot(real[0], fake[0]) * fake", "0", "torch.dot(real[0], amp_full(fake[0]))"),
+        ("fake", "torch.mm(fake, bank)", "torch.mm(amp_full(fake), bank)"),
+        ("fake", "fake.matmul(bank)", "amp_full(fake).matmul(bank)"),
+        ("fake", "torch.mm(fake, fake.t())", "torch.mm(fake, fake.t())"),
+        ("torch.lerp(real, real, 0.5)", "torch.mm(real, bank)", "torch.lerp(real, real, 0.5)"),
+    ],
+)
+def test_operands_of_two_dtypes_become_fp32_where_torch_takes_one(inside, behind, cast):
+    torch = pytest.importorskip("torch")
+    text = patch(MIXED.format(inside=inside, behind=behind), ["mixed_precision"], Wishes("bf16")).text
+    assert cast in text and ("def amp_full(" in text) == ("amp_full(" in cast)
+    exec(text, names := {})
+    assert (
+        all(not torch.is_tensor(s) or s.dtype == torch.float32 for s in names["seen"]) or "fake.t()" in behind
+    )
