@@ -418,7 +418,7 @@ class Judge:
             return
         values = self.assigned.get(ast.unparse(call.args[0]), [])
         names = [self.name(v.func) for v in values if isinstance(v, ast.Call)]
-        if any("lr_scheduler" in n for n in names):
+        if any("lr_scheduler" in n and n.split(".")[-1][0].isupper() for n in names):  # a class, no function
             self.add(call, "scheduler_in_scaler")
         if any(n.endswith("optim.LBFGS") for n in names):
             self.add(call, "closure_with_scaler")

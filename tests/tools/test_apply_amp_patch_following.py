@@ -306,6 +306,24 @@ def test_what_functions_in_fp32_alone_call_is_in_fp32(tmp_path: Path, value, mor
     assert ("amp_layers.Net.forward = amp_float32(" in result.text) == (outcome == "patched")
 
 
+def test_a_function_that_nothing_here_calls_is_in_no_fp32():
+    text = """import torch
+from torch.distributions import Categorical
+
+net = torch.nn.Linear(4, 2).cuda()
+optimizer = torch.optim.Adam(net.parameters())
+
+
+def update(s, a, more):
+    optimizer.zero_grad()
+    p = torch.relu(net(s)) if more else torch.softmax(net(s), 1)
+    loss = -Categorical(p + 1e-3).log_prob(a).mean()
+    loss.backward()
+    optimizer.step()
+"""
+    assert patch(text, ["mixed_precision"], Wishes()).sites[0].reason_code == "probabilities"
+
+
 def test_a_method_is_read_even_if_its_name_was_before_its_class():
     names = [f"step{i}" for i in range(16)]
     script = Script("from layers import Net\nnet = Net()\n" + "".join(f"net.{n}(x)\n" for n in names))
@@ -334,10 +352,10 @@ for step in range(2):
 @pytest.mark.parametrize(
     ("inside", "behind", "cast"),
     [
-        ("torch.lerp(real, fake, 0.5)", "0", "torch.lerp(real, amp_full(fake), 0.5)"),
-        ("torch.dot(real[0], fake[0]) * fake", "0", "torch.dot(real[0], amp_full(fake[0]))"),
-        ("fake", "torch.mm(fake, bank)", "torch.mm(amp_full(fake), bank)"),
-        ("fake", "fake.matmul(bank)", "amp_full(fake).matmul(bank)"),
+        ("torch.lerp(real, fake, 0.5)", "0", "torch.lerp(amp_full(real), amp_full(fake), 0.5)"),
+        ("torch.dot(real[0], fake[0]) * fake", "0", "torch.dot(amp_full(real[0]), amp_full(fake[0]))"),
+        ("fake", "torch.mm(fake, bank)", "torch.mm(amp_full(fake), amp_full(bank))"),
+        ("fake", "fake.matmul(bank)", "amp_full(fake).matmul(amp_full(bank))"),
         ("fake", "torch.mm(fake, fake.t())", "torch.mm(fake, fake.t())"),
         ("torch.lerp(real, real, 0.5)", "torch.mm(real, bank)", "torch.lerp(real, real, 0.5)"),
     ],

@@ -51,8 +51,9 @@ def _of_distributions(context: Context, dtypes: Dtypes) -> list[ast.expr]:
     for call in (c for c in context.script.calls if c in dtypes.inside):
         name = context.script.called(call) or ""
         if name.startswith("torch.distributions.") and name.split(".")[-1] in _STRICT:
-            found += [a for a in given_to(call) if not isinstance(a, ast.Starred)]
-    return [a for a in found if dtypes.of(a) in ("low", "unknown")]
+            values = [a for a in given_to(call) if not isinstance(a, ast.Starred | ast.Constant)]
+            found += values if {"low", "unknown"} & {dtypes.of(a) for a in values} else []
+    return found
 
 
 def _of_operations(context: Context, dtypes: Dtypes) -> list[ast.expr]:
@@ -66,7 +67,7 @@ def _of_operations(context: Context, dtypes: Dtypes) -> list[ast.expr]:
             continue
         owner = [call.func.value] if method else []  # type: ignore[attr-defined]
         operands = [a for a in [*owner, *given_to(call)] if not isinstance(a, ast.Starred)]
-        kinds = {a: dtypes.of(a) for a in operands}
-        half = [a for a in operands if kinds[a] == "low" or (inside and kinds[a] == "unknown")]
-        found += half if "low" in kinds.values() and (inside or set(kinds.values()) != {"low"}) else []
+        kinds = {dtypes.of(a) for a in operands}
+        if "low" in kinds and (inside or kinds != {"low"}):  # all of them: what seems fp32 may be half too
+            found += [a for a in operands if not isinstance(a, ast.Constant)]
     return found

@@ -158,6 +158,8 @@ def _add_inner(context: Context, full: Full, unsafe: Unsafe) -> bool:
     function = unsafe.home.function(unsafe.inner)
     if unsafe.code != "probabilities" or function is None or function.name.startswith(("forward", "__")):
         return False
+    if function in full.inner:
+        return False
     sites: list[tuple[Script, ast.Call]] = []
     for script in [context.script, *context.project.values()]:
         for node in script.nodes:
@@ -173,7 +175,9 @@ def _add_inner(context: Context, full: Full, unsafe: Unsafe) -> bool:
             if not isinstance(call, ast.Call) or call.func is not node or not full.holds(script, call):
                 return False
             sites.append((script, call))
-    given = formed_by_callers(context, unsafe.home, function, sites) if sites else frozenset()
+    if not sites:  # whoever calls it is not known
+        return False
+    given = formed_by_callers(context, unsafe.home, function, sites)
     if not is_formed_inside(context, unsafe.home, unsafe.inner, given):
         return False
     full.inner.add(function)

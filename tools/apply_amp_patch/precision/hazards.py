@@ -173,7 +173,7 @@ def reachable(context: Context, full: Full) -> list[ast.AST]:
                         functions[function] = None
                         queue.append(function)
     aside = {n for call in full.calls for n in ast.walk(call.func)}
-    aside |= {n for function in full.functions for n in ast.walk(function)}
+    aside |= {n for function in {*full.functions, *full.inner} for n in ast.walk(function)}
     return [n for n in nodes if n not in aside]
 
 
