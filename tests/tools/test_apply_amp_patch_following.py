@@ -368,3 +368,23 @@ def test_operands_of_two_dtypes_become_fp32_where_torch_takes_one(inside, behind
     assert (
         all(not torch.is_tensor(s) or s.dtype == torch.float32 for s in names["seen"]) or "fake.t()" in behind
     )
+
+
+HANDED = """class Compute:
+    def __init__(self, criterion, optimizer):
+        self.criterion, self.optimizer = criterion, optimizer
+
+    def step(self, {given}):
+        self.optimizer.zero_grad()
+        loss = self.criterion({logits}, y).mean()
+        loss.backward()
+        self.optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "logits", "outcome"), [("logits, y", "logits", "declined"), ("net, x, y", "net(x)", "patched")]
+)
+def test_a_criterion_that_is_handed_in_runs_no_layers(given, logits, outcome):
+    text = HANDED.format(given=given, logits=logits)
+    assert patch(text, ["mixed_precision"], Wishes()).outcome == outcome
