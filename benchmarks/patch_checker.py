@@ -418,7 +418,7 @@ class Judge:
             return
         values = self.assigned.get(ast.unparse(call.args[0]), [])
         names = [self.name(v.func) for v in values if isinstance(v, ast.Call)]
-        if any("lr_scheduler" in n for n in names):
+        if any("lr_scheduler" in n and n.split(".")[-1][0].isupper() for n in names):  # a class, no function
             self.add(call, "scheduler_in_scaler")
         if any(n.endswith("optim.LBFGS") for n in names):
             self.add(call, "closure_with_scaler")
@@ -975,6 +975,13 @@ class Judge:
         saves = (n for n in ast.walk(self.tree) if self.is_call(n, {"torch.save", "pickle.dump"}))
         return any("state_dict" not in ast.unparse(n) for n in saves)
 
+    def is_full_loss(self, path: str) -> bool:
+        """One of torch's own losses, which autocast computes in fp32."""
+        made = (n for v in self.assigned.get(path, []) for n in ast.walk(v) if isinstance(n, ast.Call))
+        return any(
+            self.name(n.func).startswith("torch.nn.") and self.name(n.func).endswith("Loss") for n in made
+        )
+
     def numpy(self) -> None:
         if not any(isinstance(n, ast.Attribute) and n.attr == "bfloat16" for n in ast.walk(self.tree)):
             return  # numpy knows fp16
@@ -987,6 +994,7 @@ class Judge:
                     isinstance(node, ast.Assign)
                     and isinstance(node.value, ast.Call)
                     and self.is_model(ast.unparse(node.value.func))
+                    and not self.is_full_loss(ast.unparse(node.value.func))
                 ):
                     for target in node.targets:
                         low[(self.function(node), ast.unparse(target))] = node

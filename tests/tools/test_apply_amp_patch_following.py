@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from optimizing_resources.tools.apply_amp_patch.codemod import patch
 from optimizing_resources.tools.apply_amp_patch.context import Wishes
+from optimizing_resources.tools.apply_amp_patch.reached import Reached
+from optimizing_resources.tools.apply_amp_patch.script import Script
 
 TRAIN = """import torch
 from layers import Net
@@ -196,3 +198,193 @@ def test_a_distribution_that_solves_gets_fp32_and_numpy_what_it_takes(drawn, cas
         assert {a.dtype.name for a in names["seen"]} == {"float32"}
     assert names["amp_full"](torch.ones(1, dtype=torch.int32)).dtype == torch.int32
     assert names["amp_full"]("text") == "text"
+
+
+HOOKED = """import torch
+
+
+def reverse(weight):
+    def turn(grad):
+        return -weight * grad.clone()
+    return turn
+
+
+def clip(grad):
+    return grad / grad.norm()
+
+
+class Net(torch.nn.Module):
+    def forward(self, x):
+        h = self.first(x)
+        h.register_hook({hook})
+        return self.last(h)
+"""
+
+
+@pytest.mark.parametrize(
+    ("hook", "scaled"),
+    [
+        ("lambda grad: -0.1 * grad", True),
+        ("reverse(0.1)", True),
+        ("lambda grad: grad.clamp(-1, 1)", False),
+        ("clip", False),
+        ("self.keep", False),
+    ],
+)
+def test_a_hook_in_another_file_sees_scaled_gradients_only_if_it_scales_them(tmp_path: Path, hook, scaled):
+    text = written(tmp_path, {"layers.py": HOOKED.format(hook=hook)}, TRAIN.format(end="pass")).text
+    assert "with torch.autocast(" in text and ("amp_scaler.scale(" in text) == scaled
+
+
+ADVERSARIAL = """import torch
+
+
+def reverse(weight):
+    def turn(grad):
+        return -weight * grad
+    return turn
+
+
+def confuse(h):
+    {first}
+    return torch.nn.BCELoss()(torch.sigmoid(h), torch.ones_like(h))
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "outcome"), [("h.register_hook(reverse(2.0))", "patched"), ("h = reverse(2.0)(h)", "declined")]
+)
+def test_what_makes_a_hook_does_not_compute_in_the_forward_pass(tmp_path: Path, first, outcome):
+    files = {
+        "layers.py": LAYERS.format(search="None", call="0"),
+        "near.py": "def knn(x):\n    return x\n",
+        "losses.py": ADVERSARIAL.format(first=first),
+    }
+    text = TRAIN.format(end="pass").replace("torch.nn.functional.mse_loss(out, y.cuda())", "confuse(out)")
+    result = written(
+        tmp_path, files, text.replace("import torch\n", "import torch\nfrom losses import confuse\n", 1)
+    )
+    assert result.outcome == outcome and ("amp_float32(confuse)(out)" in result.text) == (
+        outcome == "patched"
+    )
+
+
+POLICY = """import torch
+
+
+class Squashed:
+    def density(self, value):
+        return torch.log(1 - value.pow(2) + 1e-6).sum()
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mean = torch.nn.Linear(4, 2)
+
+    def forward(self, x):
+        action = torch.tanh(self.mean(x))
+        return torch.log(1 - action.pow(2) + 1e-6).sum() + Squashed().density({value})
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "more", "outcome"),
+    [
+        ("action", "out", "patched"),
+        ("x", "out", "declined"),  # rounded before it came here, perhaps
+        ("action", "out + Squashed().density(torch.tanh(out))", "declined"),
+        ("action", "keep(Squashed().density, out)", "declined"),
+    ],
+)
+def test_what_functions_in_fp32_alone_call_is_in_fp32(tmp_path: Path, value, more, outcome):
+    text = TRAIN.format(end="pass").replace("import Net", "import Net, Squashed")
+    text = text.replace("net(x.cuda())", f"tail(net.forward(x.cuda()))\n    out = {more}")
+    text = text.replace("net = Net()", "tail = torch.nn.Linear(1, 1).cuda()\nnet = Net()")
+    result = written(tmp_path, {"layers.py": POLICY.format(value=value)}, text)
+    assert result.outcome == outcome
+    assert ("amp_layers.Net.forward = amp_float32(" in result.text) == (outcome == "patched")
+
+
+def test_a_function_that_nothing_here_calls_is_in_no_fp32():
+    text = """import torch
+from torch.distributions import Categorical
+
+net = torch.nn.Linear(4, 2).cuda()
+optimizer = torch.optim.Adam(net.parameters())
+
+
+def update(s, a, more):
+    optimizer.zero_grad()
+    p = torch.relu(net(s)) if more else torch.softmax(net(s), 1)
+    loss = -Categorical(p + 1e-3).log_prob(a).mean()
+    loss.backward()
+    optimizer.step()
+"""
+    assert patch(text, ["mixed_precision"], Wishes()).sites[0].reason_code == "probabilities"
+
+
+def test_a_method_is_read_even_if_its_name_was_before_its_class():
+    names = [f"step{i}" for i in range(16)]
+    script = Script("from layers import Net\nnet = Net()\n" + "".join(f"net.{n}(x)\n" for n in names))
+    methods = "".join(f"    def {n}(self, x):\n        return Layer{n}()(x)\n\n" for n in names)
+    classes = "".join(f"\n\nclass Layer{n}:\n    pass\n" for n in names)
+    layers = Script(f"class Net:\n{methods}{classes}")
+    assert all(map(Reached(script, [layers]).holds, layers.classes))
+
+
+MIXED = """import torch
+
+near, far = torch.nn.Linear(4, 4), torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(far.parameters(), lr=0.1)
+bank, seen = torch.ones(4, 3), []
+for step in range(2):
+    real = torch.randn(8, 4)
+    optimizer.zero_grad()
+    fake = near(real)
+    loss = far({inside}).mean()
+    loss.backward()
+    optimizer.step()
+    seen.append({behind})
+"""
+
+
+@pytest.mark.parametrize(
+    ("inside", "behind", "cast"),
+    [
+        ("torch.lerp(real, fake, 0.5)", "0", "torch.lerp(amp_full(real), amp_full(fake), 0.5)"),
+        ("torch.dot(real[0], fake[0]) * fake", "0", "torch.dot(amp_full(real[0]), amp_full(fake[0]))"),
+        ("fake", "torch.mm(fake, bank)", "torch.mm(amp_full(fake), amp_full(bank))"),
+        ("fake", "fake.matmul(bank)", "amp_full(fake).matmul(amp_full(bank))"),
+        ("fake", "torch.mm(fake, fake.t())", "torch.mm(fake, fake.t())"),
+        ("torch.lerp(real, real, 0.5)", "torch.mm(real, bank)", "torch.lerp(real, real, 0.5)"),
+    ],
+)
+def test_operands_of_two_dtypes_become_fp32_where_torch_takes_one(inside, behind, cast):
+    torch = pytest.importorskip("torch")
+    text = patch(MIXED.format(inside=inside, behind=behind), ["mixed_precision"], Wishes("bf16")).text
+    assert cast in text and ("def amp_full(" in text) == ("amp_full(" in cast)
+    exec(text, names := {})
+    assert (
+        all(not torch.is_tensor(s) or s.dtype == torch.float32 for s in names["seen"]) or "fake.t()" in behind
+    )
+
+
+HANDED = """class Compute:
+    def __init__(self, criterion, optimizer):
+        self.criterion, self.optimizer = criterion, optimizer
+
+    def step(self, {given}):
+        self.optimizer.zero_grad()
+        loss = self.criterion({logits}, y).mean()
+        loss.backward()
+        self.optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "logits", "outcome"), [("logits, y", "logits", "declined"), ("net, x, y", "net(x)", "patched")]
+)
+def test_a_criterion_that_is_handed_in_runs_no_layers(given, logits, outcome):
+    text = HANDED.format(given=given, logits=logits)
+    assert patch(text, ["mixed_precision"], Wishes()).outcome == outcome

@@ -109,7 +109,7 @@ def code_of(precision="fp16", path=None, **parts):
         ({"middle": "out = out.index_copy_(0, y, torch.multinomial(out, 1))"}, "patched", "patched"),
         ({"before_step": "helper.unscale_(optimizer)"}, "partial_amp", "partial_amp"),
         (
-            {"setup": "out = kit.parallel_apply([net], [data[0]])"},
+            {"setup": "out = parallel_apply([net], [data[0]])"},
             "patched",
             "data_parallel",
         ),
@@ -171,7 +171,7 @@ class Maker:
 
 FOLLOWED = [
     ("torch.autograd.grad(out.sum(), out)", "second_order", "patched"),
-    ("kit.MyDataParallel(out)", "patched", "data_parallel"),
+    ("MyDataParallel(out)", "patched", "data_parallel"),
     ("torch.nn.BCELoss()(out, out)", "patched", "patched"),
     ("out.half()", "own_low_precision", "own_low_precision"),
     ("out.detach().numpy()", "patched", "numpy_of_low_precision"),
@@ -203,7 +203,7 @@ def test_classes_of_other_files_are_followed(tmp_path: Path, body, fp16, bf16):
 def test_what_a_class_inherits_from_another_file_counts(tmp_path: Path):
     found = codes_with_helper(
         tmp_path,
-        "kit.MyDataParallel(net)",
+        "MyDataParallel(net)",
         imports="from helpers import Maker\n\n\nclass Mine(Maker):\n    pass\n\n",
     )
     assert found == ["patched", "data_parallel"]

@@ -96,6 +96,7 @@ def outcome(**parts) -> str:
             {"setup": ROUND.format(body="def replicate(self, m, ids): return [m.copy() for _ in ids]")},
             "hooked",
         ),
+        ({"setup": ROUND.format(body="def forward(self, x): return self.parallel_apply([x])")}, "hooked"),
         ({"setup": ROUND.format(body="def parallel_apply(self, *a): return Thread(*a)")}, "data_parallel"),
     ],
 )
@@ -123,7 +124,9 @@ def test_threads_that_another_file_starts(tmp_path: Path, start, found):
     [
         ("torch.save(net, 'net.pt')", "hooked"),
         ("net.module = Net()", "hooked"),
-        ("class Odd(nn.Module):\n    def __call__(self, x): return self.forward(x)", "data_parallel"),
+        ("class Odd(nn.Module):\n    def __call__(self, x): return x @ self.weight", "data_parallel"),
+        ("class Odd(nn.Module):\n    def __call__(self, x): return helper(x)", "data_parallel"),
+        ("class Odd(nn.Module):\n    def __call__(self, x): return self.loss(x).mean()", "hooked"),
         ("class Odd(torch.jit.ScriptModule): pass", "data_parallel"),
         ("nn.modules.module._global_forward_pre_hooks.clear()", "data_parallel"),
         ("torch.onnx.export(net.module, x)", "data_parallel"),

@@ -7,8 +7,8 @@ from ..edits import Edit, Span
 from ..models import is_model
 from ..names import last_name
 from ..patch import Site
-from ..reached import looks_up
 from ..script import Script
+from .alike import given_to, perhaps_half
 from .dtypes import Dtypes
 from .operations import takes_numpy
 from .sums import find_means, find_sums
@@ -24,12 +24,6 @@ _LOGGED = {
     "add_audio",
     "add_video",
 }
-# What CUDA solves in fp32 alone, a CPU draws in it alone, or is drawn by the log of a uniform number near 0 or 1.
-_STRICT_WORDS = """
-    MultivariateNormal LowRankMultivariateNormal Dirichlet Beta Gamma Chi2 StudentT RelaxedBernoulli
-    RelaxedOneHotCategorical LogitRelaxedBernoulli Gumbel Laplace Weibull Pareto Kumaraswamy
-"""
-_STRICT = frozenset(_STRICT_WORDS.split())
 _LARGE = 1000  # metres to millimetres
 
 
@@ -48,10 +42,6 @@ def _for_layers(
         if isinstance(argument, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
         and dtypes.of(argument) == "low"
     ]
-
-
-def _given(call: ast.Call) -> list[ast.expr]:
-    return [*call.args, *(k.value for k in call.keywords)]
 
 
 def _tensor_behind(node: ast.AST) -> str:
@@ -73,7 +63,7 @@ def _numpy_in_calls(context: Context, dtypes: Dtypes) -> tuple[list[ast.expr], l
     for call in context.script.calls:
         inside = call in dtypes.inside
         half = ("low", "unknown") if inside else ("low",)
-        given = [a for a in _given(call) if not isinstance(a, ast.Starred) and dtypes.of(a) in half]
+        given = [a for a in given_to(call) if not isinstance(a, ast.Starred) and dtypes.of(a) in half]
         for script, node in _run_by(context, call, inside) if given else ():
             function = script.function(node)
             if not takes_numpy(node) or function is None:
@@ -98,7 +88,7 @@ def find_magnified(context: Context) -> list[Reason]:
     dtypes = Dtypes(context)
     found: list[Reason] = []
     for call in context.script.calls:
-        given = [a for a in _given(call) if not isinstance(a, ast.Starred) and call not in dtypes.inside]
+        given = [a for a in given_to(call) if not isinstance(a, ast.Starred) and call not in dtypes.inside]
         given = [a for a in given if dtypes.of(a) == "low"]
         for script, node in _run_by(context, call, False) if given else ():
             function, name = script.function(node), _multiplied(node)
@@ -130,7 +120,7 @@ def _collected(context: Context, dtypes: Dtypes) -> tuple[list[ast.expr], list[R
     for call in context.script.calls if collects else ():
         if not (context.roles.callees(call) or context.run_elsewhere(call)) or is_model(context, call.func):
             continue
-        low = [a for a in _given(call) if isinstance(a, ast.Name) and dtypes.of(a) == "low"]
+        low = [a for a in given_to(call) if isinstance(a, ast.Name) and dtypes.of(a) == "low"]
         kept = [a for a in low if _is_made_array(context, a)]
         if call not in dtypes.inside:
             casts += kept
@@ -197,38 +187,12 @@ def _is_method(node: ast.expr) -> bool:
     )
 
 
-def _handed_to_unknown(context: Context, dtypes: Dtypes) -> list[ast.expr]:
-    """`metric(output)` behind the step, where another file picks the metric and some of its functions take numpy."""
-    roles = context.roles
-    arrays = any(takes_numpy(n) for other in context.project.values() for n in other.calls)
-    found: list[ast.expr] = []
-    for call in context.script.calls if arrays else ():
-        origins = [o for o in roles.origins(call.func) if (o.kind, o.name) != ("constant", "None")]
-        if not origins or call in dtypes.inside or is_model(context, call.func):
-            continue
-        picked = [[n for _, n in context.named_elsewhere(o.name)] for o in origins if o.kind == "call"]
-        if len(picked) < len(origins) or not all(any(map(looks_up, nodes)) for nodes in picked):
-            continue
-        found += [a for a in _given(call) if not isinstance(a, ast.Starred) and dtypes.of(a) == "low"]
-    return found
-
-
-def _of_distributions(context: Context, dtypes: Dtypes) -> list[ast.expr]:
-    """`MultivariateNormal(mean, cov)`, `Gamma(a, b)`: distributions that need fp32."""
-    found: list[ast.expr] = []
-    for call in (c for c in context.script.calls if c in dtypes.inside):
-        name = context.script.called(call) or ""
-        if name.startswith("torch.distributions.") and name.split(".")[-1] in _STRICT:
-            found += [a for a in _given(call) if not isinstance(a, ast.Starred)]
-    return [a for a in found if dtypes.of(a) in ("low", "unknown")]
-
-
 def find_casts(context: Context) -> tuple[list[ast.expr], list[ast.expr], list[Reason]]:
     """Tensors to cast, what may be half or no tensor of fp32 at all, and calls that may take numpy of bf16."""
     casts: list[ast.expr] = []
     dtypes = Dtypes(context)
     unsure: list[Reason] = []
-    perhaps = [*_handed_to_unknown(context, dtypes), *_of_distributions(context, dtypes)]
+    perhaps = perhaps_half(context, dtypes)
     hosts = {context.script.function(r.first) for r in context.training.regions}
     cast = {n for r in context.training.regions for s in r.statements for n in ast.walk(s)}
     cast |= {n for b in context.training.backwards for n in ast.walk(b.loss)}
@@ -248,7 +212,7 @@ def find_casts(context: Context) -> tuple[list[ast.expr], list[ast.expr], list[R
             perhaps.append(call.func.value)
     added = [*find_sums(context, dtypes), *find_means(context, dtypes)]
     casts += (value for value in added if value not in casts)
-    return casts, perhaps, unsure
+    return casts, [v for v in perhaps if v not in casts], unsure
 
 
 def cast_edits(

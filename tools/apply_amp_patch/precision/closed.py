@@ -31,11 +31,17 @@ def is_closed(context: Context, script: Script, function: Function) -> bool:
         inner = queue.pop()
         if not computes_alone(context, script, inner) or reads_inside(inner):
             return False
-        for call in (n for n in ast.walk(inner) if isinstance(n, ast.Call)):
+        for call in (n for n in ast.walk(inner) if isinstance(n, ast.Call) and not makes_hook(script, n)):
             new = [f for f in roles.callees(call) if f not in seen and f.name != "__init__"]
             seen.update(new)
             queue += new
     return takes_copies(function)
+
+
+def makes_hook(script: Script, call: ast.Call) -> bool:
+    """`x.register_hook(reverse(weight))`: what is made here runs in the backward pass."""
+    above = script.parents.get(call)
+    return isinstance(above, ast.Call) and getattr(above.func, "attr", "") == "register_hook"
 
 
 def computes_alone(context: Context, script: Script, function: Function) -> bool:

@@ -17,7 +17,7 @@ from .coordinates import decodes_boxes
 from .exempt import is_exempt
 from .full import Full, Unsafe
 from .functions import custom_functions, directions, is_legacy
-from .linear import is_linear, runs_undecorated
+from .linear import hooks_scaled, is_linear, runs_undecorated
 from .operations import derives_twice, is_float64, refuse_derivative, refuse_unsafe, takes_numpy
 from .puts import puts_layer_output
 from .readings import ANOMALIES, detects_anomalies
@@ -174,6 +174,8 @@ def weigh_elsewhere(
         raise Declined(*no_bf16[0])
     verdict.no_fp16 += no_fp16
     verdict.no_bf16 += no_bf16
+    if hooks_scaled(context.roles_of(script), node):
+        verdict.no_fp16.append((line, "gradient_hook", f"a hook{where} would see scaled gradients"))
     if puts_layer_output(script, node):
         note = f"an assignment by index{where} needs equal dtypes, and autocast makes the value half"
         raise Declined(line, "in_place_scatter", note)
@@ -218,7 +220,8 @@ def _behind(
                 yield from context.named_elsewhere(name)
             held = [o.node for o in origins if isinstance(o.node, Function)]  # `self.knn = knn`
             for function in [*roles.callees(node), *held]:
-                if function not in functions and script.method_class(function) is None:
+                holder = script.method_class(function)  # methods of a module are weighed by themselves
+                if function not in functions and not (holder and _is_module(context, script, holder)):
                     functions.add(function)
                     queue.append(function)
 

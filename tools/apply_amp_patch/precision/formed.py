@@ -15,13 +15,28 @@ _BOUNDED = {"tanh", "sigmoid", "softmax", "softsign", "exp", "uniform_", "rand",
 _HANDS_ON = tuple(f"torch.nn.{name}" for name in ("Dropout", "Flatten", "Unflatten", "Identity"))
 
 
-def is_formed_inside(context: Context, script: Script, node: ast.AST) -> bool:
+def is_formed_inside(
+    context: Context, script: Script, node: ast.AST, given: frozenset[str] = frozenset()
+) -> bool:
     """Whether a distribution's probabilities, or what is taken from 1, are computed in their function.
 
-    That is by what bounds them, or by a layer.
+    That is by what bounds them, or by a layer; what the function is given by these names is computed well already.
     """
     taken = [*taken_from_one(script, node), *bounded_below_one(script, node), *probabilities_of(script, node)]
-    return bool(taken) and all(_is_formed(context, script, script.function(node), v, set()) for v in taken)
+    function = script.function(node)
+    return bool(taken) and all(_is_formed(context, script, function, v, set(given)) for v in taken)
+
+
+def formed_by_callers(
+    context: Context, home: Script, function: Function, sites: list[tuple[Script, ast.Call]]
+) -> frozenset[str]:
+    """The parameters of a function for which each of its calls passes what the caller computes."""
+    roles, found = context.roles_of(home), set()
+    for name in (a.arg for a in [*function.args.args, *function.args.kwonlyargs]):
+        passed = [(s, c, roles.argument(c, function, name)) for s, c in sites]
+        if all(v is None or _is_formed(context, s, s.function(c), v, set()) for s, c, v in passed):
+            found.add(name)
+    return frozenset(found)
 
 
 def _is_formed(

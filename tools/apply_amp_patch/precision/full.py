@@ -16,10 +16,10 @@ from ..context import Context
 from ..names import Function
 from ..patch import Declined
 from ..script import Script
-from .closed import computes_alone, is_closed, reads_inside, takes_copies
+from .closed import computes_alone, is_closed, makes_hook, reads_inside, takes_copies
 from .coordinates import is_product
 from .dtypes import Dtypes
-from .formed import is_conditioned, is_formed_inside
+from .formed import formed_by_callers, is_conditioned, is_formed_inside
 from .phases import encodes_number
 from .remote import places
 
@@ -58,6 +58,7 @@ class Full:
     functions: dict[Function, Declined] = field(default_factory=dict)
     calls: dict[ast.Call, Declined] = field(default_factory=dict)
     remote: dict[Function, tuple[Declined, list[tuple[str, str]]]] = field(default_factory=dict)
+    inner: set[Function] = field(default_factory=set)  # called by those alone
 
     def __bool__(self) -> bool:
         return bool(self.functions or self.calls or self.remote)
@@ -82,7 +83,7 @@ class Full:
         """Whether a node stands in a function that runs in fp32."""
         function = node if isinstance(node, Function) else script.function(node)
         while function is not None:
-            if function in self.functions or function in self.remote:
+            if function in self.functions or function in self.remote or function in self.inner:
                 return True
             function = script.function(function)
         return False
@@ -95,8 +96,8 @@ def widened(context: Context, full: Full, unsafe: Unsafe) -> Full | None:
     if unsafe.code == "sparse" and unsafe.home.qualified(unsafe.inner) not in _SPARSE_PRODUCTS:
         return None  # a sparse tensor is made here, and multiplied where it goes
     ways = (_add_call, _add_function) if unsafe.home is context.script else (_add_function, _add_call)
-    for add in ways:
-        wider = Full({**full.functions}, {**full.calls}, {**full.remote})
+    for add in (*ways, _add_inner):
+        wider = Full({**full.functions}, {**full.calls}, {**full.remote}, {*full.inner})
         if add(context, wider, unsafe) and _leaves_layers(context, wider):
             return wider
     return None
@@ -134,11 +135,18 @@ def _is_loss(context: Context, call: ast.Call) -> bool:
 
 def _is_closed_call(context: Context, call: ast.Call, unsafe: Unsafe) -> bool:
     """Whether what a call runs in other files computes from its arguments alone."""
-    runs = [(s, n) for s, n in context.run_elsewhere(call) if isinstance(n, Function)]
+    runs = [(s, n) for s, n in context.run_elsewhere(call) if isinstance(n, Function) and not _hooks(s, n)]
     first = [f for _, f in _runs(context, context.script, call)]
     formed = _is_given_well(context, unsafe)
     alone = all(computes_alone(context, s, f) and not reads_inside(f) for s, f in runs)
     return bool(runs) and formed and alone and all(map(takes_copies, first or [f for _, f in runs]))
+
+
+def _hooks(script: Script, function: Function) -> bool:
+    """Whether a function, or the one around it, only makes hooks of tensors."""
+    outer = script.function(function) or function
+    calls = [c for c in script.calls if getattr(c.func, "id", "") == getattr(outer, "name", "?")]
+    return bool(calls) and all(makes_hook(script, c) for c in calls)
 
 
 def _add_function(context: Context, full: Full, unsafe: Unsafe) -> bool:
@@ -163,6 +171,37 @@ def _add_function(context: Context, full: Full, unsafe: Unsafe) -> bool:
         full.remote[function] = unsafe, found
     else:
         return False
+    return True
+
+
+def _add_inner(context: Context, full: Full, unsafe: Unsafe) -> bool:
+    """The function that the unsafe node stands in, where functions in fp32 alone call it, with what they compute."""
+    function = unsafe.home.function(unsafe.inner)
+    if unsafe.code != "probabilities" or function is None or function.name.startswith(("forward", "__")):
+        return False
+    if function in full.inner:
+        return False
+    sites: list[tuple[Script, ast.Call]] = []
+    for script in [context.script, *context.project.values()]:
+        for node in script.nodes:
+            renamed = isinstance(node, ast.alias) and node.name == function.name and node.asname
+            named = getattr(node, "attr", "") == function.name or (
+                isinstance(node, ast.Name)
+                and node.id == function.name
+                and any(b.kind in ("function", "import") for b in script.bindings(node.id, node))
+            )
+            if not (renamed or named) or script.function(node) is function:
+                continue
+            call = script.parents[node]
+            if not isinstance(call, ast.Call) or call.func is not node or not full.holds(script, call):
+                return False
+            sites.append((script, call))
+    if not sites:  # whoever calls it is not known
+        return False
+    given = formed_by_callers(context, unsafe.home, function, sites)
+    if not is_formed_inside(context, unsafe.home, unsafe.inner, given):
+        return False
+    full.inner.add(function)
     return True
 
 

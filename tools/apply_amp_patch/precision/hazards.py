@@ -15,7 +15,7 @@ from .dtypes import Dtypes
 from .elsewhere import FEATURES, SPECTRA, features, weigh_elsewhere, weigh_imported
 from .full import FP32_KERNELS, Full, Unsafe, widened
 from .functions import custom_functions, directions
-from .linear import is_linear
+from .linear import HOOKS, is_linear
 from .operations import refuse_derivative, refuse_given_derivative, refuse_unsafe
 from .probabilities import Probabilities
 from .puts import puts_by_index, puts_tensor
@@ -37,13 +37,6 @@ _SECOND_ORDER = (
 )
 _NO_HALF_KERNEL = {
     f"torch.{name}" for name in ("quantile", "nanquantile", "histc", "histogram", "logcumsumexp")
-}
-_ONE_DTYPE = {"torch.lerp", "torch.inner"}
-_HOOKS = {
-    "register_hook",
-    "register_full_backward_hook",
-    "register_backward_hook",
-    "register_post_accumulate_grad_hook",
 }
 
 
@@ -151,9 +144,8 @@ def _refuse_half(context: Context, call: ast.Call) -> None:
         raise Declined(
             call.lineno, "no_half_kernel", f"{name} has no half-precision kernel on CUDA, or adds up in it"
         )
-    kinds = [Dtypes(context).of(a) for a in call.args[:2]] if name in _ONE_DTYPE else []
     weights = [k.value for k in call.keywords if k.arg == "per_sample_weights"]
-    if set(kinds) == {"low", "full"} or any(Dtypes(context).of(w) == "low" for w in weights):
+    if any(Dtypes(context).of(w) == "low" for w in weights):
         note = f"{ast.unparse(call.func)} needs equal dtypes, and autocast makes one of them half"
         raise Declined(call.lineno, "in_place_scatter", note)
 
@@ -201,7 +193,7 @@ def reachable(context: Context, full: Full) -> list[ast.AST]:
                         functions[function] = None
                         queue.append(function)
     aside = {n for call in full.calls for n in ast.walk(call.func)}
-    aside |= {n for function in full.functions for n in ast.walk(function)}
+    aside |= {n for function in {*full.functions, *full.inner} for n in ast.walk(function)}
     return [n for n in nodes if n not in aside]
 
 
@@ -237,7 +229,7 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
         _refuse_own_dtype(context, call, name, method)
         if detects_anomalies(script, call):
             verdict.no_fp16.append((call.lineno, "reads_grad", ANOMALIES))
-        if method in _HOOKS:
+        if method in HOOKS:
             verdict.no_fp16.append((call.lineno, "gradient_hook", f".{method}() would see scaled gradients"))
     verdict.replicas, hidden = find_replicas(context)
     verdict.no_bf16 += hidden

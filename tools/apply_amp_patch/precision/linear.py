@@ -7,8 +7,15 @@ What an expression is: "zero" (None or 0), "linear" in the gradient, "free" of i
 import ast
 
 from ..names import Function
+from ..roles import Roles
 from ..script import Script
 
+HOOKS = {
+    "register_hook",
+    "register_full_backward_hook",
+    "register_backward_hook",
+    "register_post_accumulate_grad_hook",
+}
 _SAME_WORDS = (
     "clone contiguous view reshape expand neg neg_ detach float to type transpose t permute "
     "flip unsqueeze squeeze sum mean cuda cpu repeat chunk split narrow index_select"
@@ -27,6 +34,33 @@ _PRODUCTS = {"mm", "bmm", "matmul", "conv1d", "conv2d", "conv3d"}
 def is_linear(script: Script, backward: Function) -> bool:
     """Whether every gradient that a static backward(ctx, ...) returns is linear in those it is given."""
     return _Reader(script, backward, "linear", elementwise=False).returns <= {"linear", "zero"}
+
+
+def hooks_scaled(roles: Roles, node: ast.AST) -> bool:
+    """Whether a node sets a hook that sees gradients and may do more than scale them: `h.register_hook(clip)`."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    if node.func.attr != "register_hook":
+        return node.func.attr in HOOKS
+    hook = node.args[0] if node.args else None
+    found: list[ast.AST | None] = [hook] if isinstance(hook, ast.Lambda) else []
+    if isinstance(hook, ast.Call):  # `reverse(weight)`, which makes the hook
+        found = [
+            n for f in roles.callees(hook) for n in ast.walk(f) if isinstance(n, Function) and n is not f
+        ]
+    elif isinstance(hook, ast.Name):
+        found = [o.node for o in roles.origins(hook)]
+    return not (found and all(_scales(roles.script, f) for f in found))
+
+
+def _scales(script: Script, hook: ast.AST | None) -> bool:
+    if not isinstance(hook, ast.Lambda | Function):
+        return False
+    body: list[ast.stmt] = [ast.Return(hook.body)] if isinstance(hook, ast.Lambda) else hook.body
+    given = [*hook.args.posonlyargs, *hook.args.args]
+    arguments = ast.arguments([], [ast.arg(""), *given], None, [], [], None, [])
+    method = ast.FunctionDef("backward", arguments, body, [])
+    return _Reader(script, method, "linear", elementwise=False).returns <= {"linear", "zero"}
 
 
 def runs_undecorated(script: Script, forward: Function, backward: Function) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..context import Context
 from ..flow import DETACHED
 from ..loops import Backward, Step, fed_here
+from ..models import is_model
 from ..patch import Declined
 from ..slices import differentiated
 from .arrays import find_casts, find_magnified
@@ -112,7 +113,18 @@ def _has_model(context: Context, backward: Backward, found: set[ast.stmt]) -> bo
     """Whether a model runs in the regions, among the statements behind a loss."""
     flow = context.training.flow
     inside = {n for region in context.training.regions for s in region.statements for n in ast.walk(s)}
-    return flow.calls_model(backward.loss) or any(s in inside and flow.calls_model(s) for s in found)
+    nodes = [*ast.walk(backward.loss), *(n for s in found if s in inside for n in ast.walk(s))]
+    return any(flow.is_model_call(n) and not _is_handed_loss(context, n) for n in nodes)
+
+
+def _is_handed_loss(context: Context, node: ast.AST) -> bool:
+    """`self.criterion(logits, y)`, where the criterion is handed in: that runs no layers."""
+    if not isinstance(node, ast.Call) or any(is_model(context, a) for a in node.args):
+        return False
+    last = ast.unparse(node.func).split(".")[-1].lower()
+    origins = context.roles.origins(node.func)
+    named = last.endswith(("criterion", "criteria"))
+    return named and bool(origins) and all(o.kind == "parameter" for o in origins)
 
 
 def _no_scaler(context: Context) -> list[Reason]:

@@ -9,9 +9,11 @@ import ast
 from collections.abc import Iterator
 
 from ..context import Context
+from ..flow import DATA_METHODS, LAYER_FUNCTIONS, TENSOR_METHODS
 from ..models import is_model, trained_models
 from ..names import Function
 from ..script import Script
+from .coordinates import is_product
 
 Reason = tuple[int, str, str]
 
@@ -57,7 +59,7 @@ def _here(context: Context, derived: dict[str, Script]) -> Iterator[_Mention]:
     for node in script.nodes:
         if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
             continue
-        name = script.qualified(node) or (ast.unparse(node) if _is_called(script, node) else "")
+        name = script.qualified(node) or (str(getattr(node, "id", "")) if _is_called(script, node) else "")
         threads = starts_threads(name) or name.split(".")[-1] in derived
         if threads and not _is_calm(script, node) and not _is_of_the_project(context, node):
             yield node.lineno, script, node, f"inside {ast.unparse(node)}"
@@ -134,8 +136,12 @@ def _elsewhere(context: Context, derived: dict[str, Script]) -> Iterator[_Mentio
 def _starts(
     line: int, script: Script, node: ast.AST, derived: dict[str, Script], where: str
 ) -> Iterator[_Mention]:
-    name = script.called(node) or (ast.unparse(node.func) if isinstance(node, ast.Call) else "")
-    if isinstance(node, ast.Call) and (starts_threads(name) or name.split(".")[-1] in derived):
+    """A call that starts threads; `DataParallel(bounds)(x)` wraps no model that trains, and counts as unknown."""
+    if not isinstance(node, ast.Call):
+        return
+    name = script.called(node) or str(getattr(node.func, "id", ""))
+    anew = starts_threads(script.called(node.func) or "")
+    if anew or starts_threads(name) or name.split(".")[-1] in derived:
         yield line, script, node.func, where
 
 
@@ -148,6 +154,20 @@ def _trains_its_own(context: Context) -> bool:
     return bool(trained_models(context)) or any(is_model(context, a) for c in calls for a in c.args)
 
 
+def _multiplies(script: Script, function: Function) -> bool:
+    """Whether a function may compute by itself what autocast lowers; the modules it calls run the hook."""
+    for node in ast.walk(function):
+        if is_product(node):
+            return True
+        if not isinstance(node, ast.Call) or ast.unparse(node.func).startswith(("self.", "super()")):
+            continue
+        name = script.called(node) or ""
+        calm = name.startswith(("torch.", "builtins.")) and name not in LAYER_FUNCTIONS
+        if not calm and (name or getattr(node.func, "attr", "") not in DATA_METHODS | TENSOR_METHODS):
+            return True
+    return False
+
+
 def _obstacle(context: Context) -> str | None:
     """Why a hook would not do: nothing calls it, or not before the first computation."""
     for script in [context.script, *context.project.values()]:
@@ -156,8 +176,8 @@ def _obstacle(context: Context) -> str | None:
         for holder in filter(context.reached.holds, script.classes):
             if any((script.qualified(base) or "").startswith("torch.jit.") for base in holder.bases):
                 return f"{holder.name} is a TorchScript module"
-            own = any(isinstance(n, Function) and n.name == "__call__" for n in holder.body)
-            if own and context.roles_of(script).is_module_class(holder):
+            own = [n for n in holder.body if isinstance(n, Function) and n.name == "__call__"]
+            if own and context.roles_of(script).is_module_class(holder) and _multiplies(script, own[0]):
                 return f"{holder.name} has a __call__ of its own, which runs no hook"
     for node in context.script.nodes:
         name = context.script.qualified(node) or ""
