@@ -280,3 +280,22 @@ for epoch in range(3):
 def test_a_model_that_moves_behind_its_optimizer_is_told_of(move, told):
     result = patched(training(before=move), "fused_optimizer")
     assert any("torch 2.4" in w for w in result.warnings) is told
+
+
+@pytest.mark.parametrize("remedy", ["gradient_accumulation", "lr_schedule", "early_stopping"])
+def test_a_step_of_an_unknown_object_is_a_training_that_is_declined(remedy):
+    text = """
+import torch
+def train(model, loader, first, second):
+    for x, y in loader:
+        model.zero_grad()
+        loss = torch.nn.functional.mse_loss(model(x), y)
+        loss.backward()
+        first.step()
+        second.step()
+"""
+    assert code(text, remedy) == "optimizer_unknown"
+    assert (
+        code(text.replace("first.step()", "pass").replace("second.step()", "pass"), remedy)
+        == "no_training_loop"
+    )
