@@ -97,7 +97,15 @@ def outcome(text: str, precision: str, path: Path | None = None) -> str:
         (GRID.format("torch.matmul(x, self.pixels)"), "Warp()", "out", "coordinates", "coordinates"),
         (GRID.format("torch.matmul(x.view(n, -1), self.weight)"), "Warp()", "out", "patched", "patched"),
         (GRID.format("self.pixels + x"), "Warp()", "out", "patched", "patched"),
-        (FIELD.format("x + slope(x, x**2)"), "Field()", "out", "second_order", "patched"),
+        (
+            "from geometry import coords_grid\n\ngrid = coords_grid(1, 4, 4)\nflat = grid.view(2, -1)",
+            "torch.nn.Linear(2, 2)",
+            "torch.matmul(flat, out.softmax(-1))",
+            "coordinates",
+            "coordinates",
+        ),
+        (FIELD.format("x + slope(x, x**2)"), "Field()", "out", "second_order", "second_order"),
+        (FIELD.format("slope(x, x**2).norm() ** 2"), "Field()", "out", "second_order", "patched"),
         (
             FIELD.format("torch.autograd.grad((x**2).sum(), x, create_graph=True)[0]"),
             "Field()",
@@ -255,3 +263,29 @@ def test_a_folder_put_into_the_path_is_read(tmp_path):
     text = TRAIN.format(setup=setup, model="Net()", behind="out")
     assert outcome(text, "bf16", tmp_path / "train.py") == "sparse"
     assert outcome(text.replace("%s/lib", "%s/other"), "bf16", tmp_path / "train.py") == "patched"
+
+
+SLOPE = """import torch
+
+
+def slope(x, energy):
+    return torch.autograd.grad(energy.sum(), x, create_graph=True)[0]
+"""
+
+
+@pytest.mark.parametrize(
+    ("behind", "bf16"),
+    [
+        ("slope(x, out) - x", "second_order"),  # fitted to data, as in a physics-informed loss
+        ("slope(x, out)[:, 1:].norm(2, dim=-1) - 1", "patched"),
+        ("out + torch.sum(torch.mul(torch.zeros(1), x))", "patched"),
+    ],
+)
+def test_a_derivative_that_is_fitted_is_declined_wherever_it_is_taken(tmp_path: Path, behind, bf16):
+    parts = {"model": "torch.nn.Linear(2, 1)", "behind": behind}
+    here = TRAIN.format(setup=SLOPE.split("\n", 1)[1], **parts)
+    (tmp_path / "slopes.py").write_text(SLOPE)
+    there = TRAIN.format(setup="from slopes import slope", **parts)
+    inline = here.replace("slope(x, out)", "torch.autograd.grad(out.sum(), x, create_graph=True)[0]")
+    found = [outcome(text, "bf16", tmp_path / "train.py") for text in (here, there, inline)]
+    assert found == [bf16] * 3

@@ -116,6 +116,19 @@ def test_a_copy_taken_at_import_is_not_reached_so_the_script_is_declined(tmp_pat
     assert code_of(patched(tmp_path, with_knn(**parts))) == "cancellation"
 
 
+@pytest.mark.parametrize(("body", "code"), [("t * 2", "patched"), ("knn(t)", "cancellation")])
+def test_what_torchscript_compiles_by_itself_stands_in_nobodys_way(tmp_path: Path, body, code):
+    files = with_knn(more=f"@torch.jit.script\ndef soft(t):\n    return {body}\n")
+    assert code_of(patched(tmp_path, files)) == code
+
+
+def test_a_module_named_like_its_package_has_one_name(tmp_path: Path):
+    files = {f"layers/{n}": t for n, t in with_knn(module="layers.layers").items()}
+    files["layers/__init__.py"] = "from layers.model import Net\n"
+    text = patched(tmp_path, files, imports="from layers import Net").text
+    assert "amp_layers_layers_module.knn = amp_float32(amp_layers_layers_module.knn)" in text
+
+
 def test_a_package_whose_function_hides_its_module_is_declined(tmp_path: Path):
     files = {f"pkg/{name}": text for name, text in with_knn(module=".knn").items() if name == "model.py"}
     files |= {"pkg/__init__.py": "from .knn import knn\n", "pkg/knn.py": KNN.format(more="")}
@@ -252,19 +265,93 @@ def test_what_is_kept_from_the_forward_pass_may_be_half(tmp_path: Path, kept, re
     assert code_of(patched(tmp_path, {"model.py": net}, loss=loss)) == code
 
 
-def test_a_named_product_in_a_squared_distance_cancels_too(tmp_path: Path):
-    body = (
-        "prod = p @ p.t()\n    s = p.pow(2).sum(dim=1)\n    return (s[:, None] + s[None] - 2 * prod).mean()"
-    )
+@pytest.mark.parametrize(
+    ("product", "rest"),
+    [
+        ("p @ p.t()", "s[:, None] + s[None] - 2 * product"),
+        ("p @ p.t()", "s[:, None] + s[None] - 2 * product[mask]"),
+        ("p", "s[:, None] + s[None] - 2 * torch.bmm(p[None], p.t()[None]).squeeze(0)"),
+        ("gram(p)", "s[:, None] + s[None] - 2 * product"),
+        ("p @ p.t()", "torch.sqrt(2.0 + 1e-5 - 2.0 * product)"),
+    ],
+)
+def test_a_product_in_a_squared_distance_cancels_in_whatever_shape(tmp_path: Path, product, rest):
+    squares = "" if "sqrt" in rest else "s = p.pow(2).sum(dim=1)"
+    setup = "def gram(p):\n    return torch.mm(p, p.t())\n\n"
+    setup += SCORE.format(body=f"product = {product}\n    {squares}\n    return ({rest}).mean()")
     result = patched(
-        tmp_path,
-        {},
-        imports="",
-        setup=SCORE.format(body=body),
-        net="torch.nn.Linear(16, 4)",
-        loss="loss = score(out)",
+        tmp_path, {}, imports="", setup=setup, net="torch.nn.Linear(16, 4)", loss="loss = score(out)"
     )
     assert "@amp_float32\ndef score" in result.text
+
+
+@pytest.mark.parametrize(
+    ("setup", "loss"),
+    [
+        ("", "criterion = score; loss = criterion(out)"),
+        ("", "criterion = functools.partial(score); loss = criterion(out)"),
+        ("def step(out, loss_fn):\n    return loss_fn(out)\n", "loss = step(out, score)"),
+        ("SCORES = {'log': score}\n", "loss = SCORES[name](out)"),
+        ("class Loss:\n    def __init__(self):\n        self.how = score\n", "loss = Loss().how(out)"),
+    ],
+)
+def test_a_function_under_another_name_is_read_like_under_its_own(tmp_path: Path, setup, loss):
+    body = f"return {LOG.format('p')}"
+    parts = {"net": "torch.nn.Linear(16, 4)", "loss": loss.replace("; ", "\n    ")}
+    here = patched(tmp_path, {}, imports="import functools", setup=SCORE.format(body=body) + setup, **parts)
+    assert "@amp_float32\ndef score" in here.text
+    other = {"scores.py": "import torch\n\n\n" + SCORE.format(body=body)}
+    there = patched(
+        tmp_path, other, imports="import functools\nfrom scores import score", setup=setup, **parts
+    )
+    assert there.outcome == "declined" or "amp_float32(" in there.text
+
+
+LOSSES = """import torch
+
+
+def score(p):
+    return torch.log(1 - torch.sigmoid(p)).mean()
+
+
+class Base:
+    def __call__(self, p):
+        return score(p)
+
+
+class Score(Base):
+    pass
+
+
+SCORES = {"one": score, "other": Score}
+
+
+def get(name):
+    return SCORES[name]
+
+
+def make(name):
+    return Score()
+"""
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "Score()",
+        "make(name)",
+        "get(name)",
+        "SCORES[name]",
+        "getattr(losses, name)",
+        "lambda p: losses.score(p)",
+    ],
+)
+def test_a_loss_of_another_file_is_read_however_it_is_chosen(tmp_path: Path, made):
+    """Classes that are no modules too: what calling their objects runs."""
+    made = made if made.startswith(("getattr", "lambda")) else f"losses.{made}"
+    parts = {"setup": f"criterion = {made}", "loss": "loss = criterion(out)", "net": "torch.nn.Linear(4, 4)"}
+    result = patched(tmp_path, {"losses.py": LOSSES}, imports="import losses", **parts)
+    assert code_of(result) == "probabilities" or "amp_float32(" in result.text
 
 
 @pytest.mark.parametrize(
@@ -373,6 +460,58 @@ def test_a_wave_of_times_runs_in_fp32(tmp_path: Path):
         for n in (1, 16)
     ]
     assert ["@amp_float32\n    def forward" in text for text in texts] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("phase", "code"),
+    [
+        ("torch.cat([x.new_zeros(4), torch.einsum('i,j->ij', x[:, 0], self.f)]).cos()", "@amp_float32"),
+        ("torch.sin(2 * torch.pi * x @ self.f)", "@amp_float32"),
+        ("(torch.arange(16).type_as(x)[:, None] * self.f).sin()", "@amp_float32"),
+        ("torch.sin(self.omega_0 * self.w(x))", "coordinates"),
+        ("torch.sin(30 * x)", "coordinates"),
+        ("torch.sin(2 * x)", "patched"),
+        ("torch.sin(x[:, None] * self.f)", "patched"),
+    ],
+)
+def test_a_wave_of_what_half_precision_rounded_is_declined_or_made_in_fp32(tmp_path: Path, phase, code):
+    encode = (
+        "class Encode(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.w, self.f, self.omega_0 = torch.nn.Linear(16, 16), torch.ones(16), 30\n"
+        f"    def forward(self, x):\n        return {phase}\n"
+    )
+    loss = "loss = (Encode()(x) * net(x)).mean()"
+    result = patched(tmp_path, {}, imports="", setup=encode, net="torch.nn.Linear(16, 16)", loss=loss)
+    assert code_of(result) == ("patched" if code.startswith("@") else code)
+    assert ("@amp_float32\n    def forward" in result.text) == code.startswith("@")
+
+
+@pytest.mark.parametrize("cast", ["x = x.float()", "pass"])
+def test_what_switches_autocast_off_and_casts_is_left_to_its_author(tmp_path: Path, cast):
+    files = with_knn()
+    head = "with torch.autocast('cuda', enabled=False):"
+    body = f"    {cast}\n    inner = -2 * torch.matmul(x, x.transpose(1, 0))".replace("\n    ", "\n        ")
+    files["layers.py"] = files["layers.py"].replace(
+        "    inner = -2 * torch.matmul(x, x.transpose(1, 0))", f"    {head}\n    {body}"
+    )
+    assert ("amp_float32" in patched(tmp_path, files).text) == (cast == "pass")
+
+
+def test_a_class_beside_what_a_script_imports_counts_if_its_caller_makes_it(tmp_path: Path):
+    files = {
+        "layers.py": WHITEN.format(decorator="", more="") + "\n\ndef count(x):\n    return len(x)\n",
+        "main.py": "import train\nfrom layers import Whiten\ntrain.run(Whiten())\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    script = (
+        "import torch\nfrom layers import count\n\n\ndef run(net):\n"
+        "    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)\n    for x, y in data:\n"
+        "        optimizer.zero_grad()\n        loss = (net(x) - y).mean()\n"
+        "        loss.backward()\n        optimizer.step()\n        print(count(x))\n"
+    )
+    result = patch(script, ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path)
+    assert "amp_layers.Whiten.forward = amp_float32(amp_layers.Whiten.forward)" in result.text
 
 
 def test_a_function_of_a_file_that_only_the_caller_reads_cannot_be_set(tmp_path: Path):
@@ -583,3 +722,33 @@ for x, y in data:
     )
     assert [r.outcome for r in (here, there)] == ["patched", "patched"]
     assert ["amp_float32" in r.text for r in (here, there)] == [island, island]
+
+
+VAT = """import torch
+
+
+class Smooth(torch.nn.Module):
+    def __init__(self, xi={xi}):
+        super().__init__()
+        self.xi = xi
+
+    def forward(self, net, x):
+        d = torch.rand(x.shape).to(x.device)
+        d.requires_grad_()
+        (net(x + self.xi * d) - net(x)).pow(2).mean().backward()
+        return (net(x + d.grad / d.grad.norm()) - net(x)).pow(2).mean()
+"""
+
+
+@pytest.mark.parametrize(("xi", "full"), [("1e-6", True), ("10.0", False)])
+def test_what_moves_the_input_less_than_half_precision_resolves_runs_in_fp32(tmp_path: Path, xi, full):
+    result = patched(
+        tmp_path,
+        {"vat.py": VAT.format(xi=xi)},
+        imports="from vat import Smooth",
+        setup="smooth = Smooth()",
+        net="torch.nn.Linear(16, 4)",
+        loss="loss = out.mean() + smooth(net, x)",
+    )
+    assert ("amp_vat.Smooth.forward = amp_float32(amp_vat.Smooth.forward)" in result.text) == full
+    assert "no fp16 (backward_elsewhere)" in result.warnings[0]

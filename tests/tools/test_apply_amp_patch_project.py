@@ -240,6 +240,7 @@ def test_models_that_a_name_at_run_time_chooses_are_all_read(tmp_path: Path):
     for way, name, outcome in (
         ('sys.path.append("models")', "sys.argv[1]", "declined"),
         ("", 'f"models.{sys.argv[1]}"', "declined"),
+        ("name = 'models.{}'.format(sys.argv[1])", "name", "declined"),
         ("", '"json"', "patched"),
         ('layer = "models.layers.Net"', "layer[:-4]", "declined"),
     ):
@@ -318,7 +319,36 @@ def test_what_lies_beside_a_repository_hands_it_nothing(tmp_path: Path):
     (mine / "train.py").write_text(TRAINER)
     giver = "from train import train\nfrom torch.nn import DataParallel, Linear\n\nnet = DataParallel(Linear(1, 1))\n"
     (other / "main.py").write_text(giver)
-    assert patch(TRAINER, ["mixed_precision"], Wishes("bf16"), mine / "train.py").outcome == "patched"
+    result = patch(TRAINER, ["mixed_precision"], Wishes("bf16"), mine / "train.py")
+    assert [s.reason_code for s in result.sites] == ["autocast"]
     (mine / "main.py").write_text(giver)
     result = patch(TRAINER, ["mixed_precision"], Wishes("bf16"), mine / "train.py")
-    assert [s.reason_code for s in result.sites] == ["data_parallel"]
+    assert "replica_dtype" in [s.reason_code for s in result.sites]
+
+
+MAKER = """import torch
+
+
+def make(net, milestones):
+    scheduler = torch.optim.lr_scheduler.MultiStepLR({stepped}, milestones) if milestones else None
+    return torch.optim.SGD(net.parameters(), lr=0.1), {second}
+"""
+
+
+@pytest.mark.parametrize(
+    ("second", "outcome"), [("scheduler", "patched"), ("Stepper(net)", "declined"), ("*more", "declined")]
+)
+def test_a_scheduler_is_known_where_another_file_gives_it_beside_the_optimizer(tmp_path, second, outcome):
+    (tmp_path / "maker.py").write_text(MAKER.format(stepped="optimizer", second=second))
+    text = """import torch
+from maker import make
+net = torch.nn.Linear(2, 1).cuda()
+optimizer, scheduler = make(net, [3])
+for x, y in data:
+    optimizer.zero_grad()
+    loss = torch.nn.functional.mse_loss(net(x.cuda()), y.cuda())
+    loss.backward()
+    optimizer.step()
+scheduler.step()
+"""
+    assert patch(text, ["mixed_precision"], Wishes("fp16"), tmp_path / "train.py").outcome == outcome

@@ -111,20 +111,21 @@ class Context:
 
     def run_elsewhere(self, call: ast.Call) -> list[tuple[Script, ast.AST]]:
         """What a call runs in another file of the project: the nodes of the function and of those it calls there."""
-        name = self.script.called(call)
-        names = [name] if name else []
-        if name is None and isinstance(call.func, ast.Name):  # bound by one of several star imports, perhaps
-            unbound = not self.script.bindings(call.func.id, call)
-            names = [f"{star}.{call.func.id}" for star in self.script.star_imports if unbound]
-        method = ""
-        if name is None and isinstance(call.func, ast.Attribute):
-            method = call.func.attr
-            names = [o.name for o in self.roles.origins(call.func.value) if o.kind == "call"]
-        elif (
-            name is None
-        ):  # `loss_func = get_loss("bce")`: what that gives back is called, and does more than it
-            names += [o.name for o in self.roles.origins(call.func) if o.kind == "call"]
-        return [pair for dotted in names for pair in self._runs(dotted, method)]
+        if name := self.script.called(call):
+            return list(self._runs(name, ""))
+        func, given = call.func, self.roles.origins(call.func)
+        ways = [(o.name, "") for o in given if o.kind == "import"]  # `criterion = losses.contrastive`
+        chosen = [
+            o.node.args[0] for o in given if o.name == "builtins.getattr" and isinstance(o.node, ast.Call)
+        ]
+        ways += [(f"{self.script.qualified(module)}.*", "") for module in chosen]
+        if isinstance(func, ast.Attribute):
+            ways += [(o.name, func.attr) for o in self.roles.origins(func.value) if o.kind == "call"]
+        else:  # `loss_func = get_loss("bce")`: what that gives back is called, and does more than it
+            ways += [(o.name, way) for o in given if o.kind == "call" for way in ("", "__call__")]
+        if isinstance(func, ast.Name) and not self.script.bindings(func.id, call):
+            ways += [(f"{star}.{func.id}", "") for star in self.script.star_imports]  # by one of several
+        return [pair for dotted, method in ways for pair in self._runs(dotted, method)]
 
     def named_elsewhere(self, name: str) -> list[tuple[Script, ast.AST]]:
         """What a function of the project's other files runs, by its dotted name."""
@@ -176,14 +177,16 @@ def _run(script: Script, name: str, method: str, makers: list[Reached] | None) -
 
     Methods of classes that nobody makes are none of them.
     """
-    holders = [c for c in script.classes if c.name == name]
-    names = {name} | _named_by(script, name)
+    holders = _classes(script, {name})
+    named = _named_by(script, name)
+    names = {name} | named
     queue: list[ast.AST] = [
         f
         for f in script.functions
         if (f.name == method and script.method_class(f) in holders)
-        or (not method and f.name in names and script.method_class(f) is None)
+        or (not method and (f.name in names or name == "*") and script.method_class(f) is None)
     ]
+    queue += _called_objects(script, named)
     seen: dict[ast.AST, None] = {}
     nodes: list[ast.AST] = []
     while queue:
@@ -194,13 +197,34 @@ def _run(script: Script, name: str, method: str, makers: list[Reached] | None) -
         inside = list(ast.walk(function))
         nodes += inside
         called = {last_name(n) for n in inside if isinstance(n, ast.Call)}
-        called |= {n.value.id for n in inside if isinstance(n, ast.Return) and isinstance(n.value, ast.Name)}
+        called.update(*(_given(script, n.value) for n in inside if isinstance(n, ast.Return)))
+        queue += _called_objects(script, called)
         for found in (f for f in script.functions if f.name in called):
             holder = script.method_class(found)
             own = holder is None or holder in holders or makers is None
             if own or any(reached.holds(holder) for reached in makers or ()):  # type: ignore[arg-type]
                 queue.append(found)
     return nodes
+
+
+def _classes(script: Script, names: set[str]) -> list[ast.ClassDef]:
+    """The classes of some names, and those of the file that they derive from."""
+    found = [c for c in script.classes if c.name in names]
+    for holder in found:
+        found += [c for c in script.classes if c.name in map(ast.unparse, holder.bases) and c not in found]
+    return found
+
+
+def _called_objects(script: Script, names: set[str]) -> list[ast.AST]:
+    """What runs where an object of one of some classes is called, such as a loss that is no module."""
+    made = _classes(script, names)
+    return [f for f in script.functions if f.name == "__call__" and script.method_class(f) in made]
+
+
+def _given(script: Script, value: ast.expr | None) -> set[str]:
+    """What `return near` and `return LOSSES[name]` may give."""
+    table = value.value if isinstance(value, ast.Subscript) else value
+    return {table.id} | _named_by(script, table.id) if isinstance(table, ast.Name) else set()
 
 
 def _named_by(script: Script, name: str) -> set[str]:

@@ -18,6 +18,7 @@ _WRAPPERS = {
     "torch.compile",
     "torch.jit.script",
     "torch.nn.SyncBatchNorm.convert_sync_batchnorm",
+    "functools.partial",
 }
 
 
@@ -118,7 +119,9 @@ class Origins(Index):
         return [UNKNOWN]
 
     def _elements(self, container: ast.expr) -> list[Origin]:
-        """What a list, tuple or dict of this file holds."""
+        """What a list, tuple or dict of this file holds; another file's by its name."""
+        if path := self.script.qualified(container):
+            return [Origin("import", path, container)]
         found: list[Origin] = []
         values = [container]
         if isinstance(container, ast.Name):
@@ -217,32 +220,31 @@ class Origins(Index):
         return self._callees[call]
 
     def _find_callees(self, call: ast.Call) -> list[Function]:
+        """By name, or by value: `criterion = my_loss`, `train(net, my_loss)`."""
+        given = self._callees_by_name(call)
+        return given or [o.node for o in self.origins(call.func) if isinstance(o.node, Function)]
+
+    def _callees_by_name(self, call: ast.Call) -> list[Function]:
         func = call.func
         last = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
         if isinstance(func, ast.Name):
             found = self._named(func)
-            if not found and self.script.bindings(last, func):
-                holder = self.owner_class(func)
-                found = self.methods(holder, "forward") + self.methods(holder, "__call__") if holder else []
-            return found
-        if isinstance(func, ast.Attribute):
-            if last in self._functions:
-                if isinstance(func.value, ast.Call) and self.script.called(func.value) == "builtins.super":
-                    above = self.script.function(call)
-                    holder = self.script.method_class(above) if above else None
-                    return [
-                        f for base in (self.bases(holder) if holder else []) for f in self.methods(base, last)
-                    ]
-                holder = self.owner_class(func.value)
-                if holder is not None:
-                    return [f for c in self.family(holder) for f in self.methods(c, last)]
-                named = [o.node for o in self.origins(func.value) if isinstance(o.node, ast.ClassDef)]
-                if named:  # `Loss.of(x)`, a static method by its class
-                    return [f for c in named for kin in (c, *self.bases(c)) for f in self.methods(kin, last)]
-            holder = self.owner_class(func)
+            if found or not self.script.bindings(last, func):
+                return found
+        elif isinstance(func, ast.Attribute) and last in self._functions:
+            if isinstance(func.value, ast.Call) and self.script.called(func.value) == "builtins.super":
+                above = self.script.function(call)
+                holder = self.script.method_class(above) if above else None
+                bases = self.bases(holder) if holder else []
+                return [f for base in bases for f in self.methods(base, last)]
+            holder = self.owner_class(func.value)
             if holder is not None:
-                return self.methods(holder, "forward") + self.methods(holder, "__call__")
-        return []
+                return [f for c in self.family(holder) for f in self.methods(c, last)]
+            named = [o.node for o in self.origins(func.value) if isinstance(o.node, ast.ClassDef)]
+            if named:  # `Loss.of(x)`, a static method by its class
+                return [f for c in named for kin in (c, *self.bases(c)) for f in self.methods(kin, last)]
+        holder = self.owner_class(func) if isinstance(func, ast.Name | ast.Attribute) else None
+        return self.methods(holder, "forward") + self.methods(holder, "__call__") if holder else []
 
     def _named(self, func: ast.Name) -> list[Function]:
         """The functions and constructors of this file that a name is bound to."""

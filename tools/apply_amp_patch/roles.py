@@ -52,12 +52,21 @@ class Roles(Origins):
         return kinds.pop() if len(kinds) == 1 else "unknown"
 
     def made_by(self, name: str) -> str | None:
-        """What a class or function of this file gives: optimizer, scheduler, other; None where it has no such name."""
+        """What a class or function of this file gives: optimizer, scheduler, other; None where it has no such name.
+
+        `make_optimizer[1]` is the second of what a function gives.
+        """
+        name, _, place = name.removesuffix("]").partition("[")
         for holder in self.script.classes:
             if holder.name == name:
                 return self._stepper(Origin("instance", "", holder))
         for function in self._functions.get(name, []):
-            kinds = {self.stepper(value) for value in returns(self.script, function)}
+            given = returns(self.script, function)
+            if place:
+                tuples = [v.elts for v in given if isinstance(v, ast.Tuple) and len(v.elts) > int(place)]
+                plain = not any(isinstance(e, ast.Starred) for elts in tuples for e in elts)
+                given = [elts[int(place)] for elts in tuples] if plain and len(tuples) == len(given) else []
+            kinds = {self.stepper(value) for value in given}
             if len(kinds) == 1:
                 return kinds.pop()
         return None

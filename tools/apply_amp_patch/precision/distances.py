@@ -2,8 +2,11 @@
 
 import ast
 
+from ..names import last_name
 from ..script import Script
 from .coordinates import is_product
+
+_MOST_STEPS = 4  # from a product to what it is called
 
 
 def expands_distance(script: Script, node: ast.AST) -> bool:
@@ -19,19 +22,37 @@ def expands_distance(script: Script, node: ast.AST) -> bool:
         return False
     if not any(map(_is_two, factors)) or any(_is_float(n) for n in ast.walk(node)):
         return False
+    if _under_root(script, node):
+        return True
     function = script.function(node)
     return any(_sums_squares(n) for n in ast.walk(function if function is not None else script.tree))
 
 
-def _is_product(script: Script, node: ast.AST) -> bool:
-    """A product, or a name for one: `inner = x @ y.T`, `2 * inner`."""
-    if not isinstance(node, ast.Name):
+def _under_root(script: Script, node: ast.AST) -> bool:
+    """`torch.sqrt(2 - 2 * x @ y.T)` of unit vectors, whose squares nobody sums."""
+    while isinstance(node, ast.expr):
+        if isinstance(node, ast.Call) and last_name(node) in ("sqrt", "sqrt_"):
+            return True
+        node = script.parents[node]
+    return False
+
+
+def _is_product(script: Script, node: ast.AST, steps: int = _MOST_STEPS) -> bool:
+    """A product, in another shape, in part, under a name or from a function of this file: `2 * inner[mask]`."""
+    if is_product(node) or not steps:
         return is_product(node)
-    bindings = script.bindings(node.id, node)
-    function = script.function(node)
-    return any(
-        b.value is not None and is_product(b.value) and script.function(b.value) is function for b in bindings
-    )
+    values: list[ast.AST | None] = []
+    match node:
+        case ast.Subscript(value=value) | ast.Call(func=ast.Attribute(value=value, attr="squeeze" | "view")):
+            values = [value]
+        case ast.Call(func=ast.Name(id=name)):
+            given = (f for f in script.functions if f.name == name)
+            values = [n.value for f in given for n in ast.walk(f) if isinstance(n, ast.Return)]
+        case ast.Name(id=name):
+            function = script.function(node)
+            bound = (b.value for b in script.bindings(name, node))
+            values = [v for v in bound if v is not None and script.function(v) is function]
+    return any(_is_product(script, v, steps - 1) for v in values if v is not None)
 
 
 def _is_float(node: ast.AST) -> bool:
@@ -47,7 +68,9 @@ def _is_two(node: ast.AST) -> bool:
 
 
 def _sums_squares(node: ast.AST) -> bool:
-    """`(x ** 2).sum(1)`, `torch.sum(x * x, 1)`, `torch.norm(x) ** 2`."""
+    """`(x ** 2).sum(1)`, `torch.sum(x * x, 1)`, `torch.norm(x) ** 2`, the diagonal of `x @ x.T`."""
+    if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("diag", "diagonal"):
+        return True
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
         return isinstance(node.left, ast.Call) and getattr(node.left.func, "attr", "") == "norm"
     summed = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "sum"
@@ -64,4 +87,6 @@ def _squares(node: ast.AST) -> bool:
             return True
         case ast.Call(func=ast.Attribute(attr="pow"), args=[*_, exponent]):
             return _is_two(exponent)
+        case ast.Call(func=ast.Attribute(attr="mul", value=owner), args=[*first, second]):
+            return ast.unparse(first[0] if first else owner) == ast.unparse(second)
     return False

@@ -88,12 +88,16 @@ def _is_widened(node: ast.AST) -> bool:
 
 def _comes_from(script: Script, node: ast.AST, test: Callable[[ast.AST], bool], depth: int = _DEPTH) -> bool:
     """Whether an expression, or what its names were set to, holds a node of a kind."""
-    inside = list(ast.walk(node))
-    names = [n for n in inside if isinstance(n, ast.Name)] if depth else []
-    values = [b.value for n in names for b in script.bindings(n.id, n) if b.kind == "assign"]
-    return any(map(test, inside)) or any(
-        v is not None and _comes_from(script, v, test, depth - 1) for v in values
-    )
+    level, seen = [node], set[ast.AST]()
+    for _ in range(depth + 1):
+        inside = [n for value in level for n in ast.walk(value)]
+        if any(map(test, inside)):
+            return True
+        names = [n for n in inside if isinstance(n, ast.Name)]
+        values = [b.value for n in names for b in script.bindings(n.id, n) if b.kind == "assign"]
+        level = [v for v in dict.fromkeys(values) if v is not None and v not in seen]
+        seen.update(level)
+    return False
 
 
 def puts_tensor(context: Context, statement: ast.Assign) -> bool:
@@ -137,6 +141,8 @@ def _is_tensor_index(context: Context, node: ast.expr) -> bool:
         node, ast.BinOp
     ):  # `memory[starts + i + 1]`, where `starts` comes from a function of the class
         return any(_is_batch(context, n) for n in ast.walk(node))
+    if isinstance(node, ast.Call):
+        return (context.script.called(node) or "").removeprefix("torch.") in _INDICES
     if not isinstance(node, ast.Name):
         return False
     values = [b.value for b in context.script.bindings(node.id, node) if b.kind == "assign"]
