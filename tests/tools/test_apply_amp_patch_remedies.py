@@ -299,3 +299,39 @@ def train(model, loader, first, second):
         code(text.replace("first.step()", "pass").replace("second.step()", "pass"), remedy)
         == "no_training_loop"
     )
+
+
+CHOSEN = """import torch
+from layers import {layer}
+
+
+class Net(torch.nn.Module):
+    def __init__(self, kind, given):
+        super().__init__()
+        self.kind = {{"a": {layer}}}.get(kind, {layer})
+        self.blocks = torch.nn.ModuleList({made})
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x
+"""
+
+
+@pytest.mark.parametrize(
+    ("layer", "made", "reason"),
+    [
+        ("Normed", "[self.kind(3) for _ in range(4)]", "batch_norm_in_block"),
+        ("Plain", "[self.kind(3) for _ in range(4)]", "checkpointed"),
+        ("Plain", "given", "batch_norm_in_block"),
+    ],
+)
+def test_blocks_of_a_class_that_is_chosen_are_looked_into(tmp_path, layer, made, reason):
+    block = "class {}(torch.nn.Module):\n    def __init__(self, n):\n        super().__init__()\n        self.f = {}\n"
+    block += "        self.g = torch.nn.Linear(n, n)\n\n    def forward(self, x):\n        return self.f(self.g(x))\n"
+    layers = block.format("Normed", "torch.nn.BatchNorm1d(n)") + block.format(
+        "Plain", "torch.nn.Linear(n, n)"
+    )
+    (tmp_path / "layers.py").write_text("import torch\n" + layers)
+    text = CHOSEN.format(layer=layer, made=made)
+    assert code(text, "gradient_checkpointing", tmp_path / "net.py") == reason
