@@ -355,6 +355,24 @@ def test_a_loss_of_another_file_is_read_however_it_is_chosen(tmp_path: Path, mad
 
 
 @pytest.mark.parametrize(
+    ("returns", "loss", "code"),
+    [
+        ("", "loss = criterion(out, y)", "patched"),  # a counter of FLOPs beside the losses, say
+        ("", "criterion(out, y); loss = out.mean()", "float64"),
+        ("return y", "loss = criterion(out, y)", "float64"),
+    ],
+)
+def test_what_is_chosen_by_name_and_used_gives_something_back(tmp_path: Path, returns, loss, code):
+    losses = f"import torch\n\ndef count(x, y):\n    y.ops = torch.DoubleTensor([1])\n    {returns}\n"
+    losses += "\ndef squared(x, y):\n    return (x - y).pow(2).mean()\n"
+    parts = {"setup": "criterion = losses.__dict__[name]()", "loss": loss.replace("; ", "\n    ")}
+    result = patched(
+        tmp_path, {"losses.py": losses}, imports="import losses", net="torch.nn.Linear(4, 4)", **parts
+    )
+    assert code_of(result) == code
+
+
+@pytest.mark.parametrize(
     ("setup", "put", "code"),
     [
         ("kept = torch.zeros(8, 4)", "kept[mask] = net(x)", "patched"),
