@@ -5,12 +5,13 @@ import ast
 from ..context import Context
 from ..edits import Edit, Span
 from ..models import is_model
+from ..names import last_name
 from ..patch import Site
 from ..reached import looks_up
 from ..script import Script
 from .dtypes import Dtypes
 from .operations import takes_numpy
-from .sums import find_sums
+from .sums import find_means, find_sums
 
 Reason = tuple[int, str, str]
 
@@ -23,15 +24,12 @@ _LOGGED = {
     "add_audio",
     "add_video",
 }
-_STRICT = {
-    "MultivariateNormal",
-    "LowRankMultivariateNormal",
-    "Dirichlet",
-    "Beta",
-    "Gamma",
-    "Chi2",
-    "StudentT",
-}
+# What CUDA solves in fp32 alone, a CPU draws in it alone, or is drawn by the log of a uniform number near 0 or 1.
+_STRICT_WORDS = """
+    MultivariateNormal LowRankMultivariateNormal Dirichlet Beta Gamma Chi2 StudentT RelaxedBernoulli
+    RelaxedOneHotCategorical LogitRelaxedBernoulli Gumbel Laplace Weibull Pareto Kumaraswamy
+"""
+_STRICT = frozenset(_STRICT_WORDS.split())
 _LARGE = 1000  # metres to millimetres
 
 
@@ -216,7 +214,7 @@ def _handed_to_unknown(context: Context, dtypes: Dtypes) -> list[ast.expr]:
 
 
 def _of_distributions(context: Context, dtypes: Dtypes) -> list[ast.expr]:
-    """`MultivariateNormal(mean, cov)`, `Gamma(a, b)`: CUDA solves in fp32 alone, and a CPU draws in it alone."""
+    """`MultivariateNormal(mean, cov)`, `Gamma(a, b)`: distributions that need fp32."""
     found: list[ast.expr] = []
     for call in (c for c in context.script.calls if c in dtypes.inside):
         name = context.script.called(call) or ""
@@ -248,7 +246,8 @@ def find_casts(context: Context) -> tuple[list[ast.expr], list[ast.expr], list[R
             casts.append(call.func.value)
         elif kind == "unknown":
             perhaps.append(call.func.value)
-    casts += (value for value in find_sums(context, dtypes) if value not in casts)
+    added = [*find_sums(context, dtypes), *find_means(context, dtypes)]
+    casts += (value for value in added if value not in casts)
     return casts, perhaps, unsure
 
 
@@ -281,6 +280,15 @@ def cast_edits(
 
 def _why(context: Context, above: ast.AST) -> tuple[str, str]:
     """The reason code and note for a value that stands below `above`."""
+    word = (
+        above.attr
+        if isinstance(above, ast.Attribute)
+        else last_name(above)
+        if isinstance(above, ast.Call)
+        else ""
+    )
+    if word in ("mean", "std", "var"):
+        return "fp32_sum", f"the {word} is taken in fp32: its rounding would stay in what is normalized by it"
     if isinstance(above, ast.Attribute):
         return "numpy_cast", "numpy has no bf16, so the tensor becomes fp32 first"
     if not isinstance(above, ast.Call):

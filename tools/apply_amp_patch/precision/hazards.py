@@ -35,7 +35,10 @@ _SECOND_ORDER = (
     "learn2learn.optim.",
     "torchmeta.utils.gradient",
 )
-_NO_HALF_KERNEL = {f"torch.{name}" for name in ("quantile", "nanquantile", "histc", "histogram")}
+_NO_HALF_KERNEL = {
+    f"torch.{name}" for name in ("quantile", "nanquantile", "histc", "histogram", "logcumsumexp")
+}
+_ONE_DTYPE = {"torch.lerp", "torch.inner"}
 _HOOKS = {
     "register_hook",
     "register_full_backward_hook",
@@ -148,8 +151,10 @@ def _refuse_half(context: Context, call: ast.Call) -> None:
     """Raise where what came out of a layer meets a function of torch that takes no half, or one dtype alone."""
     name = context.script.called(call) or ""
     if name in _NO_HALF_KERNEL and call.args and Dtypes(context).of(call.args[0]) == "low":
-        raise Declined(call.lineno, "no_half_kernel", f"{name} has no half-precision kernel on CUDA")
-    kinds = [Dtypes(context).of(a) for a in call.args[:2]] if name == "torch.lerp" else []
+        raise Declined(
+            call.lineno, "no_half_kernel", f"{name} has no half-precision kernel on CUDA, or adds up in it"
+        )
+    kinds = [Dtypes(context).of(a) for a in call.args[:2]] if name in _ONE_DTYPE else []
     weights = [k.value for k in call.keywords if k.arg == "per_sample_weights"]
     if set(kinds) == {"low", "full"} or any(Dtypes(context).of(w) == "low" for w in weights):
         note = f"{ast.unparse(call.func)} needs equal dtypes, and autocast makes one of them half"

@@ -5,7 +5,8 @@
         ...                                        ...
         total += loss.detach().float()             average = 0.99 * average + (0.01 * out.mean()).float()
 
-bf16 adds nothing smaller than a 256th of what is there.
+bf16 adds nothing smaller than a 256th of what is there. And the mean in `x - x.mean(0)` and the spread in `x.std(0)`,
+whose rounding stays, in the gradient too, when little else is left.
 """
 
 import ast
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 
 from ..context import Context
 from ..flow import NUMBERS
+from ..script import Script
 from .dtypes import Dtypes
 
 
@@ -25,6 +27,32 @@ def find_sums(context: Context, dtypes: Dtypes) -> list[ast.expr]:
         for part in _added(node)
         if not _is_number(part) and dtypes.of(part) == "low"
     ]
+
+
+def find_means(context: Context, dtypes: Dtypes) -> list[ast.expr]:
+    """Each half x of an `x - x.mean(0)`, where its mean is taken, by a name for it too; and of each `x.std(0)`."""
+    script = context.script
+    found: dict[ast.expr, None] = {}
+    for node in (n for n in script.nodes if n in dtypes.inside):
+        found.update(dict.fromkeys(_of(script, node, ("std", "var"))))
+        if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)):
+            continue
+        means: list[ast.AST | None] = [node.right]
+        if isinstance(node.right, ast.Name):
+            means = [b.value for b in script.bindings(node.right.id, node.right)]
+        whole = ast.unparse(node.left)
+        found.update({v: None for m in means for v in _of(script, m, ("mean",)) if ast.unparse(v) == whole})
+    return [value for value in found if dtypes.of(value) == "low"]
+
+
+def _of(script: Script, node: ast.AST | None, functions: tuple[str, ...]) -> list[ast.expr]:
+    """x of `x.mean(0)` and `torch.mean(x, 0)`."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return []
+    if node.func.attr not in functions:
+        return []
+    name = script.called(node)
+    return [node.func.value] if name is None else node.args[:1] if name.startswith("torch.") else []
 
 
 def _is_number(part: ast.expr) -> bool:
