@@ -83,6 +83,17 @@ def variance(x):
 EPSILON = """def unit(x, eps=1e-8):
     return x / {}
 """
+SHIFT = """
+grids = []
+for n in (76, 38):
+    grid = torch.arange(n, dtype={}).repeat(4, 1).permute(1, 0)
+    grids.append(grid)
+
+def moved(out):
+    boxes = {}
+    boxes[..., 0] += grids[0]
+    return boxes
+"""
 BOUND = "LARGEST = {}\n\ndef safe(p):\n    return p.clamp(max=LARGEST)\n"
 
 
@@ -141,6 +152,27 @@ def outcome(text: str, precision: str, path: Path | None = None) -> str:
             "",
             "torch.nn.Linear(4, 6)",
             "F.affine_grid(out.view(-1, 2, 3).float(), [1, 1, 9, 9])",
+            "patched",
+            "patched",
+        ),
+        (
+            SHIFT.format("torch.float", "out.clone()"),
+            "torch.nn.Linear(4, 4)",
+            "moved(out)",
+            "patched",
+            "coordinates",
+        ),
+        (
+            SHIFT.format("torch.float", "out.float()"),
+            "torch.nn.Linear(4, 4)",
+            "moved(out)",
+            "patched",
+            "patched",
+        ),
+        (
+            SHIFT.format("torch.long", "out.clone()"),
+            "torch.nn.Linear(4, 4)",
+            "moved(out)",
             "patched",
             "patched",
         ),

@@ -128,3 +128,11 @@ def test_checkpointing_of_a_trainer_needs_a_model_that_has_the_switch():
     assert asked(f"import transformers\n{plain_module}", "gradient_checkpointing").outcome == "declined"
     flags = TRAINER.format(options=", **settings", more="")
     assert asked(flags, "gradient_checkpointing").sites[0].reason_code == "framework_flag"
+
+
+def test_a_loop_beside_the_trainers_is_told_to_keep_its_precision():
+    text = TRAINER.format(options="", more="")
+    own = "import torch\noptimizer = torch.optim.SGD(model.parameters(), lr=0.1)\nfor x, y in data:\n"
+    own += "    loss = torch.nn.functional.mse_loss(model(x), y)\n    loss.backward()\n    optimizer.step()\n"
+    assert asked(text, "mixed_precision").warnings == []
+    assert "line" in asked(text + own, "mixed_precision").warnings[0]

@@ -355,6 +355,24 @@ def test_a_loss_of_another_file_is_read_however_it_is_chosen(tmp_path: Path, mad
 
 
 @pytest.mark.parametrize(
+    ("returns", "loss", "code"),
+    [
+        ("", "loss = criterion(out, y)", "patched"),  # a counter of FLOPs beside the losses, say
+        ("", "criterion(out, y); loss = out.mean()", "float64"),
+        ("return y", "loss = criterion(out, y)", "float64"),
+    ],
+)
+def test_what_is_chosen_by_name_and_used_gives_something_back(tmp_path: Path, returns, loss, code):
+    losses = f"import torch\n\ndef count(x, y):\n    y.ops = torch.DoubleTensor([1])\n    {returns}\n"
+    losses += "\ndef squared(x, y):\n    return (x - y).pow(2).mean()\n"
+    parts = {"setup": "criterion = losses.__dict__[name]()", "loss": loss.replace("; ", "\n    ")}
+    result = patched(
+        tmp_path, {"losses.py": losses}, imports="import losses", net="torch.nn.Linear(4, 4)", **parts
+    )
+    assert code_of(result) == code
+
+
+@pytest.mark.parametrize(
     ("setup", "put", "code"),
     [
         ("kept = torch.zeros(8, 4)", "kept[mask] = net(x)", "patched"),
@@ -672,6 +690,56 @@ def test_a_metric_that_magnifies_what_leaves_autocast_takes_no_fp16(tmp_path: Pa
     loss = "loss = (out - y).pow(2).mean()\n    Result().evaluate(out.data)"
     result = patched(tmp_path, files, imports=imports, net="Net(16, 4)", loss=loss)
     assert mode in result.text
+
+
+HEAD = """import torch
+
+
+class Head(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3, 3))
+
+    def forward(self, x):
+        cosine = torch.mm(x, self.weight).clamp(-1, 1)
+        phi = 0.9 * cosine - 0.4 * torch.sqrt(1 - {power})
+        low = cosine <= -0.9
+        phi[low] = {put}
+        return phi
+"""
+
+
+@pytest.mark.parametrize(
+    ("power", "put", "island"),
+    [
+        ("torch.pow(cosine, 2)", "cosine[low]", True),
+        ("cosine * cosine", "cosine[low]", False),
+        ("cosine**2", "phi[low] * 2", False),
+    ],
+)
+def test_what_autocast_widens_takes_no_half_values_by_a_mask(tmp_path, power, put, island):
+    head = HEAD.format(power=power, put=put)
+    train = """import torch
+{}
+net, head = torch.nn.Linear(3, 3).cuda(), Head().cuda()
+optimizer = torch.optim.SGD([*net.parameters(), *head.parameters()], lr=0.1)
+for x, y in data:
+    optimizer.zero_grad()
+    loss = torch.nn.functional.cross_entropy(head(net(x.cuda())), y.cuda())
+    loss.backward()
+    optimizer.step()
+"""
+    (tmp_path / "layers.py").write_text(head)
+    here = patch(train.format(head.removeprefix("import torch")), ["mixed_precision"], Wishes())
+    there = patch(
+        train.format("from layers import Head"),
+        ["mixed_precision"],
+        Wishes(),
+        tmp_path / "train.py",
+        tmp_path,
+    )
+    assert [r.outcome for r in (here, there)] == ["patched", "patched"]
+    assert ["amp_float32" in r.text for r in (here, there)] == [island, island]
 
 
 VAT = """import torch

@@ -280,3 +280,58 @@ for epoch in range(3):
 def test_a_model_that_moves_behind_its_optimizer_is_told_of(move, told):
     result = patched(training(before=move), "fused_optimizer")
     assert any("torch 2.4" in w for w in result.warnings) is told
+
+
+@pytest.mark.parametrize("remedy", ["gradient_accumulation", "lr_schedule", "early_stopping"])
+def test_a_step_of_an_unknown_object_is_a_training_that_is_declined(remedy):
+    text = """
+import torch
+def train(model, loader, first, second):
+    for x, y in loader:
+        model.zero_grad()
+        loss = torch.nn.functional.mse_loss(model(x), y)
+        loss.backward()
+        first.step()
+        second.step()
+"""
+    assert code(text, remedy) == "optimizer_unknown"
+    assert (
+        code(text.replace("first.step()", "pass").replace("second.step()", "pass"), remedy)
+        == "no_training_loop"
+    )
+
+
+CHOSEN = """import torch
+from layers import {layer}
+
+
+class Net(torch.nn.Module):
+    def __init__(self, kind, given):
+        super().__init__()
+        self.kind = {{"a": {layer}}}.get(kind, {layer})
+        self.blocks = torch.nn.ModuleList({made})
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x
+"""
+
+
+@pytest.mark.parametrize(
+    ("layer", "made", "reason"),
+    [
+        ("Normed", "[self.kind(3) for _ in range(4)]", "batch_norm_in_block"),
+        ("Plain", "[self.kind(3) for _ in range(4)]", "checkpointed"),
+        ("Plain", "given", "batch_norm_in_block"),
+    ],
+)
+def test_blocks_of_a_class_that_is_chosen_are_looked_into(tmp_path, layer, made, reason):
+    block = "class {}(torch.nn.Module):\n    def __init__(self, n):\n        super().__init__()\n        self.f = {}\n"
+    block += "        self.g = torch.nn.Linear(n, n)\n\n    def forward(self, x):\n        return self.f(self.g(x))\n"
+    layers = block.format("Normed", "torch.nn.BatchNorm1d(n)") + block.format(
+        "Plain", "torch.nn.Linear(n, n)"
+    )
+    (tmp_path / "layers.py").write_text("import torch\n" + layers)
+    text = CHOSEN.format(layer=layer, made=made)
+    assert code(text, "gradient_checkpointing", tmp_path / "net.py") == reason

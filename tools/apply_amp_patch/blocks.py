@@ -33,7 +33,11 @@ def blocks_built_by(context: Context, blocks: ast.expr) -> list[ast.Call]:
 def check_statistics(context: Context, blocks: ast.expr, call: ast.Call) -> None:
     """Raises Declined for blocks that a forward pass changes: recomputed, they would change twice per batch."""
     script = context.script
-    built: list[ast.AST] = [*blocks_built_by(context, blocks), *appended(context, blocks)]
+    lists = blocks_built_by(context, blocks)
+    if any(_is_handed_in(context, a) for made in lists for a in made.args):
+        note = "the blocks are made elsewhere, and may hold a BatchNorm"
+        raise Declined(call.lineno, "batch_norm_in_block", note)
+    built: list[ast.AST] = [*lists, *appended(context, blocks)]
     if isinstance(blocks, ast.Attribute):
         built += [value for _, value, _ in context.roles.assigned(blocks)]
     queue: list[tuple[Script, ast.AST]] = [(script, n) for n in built]
@@ -52,6 +56,14 @@ def check_statistics(context: Context, blocks: ast.expr, call: ast.Call) -> None
             queue += [pair for pair in [*found, inner] if pair is not None and pair[1] not in seen]
     if any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords):
         raise Declined(call.lineno, "blocks_not_found", "the arguments of the block are unpacked")
+
+
+def _is_handed_in(context: Context, given: ast.expr) -> bool:
+    """`nn.ModuleList(blocks)` of a parameter whose values are not in this file."""
+    name = given.value if isinstance(given, ast.Starred) else given
+    bindings = context.script.bindings(name.id, name) if isinstance(name, ast.Name) else []
+    passed = [v for b in bindings for v in _passed(context, context.script, b.node, name.id) if v is not None]  # type: ignore[attr-defined]
+    return bool(bindings) and all(b.kind == "parameter" for b in bindings) and not passed
 
 
 def _check_state(home: Script, node: ast.AST, line: int) -> None:
@@ -106,6 +118,9 @@ def _behind(context: Context, home: Script, node: ast.Name | ast.Attribute) -> l
             found.append(binding.node)
         elif binding.kind == "parameter":
             found += _passed(context, home, binding.node, node.id)
+        elif binding.kind == "import":  # a class that is chosen here, and called by another name
+            made = context.class_elsewhere(home.qualified(node) or "")
+            return [made] if made is not None else []
         else:
             found.append(binding.value)
     added = [c for c in home.method_calls("append") if ast.unparse(c.func.value) == node.id]  # type: ignore[attr-defined]

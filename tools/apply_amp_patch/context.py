@@ -125,6 +125,10 @@ class Context:
             ways += [(o.name, way) for o in given if o.kind == "call" for way in ("", "__call__")]
         if isinstance(func, ast.Name) and not self.script.bindings(func.id, call):
             ways += [(f"{star}.{func.id}", "") for star in self.script.star_imports]  # by one of several
+        if not isinstance(next(self.script.ancestors(call), None), ast.Expr):  # what it gives is used
+            ways = [
+                (f"{dotted}given" if dotted.endswith(".*") else dotted, method) for dotted, method in ways
+            ]
         return [pair for dotted, method in ways for pair in self._runs(dotted, method)]
 
     def named_elsewhere(self, name: str) -> list[tuple[Script, ast.AST]]:
@@ -184,7 +188,7 @@ def _run(script: Script, name: str, method: str, makers: list[Reached] | None) -
         f
         for f in script.functions
         if (f.name == method and script.method_class(f) in holders)
-        or (not method and (f.name in names or name == "*") and script.method_class(f) is None)
+        or (not method and script.method_class(f) is None and (f.name in names or _fits(f, name)))
     ]
     queue += _called_objects(script, named)
     seen: dict[ast.AST, None] = {}
@@ -219,6 +223,12 @@ def _called_objects(script: Script, names: set[str]) -> list[ast.AST]:
     """What runs where an object of one of some classes is called, such as a loss that is no module."""
     made = _classes(script, names)
     return [f for f in script.functions if f.name == "__call__" and script.method_class(f) in made]
+
+
+def _fits(function: ast.AST, name: str) -> bool:
+    """Whether `getattr(losses, name)`, here `*`, may be a function; `*given` gives something back."""
+    gives = (n for n in ast.walk(function) if isinstance(n, ast.Return) and n.value)
+    return name == "*" or (name == "*given" and (isinstance(function, ast.Lambda) or any(gives)))
 
 
 def _given(script: Script, value: ast.expr | None) -> set[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .context import Context
 from .loops import Step
 from .names import Function
-from .patch import Declined
+from .patch import Declined, Patch, Site
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,19 @@ class Epochs:
     training: ast.stmt  # the statement of the epoch loop that leads to the step
     looped: bool  # further loops repeat the step within an epoch
     conditional: bool  # a condition decides on the step
+
+
+def no_training(context: Context, remedy: str) -> Patch | None:
+    """What to say of a file in which no optimizer steps, or none that is known as one; None where one does."""
+    training = context.training
+    if training.backwards and training.steps:
+        return None
+    steps = [c for c in context.script.method_calls("step") if not c.args and not c.keywords]
+    if training.backwards and steps:
+        note = "a loss is differentiated here, but which object that steps is the optimizer is not known"
+        return Declined(steps[0].lineno, "optimizer_unknown", note).as_patch(remedy)
+    note = "no optimizer steps in this file"
+    return Patch("nothing_to_do", [Site(1, remedy, "keep", "no_training_loop", note)])
 
 
 def find_epochs(context: Context) -> Epochs:

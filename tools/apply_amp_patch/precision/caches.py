@@ -17,7 +17,17 @@ def runs_without_gradients(context: Context, nodes: list[ast.AST]) -> bool:
     run = [(context.script, n) for n in nodes]
     calls = [n for n in nodes if isinstance(n, ast.Call)]
     run += [found for call in calls for found in context.run_elsewhere(call)]
-    return any(_is_without(context, script, node) for script, node in run)
+    if any(_is_without(context, script, node) for script, node in run):
+        return True
+    run_here = {ast.unparse(c.func) for c in calls}
+    return any(_may_run_it(context, call, run_here) for call in calls)
+
+
+def _may_run_it(context: Context, call: ast.Call, run_here: set[str]) -> bool:
+    """`guess(model, x)` beside `model(x)`: what is not at hand may run the model without gradients."""
+    known = context.script.called(call) or context.roles.callees(call) or context.run_elsewhere(call)
+    handed = [*call.args, *(k.value for k in call.keywords)]
+    return not known and any(ast.unparse(a) in run_here for a in handed)
 
 
 def forward_without_gradients(context: Context, script: Script, holder: ast.ClassDef) -> bool:

@@ -6,7 +6,7 @@ from operator import add, mul, sub
 
 from ..names import last_name
 from ..script import Script
-from .coordinates import casts_coordinates, coarse_grid, gram_matrix
+from .coordinates import adds_positions, casts_coordinates, coarse_grid, gram_matrix
 from .vanishing import SMALLEST_FP16, size_of, vanishing
 
 _LARGEST_FP16 = 65504
@@ -183,6 +183,9 @@ def bf16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
         return [(node.lineno, "probabilities", note)]  # type: ignore[attr-defined]
     if coarse_grid(script, node):
         note = f"{ast.unparse(node)} lays a grid of 256 steps: bf16 warps by half a pixel of 224"
+        return [(node.lineno, "coordinates", note)]  # type: ignore[attr-defined]
+    if adds_positions(script, node):
+        note = f"{ast.unparse(node)} adds positions to what may be bf16, which keeps halves up to 128, wholes up to 256"
         return [(node.lineno, "coordinates", note)]  # type: ignore[attr-defined]
     if casts_coordinates(script, node):
         note = f"{ast.unparse(node)} holds pixel coordinates, of which bf16 keeps whole numbers up to 256"

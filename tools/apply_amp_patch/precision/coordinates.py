@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from ..names import Function, last_name
@@ -10,7 +10,8 @@ from ..script import Script
 from .attributes import set_to
 
 _PRODUCTS = {"matmul", "mm", "bmm", "einsum", "addmm", "addmm_", "baddbmm", "baddbmm_"}
-_MOVES = {"float", "to", "type_as", "cuda", "unsqueeze", "view", "reshape", "repeat", "expand", "type", "t"}
+_MOVES = {"float", "to", "type_as", "cuda", "type", "unsqueeze", "view", "reshape", "repeat", "expand"}
+_MOVES |= {"t", "permute", "transpose", "contiguous"}
 _SMALLEST_STENCIL = 6  # numbers
 _GRID = re.compile(r"mesh_?grid|coords?_grid|coordinate_grid|pixel_coord")  # makers of coordinates, by name
 
@@ -62,6 +63,36 @@ def _is_positions(script: Script, node: ast.expr, depth: int = 0) -> bool:
     return bool(values) and all(
         isinstance(v, ast.expr) and _is_positions(script, v, depth + 1) for v in values
     )
+
+
+def adds_positions(script: Script, node: ast.AST) -> bool:
+    """`pred[..., 0] += self.grid_x[scale]`, with `torch.arange(n, dtype=torch.float)`: the sum keeps pred's dtype."""
+    if not isinstance(node, ast.AugAssign) or not isinstance(node.op, ast.Add | ast.Sub):
+        return False
+    owner = node.target.value if isinstance(node.target, ast.Subscript) else node.target
+    named = script.bindings(owner.id, owner) if isinstance(owner, ast.Name) else []
+    wide = any("float" in ast.unparse(b.value) for b in named if b.value is not None)
+    grids = list(_grids(script, node.value))
+    return not wide and bool(grids) and all(_is_positions(script, g) and _in_fp32(script, g) for g in grids)
+
+
+def _grids(script: Script, value: ast.expr) -> Iterator[ast.expr]:
+    """A value, or what is appended to the list that it is taken from."""
+    taken = value.value if isinstance(value, ast.Subscript) else value
+    added = [
+        call.args[0]
+        for call in script.calls
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "append" and call.args
+        if ast.unparse(call.func.value) == ast.unparse(taken)
+    ]
+    yield from added if isinstance(value, ast.Subscript) and added else [value]
+
+
+def _in_fp32(script: Script, value: ast.expr) -> bool:
+    named = script.bindings(value.id, value) if isinstance(value, ast.Name) else []
+    texts = [ast.unparse(b.value) for b in named if b.value is not None] or [ast.unparse(value)]
+    texts += map(ast.unparse, set_to(script, value))
+    return any("float" in text.lower() for text in texts)
 
 
 @lru_cache(maxsize=64)

@@ -19,7 +19,7 @@ from .full import Full, Unsafe
 from .functions import custom_functions, directions, is_legacy
 from .linear import hooks_scaled, is_linear, runs_undecorated
 from .operations import derives_twice, is_float64, refuse_derivative, refuse_unsafe, takes_numpy
-from .puts import puts_layer_output
+from .puts import puts_layer_output, puts_widened
 from .readings import ANOMALIES, detects_anomalies
 from .remote import class_place
 from .verdict import Verdict, is_bce
@@ -176,8 +176,8 @@ def weigh_elsewhere(
     verdict.no_bf16 += no_bf16
     if hooks_scaled(context.roles_of(script), node):
         verdict.no_fp16.append((line, "gradient_hook", f"a hook{where} would see scaled gradients"))
-    if puts_layer_output(script, node):
-        note = f"an assignment by index{where} needs equal dtypes, and autocast makes the value half"
+    if puts_layer_output(script, node) or puts_widened(script, node):
+        note = f"an assignment by index{where} needs equal dtypes, and autocast makes one side half"
         raise Declined(line, "in_place_scatter", note)
     if isinstance(node, ast.Call) and is_bce(context.roles_of(script), node):
         raise Declined(line, "bce_in_other_file", f"binary cross entropy{where} fails under autocast")

@@ -18,7 +18,7 @@ from .functions import custom_functions, directions
 from .linear import HOOKS, is_linear
 from .operations import refuse_derivative, refuse_given_derivative, refuse_unsafe
 from .probabilities import Probabilities
-from .puts import puts_by_index, puts_tensor
+from .puts import puts_by_index, puts_tensor, puts_widened
 from .ratios import is_ratio, weighs_advantage
 from .readings import ANOMALIES, detects_anomalies
 from .replicas import find_replicas
@@ -90,6 +90,9 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
             note = "an assignment by mask or index needs equal dtypes, and autocast makes the value half"
             raise Declined(node.lineno, "in_place_scatter", note)
         verdict.puts.append(node)
+    elif isinstance(node, ast.Assign) and puts_widened(script, node):
+        note = "an assignment by mask or index needs equal dtypes, and autocast makes one side half"
+        raise Declined(node.lineno, "in_place_scatter", note)
     if is_ratio(node):
         _weigh_ratio(context, node, verdict)
     if weighs_advantage(script, node):

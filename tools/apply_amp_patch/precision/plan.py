@@ -142,7 +142,11 @@ def _no_steps(context: Context) -> list[Reason]:
     by_hand = next((n for n in context.script.nodes if reads(context.script, n)), None)
     if by_hand is not None:
         found.append(
-            (line_of(by_hand), "reads_grad", "the script reads gradients and has no optimizer that steps")
+            (
+                line_of(by_hand),
+                "reads_grad",
+                "the script reads gradients and has no known optimizer that steps",
+            )
         )
     elif all(c.args for c in context.script.method_calls("step")) and not _steps_elsewhere(context):
         raise Declined(line, "step_elsewhere", note)

@@ -1,10 +1,13 @@
 """Values put by mask or index into a tensor, whose dtype they then have to have."""
 
 import ast
+from collections.abc import Callable
 
 from ..context import Context
 from ..flow import NUMBERS
+from ..names import last_name
 from ..script import Script
+from .coordinates import is_product
 from .dtypes import Dtypes
 
 _INDEX_WORDS = (
@@ -12,6 +15,12 @@ _INDEX_WORDS = (
     "LongTensor "
 )
 _INDICES = frozenset(_INDEX_WORDS.split())
+
+_WIDENED_WORDS = (
+    "pow exp log log2 log10 log1p expm1 rsqrt reciprocal norm softmax log_softmax acos asin cumsum"
+)
+_WIDENED = frozenset(_WIDENED_WORDS.split())  # what autocast on CUDA computes in fp32, whatever comes in
+_DEPTH = 6  # names made of names
 
 
 def puts_by_index(context: Context, statement: ast.Assign | ast.AugAssign) -> bool:
@@ -51,6 +60,44 @@ def puts_layer_output(script: Script, node: ast.AST) -> bool:
         return False
     values = [b.value for b in script.bindings(kept.id, kept)]
     return bool(values) and all(v is not None and _makes_tensor(script, v) for v in values)
+
+
+def puts_widened(script: Script, node: ast.AST) -> bool:
+    """`phi[mask] = cosine[mask]`, where `cosine` is a product, so half, and a power made `phi` fp32."""
+    match node:
+        case ast.Assign(
+            targets=[ast.Subscript(value=ast.Name() as kept, slice=index)],
+            value=ast.Subscript(value=ast.Name() as given, slice=other),
+        ) if ast.unparse(index) == ast.unparse(other):
+            parts = index.elts if isinstance(index, ast.Tuple) else [index]
+            by_mask = any(_comes_from(script, part, _selects, 1) for part in parts)
+            wide = [_comes_from(script, name, _is_widened) for name in (kept, given)]
+            half = [_comes_from(script, name, is_product) for name in (kept, given)]
+            return by_mask and wide[0] != wide[1] and half[wide.index(False)]
+    return False
+
+
+def _selects(node: ast.AST) -> bool:
+    return isinstance(node, ast.Compare) or (isinstance(node, ast.Call) and last_name(node) in _INDICES)
+
+
+def _is_widened(node: ast.AST) -> bool:
+    power = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)
+    return power or (isinstance(node, ast.Call) and last_name(node) in _WIDENED)
+
+
+def _comes_from(script: Script, node: ast.AST, test: Callable[[ast.AST], bool], depth: int = _DEPTH) -> bool:
+    """Whether an expression, or what its names were set to, holds a node of a kind."""
+    level, seen = [node], set[ast.AST]()
+    for _ in range(depth + 1):
+        inside = [n for value in level for n in ast.walk(value)]
+        if any(map(test, inside)):
+            return True
+        names = [n for n in inside if isinstance(n, ast.Name)]
+        values = [b.value for n in names for b in script.bindings(n.id, n) if b.kind == "assign"]
+        level = [v for v in dict.fromkeys(values) if v is not None and v not in seen]
+        seen.update(level)
+    return False
 
 
 def puts_tensor(context: Context, statement: ast.Assign) -> bool:

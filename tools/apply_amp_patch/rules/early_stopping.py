@@ -15,7 +15,7 @@ import re
 
 from ..context import Context
 from ..edits import Line, indent_unit
-from ..epochs import Epochs, find_epochs
+from ..epochs import Epochs, find_epochs, no_training
 from ..flow import path
 from ..names import Function
 from ..patch import Declined, Patch, Site
@@ -46,10 +46,8 @@ def propose(context: Context) -> Patch:
     if present is not None:
         name = _spelling(present) or ast.unparse(present)
         return Patch("already", [Site(line_of(present), REMEDY, "keep", "already", f"the script has {name}")])
-    if not context.training.backwards or not context.training.steps:
-        return Patch(
-            "nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", "no training loop in this file")]
-        )
+    if (nothing := no_training(context, REMEDY)) is not None:
+        return nothing
     try:
         return _stop(context, find_epochs(context))
     except Declined as reason:

@@ -22,6 +22,7 @@ from ..accumulation.loop import find_loop
 from ..accumulation.split import split
 from ..context import Context
 from ..edits import Edit, Span
+from ..epochs import no_training
 from ..framework_loops import accumulation_option
 from ..patch import Declined, Patch, Site
 from ..precision.engines import per_sample
@@ -37,11 +38,8 @@ def propose(context: Context) -> Patch:
         found = _present(context, steps) or accumulation_option(context)
         if found is not None:
             return found
-        if not context.training.backwards or not context.training.steps:
-            return Patch(
-                "nothing_to_do",
-                [Site(1, REMEDY, "keep", "no_training_loop", "no optimizer steps in this file")],
-            )
+        if (nothing := no_training(context, REMEDY)) is not None:
+            return nothing
         per_sample(context)
         loop = find_loop(context)
         if context.wishes.grow_batch:

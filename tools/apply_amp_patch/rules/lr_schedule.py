@@ -18,7 +18,7 @@ import ast
 from ..context import Context
 from ..datasets import kind_of_data
 from ..edits import Edit, Line
-from ..epochs import Epochs, find_epochs
+from ..epochs import Epochs, find_epochs, no_training
 from ..flow import path
 from ..patch import Declined, Patch, Site
 from ..precision.gradients import line_of
@@ -53,10 +53,8 @@ def propose(context: Context) -> Patch:
     if by_hand is not None:
         note = "the learning rate is set by hand"
         return Patch("already", [Site(line_of(by_hand), REMEDY, "keep", "already", note)])
-    if not context.training.backwards or not context.training.steps:
-        return Patch(
-            "nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", "no training loop in this file")]
-        )
+    if (nothing := no_training(context, REMEDY)) is not None:
+        return nothing
     if (built := _self_scheduled(context)) is not None:
         note = f"{ast.unparse(built.func)} schedules the learning rate itself"
         return Patch("already", [Site(built.lineno, REMEDY, "keep", "already", note)])

@@ -36,6 +36,8 @@ def propose(context: Context) -> Patch:
             return _without_apex(context, apex)
         found = framework_option(context) or existing_amp(context)
         if found is not None:
+            if found.outcome == "framework_option":
+                return replace(found, warnings=[*found.warnings, *_left_to_itself(context, found)])
             more = _after(context, found.edits, found.sites) if found.outcome == "patched" else None
             return more if more is not None and more.outcome == "patched" else found
         engines(context)
@@ -46,9 +48,7 @@ def propose(context: Context) -> Patch:
                 if any(not (c.args or c.keywords) for c in context.script.method_calls("step")):
                     note = "neither the forward pass behind this loss nor what steps can be followed in this file"
                     raise Declined(backward.call.lineno, "step_elsewhere", note)
-                note = (
-                    "a loss is differentiated here, but neither its forward pass nor a step is in this file"
-                )
+                note = "backward is called here, but what it differentiates and what steps is in another file"
             return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", note)])
         if moves_inputs(context):
             note = "gradients move inputs here (an adversarial attack), and no weights are trained"
@@ -56,6 +56,14 @@ def propose(context: Context) -> Patch:
         return _proven(context, make_plan(context))
     except Declined as reason:
         return reason.as_patch(REMEDY)
+
+
+def _left_to_itself(context: Context, found: Patch) -> list[str]:
+    """The script's own loop beside that of a Trainer."""
+    own = context.training.backwards if context.training.steps else []
+    if not own or not any("TrainingArguments" in s.note for s in found.sites):
+        return []
+    return [f"the loop around line {own[0].call.lineno} is not the Trainer's, and keeps full precision"]
 
 
 def _without_apex(context: Context, apex: list[ast.expr]) -> Patch:
