@@ -294,6 +294,22 @@ def test_a_function_under_another_name_is_read_like_under_its_own(tmp_path: Path
     assert there.outcome == "declined" or "amp_float32(" in there.text
 
 
+@pytest.mark.parametrize("imports", ["from pkg import far", "from pkg import *", "import pkg\nfar = pkg.far"])
+@pytest.mark.parametrize(
+    "loss", ["far(out)", "sum(map(far, [out]))", "torch.utils.checkpoint.checkpoint(far, out)"]
+)
+def test_a_function_is_read_through_the_packages_that_pass_it_on(tmp_path: Path, imports, loss):
+    """And where it is handed to what calls it."""
+    files = {
+        "pkg/__init__.py": "from .losses import far",
+        "pkg/losses/__init__.py": "from .contrastive import score as far",
+        "pkg/losses/contrastive.py": "import torch\n\n\n" + SCORE.format(body=f"return {LOG.format('p')}"),
+    }
+    parts = {"imports": imports, "loss": f"loss = {loss}", "net": "torch.nn.Linear(4, 4)"}
+    result = patched(tmp_path, files, **parts)
+    assert code_of(result) == "probabilities" or "amp_float32(" in result.text
+
+
 LOSSES = """import torch
 
 

@@ -168,6 +168,9 @@ class Context:
                         nodes = _run(other, last, attribute, self._makers)
                         found += [(other, node) for node in nodes]
                         queue += [(called, "") for node in nodes if (called := other.called(node))]
+                        queue += [(f"{star}.{last}", attribute) for star in other.star_imports]
+                        passed_on = (b for b in other.bindings(last, other.tree) if b.kind == "import")
+                        queue += [(b.target, attribute) for b in passed_on]  # an __init__ may only name it
             self._run_by[(dotted, method)] = found
         return self._run_by[(dotted, method)]
 

@@ -118,7 +118,9 @@ def _weigh_ratio(context: Context, node: ast.AST, verdict: Verdict) -> None:
 def _run_by(context: Context, call: ast.Call, verdict: Verdict) -> None:
     """What a function of another project file does that is called under autocast, a loss above all."""
     where = f" inside {ast.unparse(call.func)}"
-    for script, node in context.run_elsewhere(call):
+    handed = [name for a in call.args if _is_name(a) and (name := context.script.qualified(a))]
+    runs = [pair for name in handed for pair in context.named_elsewhere(name)]
+    for script, node in [*context.run_elsewhere(call), *runs]:
         if verdict.full.holds(script, node):
             continue
         try:
@@ -175,7 +177,9 @@ def reachable(context: Context, full: Full) -> list[ast.AST]:
             nodes[node] = None
             if isinstance(node, ast.Call):
                 queue += [o.node for o in roles.origins(node.func) if isinstance(o.node, ast.Lambda)]
-                for function in roles.callees(node):
+                handed = [o.node for a in node.args if _is_name(a) for o in roles.origins(a)]
+                given = (f for f in handed if isinstance(f, Function))  # `checkpoint(run, x)`
+                for function in [*roles.callees(node), *given]:
                     known = function in functions or function in full.functions
                     if not known and function.name != "__init__":
                         functions[function] = None
@@ -183,6 +187,10 @@ def reachable(context: Context, full: Full) -> list[ast.AST]:
     aside = {n for call in full.calls for n in ast.walk(call.func)}
     aside |= {n for function in full.functions for n in ast.walk(function)}
     return [n for n in nodes if n not in aside]
+
+
+def _is_name(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name | ast.Attribute)
 
 
 def _hooks_forward(call: ast.Call) -> bool:
