@@ -294,6 +294,62 @@ def test_a_function_under_another_name_is_read_like_under_its_own(tmp_path: Path
     assert there.outcome == "declined" or "amp_float32(" in there.text
 
 
+OPS = """import torch
+
+
+def far(p):
+    return torch.log(1 - torch.sigmoid(p))
+
+
+class Far:
+    def __call__(self, p):
+        return far(p)
+
+
+TABLE = {"far": far}
+"""
+HOLDER = """import functools
+import ops
+import torch
+from ops import TABLE, Far, far
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.way, self.ways = torch.nn.Linear(16, 4), {way}, [far]
+        self.register_forward_hook({hook})
+
+    def forward(self, x):
+        return {call}
+"""
+
+
+@pytest.mark.parametrize(
+    ("way", "call"),
+    [
+        ("far", "self.way(self.fc(x))"),
+        ("functools.partial(far)", "self.way(self.fc(x))"),
+        ("lambda p: far(p)", "self.way(self.fc(x))"),
+        ("TABLE[0]", "self.way(self.fc(x))"),
+        ("getattr(ops, 'f' + 'ar')", "self.way(self.fc(x))"),
+        ("Far()", "self.way(self.fc(x))"),
+        ("None", "self.ways[0](self.fc(x))"),
+        ("None", "torch.utils.checkpoint.checkpoint(far, self.fc(x))"),
+        ("hook", "self.fc(x)"),
+        ("no", "self.fc(x)"),
+    ],
+)
+def test_what_a_layer_of_another_file_holds_is_read_too(tmp_path: Path, way, call):
+    hook = "lambda m, i, o: far(o)" if way == "hook" else "print"
+    net = HOLDER.format(way=way if way not in ("hook", "no") else "None", call=call, hook=hook)
+    if way == "no":
+        net = net.replace(", [far]", ", []")
+    result = patched(tmp_path, {"ops.py": OPS, "model.py": net})
+    unseen = result.outcome == "patched" and "amp_float32(" not in result.text
+    assert unseen == (way == "no")
+
+
 @pytest.mark.parametrize("imports", ["from pkg import far", "from pkg import *", "import pkg\nfar = pkg.far"])
 @pytest.mark.parametrize(
     "loss", ["far(out)", "sum(map(far, [out]))", "torch.utils.checkpoint.checkpoint(far, out)"]

@@ -135,6 +135,8 @@ class Origins(Index):
                 found += [o for element in value.values for o in self.origins(element)]
             elif isinstance(value, ast.ListComp):
                 found += self.origins(value.elt)
+            elif isinstance(value, ast.Call) and self.script.called(value) == "builtins.dict":
+                found += [o for keyword in value.keywords for o in self.origins(keyword.value)]
             else:
                 found.append(UNKNOWN)
         return found or [UNKNOWN]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from ..context import Context
 from ..models import class_of, makes_model, trained_models
-from ..names import Function
+from ..names import Function, last_name
 from ..patch import Declined
 from ..project import importing_scripts
+from ..roles import Roles
 from ..script import Script
 from .caches import forward_without_gradients
 from .closed import changes_arguments
@@ -116,8 +117,12 @@ def _weigh(context: Context, name: str, script: Script, verdict: Verdict, line: 
     features(
         script, [c for c in script.classes if roles.is_module_class(c) and context.reached.holds(c)], line
     )
+    hooks = hooked(roles, script)
+    for function in (h for h in hooks if isinstance(h, Function | ast.Lambda)):
+        for home, node in _behind(context, script, function, verdict.full):
+            _layer_node(context, home, node, line, f" in {name}", verdict)
     for holder in filter(context.reached.holds, script.classes):
-        if not _is_module(context, script, holder) and holder not in functions:
+        if not _is_module(context, script, holder) and holder not in (*functions, *hooks):
             continue
         verdict.uncached |= forward_without_gradients(context, script, holder)
         methods = [f for f in holder.body if isinstance(f, Function) and f.name != "__init__"]
@@ -137,6 +142,13 @@ def _is_module(context: Context, script: Script, holder: ast.ClassDef, depth: in
     bases = [context.class_elsewhere(script.qualified(base) or "") for base in holder.bases]
     made = [found for found in bases if found is not None and found[1] is not holder]
     return depth < _MOST_BASES and any(_is_module(context, *found, depth + 1) for found in made)
+
+
+def hooked(roles: Roles, script: Script) -> list[ast.AST]:
+    """What runs before or after a layer without being called: functions, lambdas, and the classes of objects."""
+    names = ("register_forward_hook", "register_forward_pre_hook")
+    given = [a for c in script.calls if last_name(c) in names for a in c.args[:1]]
+    return [o.node for a in given for o in roles.origins(a) if o.node is not None and o.kind != "call"]
 
 
 def weigh_elsewhere(
@@ -176,18 +188,19 @@ def _layer_node(
 
 
 def _behind(
-    context: Context, script: Script, method: Function, full: Full
+    context: Context, script: Script, method: ast.AST, full: Full
 ) -> Iterator[tuple[Script, ast.AST]]:
     """The nodes that a method of another file runs: its own, and those of the plain functions it calls."""
-    functions, queue = {method}, [method]
+    functions, queue = {method}, [method]  # a lambda may be a hook
     while queue:
         for node in ast.walk(queue.pop()):
             yield script, node
             if not isinstance(node, ast.Call) or full.holds(script, node):
                 continue
-            if name := script.called(node):
-                yield from context.named_elsewhere(name)
-            for function in context.roles_of(script).callees(node):
+            yield from context.run_elsewhere(node, script)
+            yield from context.handed_elsewhere(script, node)
+            roles = context.roles_of(script)
+            for function in [*roles.callees(node), *roles.handed(node)]:
                 if function not in functions and script.method_class(function) is None:
                     functions.add(function)
                     queue.append(function)
