@@ -679,3 +679,17 @@ def test_a_metric_that_magnifies_what_leaves_autocast_takes_no_fp16(tmp_path: Pa
     loss = "loss = (out - y).pow(2).mean()\n    Result().evaluate(out.data)"
     result = patched(tmp_path, files, imports=imports, net="Net(16, 4)", loss=loss)
     assert mode in result.text
+
+
+def test_a_long_way_back_to_where_a_value_comes_from_is_cut(tmp_path: Path):
+    names = [f"way{i}" for i in range(300)]
+    chain = "".join(f"{b} = {a}.next\n" for a, b in zip(["first", *names], names, strict=False))
+    result = patched(
+        tmp_path,
+        {},
+        imports="import first",
+        setup=chain,
+        net="torch.nn.Linear(4, 4)",
+        loss=f"loss = {names[-1]}(out)",
+    )
+    assert result.outcome in ("patched", "declined")
