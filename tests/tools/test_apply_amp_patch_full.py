@@ -693,3 +693,10 @@ def test_a_long_way_back_to_where_a_value_comes_from_is_cut(tmp_path: Path):
         loss=f"loss = {names[-1]}(out)",
     )
     assert result.outcome in ("patched", "declined")
+
+
+@pytest.mark.parametrize("made", ["getattr(nets, name)()", "nets.__dict__[name]()"])
+def test_a_model_made_by_name_does_not_run_every_function_of_its_file(tmp_path: Path, made):
+    nets = f"import torch\n\n\ndef unused(p):\n    return {LOG.format('p')}\n"
+    result = patched(tmp_path, {"nets.py": nets}, imports="import nets", net=made)
+    assert result.outcome == "patched" and "amp_float32" not in result.text

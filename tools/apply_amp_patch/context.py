@@ -136,7 +136,8 @@ class Context:
         ways += [(f"{script.qualified(module)}.*", "") for module in chosen]
         whole = "()" if isinstance(func, ast.Attribute) else ""
         # `loss_func = get_loss("bce")`: what that gives back is called, and does more than it
-        ways += [(o.name, way) for o in given if o.kind == "call" for way in (whole, "__call__")]
+        made = [o.name for o in given if o.kind == "call" and not o.name.endswith("*")]
+        ways += [(name, way) for name in made for way in (whole, "__call__")]
         if isinstance(func, ast.Attribute):
             ways += [(o.name, func.attr) for o in roles.origins(func.value) if o.kind == "call"]
         elif isinstance(func, ast.Name) and not script.bindings(func.id, call):
