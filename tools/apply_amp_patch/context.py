@@ -139,10 +139,16 @@ class Context:
         made = [o.name for o in given if o.kind == "call" and not o.name.endswith("*")]
         ways += [(name, way) for name in made for way in (whole, "__call__")]
         if isinstance(func, ast.Attribute):
-            ways += [(o.name, func.attr) for o in roles.origins(func.value) if o.kind == "call"]
+            owners = [o.name for o in roles.origins(func.value) if o.kind == "call"]
+            plain = script is self.script  # the methods of layers in other files are looked at by themselves
+            ways += [(name, func.attr) for name in owners if plain or not self._is_layer(name)]
         elif isinstance(func, ast.Name) and not script.bindings(func.id, call):
             ways += [(f"{star}.{func.id}", "") for star in script.star_imports]  # by one of several
         return ways
+
+    def _is_layer(self, name: str) -> bool:
+        made = self.class_elsewhere(name)
+        return made is not None and self.roles_of(made[0]).is_module_class(made[1])
 
     def handed_elsewhere(self, script: Script, call: ast.Call) -> list[tuple[Script, ast.AST]]:
         """What the functions of other files run that a call is given: `checkpoint(layers.block, x)`."""

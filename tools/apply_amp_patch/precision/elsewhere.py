@@ -11,7 +11,7 @@ from ..patch import Declined
 from ..project import importing_scripts
 from ..roles import Roles
 from ..script import Script
-from .caches import forward_without_gradients
+from .caches import forward_without_gradients, turns_off
 from .closed import changes_arguments
 from .constants import bf16_only, fp16_only
 from .full import Full, Unsafe
@@ -192,15 +192,21 @@ def _behind(
 ) -> Iterator[tuple[Script, ast.AST]]:
     """The nodes that a method of another file runs: its own, and those of the plain functions it calls."""
     functions, queue = {method}, [method]  # a lambda may be a hook
+    samples = isinstance(method, Function) and any(turns_off(script, d) for d in method.decorator_list)
     while queue:
         for node in ast.walk(queue.pop()):
             yield script, node
             if not isinstance(node, ast.Call) or full.holds(script, node):
                 continue
-            yield from context.run_elsewhere(node, script)
-            yield from context.handed_elsewhere(script, node)
-            roles = context.roles_of(script)
-            for function in [*roles.callees(node), *roles.handed(node)]:
+            roles, named = context.roles_of(script), last_name(node)
+            if samples:  # no training runs what a choice of its own leads to, such as a filter of logits
+                yield from context.named_elsewhere(script.called(node) or "")
+                given = [f for f in roles.callees(node) if f.name == named]
+            else:
+                yield from context.run_elsewhere(node, script)
+                yield from context.handed_elsewhere(script, node)
+                given = [*roles.callees(node), *roles.handed(node)]
+            for function in given:
                 if function not in functions and script.method_class(function) is None:
                     functions.add(function)
                     queue.append(function)
