@@ -1006,7 +1006,7 @@ class Judge:
                     self.add(node, "numpy_of_bf16")
 
     def replicas(self) -> None:
-        """DataParallel's threads autocast to fp16: bf16 reaches them where a hook of the module they copy sets it."""
+        """DataParallel's threads autocast to fp16: bf16 reaches them where a hook of all modules sets it."""
         if not any(self.may_be_bf16(c) for c in self.casts if not self.is_off(c)):
             return
         hooks = {
@@ -1014,30 +1014,19 @@ class Judge:
             for n, defs in self.functions.items()
             if any("set_autocast_dtype(" in ast.unparse(f) for f in defs)
         }
-        hooking = {
-            name
-            for name, defs in self.functions.items()
-            for node in (n for f in defs for n in ast.walk(f))
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "register_forward_pre_hook"
-            if {a.id for a in node.args if isinstance(a, ast.Name)} & hooks
-        }
-        replicated = False
-        for call in (n for n in ast.walk(self.tree) if isinstance(n, ast.Call)):
+        calls = [n for n in ast.walk(self.tree) if isinstance(n, ast.Call)]
+        if any(
+            self.name(c.func) == "torch.nn.modules.module.register_module_forward_pre_hook"
+            and {a.id for a in c.args if isinstance(a, ast.Name)} & hooks
+            and isinstance(self.function(c), ast.Module)
+            for c in calls
+        ):
+            return
+        for call in calls:
             name = self.name(call.func)
             last = name.split(".")[-1].lower().replace("_", "")
-            copies = name.startswith("torch.nn.") and last == "replicate"
-            if copies or ("dataparallel" in last and "distributed" not in last):
-                given = [*call.args, *(k.value for k in call.keywords if k.arg in ("module", "network"))][:1]
-                if not any(isinstance(a, ast.Call) and getattr(a.func, "id", "") in hooking for a in given):
-                    self.add(call, "replicas_in_fp16", name)
-                replicated |= copies
-        for call in ast.walk(self.tree):
-            if (
-                isinstance(call, ast.Call)
-                and self.name(call.func).endswith("parallel_apply")
-                and not replicated
-            ):
-                self.add(call, "replicas_in_fp16", "parallel_apply")
+            if last == "parallelapply" or ("dataparallel" in last and "distributed" not in last):
+                self.add(call, "replicas_in_fp16", name)
 
     def may_be_bf16(self, block: ast.With) -> bool:
         call = self.autocast(block)
@@ -1134,7 +1123,7 @@ class Stripper(ast.NodeTransformer):
         return value if isinstance(value, list) else [] if value is None else [value]
 
     def visit_FunctionDef(self, node: ast.FunctionDef):
-        if re.match(r"amp_(float32|set_dtype|in_replicas)_*$", node.name):
+        if re.match(r"amp_(float32|full|in_replicas)_*$", node.name):
             return None
         ours = (
             r"amp_float32_*$|torch\.amp\.custom_(fwd\(.*cast_inputs=torch\.float32\)|bwd\(device_type=.*\))$"
@@ -1181,9 +1170,11 @@ class Stripper(ast.NodeTransformer):
         return node
 
     def visit_Expr(self, node: ast.Expr):
-        if isinstance(node.value, ast.Call) and re.match(
-            r"amp_scaler_*\.(update|load_state_dict)|[\w.]+\.unscale_\(", ast.unparse(node.value)
-        ):
+        ours = (
+            r"amp_scaler_*\.(update|load_state_dict)|[\w.]+\.unscale_\(|"
+            r"[\w.]+\.register_module_forward_pre_hook\(amp_in_replicas_*\)"
+        )
+        if isinstance(node.value, ast.Call) and re.match(ours, ast.unparse(node.value)):
             return None
         return self.generic_visit(node)
 
@@ -1197,11 +1188,9 @@ class Stripper(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call):
         text = ast.unparse(node.func)
-        if re.match(r"amp_float32_*$", text):
+        if re.match(r"amp_(float32|full)_*$", text):
             return self.visit(node.args[0])
         if re.match(r"amp_scaler_*\.scale$", text):
-            return self.visit(node.args[0])
-        if re.match(r"amp_in_replicas_*$", text):
             return self.visit(node.args[0])
         if re.match(r"amp_scaler_*\.step$", text):
             return ast.Call(ast.Attribute(self.visit(node.args[0]), "step", ast.Load()), [], [])

@@ -19,6 +19,7 @@ from optimizing_resources.tools.apply_amp_patch import ApplyAmpPatchRequest, app
 from optimizing_resources.tools.apply_amp_patch.codemod import ORDER, load_rules, patch
 from optimizing_resources.tools.apply_amp_patch.command import undo
 from optimizing_resources.tools.apply_amp_patch.context import Wishes
+from optimizing_resources.tools.apply_amp_patch.verify import _compare
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "apply_amp_patch"
 CASES = sorted(GOLDEN.rglob("*.in.py"))
@@ -219,6 +220,37 @@ def test_a_file_that_may_not_be_written_is_refused(workspace):
         call(path, write=True, expected_sha256=call(path).source_sha256)
 
 
+SOLVER = """import torch
+net = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+
+
+def train(data):
+    for x, y in data:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(net(x), y)
+        loss.backward()
+        optimizer.step()
+"""
+STARTS = "import torch\nimport solver\nsolver.train([(torch.ones(4, 2), torch.ones(4, 1))] * 3)\n"
+
+
+def test_a_file_of_functions_is_verified_by_a_script_that_imports_it(workspace):
+    path = script(workspace, SOLVER, "solver.py")
+    script(workspace, STARTS, "main.py")
+    remedies = ["gradient_accumulation"]  # which has no switch: two runs, not three
+    report = call(path, remedies=remedies, verify_command=["python", "main.py"], python=sys.executable)
+    assert report.verification["passed"] and report.verification["steps"]["patched"] == 3
+    with pytest.raises(ToolError, match="runs no script"):
+        call(path, verify_command=["make"], python=sys.executable)
+
+
+def test_a_script_that_never_imports_the_file_verifies_nothing():
+    reply = {"losses": [1.0], "error": None, "seconds": 1.0, "ran": False}
+    found = _compare({"original": reply, "patched": reply}, {"mixed_precision"})
+    assert found["passed"] is None and "never imports" in found["verdict"]
+
+
 def test_a_file_without_training_is_no_error(workspace):
     for text in ("", "# nothing\n", "import torch\nx = 1\n"):
         report = call(
@@ -302,6 +334,14 @@ def test_a_block_never_spans_two_cells(workspace):
 def test_a_cell_that_is_no_python_is_left_alone(workspace):
     report = call(script(workspace, notebook("this is no python", PLAIN), "train.ipynb"))
     assert report.outcome == "patched"
+
+
+def test_a_line_that_begins_with_a_percent_sign_may_be_python(workspace):
+    tail = "    print('%d %.3f'\n          %(len(y), loss))\n"
+    for cell in (PLAIN + tail, "%matplotlib inline\n" + PLAIN + tail):
+        report = call(script(workspace, notebook(cell), "train.ipynb"))
+        assert report.outcome == "patched"
+        assert json.loads(patched(report))["cells"][1]["source"][-1] == tail.splitlines(keepends=True)[-1]
 
 
 def test_accumulation_changes_its_number_and_not_the_code_twice(workspace):

@@ -65,6 +65,12 @@ def outcome(text, precision, path=None, remedies=("mixed_precision",), steps=Non
     return result.sites[0].reason_code if result.outcome == "declined" else result.outcome
 
 
+def hooked(text, precision, path):
+    """`outcome`, or that the patch tells DataParallel's threads the dtype."""
+    result = patch(text, ["mixed_precision"], Wishes(precision), path)
+    return "hooked" if "amp_in_replicas)" in result.text else outcome(text, precision, path)
+
+
 def script(model="torch.nn.Linear(2, 1)", imports="", setup="", middle="pass"):
     return TRAIN.format(model=model, imports=imports, setup=setup, middle=middle)
 
@@ -89,6 +95,15 @@ def script(model="torch.nn.Linear(2, 1)", imports="", setup="", middle="pass"):
             {
                 "imports": "from warpctc_pytorch import CTCLoss",
                 "setup": "ctc = CTCLoss()",
+                "middle": "out = out + ctc(out, y)",
+            },
+            "update_undecidable",
+            "patched",  # it runs in fp32
+        ),
+        (
+            {
+                "imports": "from warpctc_pytorch import CTCLoss",
+                "setup": "class Mine(CTCLoss): pass\nctc = Mine() if data else CTCLoss()",
                 "middle": "out = out + ctc(out, y)",
             },
             "custom_function",
@@ -151,19 +166,19 @@ def test_only_what_the_script_may_make_counts(tmp_path: Path, model, imports, co
     assert outcome(script(model, imports), "fp16", tmp_path / "train.py") == code
 
 
-def test_data_parallel_around_a_model_handed_in_rules_out_bf16(tmp_path: Path):
+def test_data_parallel_around_a_model_handed_in_gets_the_hook(tmp_path: Path):
     path = tmp_path / "engine.py"
     path.write_text(ENGINE)
-    assert outcome(ENGINE, "bf16", path) == "patched"
+    assert hooked(ENGINE, "bf16", path) == "patched"
     (tmp_path / "main.py").write_text(
         "import torch\nfrom engine import train\ntrain(torch.nn.DataParallel(Net()), data, optimizer)\n"
     )
-    assert outcome(ENGINE, "bf16", path) == "data_parallel"
-    assert outcome(ENGINE, "fp16", path) == "patched"
+    assert hooked(ENGINE, "bf16", path) == "hooked"
+    assert hooked(ENGINE, "fp16", path) == "patched"
     own_loss = ENGINE.replace("torch.nn.functional.mse_loss(", "criterion(").replace(
         "    for x, y", "    criterion = torch.nn.MSELoss()\n    for x, y"
     )
-    assert outcome(own_loss, "bf16", path) == "data_parallel"
+    assert hooked(own_loss, "bf16", path) == "hooked"
 
 
 def test_only_a_file_that_reaches_this_one_may_hand_it_data_parallel(tmp_path: Path):
@@ -175,9 +190,9 @@ def test_only_a_file_that_reaches_this_one_may_hand_it_data_parallel(tmp_path: P
     path.write_text(ENGINE)
     wraps = "import torch\nfrom package import layers\n{}\nnet = torch.nn.DataParallel(layers.Net())\n"
     (tmp_path / "predict.py").write_text(wraps.format(""))
-    assert outcome(ENGINE, "bf16", path) == "patched"
+    assert hooked(ENGINE, "bf16", path) == "patched"
     (tmp_path / "predict.py").write_text(wraps.format("import package\npackage.engine.train(net)"))
-    assert outcome(ENGINE, "bf16", path) == "data_parallel"
+    assert hooked(ENGINE, "bf16", path) == "hooked"
 
 
 def test_a_model_made_here_and_handed_to_its_loss_is_wrapped_by_no_other_file(tmp_path: Path):
@@ -191,16 +206,16 @@ def test_a_model_made_here_and_handed_to_its_loss_is_wrapped_by_no_other_file(tm
         text.format("loss_of(net, x)"),
         text.format("loss_of(other, x)").replace("net(x.cuda())", "x"),
     )
-    assert [outcome(t, "bf16", path) for t in (here, given)] == ["patched", "data_parallel"]
+    assert [hooked(t, "bf16", path) for t in (here, given)] == ["patched", "hooked"]
 
 
-def test_threads_that_a_layer_of_another_file_starts_rule_out_bf16(tmp_path: Path):
+def test_threads_that_a_layer_of_another_file_starts_get_the_hook(tmp_path: Path):
     forward = "torch.nn.parallel.data_parallel(self.layer, x)"
     layers = f"import torch\n\n\nclass Net(torch.nn.Module):\n    def forward(self, x):\n        return {forward}\n"
     outer = "\n\nclass Outer(torch.nn.Module):\n    def __init__(self):\n        self.net = Net()\n"
     (tmp_path / "layers.py").write_text(layers + outer)
     text, path = script("Outer()", "from layers import Outer"), tmp_path / "train.py"
-    assert [outcome(text, p, path) for p in ("bf16", "fp16")] == ["data_parallel", "patched"]
+    assert [hooked(text, p, path) for p in ("bf16", "fp16")] == ["hooked", "patched"]
 
 
 def test_gradients_that_another_file_copies_are_not_unscaled(tmp_path: Path):
@@ -447,21 +462,26 @@ def test_gradients_do_not_wait_across_an_update_of_the_scale(before, behind, wan
 
 
 @pytest.mark.parametrize(
-    ("behind", "wanted"),
+    ("behind", "cast"),
     [
-        ("[o.detach().cpu().numpy() for o in kept]", "numpy_of_low_precision"),
-        ("[t.cpu().numpy() for o, t in zip(kept, y)]", "patched"),
-        ("[t.cpu().numpy() for _, t in enumerate(y)]", "patched"),
-        ("out = out.max(1)[1]\n    seen = [o.data.numpy() for o in out]", "patched"),
-        ("out = out.max(1)[0]\n    seen = [o.data.numpy() for o in out]", "patched"),
-        ("image = kept[0]\n    image = y[0]\n    image.numpy()", "patched"),
-        ("image = y[0]\n    image = kept[0]\n    image.numpy()", "numpy_of_low_precision"),
-        ("image = kept[0]\n    if y[0]:\n        image = y[0]\n    image.numpy()", "numpy_of_low_precision"),
+        ("[o.detach().cpu().numpy() for o in kept]", True),
+        ("[t.cpu().numpy() for o, t in zip(kept, y)]", False),
+        ("[t.cpu().numpy() for _, t in enumerate(y)]", False),
+        ("out = out.max(1)[1]\n    seen = [o.data.numpy() for o in out]", False),
+        ("out = out.max(1)[0]\n    seen = [o.data.numpy() for o in out]", False),
+        ("image = kept[0]\n    image = y[0]\n    image.numpy()", False),
+        ("image = y[0]\n    image = kept[0]\n    image.numpy()", True),
+        ("image = kept[0]\n    if y[0]:\n        image = y[0]\n    image.numpy()", True),
     ],
 )
-def test_what_a_loop_draws_has_the_dtype_of_what_it_draws_from(behind, wanted):
+def test_what_may_be_half_in_front_of_numpy_is_cast_when_it_is(behind, cast):
     text = script(middle="kept = []\n    kept.append(out)") + f"    {behind}\n"
-    assert outcome(text, "bf16") == wanted
+    result = patch(text, ["mixed_precision"], Wishes("bf16"))
+    assert (
+        result.outcome == "patched"
+        and ("amp_full(o.detach().cpu()).numpy()" in result.text or "amp_full(image).numpy()" in result.text)
+        == cast
+    )
 
 
 @pytest.mark.parametrize(("base", "device"), [("torch.nn.Module", "amp_device"), ("object", '"cpu"')])
@@ -538,3 +558,27 @@ def test_an_optimizer_without_gradients_is_not_stepped_by_a_scaler(
 ):
     text = BRANCHES.format(optimizers=optimizers, setup=setup, otherwise=otherwise, step=step)
     assert (outcome(text, "fp16"), outcome(text, "bf16")) == (wanted, "patched")
+
+
+@pytest.mark.parametrize(
+    ("cleared", "fp16"),
+    [
+        ("optimizer.zero_grad()", "patched"),
+        ("[p.grad.zero_() for p in net.parameters()]", "patched"),
+        ("net.weight.data.zero_()", "update_undecidable"),
+        ("pass", "update_undecidable"),
+    ],
+)
+def test_gradients_that_nothing_clears_are_never_sums_of_two_scales(cleared, fp16):
+    text = TRAIN.format(imports="", model="torch.nn.Linear(3, 3)", setup="", middle="pass")
+    text = text.replace("optimizer.zero_grad()", "pass").replace(
+        "optimizer.step()", f"optimizer.step()\n    {cleared}"
+    )
+    assert (outcome(text, "fp16"), outcome(text, "bf16")) == (fp16, "patched")
+
+
+def test_autocast_in_front_of_and_is_not_entered():
+    text = TRAIN.format(imports="", model="torch.nn.Linear(3, 3)", setup="", middle="pass")
+    block = "with torch.autocast('cuda', torch.bfloat16){} torch.enable_grad():\n        out = net(x.cuda())"
+    assert outcome(text.replace("out = net(x.cuda())", block.format(" and")), "bf16") == "partial_amp"
+    assert outcome(text.replace("out = net(x.cuda())", block.format(",")), "bf16") == "already"

@@ -116,6 +116,19 @@ def test_a_copy_taken_at_import_is_not_reached_so_the_script_is_declined(tmp_pat
     assert code_of(patched(tmp_path, with_knn(**parts))) == "cancellation"
 
 
+@pytest.mark.parametrize(("body", "code"), [("t * 2", "patched"), ("knn(t)", "cancellation")])
+def test_what_torchscript_compiles_by_itself_stands_in_nobodys_way(tmp_path: Path, body, code):
+    files = with_knn(more=f"@torch.jit.script\ndef soft(t):\n    return {body}\n")
+    assert code_of(patched(tmp_path, files)) == code
+
+
+def test_a_module_named_like_its_package_has_one_name(tmp_path: Path):
+    files = {f"layers/{n}": t for n, t in with_knn(module="layers.layers").items()}
+    files["layers/__init__.py"] = "from layers.model import Net\n"
+    text = patched(tmp_path, files, imports="from layers import Net").text
+    assert "amp_layers_layers_module.knn = amp_float32(amp_layers_layers_module.knn)" in text
+
+
 def test_a_package_whose_function_hides_its_module_is_declined(tmp_path: Path):
     files = {f"pkg/{name}": text for name, text in with_knn(module=".knn").items() if name == "model.py"}
     files |= {"pkg/__init__.py": "from .knn import knn\n", "pkg/knn.py": KNN.format(more="")}
@@ -521,6 +534,58 @@ def test_a_wave_of_times_runs_in_fp32(tmp_path: Path):
     assert ["@amp_float32\n    def forward" in text for text in texts] == [True, False]
 
 
+@pytest.mark.parametrize(
+    ("phase", "code"),
+    [
+        ("torch.cat([x.new_zeros(4), torch.einsum('i,j->ij', x[:, 0], self.f)]).cos()", "@amp_float32"),
+        ("torch.sin(2 * torch.pi * x @ self.f)", "@amp_float32"),
+        ("(torch.arange(16).type_as(x)[:, None] * self.f).sin()", "@amp_float32"),
+        ("torch.sin(self.omega_0 * self.w(x))", "coordinates"),
+        ("torch.sin(30 * x)", "coordinates"),
+        ("torch.sin(2 * x)", "patched"),
+        ("torch.sin(x[:, None] * self.f)", "patched"),
+    ],
+)
+def test_a_wave_of_what_half_precision_rounded_is_declined_or_made_in_fp32(tmp_path: Path, phase, code):
+    encode = (
+        "class Encode(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.w, self.f, self.omega_0 = torch.nn.Linear(16, 16), torch.ones(16), 30\n"
+        f"    def forward(self, x):\n        return {phase}\n"
+    )
+    loss = "loss = (Encode()(x) * net(x)).mean()"
+    result = patched(tmp_path, {}, imports="", setup=encode, net="torch.nn.Linear(16, 16)", loss=loss)
+    assert code_of(result) == ("patched" if code.startswith("@") else code)
+    assert ("@amp_float32\n    def forward" in result.text) == code.startswith("@")
+
+
+@pytest.mark.parametrize("cast", ["x = x.float()", "pass"])
+def test_what_switches_autocast_off_and_casts_is_left_to_its_author(tmp_path: Path, cast):
+    files = with_knn()
+    head = "with torch.autocast('cuda', enabled=False):"
+    body = f"    {cast}\n    inner = -2 * torch.matmul(x, x.transpose(1, 0))".replace("\n    ", "\n        ")
+    files["layers.py"] = files["layers.py"].replace(
+        "    inner = -2 * torch.matmul(x, x.transpose(1, 0))", f"    {head}\n    {body}"
+    )
+    assert ("amp_float32" in patched(tmp_path, files).text) == (cast == "pass")
+
+
+def test_a_class_beside_what_a_script_imports_counts_if_its_caller_makes_it(tmp_path: Path):
+    files = {
+        "layers.py": WHITEN.format(decorator="", more="") + "\n\ndef count(x):\n    return len(x)\n",
+        "main.py": "import train\nfrom layers import Whiten\ntrain.run(Whiten())\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    script = (
+        "import torch\nfrom layers import count\n\n\ndef run(net):\n"
+        "    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)\n    for x, y in data:\n"
+        "        optimizer.zero_grad()\n        loss = (net(x) - y).mean()\n"
+        "        loss.backward()\n        optimizer.step()\n        print(count(x))\n"
+    )
+    result = patch(script, ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path)
+    assert "amp_layers.Whiten.forward = amp_float32(amp_layers.Whiten.forward)" in result.text
+
+
 def test_a_function_of_a_file_that_only_the_caller_reads_cannot_be_set(tmp_path: Path):
     files = {
         "losses.py": "import torch\nfrom warp import count\nclass Loss(torch.nn.Module):\n"
@@ -700,3 +765,33 @@ def test_a_model_made_by_name_does_not_run_every_function_of_its_file(tmp_path: 
     nets = f"import torch\n\n\ndef unused(p):\n    return {LOG.format('p')}\n"
     result = patched(tmp_path, {"nets.py": nets}, imports="import nets", net=made)
     assert result.outcome == "patched" and "amp_float32" not in result.text
+
+
+VAT = """import torch
+
+
+class Smooth(torch.nn.Module):
+    def __init__(self, xi={xi}):
+        super().__init__()
+        self.xi = xi
+
+    def forward(self, net, x):
+        d = torch.rand(x.shape).to(x.device)
+        d.requires_grad_()
+        (net(x + self.xi * d) - net(x)).pow(2).mean().backward()
+        return (net(x + d.grad / d.grad.norm()) - net(x)).pow(2).mean()
+"""
+
+
+@pytest.mark.parametrize(("xi", "full"), [("1e-6", True), ("10.0", False)])
+def test_what_moves_the_input_less_than_half_precision_resolves_runs_in_fp32(tmp_path: Path, xi, full):
+    result = patched(
+        tmp_path,
+        {"vat.py": VAT.format(xi=xi)},
+        imports="from vat import Smooth",
+        setup="smooth = Smooth()",
+        net="torch.nn.Linear(16, 4)",
+        loss="loss = out.mean() + smooth(net, x)",
+    )
+    assert ("amp_vat.Smooth.forward = amp_float32(amp_vat.Smooth.forward)" in result.text) == full
+    assert "no fp16 (backward_elsewhere)" in result.warnings[0]

@@ -80,6 +80,7 @@ def code_of(precision="fp16", path=None, **parts):
             "in_place_scatter",
         ),
         ({"middle": "hits = torch.gt(out, y).double().mean()"}, "patched", "patched"),
+        ({"middle": "hits = out.max(1)[1].eq(y).double().mean()"}, "patched", "patched"),
         ({"middle": "hits = out.double().mean()"}, "float64", "float64"),
         ({"middle": "ratio = torch.exp(log_prob - old_log_prob)"}, "patched", "patched"),
         (
@@ -108,7 +109,7 @@ def code_of(precision="fp16", path=None, **parts):
         ({"middle": "out = out.index_copy_(0, y, torch.multinomial(out, 1))"}, "patched", "patched"),
         ({"before_step": "helper.unscale_(optimizer)"}, "partial_amp", "partial_amp"),
         (
-            {"setup": "out = torch.nn.parallel.parallel_apply([net], [data[0]])"},
+            {"setup": "out = kit.parallel_apply([net], [data[0]])"},
             "patched",
             "data_parallel",
         ),
@@ -170,7 +171,7 @@ class Maker:
 
 FOLLOWED = [
     ("torch.autograd.grad(out.sum(), out)", "second_order", "patched"),
-    ("torch.nn.DataParallel(out)", "patched", "data_parallel"),
+    ("kit.MyDataParallel(out)", "patched", "data_parallel"),
     ("torch.nn.BCELoss()(out, out)", "patched", "patched"),
     ("out.half()", "own_low_precision", "own_low_precision"),
     ("out.detach().numpy()", "patched", "numpy_of_low_precision"),
@@ -202,7 +203,7 @@ def test_classes_of_other_files_are_followed(tmp_path: Path, body, fp16, bf16):
 def test_what_a_class_inherits_from_another_file_counts(tmp_path: Path):
     found = codes_with_helper(
         tmp_path,
-        "torch.nn.DataParallel(net)",
+        "kit.MyDataParallel(net)",
         imports="from helpers import Maker\n\n\nclass Mine(Maker):\n    pass\n\n",
     )
     assert found == ["patched", "data_parallel"]
@@ -576,8 +577,126 @@ def test_an_attack_on_a_finished_model_trains_nothing(read, outcome):
     assert patch(ATTACK.format(read=read), ["mixed_precision"], Wishes("bf16")).outcome == outcome
 
 
+@pytest.mark.parametrize(
+    ("more", "outcome"),
+    [("", "nothing_to_do"), ("weights = torch.optim.SGD(net.parameters(), 0.1)", "declined")],
+)
+def test_an_attack_by_an_optimizer_is_left_in_fp32(more, outcome):
+    attack = (
+        "import torch\n\nnet = torch.nn.Linear(2, 1).cuda()\ndelta = torch.zeros(2, requires_grad=True)\n"
+        "attack = torch.optim.SGD([delta], lr=0.1)\n{}\nfor x, y in data:\n    seen = x + delta\n"
+        "    loss = -torch.nn.functional.mse_loss(net(seen), y)\n    loss.backward()\n    attack.step()\n"
+    )
+    trains = f"{more}\nweights.zero_grad()\nnet(x).sum().backward()\nweights.step()\n" if more else ""
+    result = patch(attack.format(trains), ["mixed_precision"], Wishes())
+    assert result.outcome == outcome and (not more or result.sites[0].reason_code == "cancellation")
+
+
 def test_anomalies_that_an_imported_file_detects_leave_bf16(tmp_path: Path):
     (tmp_path / "helpers.py").write_text("import torch\n\ntorch.autograd.set_detect_anomaly(True)\n")
     path, imports = tmp_path / "train.py", "from helpers import *"
     codes = [code_of(precision, path, imports=imports) for precision in ("fp16", "bf16")]
     assert codes == ["reads_grad", "patched"]
+
+
+@pytest.mark.parametrize(
+    ("added", "written"),
+    [
+        ("total += out.mean().detach()", "total += out.mean().detach().float()"),
+        ("total = 0.9 * total + 0.1 * out.mean()", "total = 0.9 * total + (0.1 * out.mean()).float()"),
+        ("total += loss.item()", "total += loss.item()"),
+        ("total = total + (loss if x is None else 0)", "total = total + (loss if x is None else 0)"),
+        ("total += net(x).detach().cpu().numpy()", "total += net(x).detach().cpu().numpy()"),
+        ("part = 0\n    part += out.mean()", "part += out.mean()"),
+    ],
+)
+def test_sums_over_steps_grow_in_fp32(added, written):
+    script = (
+        "import torch\n\nnet = torch.nn.Linear(2, 1).cuda()\noptimizer = torch.optim.SGD(net.parameters(), 0.1)\n"
+        "total = 0\nfor x, y in data:\n    optimizer.zero_grad()\n    out = net(x)\n"
+        f"    loss = torch.nn.functional.mse_loss(out, y)\n    loss.backward()\n    optimizer.step()\n    {added}\n"
+    )
+    lines = patch(script, ["mixed_precision"], Wishes()).text.split("\n")
+    assert f"    {written}" in lines
+
+
+@pytest.mark.parametrize(
+    ("middle", "fp16", "bf16"),
+    [
+        ("angle = torch.acos(out)", "patched", "probabilities"),
+        ("sine = torch.sqrt(1.0 - out ** 2)", "patched", "probabilities"),
+        ("sine = (1 - out.pow(2)).sqrt()", "patched", "probabilities"),
+        ("angle = torch.acos(out.float())", "patched", "patched"),
+        ("value = torch.atanh(out.tanh())", "probabilities", "probabilities"),
+        ("s = torch.nn.functional.avg_pool2d(out * out, 3) - y ** 2", "cancellation", "cancellation"),
+        ("s = out.masked_fill(y > 0, torch.finfo(torch.float32).min)", "fp16_constant", "fp16_constant"),
+        ("s = out.masked_fill(y > 0, torch.finfo(out.dtype).min)", "patched", "patched"),
+        ("NEVER = -1e9\n    s = out.masked_fill(y > 0, NEVER)", "fp16_constant", "patched"),
+        (
+            "far = torch.mm(out, out.t())\n    far = far.diag()[None] - 2 * far",
+            "cancellation",
+            "cancellation",
+        ),
+        ("c = out.t() @ out / 9 - (y.t() @ y) / 9", "cancellation", "cancellation"),
+        ("c = x.t() @ out / 9 - (y.t() @ x) / 9", "patched", "patched"),
+        ("mean = out @ torch.arange(1).float()[:, None]", "cancellation", "cancellation"),
+        ("mean = out * torch.arange(1)", "patched", "patched"),
+        ("p = torch.sigmoid(out + 0.1) - torch.sigmoid(out - 0.1)", "cancellation", "cancellation"),
+        ("p = torch.sigmoid(out) - torch.tanh(out)", "patched", "patched"),
+        ("p = out.exp() / (1 - beta ** 3)", "patched", "patched"),
+        ("s = torch.matrix_exp(net.weight)", "patched", "patched"),
+        ("self.eps = 1e-12\n    out = out / (out.abs() + self.eps)", "fp16_constant", "patched"),
+        ("self.eps = 1e-12\n    out = out / (out.pow(2).mean(1) + self.eps).sqrt()", "patched", "patched"),
+        ("s = y.masked_scatter(y > 0, out)", "in_place_scatter", "in_place_scatter"),
+        ("z[torch.arange(2), torch.arange(2)] = net(x)", "in_place_scatter", "in_place_scatter"),
+    ],
+)
+def test_what_half_precision_cannot_hold_or_tell_apart_is_found(middle, fp16, bf16):
+    assert (code_of("fp16", middle=middle), code_of("bf16", middle=middle)) == (fp16, bf16)
+
+
+@pytest.mark.parametrize(("given", "full"), [("out", True), ("y", False), ("out.argmax(1)", False)])
+def test_a_function_without_a_half_kernel_runs_in_fp32(given, full):
+    text = result_of(middle=f"level = torch.quantile({given}, 0.5)").text
+    assert ("amp_float32(torch.quantile)" in text) == full
+
+
+ENGINE = """import torch
+
+
+def train_one_epoch(model, optimizer, loader, device):
+    for images, targets in loader:
+        losses = sum(loss for loss in model([i.to(device) for i in images], targets).values())
+        optimizer.zero_grad()
+        losses.backward()
+        optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(("kind", "bf16"), [("detection", "coordinates"), ("segmentation", "patched")])
+def test_torchvisions_detection_models_take_fp16(tmp_path: Path, kind, bf16):
+    main = f"from torchvision.models import {kind}\nfrom engine import train_one_epoch\n"
+    main += f"train_one_epoch({kind}.some_model(), optimizer, loader, device)\n"
+    (tmp_path / "engine.py").write_text(ENGINE)
+    (tmp_path / "main.py").write_text(main)
+    results = [
+        patch(ENGINE, ["mixed_precision"], Wishes(precision), tmp_path / "engine.py", tmp_path)
+        for precision in ("bf16", "fp16")
+    ]
+    codes = [r.sites[0].reason_code if r.outcome == "declined" else r.outcome for r in results]
+    assert codes == [bf16, "patched"]
+
+
+def test_a_running_mean_that_begins_as_none_is_kept_in_fp32():
+    net = (
+        "import torch\n\n\nclass Net(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.last, self.mean = torch.nn.Linear(2, 1), None\n\n    def forward(self, x):\n"
+        "        now = self.last(x)\n"
+        "        self.mean = now.detach() if self.mean is None else 0.9 * self.mean + 0.1 * now.detach()\n"
+        "        return now - self.mean\n\n\n"
+    )
+    text = net + TRAIN.format(imports="", setup="", middle="pass", before_step="pass").replace(
+        "torch.nn.Linear(2, 1)", "Net()"
+    ).removeprefix("import torch\n")
+    kept = "now.detach().float() if self.mean is None else 0.9 * self.mean + (0.1 * now.detach()).float()"
+    assert kept in patch(text, ["mixed_precision"], Wishes()).text

@@ -319,10 +319,11 @@ def test_what_lies_beside_a_repository_hands_it_nothing(tmp_path: Path):
     (mine / "train.py").write_text(TRAINER)
     giver = "from train import train\nfrom torch.nn import DataParallel, Linear\n\nnet = DataParallel(Linear(1, 1))\n"
     (other / "main.py").write_text(giver)
-    assert patch(TRAINER, ["mixed_precision"], Wishes("bf16"), mine / "train.py").outcome == "patched"
+    result = patch(TRAINER, ["mixed_precision"], Wishes("bf16"), mine / "train.py")
+    assert [s.reason_code for s in result.sites] == ["autocast"]
     (mine / "main.py").write_text(giver)
     result = patch(TRAINER, ["mixed_precision"], Wishes("bf16"), mine / "train.py")
-    assert [s.reason_code for s in result.sites] == ["data_parallel"]
+    assert "replica_dtype" in [s.reason_code for s in result.sites]
 
 
 MAKER = """import torch

@@ -180,3 +180,103 @@ collator = DataCollatorForLanguageModeling(tokenizer)
 train(model)
 """
     assert patched(text, "gradient_checkpointing").text.count("model.gradient_checkpointing_enable(") == 2
+
+
+@pytest.mark.parametrize("made", ["BertAdam(p, lr=5e-5, warmup=0.1, t_total=100)", "AdamWScheduleFree(p)"])
+def test_an_optimizer_that_schedules_its_rate_gets_no_second_schedule(made):
+    imports = (
+        "import torch\nfrom schedulefree import AdamWScheduleFree\nfrom bert.optimization import BertAdam\n"
+    )
+    text = (
+        training()
+        .replace("import torch\n", imports)
+        .replace("torch.optim.SGD(model.parameters(), lr=0.1)", made)
+    )
+    assert code(text, "lr_schedule") == "already"
+    assert code(text.replace(made, "BertAdam(p, lr=5e-5)"), "lr_schedule") == "schedule"
+
+
+def test_a_class_that_derives_from_dataparallel_is_not_compiled():
+    classes = "class Own(torch.nn.DataParallel):\n    pass\n"
+    text = training(classes, "Own(torch.nn.Sequential(layer))").replace(
+        ".zero_grad()", ".zero_grad(); model.train()"
+    )
+    assert code(text, "compile") == "data_parallel"
+    assert code(text.replace(".DataParallel", ".Module"), "compile") == "compiled"
+
+
+@pytest.mark.parametrize(
+    ("made", "outcome"),
+    [
+        ("LayoutLMv3ForTokenClassification.from_pretrained(path)", "declined"),
+        ("AutoModelForImageClassification.from_pretrained('facebook/convnext-tiny-224')", "declined"),
+        ("AutoModelForImageClassification.from_pretrained('google/vit-base-patch16')", "framework_option"),
+        ("XLMRobertaModel.from_pretrained(path)", "framework_option"),
+    ],
+)
+def test_a_hugging_face_model_without_the_switch_is_declined(made, outcome):
+    text = f"from transformers import {made.split('.')[0]}\nmodel = {made}\ntrain(model)\n"
+    assert patched(text, "gradient_checkpointing").outcome == outcome
+
+
+def test_a_total_that_grows_between_loss_and_backward_grows_once_per_batch():
+    text = """
+import torch
+class Solver:
+    def __init__(self):
+        self.loss = None
+
+    def train(self, loader):
+        self.loss = torch.nn.MSELoss()
+        total = 0
+        for x, y in loader:
+            self.optimizer.zero_grad()
+            value = self.loss(self.model(x), y)
+            total += value.item()
+            value.backward()
+            self.optimizer.step()
+"""
+    lines = patched(text, "gradient_accumulation").text.splitlines()
+    kept = next(line for line in lines if "total +=" in line)
+    assert kept == " " * 12 + "total += value.item()" and lines.index(kept) > lines.index(
+        " " * 12 + "value = micro_value"
+    )
+
+
+@pytest.mark.parametrize(
+    ("setup", "inside", "wanted"),
+    [
+        ("pass", "print(epoch / len(loader))", "grown_batch"),
+        (
+            "n = len(loader); total = 3 * n; s = LambdaLR(optimizer, lambda i: 1 - i / total)",
+            "s.step()",
+            "schedule_counts_batches",
+        ),
+        ("pass", "decay(optimizer, epoch, len(loader))", "schedule_counts_batches"),
+        ("import ffcv; other = ffcv.loader.Loader(path)", "pass", "state_across_batches"),
+    ],
+)
+def test_a_grown_batch_leaves_nothing_that_counts_batches(setup, inside, wanted):
+    text = f"""
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+model = torch.nn.Linear(3, 3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+{setup}
+for epoch in range(3):
+    for x, y in loader:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(model(x), y)
+        loss.backward()
+        optimizer.step()
+        {inside}
+"""
+    result = patch(text, ["gradient_accumulation"], Wishes("auto", 2, grow_batch=True))
+    assert result.sites[0].reason_code == wanted
+    assert any("2 times smaller" in w for w in result.warnings) == ("print" in inside)
+
+
+@pytest.mark.parametrize(("move", "told"), [("model.cuda()", True), ("other.cuda()", False)])
+def test_a_model_that_moves_behind_its_optimizer_is_told_of(move, told):
+    result = patched(training(before=move), "fused_optimizer")
+    assert any("torch 2.4" in w for w in result.warnings) is told

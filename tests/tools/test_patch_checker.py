@@ -225,17 +225,13 @@ from torch import nn
 amp_dtype = torch.bfloat16
 
 
-def amp_set_dtype(module, inputs):
+def amp_in_replicas(module, inputs):
     if torch.is_autocast_enabled("cuda"):
         torch.set_autocast_dtype("cuda", amp_dtype)
 
 
-def amp_in_replicas(module):
-    module.register_forward_pre_hook(amp_set_dtype)
-    return module
-
-
-model = nn.DataParallel(amp_in_replicas(nn.Linear(4, 2))).cuda()
+torch.nn.modules.module.register_module_forward_pre_hook(amp_in_replicas)
+model = nn.DataParallel(nn.Linear(4, 2)).cuda()
 optimizer = torch.optim.Adam(model.parameters())
 criterion = nn.CrossEntropyLoss()
 for x, y in data:
@@ -401,10 +397,12 @@ FAULTS = {
     "scheduler in the scaler": replaced(r"amp_scaler\.step\(optimizer\)", "amp_scaler.step(scheduler)"),
     "LBFGS with a scaler": replaced(r"torch\.optim\.(Adam|SGD|AdamW)\(", "torch.optim.LBFGS("),
     "wrong optimizer unscaled": replaced(r"unscale_\(optG\)", "unscale_(optD)"),
-    "replicas without the hook": replaced(r"amp_in_replicas\((nn\..*?\))\)", r"\1"),
+    "replicas without the hook": replaced(r"(?m)^torch\..*register_module_forward_pre_hook\(.*\)$", "pass"),
     "hook that sets nothing": replaced(r"torch\.set_autocast_dtype\(.*\)", "pass"),
-    "hook that is not set": replaced(r"module\.register_forward_pre_hook\(.*\)", "pass"),
-    "replicas by hand": replaced(r"model\(-x\)", "nn.parallel.parallel_apply([model], [-x])[0]"),
+    "hook of one module": replaced(
+        r"torch\.nn\.modules\.module\.register_module", "nn.Linear(2, 2).register"
+    ),
+    "hook set in a function": replaced(r"(?m)^(torch\..*register_module_forward.*)$", r"def late():\n    \1"),
     "comment lost": replaced(r"  # (small|every fourth|the generator's)", ""),
     "line endings changed": replaced(r"(?s)\A.*\Z", "CRLF"),
     "a line of the script lost": replaced(

@@ -11,7 +11,7 @@ from .names import CELL_LINE
 _CELL = "# ---- cell {} ----"
 _MASK = "pass  # notebook-magic {}"
 _MASKED = re.compile(r"pass  # notebook-magic (\d+)")
-_MAGIC = re.compile(r"\s*([%!?]|\w[\w.]*\?{1,2}\s*$|[\w, ]+=\s*[%!])")
+_MAGIC = re.compile(r"\s*(%[%A-Za-z]|[!?]|\w[\w.]*\?{1,2}\s*$|[\w, ]+=\s*[%!])")
 _KEPT_CELL_MAGICS = ("%%time", "%%timeit", "%%capture", "%%prun")
 
 
@@ -38,7 +38,7 @@ class Notebook:
         parts = []
         for number, cell in enumerate(self.cells):
             text = self._source(cell)
-            masked = self._masked(text) if self._is_python(cell) else None
+            masked = self._readable(text) if self._is_python(cell) else None
             if masked is not None and _parses(masked):
                 self.texts[number] = text
                 parts.append(f"{_CELL.format(number)}\n{masked}\n")
@@ -111,6 +111,10 @@ class Notebook:
         return cell.get("cell_type") == "code" and (
             not text.startswith("%%") or text.startswith(_KEPT_CELL_MAGICS)
         )
+
+    def _readable(self, text: str) -> str:
+        """The text itself where it is Python: a line that goes on with `% (epoch, loss)` is no magic."""
+        return text if _parses(text) else self._masked(text)
 
     def _masked(self, text: str) -> str:
         lines: list[str] = []

@@ -50,11 +50,12 @@ def imported_scripts(script: Script, path: Path | None, root: Path | None) -> di
     queue = [(script, path)]
     while queue and len(found) < _MOST_FILES:
         current, where = queue.pop(0)
-        more = [f for f in _named_folders(_on_path(current), [where.parent, *tops]) if f not in tops]
+        named = _named_folders(_on_path(current), [where.parent, *tops], root)
+        more = [f for f in named if f not in tops]
         if more and current is not script:  # what an imported file puts on sys.path serves the others too
             queue = [(script, path), *((s, p) for p, s in found.items())]
         tops += more
-        for target in _imports(current, where, tops):
+        for target in _imports(current, where, tops, root):
             if target == path or target in found or target.stat().st_size > _LARGEST_BYTES:
                 continue
             parsed = _parse(target, target.stat().st_mtime_ns)
@@ -90,7 +91,7 @@ def importing_scripts(path: Path | None, root: Path | None) -> dict[Path, Script
 def _leads_to(script: Script, where: Path, path: Path, root: Path | None) -> bool:
     """Whether a file imports another, itself or through its package; one that sys.path leads to counts by its name."""
     tops = [where.parent, *(p for p in _tops(where) if root is None or p.is_relative_to(root))]
-    direct = _imports(script, where, tops)
+    direct = _imports(script, where, tops, root)
     if path in direct or (
         path.parent / "__init__.py" in direct and _package_leads_to(script, where, path, root)
     ):
@@ -146,9 +147,9 @@ def _tops(path: Path) -> list[Path]:
     return found
 
 
-def _imports(script: Script, where: Path, tops: list[Path]) -> list[Path]:
+def _imports(script: Script, where: Path, tops: list[Path], root: Path | None) -> list[Path]:
     found: list[Path] = []
-    tops = [*tops, *_named_folders(_on_path(script), [where.parent, *tops])]
+    tops = [*tops, *_named_folders(_on_path(script), [where.parent, *tops], root)]
     for node in script.nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -163,10 +164,10 @@ def _imports(script: Script, where: Path, tops: list[Path]) -> list[Path]:
                 found += _module(f"{node.module}.{alias.name}" if node.module else alias.name, roots)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _CLASS.fullmatch(node.value):
             found += _module(node.value.rpartition(".")[0], [where.parent, *tops])
-    return list(dict.fromkeys([*found, *_chosen_late(script, [where.parent, *tops])]))
+    return list(dict.fromkeys([*found, *_chosen_late(script, [where.parent, *tops], root)]))
 
 
-def _chosen_late(script: Script, roots: list[Path]) -> list[Path]:
+def _chosen_late(script: Script, roots: list[Path], limit: Path | None) -> list[Path]:
     """What `import_module(args.model)` may import: the modules of folders that the call or sys.path names."""
     late = [
         call
@@ -178,20 +179,28 @@ def _chosen_late(script: Script, roots: list[Path]) -> list[Path]:
         return []
     named = (a for call in late for a in call.args[:1] if isinstance(a, ast.Name))
     values = [b.value for name in named for b in script.bindings(name.id, name) if b.value is not None]
-    folders = _named_folders([*late, *values, *_on_path(script)], roots)
+    folders = _named_folders([*late, *values, *_on_path(script)], roots, limit)
     return [path for folder in folders for path in sorted(folder.glob("*.py"))]
 
 
-def _on_path(script: Script) -> list[ast.Call]:
-    return [c for c in script.calls if script.called(c) in ("sys.path.append", "sys.path.insert")]
+def _on_path(script: Script) -> list[ast.AST]:
+    """What names the folders put on sys.path: the calls, or the whole file where a call has them from elsewhere."""
+    calls = [c for c in script.calls if script.called(c) in ("sys.path.append", "sys.path.insert")]
+    return [c if _strings(c) else script.tree for c in calls]
 
 
-def _named_folders(calls: Sequence[ast.expr], roots: list[Path]) -> list[Path]:
-    """The folders that the strings of some calls name, such as `sys.path.append(here + "/lib")`."""
-    texts = (n.value for c in calls for n in ast.walk(c) if isinstance(n, ast.Constant))
-    words = {word for text in texts if isinstance(text, str) for word in re.split(r"[./\\]", text) if word}
-    named = (root / word for root in roots for word in sorted(words))
-    return list(dict.fromkeys(folder for folder in named if folder.is_dir()))
+def _strings(node: ast.AST) -> list[str]:
+    return [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+
+
+def _named_folders(nodes: Sequence[ast.AST], roots: list[Path], limit: Path | None) -> list[Path]:
+    """The folders that some strings name, such as `sys.path.append(here + "/lib")`; `..` is above the first root."""
+    texts = [text for node in dict.fromkeys(nodes) for text in _strings(node) if " " not in text]
+    words = {word for text in texts for word in re.split(r"[./\\]", text) if word}
+    above = max((len(re.findall(r"\.\.(?=/|$)", text)) for text in texts), default=0)
+    upper = [p for p in roots[0].parents[:above] if limit is None or p.is_relative_to(limit)]
+    named = (root / word for root in [*roots, *upper] for word in sorted(words))
+    return list(dict.fromkeys([*(folder for folder in named if folder.is_dir()), *upper]))
 
 
 def resolved(dotted: str, level: int, path: Path | None, root: Path | None) -> list[Path]:

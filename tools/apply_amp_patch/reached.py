@@ -64,12 +64,9 @@ class _Names:
         for other in scripts[1:]:
             for statement in other.tree.body:
                 self._open(other, statement)
-        queue = list(self.names)
-        while queue and not self.everything:
-            for holder, node in self._defined.pop(queue.pop(), []):
-                before = set(self.names)
-                self._read(holder, node)
-                queue += self.names - before
+        while not self.everything and (due := self.names & set(self._defined)):
+            for holder, node in [pair for name in due for pair in self._defined.pop(name)]:
+                self._read(holder, node)  # a class adds methods, whose names may have been read before
         self.everything = self.everything or self._loads > 0
 
     def _open(self, script: Script, node: ast.AST) -> None:
@@ -97,7 +94,7 @@ class _Names:
         for inner in _without(node, waiting | silent):
             self.names.update(_spelt(inner))
             if isinstance(inner, ast.Call):
-                self.everything = self.everything or _looks_up(inner)
+                self.everything = self.everything or looks_up(inner)
                 self._loads += _unpickles(script.called(inner) or "")
                 self._loads -= isinstance(inner.func, ast.Attribute) and inner.func.attr == "load_state_dict"
         self.everything = self.everything or bool(self.names & _REGISTRIES)
@@ -140,8 +137,10 @@ def _unpickles(called: str) -> bool:
     return package in _PICKLES and name.split(".")[-1] in ("load", "loads", "Unpickler")
 
 
-def _looks_up(call: ast.Call) -> bool:
+def looks_up(call: ast.AST) -> bool:
     """`globals()[name]`, `getattr(module, name)`: a name that is made when the script runs."""
+    if not isinstance(call, ast.Call):
+        return False
     last = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     if last == "getattr":
         return len(call.args) < 2 or not isinstance(call.args[1], ast.Constant)

@@ -40,36 +40,34 @@ def verify(
     """Losses per step of both (and of the patched one switched off), and a verdict.
 
     `remedies` are those that changed the text: which comparisons hold depends on them. Seeds are set, so that equal
-    code gives equal losses. Raises ToolError for a command that does not run the file.
+    code gives equal losses. The command runs the file, or a script that imports it. Raises ToolError for one without
+    a script.
     """
-    arguments = _arguments(command, path, folder)
+    start, arguments = _script(command, path, folder)
     versions = {"original": original, "patched": patched}
     off = re.sub(r"(?m)^(amp_enabled_*) = .*$", r"\1 = False", patched)
     if off != patched:
         versions["switched_off"] = off
-    runs = {name: _run(text, path, arguments, python, folder) for name, text in versions.items()}
+    request = {"path": str(path), "start": str(start), "arguments": arguments, "folder": str(folder)}
+    runs = {name: _run({**request, "source": text}, python) for name, text in versions.items()}
     return {**_compare(runs, remedies), "steps_wanted": _STEPS, "python": str(python), "basis": "measured"}
 
 
-def _arguments(command: list[str], path: Path, folder: Path) -> list[str]:
-    """What follows the file in the command."""
-    for place, word in enumerate(command):
-        if word.endswith(path.suffix) and (folder / word).resolve() == path:
-            return command[place + 1 :]
-    raise ToolError(
-        "verify_command does not run this file", saw=" ".join(command), try_next=f'["python", "{path.name}"]'
-    )
+def _script(command: list[str], path: Path, folder: Path) -> tuple[Path, list[str]]:
+    """The script that a command runs, and what follows it: the file itself where it is named."""
+    named = [(i, found) for i, word in enumerate(command) if (found := (folder / word).resolve()).is_file()]
+    scripts = [(i, found) for i, found in named if found == path or found.suffix == ".py"]
+    own = [pair for pair in scripts if pair[1] == path]
+    if not scripts:
+        raise ToolError(
+            "verify_command runs no script", saw=" ".join(command), try_next=f'["python", "{path.name}"]'
+        )
+    place, start = (own or scripts)[0]
+    return start, command[place + 1 :]
 
 
-def _run(text: str, path: Path, arguments: list[str], python: Path, folder: Path) -> dict[str, Any]:
-    request = {
-        "source": text,
-        "path": str(path),
-        "arguments": arguments,
-        "folder": str(folder),
-        "steps": _STEPS,
-    }
-    return run(_ENGINE, request, python=python, limits=Limits(_SECONDS))
+def _run(request: dict[str, Any], python: Path) -> dict[str, Any]:
+    return run(_ENGINE, {**request, "steps": _STEPS}, python=python, limits=Limits(_SECONDS))
 
 
 def _compare(runs: dict[str, dict[str, Any]], remedies: set[str]) -> dict[str, Any]:
@@ -78,6 +76,8 @@ def _compare(runs: dict[str, dict[str, Any]], remedies: set[str]) -> dict[str, A
     counts = {name: len(values) for name, values in losses.items()}
     seconds = {name: round(reply["seconds"], 3) for name, reply in runs.items()}
     found: dict[str, Any] = {"steps": counts, "seconds": seconds, "errors": errors}
+    if not errors and not all(reply["ran"] for reply in runs.values()):
+        return {**found, "passed": None, "verdict": "cannot tell: the command never imports this file"}
     if errors.get("original") or not losses["original"]:
         return {
             **found,

@@ -6,6 +6,7 @@ from ..._core.syntax import parse
 from ..context import Context
 from ..edits import Edit, Line, Span, Wrap, indent_unit
 from ..flow import path, uses
+from ..names import Function
 from ..patch import Declined, Patch, Site
 from ..prelude import free_name
 from .helpers import GROUPS
@@ -13,6 +14,8 @@ from .loop import BatchLoop, enumerates
 from .parts import after_loop, helpers, hoisted, inside_scale, share_edits, synced, warnings
 
 REMEDY = "gradient_accumulation"
+_REUSES_MEMORY = ("ffcv.", "nvidia.dali.")
+_DEPTH = 3  # names made of names made of the loader's length
 
 
 def grow(context: Context, found: BatchLoop, steps: int, drop_last: bool | None = None) -> Patch:
@@ -60,7 +63,12 @@ def grow(context: Context, found: BatchLoop, steps: int, drop_last: bool | None 
     if inside or closing:
         edits.append(Line(last + 1, indent, "\n".join([*(f"{unit}{line}" for line in inside), *closing])))
     site = Site(loop.lineno, REMEDY, "edit", *_reason(steps, drop_last))
-    return Patch("patched", [site], edits, warnings(context, found))
+    notes = warnings(context, found)
+    if drop_last is None and (lengths := _lengths(context, loop)):
+        notes.append(
+            f"{ast.unparse(lengths[0])} still counts today's batches: a mean over it becomes {steps} times smaller"
+        )
+    return Patch("patched", [site], edits, notes)
 
 
 def _reason(steps: int, drop_last: bool | None) -> tuple[str, str]:
@@ -78,6 +86,7 @@ def loop_target(context: Context, loop: ast.For) -> ast.expr:
 def _check(context: Context, found: BatchLoop, before_step: list[ast.stmt], read: set[str]) -> None:
     """Decline what a group would change: `read` is what is read behind the step, without the loss."""
     loop, reduction, flow = found.loop, found.reduction, context.training.flow
+    _check_memory(context, loop)
     _check_schedule(context, loop)
     if reduction.target is not None and not {
         n.id for n in ast.walk(parse(reduction.target)) if isinstance(n, ast.Name)
@@ -92,17 +101,47 @@ def _check(context: Context, found: BatchLoop, before_step: list[ast.stmt], read
         raise Declined(loop.lineno, "output_read_later", f"{sorted(later)[0]} is read after the group")
 
 
+def _check_memory(context: Context, loop: ast.For) -> None:
+    """Batches are collected before they are worked off, which needs a loader that makes each anew."""
+    for script in (context.script, *context.project.values()):
+        if any((script.called(c) or "").startswith(_REUSES_MEMORY) for c in script.calls):
+            note = "the loader may write its next batches over those that a group collects"
+            raise Declined(loop.lineno, "state_across_batches", note)
+
+
 def _check_schedule(context: Context, loop: ast.For) -> None:
-    script = context.script
+    """The length of a schedule, or a rate that is set by hand, must not be made of the number of batches."""
+    script, flow, roles = context.script, context.training.flow, context.roles
+    lengths, counted = set(_lengths(context, loop)), set[str]()
+
+    def counts(node: ast.AST) -> bool:
+        return not lengths.isdisjoint(ast.walk(node)) or bool(uses(node) & counted)
+
+    sets = [n for n in script.nodes if isinstance(n, ast.Assign | ast.AugAssign | ast.AnnAssign) and n.value]
+    for _ in range(_DEPTH):
+        counted |= {d for n in sets if counts(n.value) for d in flow.defs(n)}  # type: ignore[arg-type]
+    note = "the rate depends on the number of today's batches: divide it by the group size"
     for call in script.calls:
-        if (
-            script.called(call) == "builtins.len"
-            and call.args
-            and ast.unparse(call.args[0]) == ast.unparse(loader_of(context, loop))
-        ):
-            above = [a for a in script.ancestors(call) if isinstance(a, ast.Call)]
-            if any("lr_scheduler" in (script.called(a) or "") for a in above):
-                raise Declined(call.lineno, "schedule_counts_batches", "the scheduler counts today's batches")
+        given = [*call.args, *(k.value for k in call.keywords)]
+        handed = any(ast.unparse(a) in context.training.step_paths for a in given)
+        sets_rate = handed or roles.stepper(call) in ("optimizer", "scheduler")
+        sets_rate = sets_rate or (isinstance(call.func, ast.Attribute) and call.func.attr == "step")
+        if sets_rate and any(counts(a) for a in given):
+            raise Declined(call.lineno, "schedule_counts_batches", note)
+
+
+def _lengths(context: Context, loop: ast.For) -> list[ast.Call]:
+    """`len(loader)` of the loop's loader, by its name here and where the loop's function is called."""
+    script, roles = context.script, context.roles
+    node, function = loader_of(context, loop), script.function(loop)
+    while isinstance(node, ast.Call) and node.args:
+        node = node.args[0]
+    names = {ast.unparse(node)}
+    for call in roles.call_sites(function) if isinstance(function, Function) else []:
+        value = roles.argument(call, function, ast.unparse(node))  # type: ignore[arg-type]
+        names |= {ast.unparse(value)} if value is not None else set()
+    calls = (c for c in script.calls if c.args and script.called(c) == "builtins.len")
+    return [c for c in calls if ast.unparse(c.args[0]) in names]
 
 
 def loader_of(context: Context, loop: ast.For) -> ast.expr:

@@ -91,12 +91,13 @@ def _batch_names(context: Context, loop: ast.For, body: list[ast.stmt], between:
     read_first: list[str] = []
     done: set[str] = set()
     for statement in unwrapped(body):
-        for name in sorted(uses(statement) - done):
+        moved = statement in between  # it runs once per batch still: `total += loss.item()`
+        for name in sorted(uses(statement) - done) if not moved else ():
             if name in set_inside and name in from_batch | begun:
                 raise Declined(
                     statement.lineno, "state_across_batches", f"{name} is carried from one batch to the next"
                 )
-            if name in from_batch and name not in read_first and statement not in between:
+            if name in from_batch and name not in read_first:
                 read_first.append(name)
         done |= flow.defs(statement)
     names = [n for n in read_first if not any(n != o and n.startswith(f"{o}.") for o in read_first)]

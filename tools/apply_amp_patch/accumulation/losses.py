@@ -35,10 +35,9 @@ def reduction_of(context: Context, backward: Backward, body: list[ast.stmt]) -> 
     script = context.script
     calls = [n for s in body for n in ast.walk(s) if isinstance(n, ast.Call) and _criterion(context, n)]
     if len(calls) != 1:
-        line = backward.call.lineno
-        raise Declined(
-            line, "loss_unknown", f"{len(calls)} known loss functions are behind the loss, one is needed"
-        )
+        note = f"{len(calls)} known loss functions are behind the loss, one is needed"
+        none = "no known loss function is behind the loss, so what it averages over is not known (a model's own loss?)"
+        raise Declined(backward.call.lineno, "loss_unknown", note if calls else none)
     call, owner = calls[0], _criterion(context, calls[0])
     assert owner is not None
     options = {k.arg: k.value for k in [*call.keywords, *owner.keywords]}
@@ -75,13 +74,13 @@ def _criterion(context: Context, call: ast.Call) -> ast.Call | None:
         return call
     if name:
         return None
-    origins = context.roles.origins(call.func)
-    found = [
-        o.node
+    origins = [o for o in context.roles.origins(call.func) if (o.kind, o.name) != ("constant", "None")]
+    known = all(
+        o.kind == "call" and o.name.split(".")[-1] in _MEANS and o.name.startswith("torch.nn.")
         for o in origins
-        if o.kind == "call" and o.name.split(".")[-1] in _MEANS and o.name.startswith("torch.nn.")
-    ]
-    return found[0] if len(found) == 1 == len(origins) and isinstance(found[0], ast.Call) else None
+    )
+    made = {ast.unparse(o.node): o.node for o in origins if isinstance(o.node, ast.Call)}
+    return next(iter(made.values())) if known and len(made) == 1 else None
 
 
 def _plain_use(context: Context, backward: Backward, body: list[ast.stmt], call: ast.Call) -> None:

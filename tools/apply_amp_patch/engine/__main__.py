@@ -1,4 +1,4 @@
-"""answer(request): run `source` as if it were the file `path`, under the caller's interpreter, for `steps` steps.
+"""answer(request): run `start` with `source` in place of the file `path`, under the caller's interpreter.
 
 What is recorded per optimizer step is the sum of the losses that backward was called on since the step before, so a
 batch worked off in parts counts as one. Nothing of the caller's is written by us; what the script does, it does.
@@ -38,20 +38,42 @@ def answer(request, progress):
         pass  # then the script draws nothing from it either
     record = Record(torch, request["steps"])
     os.chdir(request["folder"])
-    sys.argv = [request["path"], *request["arguments"]]
-    sys.path[0] = os.path.dirname(request["path"])
+    start, path, text = request["start"], request["path"], request["source"]
+    ran = [path] if start == path else []
+    if start != path:
+        serve(text, path, ran)
+        with open(start, "rb") as file:
+            text = file.read()
+    sys.argv = [start, *request["arguments"]]
+    sys.path[0] = os.path.dirname(start)
     main = types.ModuleType("__main__")
-    main.__file__ = request["path"]
+    main.__file__ = start
     sys.modules["__main__"] = main
     error = None
     started = time.perf_counter()
     try:
-        exec(compile(request["source"], request["path"], "exec"), main.__dict__)
+        exec(compile(text, start, "exec"), main.__dict__)
     except (Enough, SystemExit):
         pass
     except Exception as caught:
         error = f"{type(caught).__name__}: {caught}"
-    return {"losses": record.losses, "error": error, "seconds": time.perf_counter() - started}
+    seconds = time.perf_counter() - started
+    return {"losses": record.losses, "error": error, "seconds": seconds, "ran": bool(ran)}
+
+
+def serve(source, path, ran):
+    """Who imports the file gets `source`; no bytecode of the file itself is read or written."""
+    from importlib.machinery import SourceFileLoader
+
+    own = SourceFileLoader.get_code
+
+    def get_code(loader, name):
+        if os.path.realpath(loader.path) != os.path.realpath(path):
+            return own(loader, name)
+        ran.append(name)
+        return compile(source, path, "exec", dont_inherit=True)
+
+    SourceFileLoader.get_code = get_code
 
 
 class Record:

@@ -5,10 +5,13 @@ import ast
 from ..context import Context
 from ..edits import Edit, Span
 from ..models import is_model
+from ..names import last_name
 from ..patch import Site
+from ..reached import looks_up
 from ..script import Script
 from .dtypes import Dtypes
 from .operations import takes_numpy
+from .sums import find_means, find_sums
 
 Reason = tuple[int, str, str]
 
@@ -21,6 +24,12 @@ _LOGGED = {
     "add_audio",
     "add_video",
 }
+# What CUDA solves in fp32 alone, a CPU draws in it alone, or is drawn by the log of a uniform number near 0 or 1.
+_STRICT_WORDS = """
+    MultivariateNormal LowRankMultivariateNormal Dirichlet Beta Gamma Chi2 StudentT RelaxedBernoulli
+    RelaxedOneHotCategorical LogitRelaxedBernoulli Gumbel Laplace Weibull Pareto Kumaraswamy
+"""
+_STRICT = frozenset(_STRICT_WORDS.split())
 _LARGE = 1000  # metres to millimetres
 
 
@@ -188,11 +197,38 @@ def _is_method(node: ast.expr) -> bool:
     )
 
 
-def find_casts(context: Context) -> tuple[list[ast.expr], list[Reason]]:
-    """Tensors to cast, and `.numpy()` calls of which the dtype is not known."""
+def _handed_to_unknown(context: Context, dtypes: Dtypes) -> list[ast.expr]:
+    """`metric(output)` behind the step, where another file picks the metric and some of its functions take numpy."""
+    roles = context.roles
+    arrays = any(takes_numpy(n) for other in context.project.values() for n in other.calls)
+    found: list[ast.expr] = []
+    for call in context.script.calls if arrays else ():
+        origins = [o for o in roles.origins(call.func) if (o.kind, o.name) != ("constant", "None")]
+        if not origins or call in dtypes.inside or is_model(context, call.func):
+            continue
+        picked = [[n for _, n in context.named_elsewhere(o.name)] for o in origins if o.kind == "call"]
+        if len(picked) < len(origins) or not all(any(map(looks_up, nodes)) for nodes in picked):
+            continue
+        found += [a for a in _given(call) if not isinstance(a, ast.Starred) and dtypes.of(a) == "low"]
+    return found
+
+
+def _of_distributions(context: Context, dtypes: Dtypes) -> list[ast.expr]:
+    """`MultivariateNormal(mean, cov)`, `Gamma(a, b)`: distributions that need fp32."""
+    found: list[ast.expr] = []
+    for call in (c for c in context.script.calls if c in dtypes.inside):
+        name = context.script.called(call) or ""
+        if name.startswith("torch.distributions.") and name.split(".")[-1] in _STRICT:
+            found += [a for a in _given(call) if not isinstance(a, ast.Starred)]
+    return [a for a in found if dtypes.of(a) in ("low", "unknown")]
+
+
+def find_casts(context: Context) -> tuple[list[ast.expr], list[ast.expr], list[Reason]]:
+    """Tensors to cast, what may be half or no tensor of fp32 at all, and calls that may take numpy of bf16."""
     casts: list[ast.expr] = []
     dtypes = Dtypes(context)
     unsure: list[Reason] = []
+    perhaps = [*_handed_to_unknown(context, dtypes), *_of_distributions(context, dtypes)]
     hosts = {context.script.function(r.first) for r in context.training.regions}
     cast = {n for r in context.training.regions for s in r.statements for n in ast.walk(s)}
     cast |= {n for b in context.training.backwards for n in ast.walk(b.loss)}
@@ -209,31 +245,54 @@ def find_casts(context: Context) -> tuple[list[ast.expr], list[Reason]]:
         if kind == "low":
             casts.append(call.func.value)
         elif kind == "unknown":
-            unsure.append(
-                (
-                    call.lineno,
-                    "numpy_of_low_precision",
-                    ".numpy() of a tensor that may be bf16 raises TypeError",
-                )
-            )
-    return casts, unsure
+            perhaps.append(call.func.value)
+    added = [*find_sums(context, dtypes), *find_means(context, dtypes)]
+    casts += (value for value in added if value not in casts)
+    return casts, perhaps, unsure
 
 
-def cast_edits(context: Context, values: list[ast.expr], remedy: str) -> tuple[list[Edit], list[Site]]:
-    """The values as fp32, each by `.float()` behind it."""
+def cast_edits(
+    context: Context, values: list[ast.expr], perhaps: list[ast.expr], name: str, remedy: str
+) -> tuple[list[Edit], list[Site]]:
+    """The values as fp32, each by `.float()` behind it; by a function of that name where one may be no half tensor."""
     script = context.script
     edits: list[Edit] = []
     sites: list[Site] = []
+    for value in perhaps:
+        start, end = script.start(value), script.end(value)
+        edits += [Span(start, start, f"{name}("), Span(end, end, ")")]
+        code, what = "layer_cast", "what takes this knows no half precision"
+        if isinstance(script.parents[value], ast.Attribute):
+            code, what = "numpy_cast", "numpy has no bf16"
+        sites.append(Site(value.lineno, remedy, "edit", code, f"{what}, so a half tensor becomes fp32 first"))
     for value in values:
-        above = script.parents[value]
+        above, start, end = script.parents[value], script.start(value), script.end(value)
         if isinstance(above, ast.Attribute):
-            place = script.text.rindex(".", script.end(value), script.end(above))
-            code, note = "numpy_cast", "numpy has no bf16, so the tensor becomes fp32 first"
+            place = script.text.rindex(".", end, script.end(above))
+            edits.append(Span(place, place, ".float()"))
+        elif isinstance(value, ast.Name | ast.Attribute | ast.Call | ast.Subscript):
+            edits.append(Span(end, end, ".float()"))
         else:
-            place = script.end(value)
-            code, note = "layer_cast", "a layer or function outside of autocast takes fp32"
-            if isinstance(above, ast.Call) and not is_model(context, above.func):
-                code, note = "numpy_cast", "numpy has no bf16, and what is called here makes arrays"
-        edits.append(Span(place, place, ".float()"))
-        sites.append(Site(value.lineno, remedy, "edit", code, note))
+            edits += [Span(start, start, "("), Span(end, end, ").float()")]
+        sites.append(Site(value.lineno, remedy, "edit", *_why(context, above)))
     return edits, sites
+
+
+def _why(context: Context, above: ast.AST) -> tuple[str, str]:
+    """The reason code and note for a value that stands below `above`."""
+    word = (
+        above.attr
+        if isinstance(above, ast.Attribute)
+        else last_name(above)
+        if isinstance(above, ast.Call)
+        else ""
+    )
+    if word in ("mean", "std", "var"):
+        return "fp32_sum", f"the {word} is taken in fp32: its rounding would stay in what is normalized by it"
+    if isinstance(above, ast.Attribute):
+        return "numpy_cast", "numpy has no bf16, so the tensor becomes fp32 first"
+    if not isinstance(above, ast.Call):
+        return "fp32_sum", "a sum over steps begins as a number: of half tensors it would stop growing"
+    if is_model(context, above.func):
+        return "layer_cast", "a layer or function outside of autocast takes fp32"
+    return "numpy_cast", "numpy has no bf16, and what is called here makes arrays"

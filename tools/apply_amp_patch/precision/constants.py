@@ -7,9 +7,11 @@ from operator import add, mul, sub
 from ..names import last_name
 from ..script import Script
 from .coordinates import casts_coordinates, coarse_grid, gram_matrix
-from .vanishing import SMALLEST_FP16, vanishing
+from .vanishing import SMALLEST_FP16, size_of, vanishing
 
 _LARGEST_FP16 = 65504
+_FILLS = {"masked_fill", "masked_fill_", "fill_", "index_fill_", "full_like"}
+_INVERSES = ("atanh", "arctanh", "logit", "erfinv")
 _SIGNS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: add,
     ast.Sub: sub,
@@ -75,27 +77,68 @@ def _written(script: Script, node: ast.expr) -> ast.expr:
 
 def logarithm_of(script: Script, node: ast.AST) -> list[ast.expr]:
     """What `torch.log(x)` and `x.log()` take."""
-    if not isinstance(node, ast.Call):
+    return _taken_by(script, node, ("log", "log2", "log10", "log_"))
+
+
+def _taken_by(script: Script, node: ast.AST, functions: tuple[str, ...]) -> list[ast.expr]:
+    """What one of some functions of torch takes, as a method too."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute | ast.Name):
         return []
     name = script.called(node)
-    if name in ("torch.log", "torch.log2", "torch.log10"):
-        return node.args[:1]
-    method = name is None and isinstance(node.func, ast.Attribute) and node.func.attr in ("log", "log_")
-    return [node.func.value] if method else []  # type: ignore[attr-defined]
+    if name is not None:
+        return node.args[:1] if name in {f"torch.{function}" for function in functions} else []
+    func = node.func
+    own = isinstance(func, ast.Attribute) and func.attr in functions and ast.unparse(func.value) != "self"
+    return [func.value] if own and isinstance(func, ast.Attribute) else []
+
+
+def _angle_of(script: Script, node: ast.AST) -> list[ast.expr]:
+    """The cosine or sine of which an angle is taken: `acos(c)`, and c of `sqrt(1 - c ** 2)`."""
+    for inside in _taken_by(script, node, ("sqrt", "sqrt_")):
+        match inside:
+            case ast.BinOp(left=one, op=ast.Sub(), right=ast.BinOp(left=value, op=ast.Pow() | ast.Mult())):
+                return [value] if _number(one) == 1 else []
+            case ast.BinOp(left=one, op=ast.Sub(), right=ast.Call(func=ast.Attribute(attr="pow")) as power):
+                value = power.args[0] if script.called(power) else power.func.value  # type: ignore[attr-defined]
+                return [value] if _number(one) == 1 else []
+    return _taken_by(script, node, ("acos", "arccos", "asin", "arcsin"))
 
 
 def taken_from_one(script: Script, node: ast.AST) -> list[ast.expr]:
-    """Each p of `log(1 - p)` that may be in half precision, and so 1 long before it is in fp32."""
+    """Each p of `log(1 - p)`, `x / (1 - p)` or `atanh(p)` that may be in half precision, and so 1 long before it is."""
+    inverse = [value for value in _taken_by(script, node, _INVERSES) if _varies(script, value)]
+    divisor = [node.right] if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) else []
+    chances = [p for p in _left_of_one(divisor) if _is_chance(script, p) and _varies(script, p)]
+    logged = [
+        p for p in _left_of_one(logarithm_of(script, node)) if _number(p) is None and _varies(script, p)
+    ]
+    return [*inverse, *chances, *logged]
+
+
+def _left_of_one(values: list[ast.expr]) -> list[ast.expr]:
+    """Each p of a `1 - p` in some expressions."""
+    inside = (n for value in values for n in ast.walk(value))
     return [
         n.right
-        for inside in logarithm_of(script, node)
-        for n in ast.walk(inside)
-        if isinstance(n, ast.BinOp)
-        and isinstance(n.op, ast.Sub)
-        and _number(n.left) == 1
-        and _number(n.right) is None
-        and _varies(script, n.right)
+        for n in inside
+        if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub) and _number(n.left) == 1
     ]
+
+
+def _is_chance(script: Script, node: ast.expr) -> bool:
+    """What a sigmoid, a tanh or a sum of squares gives, by its name too: it may come near 1."""
+    values: list[ast.AST | None] = [node]
+    if isinstance(node, ast.Name):
+        values = [b.value for b in script.bindings(node.id, node)]
+    calls = [v for v in values if isinstance(v, ast.Call)]
+    return any(
+        last_name(c) in ("sigmoid", "tanh", "norm")
+        or (
+            last_name(c) == "sum"
+            and any(isinstance(n, ast.Attribute) and n.attr == "pow" for n in ast.walk(c))
+        )
+        for c in calls
+    )
 
 
 def _varies(script: Script, node: ast.expr) -> bool:
@@ -135,6 +178,9 @@ def bf16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
     gap = _bound_below_one(script, node)
     if taken_from_one(script, node):
         return [_cancels(node)]
+    if any(_varies(script, value) for value in _angle_of(script, node)):
+        note = f"bf16 rounds a cosine above 0.998 to 1, where the gradient of {ast.unparse(node)} is infinite"
+        return [(node.lineno, "probabilities", note)]  # type: ignore[attr-defined]
     if coarse_grid(script, node):
         note = f"{ast.unparse(node)} lays a grid of 256 steps: bf16 warps by half a pixel of 224"
         return [(node.lineno, "coordinates", note)]  # type: ignore[attr-defined]
@@ -142,6 +188,29 @@ def bf16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
         note = f"{ast.unparse(node)} holds pixel coordinates, of which bf16 keeps whole numbers up to 256"
         return [(node.lineno, "coordinates", note)]  # type: ignore[attr-defined]
     return [_rounds_to_one(node)] if gap is not None and gap < 2**-9 else []
+
+
+def _filled_with(script: Script, node: ast.AST) -> str | None:
+    """The name of what a tensor is filled with, where fp16 cannot hold it: `scores.masked_fill(mask, NEGATIVE)`."""
+    if not isinstance(node, ast.Call) or last_name(node) not in _FILLS:
+        return None
+    for value in node.args:
+        size = size_of(script, value) if isinstance(value, ast.Name | ast.Attribute) else None
+        if size is not None and _LARGEST_FP16 < size < float("inf"):
+            return ast.unparse(value)
+    return None
+
+
+def largest_fp32(script: Script, node: ast.AST) -> bool:
+    """`masked_fill(mask, torch.finfo(torch.float32).min)`: no half precision holds it, and torch raises."""
+    match node:
+        case ast.Attribute(attr="min" | "max", value=ast.Call(args=[kind]) as info) if (
+            last_name(info) == "finfo"
+        ):
+            wide = (script.qualified(kind) or "").split(".")[-1] in ("float", "float32", "float64", "double")
+            calls = (a for a in script.ancestors(node) if isinstance(a, ast.Call))
+            return wide and any(last_name(call) in _FILLS for call in calls)
+    return False
 
 
 def _fills_part(statement: ast.AST | None) -> bool:
@@ -175,6 +244,8 @@ def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
         return [_rounds_to_one(node)]
     if (lost := vanishing(script, node)) is not None:
         return [(node.lineno, "fp16_constant", lost)]  # type: ignore[attr-defined]
+    if (filled := _filled_with(script, node)) is not None:
+        return [(node.lineno, "fp16_constant", f"{filled} overflows fp16")]  # type: ignore[attr-defined]
     value = _number(node)
     above = script.parents.get(node)
     if value is None or not isinstance(node, ast.expr):

@@ -7,8 +7,10 @@ from functools import lru_cache
 
 from ..names import Function, last_name
 from ..script import Script
+from .attributes import set_to
 
 _PRODUCTS = {"matmul", "mm", "bmm", "einsum", "addmm", "addmm_", "baddbmm", "baddbmm_"}
+_MOVES = {"float", "to", "type_as", "cuda", "unsqueeze", "view", "reshape", "repeat", "expand", "type", "t"}
 _SMALLEST_STENCIL = 6  # numbers
 _GRID = re.compile(r"mesh_?grid|coords?_grid|coordinate_grid|pixel_coord")  # makers of coordinates, by name
 
@@ -25,6 +27,41 @@ def multiplies_coordinates(script: Script, node: ast.AST) -> bool:
     if not is_product(node) or (script.called(node) or "").startswith("numpy."):
         return False
     return any(_key(script, n) in _coordinates(script) for n in ast.walk(node))
+
+
+def multiplies_positions(script: Script, node: ast.AST) -> bool:
+    """`heatmap @ torch.arange(w).float()`, `einsum("i,j->ij", t, self.inv_freq)` with `t = torch.arange(n)`."""
+    if not is_product(node) or (script.called(node) or "").startswith("numpy."):
+        return False
+    if isinstance(node, ast.BinOp):
+        factors: list[ast.expr] = [node.left, node.right]
+    else:
+        assert isinstance(node, ast.Call)
+        owner = [node.func.value] if isinstance(node.func, ast.Attribute) and not script.called(node) else []
+        factors = [*owner, *node.args]
+    return any(_is_positions(script, factor) for factor in factors)
+
+
+def _is_positions(script: Script, node: ast.expr, depth: int = 0) -> bool:
+    """`torch.arange(n)`, cast, moved or reshaped, under a name or an attribute too."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=value)) if script.called(node) is None:
+            return last_name(node) in _MOVES and _is_positions(script, value, depth)
+        case ast.Call():
+            return script.called(node) == "torch.arange"
+        case ast.Subscript(value=value):
+            return _is_positions(script, value, depth)
+        case ast.Name() if depth < 3:
+            values = [
+                b.value for b in script.bindings(node.id, node) if b.kind == "assign" and b.index is None
+            ]
+        case ast.Attribute() if depth < 3:
+            values = list(set_to(script, node))
+        case _:
+            return False
+    return bool(values) and all(
+        isinstance(v, ast.expr) and _is_positions(script, v, depth + 1) for v in values
+    )
 
 
 @lru_cache(maxsize=64)
@@ -132,3 +169,15 @@ def _divides_by_sizes(node: ast.AST) -> bool:
     elif isinstance(node, ast.Call) and last_name(node) in ("div", "div_"):
         divisors = [*node.args[-1:]]
     return any(isinstance(d, ast.BinOp) and isinstance(d.op, ast.Mult) for d in divisors)
+
+
+def decodes_boxes(script: Script) -> list[tuple[int, str, str]]:
+    """Where a file takes torchvision's detection models: they decode boxes in the dtype that their layers give."""
+    note = "torchvision decodes boxes in half precision, and bf16 holds whole pixels up to 256"
+    named = (
+        n
+        for n in script.nodes
+        if isinstance(n, ast.Attribute | ast.Name)
+        and (script.qualified(n) or "").startswith("torchvision.models.detection.")
+    )
+    return [(n.lineno, "coordinates", note) for n in named][:1]

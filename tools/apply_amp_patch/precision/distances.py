@@ -68,7 +68,9 @@ def _is_two(node: ast.AST) -> bool:
 
 
 def _sums_squares(node: ast.AST) -> bool:
-    """`(x ** 2).sum(1)`, `torch.sum(x * x, 1)`, `torch.norm(x) ** 2`."""
+    """`(x ** 2).sum(1)`, `torch.sum(x * x, 1)`, `torch.norm(x) ** 2`, the diagonal of `x @ x.T`."""
+    if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("diag", "diagonal"):
+        return True
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
         return isinstance(node.left, ast.Call) and getattr(node.left.func, "attr", "") == "norm"
     summed = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "sum"
@@ -85,4 +87,6 @@ def _squares(node: ast.AST) -> bool:
             return True
         case ast.Call(func=ast.Attribute(attr="pow"), args=[*_, exponent]):
             return _is_two(exponent)
+        case ast.Call(func=ast.Attribute(attr="mul", value=owner), args=[*first, second]):
+            return ast.unparse(first[0] if first else owner) == ast.unparse(second)
     return False

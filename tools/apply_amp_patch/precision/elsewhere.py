@@ -1,7 +1,7 @@
 """What the layers of the project's other files do under autocast, as far as the script can make and run them."""
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..context import Context
@@ -14,13 +14,15 @@ from ..script import Script
 from .caches import forward_without_gradients, turns_off
 from .closed import changes_arguments
 from .constants import bf16_only, fp16_only
+from .coordinates import decodes_boxes
+from .exempt import is_exempt
 from .full import Full, Unsafe
 from .functions import custom_functions, directions, is_legacy
 from .linear import is_linear, runs_undecorated
 from .operations import derives_twice, is_float64, refuse_derivative, refuse_unsafe, takes_numpy
 from .puts import puts_layer_output
 from .readings import ANOMALIES, detects_anomalies
-from .remote import Place, class_place
+from .remote import class_place
 from .verdict import Verdict, is_bce
 
 SPECTRA = "makes spectra, whose energies half precision rounds away"
@@ -33,18 +35,21 @@ def weigh_imported(context: Context, verdict: Verdict) -> None:
     """The layers of the project files that the script imports; of those that hand it a model, where it makes none."""
     for path, other in context.project.items():
         line = _import_line(context, path.name)
+        verdict.no_bf16 += [(line, code, note) for _, code, note in decodes_boxes(other)]
         if any(detects_anomalies(other, c) for c in other.calls if other.function(c) is None):
             verdict.no_fp16.append((line, "reads_grad", ANOMALIES))
-        _weigh_functions(context, path.name, other, verdict, line, class_place)
+        _weigh_functions(context, path.name, other, verdict, line, context)
         _weigh(context, path.name, other, verdict, line)
     if not context.training.backwards or (trained_models(context) and not _runs_what_is_given(context)):
         return
-    line = context.training.backwards[0].call.lineno
+    line, handed_in = context.training.backwards[0].call.lineno, _runs_parameters(context)
     for giver in _givers(context):
         assert giver.path is not None
         for at, other in {giver.path: giver.script, **giver.project}.items():
-            if at != context.path and at not in context.project:
-                _weigh_functions(giver, at.name, other, verdict, line, lambda *_: None)
+            verdict.no_bf16 += [(line, code, note) for _, code, note in decodes_boxes(other)]
+            if at != context.path and (at not in context.project or handed_in):
+                naming = context if at in context.project else None
+                _weigh_functions(giver, at.name, other, verdict, line, naming)
                 _weigh(giver, at.name, other, verdict, line)
 
 
@@ -67,6 +72,13 @@ def _makes_module(context: Context, call: ast.Call) -> bool:
     return makes_model(name) or class_of(context, name) is not None
 
 
+def _runs_parameters(context: Context) -> bool:
+    """Whether what a training calls was handed in: it may be of a class that only the caller mentions."""
+    statements = (s for r in context.training.regions for s in r.statements)
+    calls = (n for s in statements for n in ast.walk(s) if isinstance(n, ast.Call))
+    return any(o.kind == "parameter" for c in calls for o in context.roles.origins(c.func))
+
+
 def _runs_what_is_given(context: Context) -> bool:
     """A module of this file that calls what its constructor was given: `self.loss = loss`, `self.loss(out)`."""
     for holder in filter(context.roles.is_module_class, context.script.classes):
@@ -87,19 +99,20 @@ def _weigh_functions(
     script: Script,
     verdict: Verdict,
     line: int,
-    placed: Callable[[Context, Script, ast.ClassDef], Place | None],
+    naming: Context | None,
 ) -> None:
-    """The autograd.Functions of one file: decorated from here where they can be named."""
+    """The autograd.Functions of one file: decorated where the script's imports, those of `naming`, can name them."""
     for holder in _custom(context, script):
         forward, backward = directions(holder)
         if is_legacy(holder) or (forward and backward and runs_undecorated(script, forward, backward)):
             continue
         fits = forward and backward and not changes_arguments(forward, but=1)  # cast, it changes a copy
-        place = placed(context, script, holder) if fits else None
+        place = class_place(naming, script, holder) if fits and naming else None
         if place is None or backward is None:
             note = f"{holder.name} in {name} defines its own backward; decorate it there, then patch again"
             raise Declined(line, "custom_function", note)
-        verdict.functions_elsewhere.append((line, place))
+        if place not in (known for _, known in verdict.functions_elsewhere):
+            verdict.functions_elsewhere.append((line, place))
         if not is_linear(script, backward):
             note = f"the backward of {holder.name} in {name} may not be linear in the gradient that a scaler scales"
             verdict.no_fp16.append((line, "custom_function", note))
@@ -130,9 +143,18 @@ def _weigh(context: Context, name: str, script: Script, verdict: Verdict, line: 
             for home, node in _behind(context, script, function, verdict.full):
                 where = f" in {name}" if home is script else f" behind {holder.name} in {name}"
                 _layer_node(context, home, node, line, where, verdict)
-                if function.name == "forward" and takes_numpy(node):
-                    note = f".numpy(){where} of a tensor that may be bf16 raises TypeError"
-                    verdict.no_bf16.append((line, "numpy_of_low_precision", note))
+                if function.name == "forward":
+                    _forward_node(node, line, where, verdict)
+
+
+def _forward_node(node: ast.AST, line: int, where: str, verdict: Verdict) -> None:
+    """What a forward pass of another file does that one of the two dtypes cannot bear."""
+    if takes_numpy(node):
+        note = f".numpy(){where} of a tensor that may be bf16 raises TypeError"
+        verdict.no_bf16.append((line, "numpy_of_low_precision", note))
+    if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "backward":
+        note = f"a layer{where} runs a backward of its own, whose gradients are not scaled"
+        verdict.no_fp16.append((line, "backward_elsewhere", note))
 
 
 def _is_module(context: Context, script: Script, holder: ast.ClassDef, depth: int = 0) -> bool:
@@ -155,6 +177,8 @@ def weigh_elsewhere(
     context: Context, script: Script, node: ast.AST, line: int, where: str, verdict: Verdict
 ) -> None:
     """What one node of another file does under autocast; `line` is the script's that leads there."""
+    if is_exempt(script, node):
+        return
     refuse_unsafe(script, node, line, where)
     no_fp16 = [(line, code, note + where) for _, code, note in fp16_only(script, node)]
     no_bf16 = [(line, code, note + where) for _, code, note in bf16_only(script, node)]
@@ -206,10 +230,21 @@ def _behind(
                 yield from context.run_elsewhere(node, script)
                 yield from context.handed_elsewhere(script, node)
                 given = [*roles.callees(node), *roles.handed(node)]
+                if not script.called(node) and any(
+                    o.name == "builtins.eval" for o in roles.origins(node.func)
+                ):
+                    for name in _imported_names(script):
+                        yield from context.named_elsewhere(name)
             for function in given:
                 if function not in functions and script.method_class(function) is None:
                     functions.add(function)
                     queue.append(function)
+
+
+def _imported_names(script: Script) -> list[str]:
+    """What `self.solver = eval(name)` may be: whatever a file imports by name."""
+    statements = [n for n in script.nodes if isinstance(n, ast.ImportFrom)]
+    return [f"{s.module}.{alias.name}" for s in statements for alias in s.names]
 
 
 def _import_line(context: Context, name: str) -> int:

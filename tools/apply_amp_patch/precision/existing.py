@@ -59,6 +59,14 @@ def _half_done(context: Context, autocasts: Sequence[ast.expr], scalers: Sequenc
     scaled = bool(scalers) or _helper_of_scaler(context)
     for node in autocasts:
         call = script.parents[node]
+        both = script.parents.get(call)
+        if (
+            isinstance(call, ast.Call)
+            and isinstance(both, ast.BoolOp)
+            and isinstance(script.parents[both], ast.withitem)
+        ):
+            note = f"{ast.unparse(both)} enters one of them only: write a comma for `and`, then patch again"
+            raise Declined(call.lineno, "partial_amp", note)
         block = next((a for a in script.ancestors(call) if isinstance(a, ast.With)), None)
         if (
             isinstance(call, ast.Call)
@@ -106,6 +114,9 @@ def _helper_of_scaler(context: Context) -> bool:
 def _is_fp16(script: Script, call: ast.Call) -> bool:
     """fp16 written out, or by default on CUDA."""
     dtype = next((k.value for k in call.keywords if k.arg == "dtype"), None)
+    dtype = dtype or (
+        call.args[1] if len(call.args) > 1 else None
+    )  # its place in today's and in torch.cuda's form
     if dtype is not None:
         return script.qualified(dtype) in ("torch.float16", "torch.half")
     return "cuda" in ast.unparse(call) and not _off(call) and not any(k.arg is None for k in call.keywords)

@@ -33,8 +33,13 @@ _CURABLE = {
         "bce_in_other_file",
         "adaptive_solver",
     ),
-    *("fft_or_complex", "sparse"),
+    *("fft_or_complex", "sparse", "custom_function", "no_half_kernel"),
 }
+FP32_KERNELS = (
+    *("warpctc_pytorch.", "warprnnt_pytorch.", "warp_rnnt.", "torch_baidu_ctc.", "fast_rnnt."),
+    *("torchaudio.functional.rnnt_loss", "torchaudio.transforms.RNNTLoss"),
+)
+_COMPILERS = ("torch.jit.script", "torch.jit.trace", "torch.jit.ScriptModule")
 _SPARSE_PRODUCTS = {"torch.sparse.mm", "torch.spmm", "torch.sparse.addmm"}
 
 
@@ -66,6 +71,12 @@ class Full:
         """What bf16 spoils all the same: its rounding lies 54 dB below a signal, and a spectrum shows it."""
         note = "a spectrum shows how bf16 rounded the signal"
         return [(r.line, r.code, note) for r in self.reasons if r.code == "fft_or_complex"]
+
+    @property
+    def no_fp16(self) -> list[tuple[int, str, str]]:
+        """What the kernels of warp-ctc give out lies on the CPU, whatever they are given."""
+        note = "the loss may lie on the CPU, so its scale stays behind what overflows on the GPU"
+        return [(r.line, "update_undecidable", note) for r in self.reasons if r.code == "custom_function"]
 
     def holds(self, script: Script, node: ast.AST) -> bool:
         """Whether a node stands in a function that runs in fp32."""
@@ -105,10 +116,20 @@ def _add_call(context: Context, full: Full, unsafe: Unsafe) -> bool:
             return False
         if unsafe.code == "fft_or_complex" and _is_multiplied(context, script, script.function(call)):
             return False
+    elif unsafe.code == "custom_function":
+        if not _is_loss(context, call):
+            return False
     elif unsafe.home is script or not _is_closed_call(context, call, unsafe):
         return False
     full.calls[call] = unsafe
     return True
+
+
+def _is_loss(context: Context, call: ast.Call) -> bool:
+    """Whether a call runs a loss of torch or of a package whose kernels know fp32 alone, and nothing else."""
+    origins = context.roles.origins(call.func)
+    losses = ("torch.nn.", *FP32_KERNELS)
+    return all(o.kind in ("call", "import") and o.name.startswith(losses) for o in origins)
 
 
 def _is_closed_call(context: Context, call: ast.Call, unsafe: Unsafe) -> bool:
@@ -124,11 +145,11 @@ def _add_function(context: Context, full: Full, unsafe: Unsafe) -> bool:
     """The function that the unsafe node stands in."""
     script, home = context.script, unsafe.home
     function = home.function(unsafe.inner)
-    if any(map(_compiles, [script, *context.project.values()])):
-        return False  # TorchScript compiles the function itself, or not at all what runs it
     hosts = {script.function(r.first) for r in context.training.regions}
     hosts |= {script.function(b.call) for b in context.training.backwards}
     if function is None or function in hosts or full.holds(home, function):
+        return False
+    if any(_compiles(s, function) for s in [script, *context.project.values()]):
         return False
     if not is_closed(context, home, function):
         return False
@@ -175,11 +196,23 @@ def _is_given_well(context: Context, unsafe: Unsafe) -> bool:
     return unsafe.code != "linear_algebra" or is_conditioned(context, unsafe.home, unsafe.inner)
 
 
-def _compiles(script: Script) -> bool:
-    names = (script.qualified(n) or "" for n in script.nodes if isinstance(n, ast.Attribute | ast.Name))
-    return any(
-        name.startswith(("torch.jit.script", "torch.jit.trace", "torch.jit.ScriptModule")) for name in names
-    )
+def _compiles(script: Script, function: Function) -> bool:
+    """Whether TorchScript may compile a function, or what runs it: what it compiles has to be Python that it knows."""
+    used = [
+        n
+        for n in script.nodes
+        if isinstance(n, ast.Attribute | ast.Name) and (script.qualified(n) or "").startswith(_COMPILERS)
+    ]
+    alone = {
+        d for f in script.functions if f is not function and _is_alone(script, f) for d in f.decorator_list
+    }
+    return any(n not in alone for n in used)
+
+
+def _is_alone(script: Script, function: Function) -> bool:
+    """Whether a function calls nothing but torch's functions, methods and builtins."""
+    calls = [n for n in ast.walk(function) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    return all((script.called(c) or "").startswith(("torch.", "builtins.", "math.")) for c in calls)
 
 
 def _leaves_layers(context: Context, full: Full) -> bool:

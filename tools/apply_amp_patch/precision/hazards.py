@@ -10,9 +10,10 @@ from ..patch import Declined
 from ..roles import Roles
 from .caches import runs_without_gradients
 from .constants import bf16_only, fp16_only
-from .coordinates import finite_differences
+from .coordinates import decodes_boxes, finite_differences
+from .dtypes import Dtypes
 from .elsewhere import FEATURES, SPECTRA, features, hooked, weigh_elsewhere, weigh_imported
-from .full import Full, Unsafe, widened
+from .full import FP32_KERNELS, Full, Unsafe, widened
 from .functions import custom_functions, directions
 from .linear import is_linear
 from .operations import refuse_derivative, refuse_given_derivative, refuse_unsafe
@@ -34,7 +35,10 @@ _SECOND_ORDER = (
     "learn2learn.optim.",
     "torchmeta.utils.gradient",
 )
-_FP32_KERNELS = ("warpctc_pytorch.", "warprnnt_pytorch.", "warp_rnnt.", "torch_baidu_ctc.")
+_NO_HALF_KERNEL = {
+    f"torch.{name}" for name in ("quantile", "nanquantile", "histc", "histogram", "logcumsumexp")
+}
+_ONE_DTYPE = {"torch.lerp", "torch.inner"}
 _HOOKS = {
     "register_hook",
     "register_full_backward_hook",
@@ -57,7 +61,7 @@ def weigh(context: Context) -> Verdict:
 
 
 def _weigh(context: Context, full: Full) -> Verdict:
-    verdict = Verdict(Probabilities(context), no_bf16=full.no_bf16, full=full)
+    verdict = Verdict(Probabilities(context), full.no_fp16, full.no_bf16, full=full)
     nodes = reachable(context, full)
     verdict.uncached = runs_without_gradients(context, nodes)
     for node in nodes:
@@ -99,6 +103,7 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
         note = f"{ast.unparse(node)} multiplies how half precision rounded the two values behind an advantage"
         raise Declined(node.lineno, "probabilities", note)  # type: ignore[attr-defined]
     if isinstance(node, ast.Call):
+        _refuse_half(context, node)
         _refuse_made(node, context.roles.origins(node.func))
         _run_by(context, node, verdict)
 
@@ -140,13 +145,27 @@ def _one_kind(context: Context, call: ast.Call) -> None:
             raise Declined(call.lineno, "bce_in_expression", note)
 
 
+def _refuse_half(context: Context, call: ast.Call) -> None:
+    """Raise where what came out of a layer meets a function of torch that takes no half, or one dtype alone."""
+    name = context.script.called(call) or ""
+    if name in _NO_HALF_KERNEL and call.args and Dtypes(context).of(call.args[0]) == "low":
+        raise Declined(
+            call.lineno, "no_half_kernel", f"{name} has no half-precision kernel on CUDA, or adds up in it"
+        )
+    kinds = [Dtypes(context).of(a) for a in call.args[:2]] if name in _ONE_DTYPE else []
+    weights = [k.value for k in call.keywords if k.arg == "per_sample_weights"]
+    if set(kinds) == {"low", "full"} or any(Dtypes(context).of(w) == "low" for w in weights):
+        note = f"{ast.unparse(call.func)} needs equal dtypes, and autocast makes one of them half"
+        raise Declined(call.lineno, "in_place_scatter", note)
+
+
 def _refuse_made(call: ast.Call, origins: Iterable[Origin]) -> None:
     """Raise where what is called was made by a package that half precision does not suit."""
     for origin in origins:
+        if origin.name.startswith(FP32_KERNELS):
+            raise Declined(call.lineno, "custom_function", f"{origin.name} computes in fp32 alone")
         if origin.kind == "call" and origin.name.startswith(FEATURES):
             raise Declined(call.lineno, "fft_or_complex", f"{ast.unparse(call.func)} {SPECTRA}")
-        if origin.name.startswith(_FP32_KERNELS):
-            raise Declined(call.lineno, "custom_function", f"{origin.name} computes in fp32 alone")
 
 
 def reachable(context: Context, full: Full) -> list[ast.AST]:
@@ -216,7 +235,7 @@ def _whole_file(context: Context, verdict: Verdict) -> None:
             verdict.no_fp16.append((call.lineno, "gradient_hook", f".{method}() would see scaled gradients"))
     verdict.replicas, hidden = find_replicas(context)
     verdict.no_bf16 += hidden
-    verdict.no_bf16 += _differences(context)
+    verdict.no_bf16 += [*_differences(context), *decodes_boxes(script)]
     for holder in filter(roles.is_module_class, script.classes):
         for node in ast.walk(holder):
             refuse_derivative(script, node, getattr(node, "lineno", 1), "")

@@ -4,8 +4,9 @@ import ast
 
 from ..names import Function
 from ..script import Script
+from .attributes import set_to
 
-_CONVOLUTIONS = tuple(f"torch.nn.functional.conv{n}d" for n in (1, 2, 3))
+_CONVOLUTIONS = tuple(f"torch.nn.functional.{kind}{n}d" for kind in ("conv", "avg_pool") for n in (1, 2, 3))
 
 
 def subtracts_moments(script: Script, node: ast.AST) -> bool:
@@ -14,8 +15,40 @@ def subtracts_moments(script: Script, node: ast.AST) -> bool:
         return False
     if any(_averages_products(script, n) for n in _terms(node.left)):
         return True
+    if all(any(map(_is_gram, _terms(side))) for side in (node.left, node.right)):
+        return True
     means = (_mean_of(script, value) for value in _values(script, node.left))
     return _is_product(node.right) and any(_is_product(v) for m in means for v in m)
+
+
+def subtracts_chances(script: Script, node: ast.AST) -> bool:
+    """`torch.sigmoid(a + h) - torch.sigmoid(a - h)`: how likely a value is that was rounded, as codecs compute it."""
+    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)):
+        return False
+    sides = [[_cumulative(v) for v in _values(script, side)] for side in (node.left, node.right)]
+    return bool(sides[0] and sides[1]) and None not in (*sides[0], *sides[1]) and sides[0] == sides[1]
+
+
+def _cumulative(value: ast.expr) -> str | None:
+    """The name of a call that gives how likely a smaller value is."""
+    while isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult):
+        value = value.right
+    name = ast.unparse(value.func).split(".")[-1] if isinstance(value, ast.Call) else ""
+    return name if name in ("sigmoid", "erf", "erfc") or "cumulative" in name or "cdf" in name else None
+
+
+def _is_gram(node: ast.expr) -> bool:
+    """`x.t() @ x`, `torch.mm(x.T, x)`."""
+    match node:
+        case ast.BinOp(left=left, op=ast.MatMult(), right=right):
+            pair = [left, right]
+        case ast.Call(func=ast.Attribute(attr="mm" | "matmul"), args=[left, right]):
+            pair = [left, right]
+        case _:
+            return False
+    texts = [ast.unparse(p) for p in pair]
+    bare = [t.removesuffix(".t()").removesuffix(".T").removesuffix(".transpose(0, 1)") for t in texts]
+    return texts[0] != texts[1] and bare[0] == bare[1]
 
 
 def _mean_of(script: Script, node: ast.expr) -> list[ast.expr]:
@@ -60,6 +93,8 @@ def _convolves(script: Script, call: ast.Call) -> bool:
     """A convolution, by a name for it (`conv = getattr(F, "conv%dd" % n)`), or in a function of this file."""
     if script.called(call) in _CONVOLUTIONS:
         return True
+    if isinstance(call.func, ast.Attribute):
+        return _is_pool(script, call.func)
     if not isinstance(call.func, ast.Name):
         return False
     for binding in script.bindings(call.func.id, call.func):
@@ -69,6 +104,11 @@ def _convolves(script: Script, call: ast.Call) -> bool:
         if binding.kind == "assign" and binding.value is not None and _names_one(script, binding.value):
             return True
     return False
+
+
+def _is_pool(script: Script, attribute: ast.Attribute) -> bool:
+    """`self.pool`, which a method sets to `nn.AvgPool2d(3, 1)`."""
+    return any((script.called(v) or "").startswith("torch.nn.AvgPool") for v in set_to(script, attribute))
 
 
 def _names_one(script: Script, value: ast.expr) -> bool:

@@ -4,12 +4,14 @@ import ast
 
 from ..patch import Declined
 from ..script import Script
-from .coordinates import multiplies_coordinates
+from .attacks import nudges
+from .constants import largest_fp32
+from .coordinates import multiplies_coordinates, multiplies_positions
 from .distances import expands_distance
 from .iterations import iterates_to_tolerance
-from .moments import subtracts_moments
+from .moments import subtracts_chances, subtracts_moments
 from .penalties import gives_out, is_inner_step, is_penalty
-from .phases import encodes_number
+from .phases import encodes_number, turns_often
 from .scatter import mixes_dtypes, sets_data
 
 _FFT = (
@@ -36,6 +38,12 @@ _LINALG = (
     "torch.lu",
     "torch.triangular_solve",
     "torch.lstsq",
+    "torch.matrix_exp",
+    "torch.matrix_power",
+    "torch.pca_lowrank",
+    "torch.lobpcg",
+    "torch.geqrf",
+    "torch.orgqr",
 )
 _LINALG_FINE = (
     "torch.linalg.norm",
@@ -59,6 +67,7 @@ _METHODS = {
     **dict.fromkeys(("to_sparse", "coalesce"), "sparse"),
 }
 _WHOLE = {"float", "long", "int", "bool", "argmax", "size", "shape"}
+_COMPARES = {"gt", "ge", "lt", "le", "eq", "ne"}
 _TWO_DIGITS = "is fitted or fed on: half precision leaves it two digits"
 _SIMPLEX = {"Categorical", "OneHotCategorical", "Multinomial"}
 
@@ -98,8 +107,25 @@ def _refuse_value(script: Script, node: ast.AST, line: int, where: str) -> None:
         )
         raise Declined(line, "cancellation", note)
     if encodes_number(script, node):
-        note = f"{ast.unparse(node)}{where} is the wave of a time, whose phase half precision rounds away"
+        note = f"{ast.unparse(node)}{where} is the wave of a time or place, whose phase half precision rounds away"
         raise Declined(line, "cancellation", note)
+    if largest_fp32(script, node):
+        note = f"{ast.unparse(node)}{where} lies beyond what half precision holds; take that of the tensor's dtype"
+        raise Declined(line, "fp16_constant", note)
+    if nudges(script, node):
+        note = f"{ast.unparse(node)}{where} moves the input by less than half precision resolves"
+        raise Declined(line, "cancellation", note)
+    if multiplies_positions(script, node):
+        note = (
+            f"{ast.unparse(node)}{where} multiplies positions, which half precision rounds to whole numbers"
+        )
+        raise Declined(line, "cancellation", note)
+    if subtracts_chances(script, node):
+        note = f"{ast.unparse(node)}{where} is a small difference of two probabilities"
+        raise Declined(line, "cancellation", note)
+    if turns_often(script, node):
+        note = f"{ast.unparse(node)}{where} multiplies how half precision rounded the phase of a wave"
+        raise Declined(line, "coordinates", note)
     if multiplies_coordinates(script, node):
         note = f"{ast.unparse(node)}{where} multiplies pixel coordinates, which half precision rounds to whole pixels"
         raise Declined(line, "coordinates", note)
@@ -174,9 +200,11 @@ def refuse_given_derivative(script: Script, call: ast.Call, home: Script, node: 
 
 
 def _is_count(script: Script, node: ast.expr) -> bool:
-    """`torch.gt(a, b).double()`: whether, as numbers."""
-    compares = {f"torch.{name}" for name in ("gt", "ge", "lt", "le", "eq", "ne")}
-    return isinstance(node, ast.Compare) or script.called(node) in compares
+    """`torch.gt(a, b).double()`, `a.eq(b).double()`: whether, as numbers."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        package = script.called(node)
+        return node.func.attr in _COMPARES and package in (None, f"torch.{node.func.attr}")
+    return isinstance(node, ast.Compare)
 
 
 def is_float64(script: Script, node: ast.AST) -> bool:

@@ -18,7 +18,7 @@ from .idle import idle_step
 from .leaves import is_of_leaves
 from .readings import reads
 from .replicas import NOTE
-from .updates import left_behind, update_places
+from .updates import left_behind, never_cleared, update_places
 from .verdict import Verdict
 
 _CALM = ("torch.profiler.", "torch.autograd.profiler", "torch.amp.", "builtins.", "gym", "tqdm.")
@@ -35,6 +35,7 @@ class Plan:
     verdict: Verdict
     readings: Readings
     casts: list[ast.expr]  # tensors that have to become fp32: in front of `.numpy()`, or for a layer in fp32
+    perhaps_cast: list[ast.expr]  # the same for what may be in half precision
     bf16_because: Reason | None = None  # what rules the scaler out, under "auto"
     fp16_because: Reason | None = None
 
@@ -43,9 +44,9 @@ class Plan:
         return self.mode != "bf16"
 
     @property
-    def hooked(self) -> list[ast.expr]:
-        """The modules whose replicas are told the dtype by a hook: fp16 they take by themselves."""
-        return [] if self.scaled else self.verdict.replicas
+    def hooked(self) -> int | None:
+        """The line that leads to threads which a hook has to tell the dtype: fp16 they take by themselves."""
+        return None if self.scaled else self.verdict.replicas
 
 
 def make_plan(context: Context) -> Plan:
@@ -55,11 +56,11 @@ def make_plan(context: Context) -> Plan:
     verdict = weigh(context)
     device = find_device(context)
     readings = find_readings(context)
-    casts, unsure = find_casts(context)
+    casts, perhaps, unsure = find_casts(context)
     no_fp16 = [*_no_scaler(context), *verdict.no_fp16, *readings.uncovered, *find_magnified(context)]
     no_bf16 = [*verdict.no_bf16, *unsure]
     wish = context.wishes.precision
-    plan = Plan(wish, device, verdict, readings, casts)
+    plan = Plan(wish, device, verdict, readings, casts, perhaps)
     if wish == "fp16" and no_fp16:
         raise Declined(*no_fp16[0])
     if wish == "bf16" and no_bf16:
@@ -80,7 +81,7 @@ def make_plan(context: Context) -> Plan:
 
 def _rather_fp16(verdict: Verdict, device: Device) -> list[Reason]:
     """What makes fp16 the simpler choice where both would do."""
-    found = [(module.lineno, "data_parallel", NOTE) for module in verdict.replicas]
+    found = [(verdict.replicas, "data_parallel", NOTE)] if verdict.replicas else []
     if device.late:
         note = "asking the GPU for bf16 at import would start CUDA too early"
         found.append((device.late, "gpu_chosen_late", note))
@@ -150,6 +151,9 @@ def _wrong_steps(context: Context) -> list[Reason]:
         found.append((reason.line, reason.code, reason.note))
     if (step := left_behind(training)) is not None:
         note = f"gradients may wait for {step.path} across an update(), which changes their scale"
+        found.append((step.call.lineno, "update_undecidable", note))
+    if (step := never_cleared(context)) is not None:
+        note = f"nothing clears the gradients of {step.path}, so those of several scales would add up"
         found.append((step.call.lineno, "update_undecidable", note))
     if (step := idle_step(context)) is not None:
         note = f"{step.path} may have got no gradients when it steps, where a scaler stops with an error"

@@ -2,6 +2,7 @@
 
 import ast
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ..context import Context
 from ..names import Function
@@ -32,6 +33,24 @@ class Proof:
         self._returned: list[set[_State]] = [set()]
         self._found: dict[ast.AST, list[ast.AST]] = {}
         self._kinds: dict[ast.AST, str | None] = {}
+
+    @cached_property
+    def _involved(self) -> set[Function]:
+        """The functions whose calls can do something to a path: directly, or by what they call."""
+        functions = self.script.functions
+        called = {
+            f: {g for n in ast.walk(f) if isinstance(n, ast.Call) for g in self.roles.callees(n)}
+            for f in functions
+        }
+        found = {f for f in functions if any(self._acts(n) for n in ast.walk(f))}
+        while more := {f for f in functions if f not in found and called[f] & found}:
+            found |= more
+        return found
+
+    def _acts(self, node: ast.AST) -> bool:
+        backward = isinstance(node, ast.Attribute) and node.attr == "backward"
+        ends = isinstance(node, ast.Raise)
+        return backward or ends or self.scaler_call(node) is not None or reads(self.script, node)
 
     def scaler_call(self, node: ast.AST) -> str | None:
         """`scale`, `step`, ... where the node calls a method of a GradScaler."""
@@ -125,10 +144,11 @@ class Proof:
         return None if any(n.attr == attributes[-1] for n in late) else text
 
     def _differentiates(self, loop: ast.stmt) -> bool:
-        return any(
-            isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == "backward"
-            for n in ast.walk(loop)
-        )
+        return not self._backwards.isdisjoint(ast.walk(loop))
+
+    @cached_property
+    def _backwards(self) -> set[ast.AST]:
+        return set(self.script.method_calls("backward"))
 
     def _events(self, node: ast.AST, states: set[_State]) -> set[_State]:
         if node not in self._found:
@@ -159,7 +179,7 @@ class Proof:
             return states
         if isinstance(node, ast.Call):
             for function in self.roles.callees(node):
-                if function not in self._walking:
+                if function in self._involved and function not in self._walking:
                     self._walking.append(function)
                     states = self._run_through(function, states)
                     self._walking.pop()

@@ -94,6 +94,8 @@ def _is_tensor_index(context: Context, node: ast.expr) -> bool:
         node, ast.BinOp
     ):  # `memory[starts + i + 1]`, where `starts` comes from a function of the class
         return any(_is_batch(context, n) for n in ast.walk(node))
+    if isinstance(node, ast.Call):
+        return (context.script.called(node) or "").removeprefix("torch.") in _INDICES
     if not isinstance(node, ast.Name):
         return False
     values = [b.value for b in context.script.bindings(node.id, node) if b.kind == "assign"]

@@ -31,7 +31,7 @@ def remarks(plan: Plan, training: Training) -> list[str]:
     verdict = plan.verdict
     found += [f"line {line}: {_RATIO}" for line in verdict.ratios[:1]]
     if plan.hooked:
-        found.append(f"line {plan.hooked[0].lineno}: {HOOKED}")
+        found.append(f"line {plan.hooked}: {HOOKED}")
     half = [c.lineno for c in verdict.islands if not verdict.probabilities.full(c)]
     half += [r.line for r in verdict.full.reasons if r.code == "bce_in_other_file"]
     if half:

@@ -165,7 +165,12 @@ def _imports(
             level = node.level if isinstance(node, ast.ImportFrom) else 0
             base = _package(name, path, level)
             for part in _modules(node):
-                for target in resolved(part, level, path, context.root):
+                start = (
+                    path if level else context.path
+                )  # a module's own folder is on no path, unless the script's is
+                for target in resolved(part, level, start, context.root) or resolved(
+                    part, level, path, context.root
+                ):
                     yield target, f"{base}.{part}" if base else part, now
 
 

@@ -12,7 +12,7 @@ from .checkpoint import checkpoint_edits
 from .islands import islands, named_loss
 from .plan import Plan
 from .remarks import remarks
-from .settings import Names, float32_lines, settings_lines
+from .settings import Names, float32_lines, full_lines, settings_lines
 from .updates import update_places
 from .wrappings import full_edits, remote_lines
 
@@ -28,9 +28,8 @@ class Rewrite:
         self.enabled = free_name(self.script, "amp_enabled")
         self.dtype = free_name(self.script, "amp_dtype")
         self.scaler = free_name(self.script, "amp_scaler")
-        self.float32 = free_name(self.script, "amp_float32")
-        self.hook = free_name(self.script, "amp_set_dtype")
-        self.hooked = free_name(self.script, "amp_in_replicas")
+        self.float32, self.full = (free_name(self.script, n) for n in ("amp_float32", "amp_full"))
+        self.hook = free_name(self.script, "amp_in_replicas")
         self.torch = self.script.torch_name() or "torch"
         self.cache = ", cache_enabled=False" if plan.verdict.uncached else ""
         self.edits: list[Edit] = []
@@ -222,12 +221,8 @@ class Rewrite:
             self.site(line, "custom_function", f"{where} computes in fp32")
 
     def replicas(self) -> None:
-        for module in self.plan.hooked:
-            start, end = self.script.start(module), self.script.end(module)
-            self.edits += [Span(start, start, f"{self.hooked}("), Span(end, end, ")")]
-            self.site(
-                module.lineno, "replica_dtype", "its copies in DataParallel's threads get the dtype by a hook"
-            )
+        if self.plan.hooked:
+            self.site(self.plan.hooked, "replica_dtype", "DataParallel's threads get the dtype by a hook")
 
     def settings(self) -> None:
         """The module-level switch, dtype and scaler."""
@@ -241,10 +236,12 @@ class Rewrite:
         if not device.late and (device.unknown or (at_import and device.literal != "cpu")):
             device.declared = True
             lines.append(f"{device.name} = {device.choice}")
-        names = Names(self.torch, self.enabled, self.dtype, self.scaler, self.hook, self.hooked)
+        names = Names(self.torch, self.enabled, self.dtype, self.scaler, self.hook)
         lines += settings_lines(self.script, self.plan, self.training.regions, names)
+        unit = indent_unit(self.script)
+        if self.plan.perhaps_cast:
+            lines += full_lines(self.torch, self.full, unit)
         if verdict.full:
-            unit = indent_unit(self.script)
             lines += float32_lines(names, self.float32, device.in_call, unit)
         if remote := remote_lines(verdict, names, self.float32, device.at_import):
             lines += ["", *remote]
@@ -282,7 +279,7 @@ def rewrite(context: Context, plan: Plan, remedy: str) -> Patch:
         edits, sites = checkpoint_edits(context, work.scaler, remedy)
         work.edits += edits
         work.sites += sites
-    edits, sites = cast_edits(context, plan.casts, remedy)
+    edits, sites = cast_edits(context, plan.casts, plan.perhaps_cast, work.full, remedy)
     work.edits += edits
     work.sites += sites
     work.functions()

@@ -13,6 +13,8 @@ _SCATTER = {
     "index_copy_",
     "index_put_",
     "scatter_reduce_",
+    "masked_scatter",
+    "masked_scatter_",
 }
 _SCATTER_VALUE = {"scatter_", "scatter"}
 

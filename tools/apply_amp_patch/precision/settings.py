@@ -17,7 +17,6 @@ class Names:
     dtype: str
     scaler: str
     hook: str
-    hooked: str
 
 
 def settings_lines(script: Script, plan: Plan, regions: list[Region], names: Names) -> list[str]:
@@ -27,22 +26,21 @@ def settings_lines(script: Script, plan: Plan, regions: list[Region], names: Nam
 
 
 def _hook_lines(script: Script, names: Names) -> list[str]:
-    """The function around a module that DataParallel copies into threads, and the hook it sets."""
+    """The hook on every module that tells DataParallel's threads the dtype."""
     unit, torch = indent_unit(script), names.torch
     return [
         "",
         "",
         f"def {names.hook}(module, inputs):",
-        f'{unit}if {torch}.is_autocast_enabled("cuda"):',
+        f'{unit}"""DataParallel\'s threads know that autocast is on, but not its dtype: each module tells them."""',
+        f"{unit}import threading",
+        "",
+        f'{unit}if {torch}.is_autocast_enabled("cuda") and '
+        "threading.current_thread() is not threading.main_thread():",
         f'{unit * 2}{torch}.set_autocast_dtype("cuda", {names.dtype})',
         "",
         "",
-        f"def {names.hooked}(module):",
-        f'{unit}"""DataParallel\'s threads know that autocast is on, but not its dtype: a hook tells them."""',
-        f"{unit}if {names.hook} not in module._forward_pre_hooks.values():",
-        f"{unit * 2}module.register_forward_pre_hook({names.hook}, prepend=True)",
-        f"{unit}return module",
-        "",
+        f"{torch}.nn.modules.module.register_module_forward_pre_hook({names.hook})",
     ]
 
 
@@ -124,6 +122,12 @@ def {name}(function):
     return run
 
 """
+
+
+def full_lines(torch: str, name: str, unit: str) -> list[str]:
+    """The function that makes a half tensor fp32, and leaves all else as it is."""
+    half = f"{torch}.is_tensor(value) and value.dtype in ({torch}.bfloat16, {torch}.float16)"
+    return ["", "", f"def {name}(value):", f"{unit}return value.float() if {half} else value", ""]
 
 
 def float32_lines(names: Names, name: str, device: str, unit: str) -> list[str]:

@@ -2,8 +2,10 @@
 
 import ast
 
+from ..context import Context
 from ..loops import Step, Training
 from ..patch import Declined
+from ..project import importing_scripts
 
 
 def update_places(training: Training) -> list[ast.stmt]:
@@ -33,6 +35,25 @@ def left_behind(training: Training) -> Step | None:
         if own and min(own) > step.call.lineno and any(line > last for line in backwards):
             return step
     return None
+
+
+def never_cleared(context: Context) -> Step | None:
+    """A step of a script that clears no gradients, nor do the files that it imports and that import it."""
+    callers = importing_scripts(context.path, context.root).values()
+    scripts = [context.script, *context.project.values(), *callers]
+    if any(_clears(node) for script in scripts for node in script.nodes):
+        return None
+    return next((s for s in context.training.steps if context.script.loop(s.call) is not None), None)
+
+
+def _clears(node: ast.AST) -> bool:
+    """`optimizer.zero_grad()`, `p.grad.zero_()`, `p.grad = None`."""
+    match node:
+        case ast.Attribute(attr="zero_grad") | ast.Attribute(attr="grad", ctx=ast.Store() | ast.Del()):
+            return True
+        case ast.Attribute(attr="zero_", value=value):
+            return any(isinstance(n, ast.Attribute) and n.attr == "grad" for n in ast.walk(value))
+    return False
 
 
 def _places(training: Training, steps: list[Step]) -> list[ast.stmt]:

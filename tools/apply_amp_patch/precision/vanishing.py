@@ -3,12 +3,26 @@
 import ast
 
 from ..script import Script
+from .attributes import set_to
 
 SMALLEST_FP16 = 6e-8
 _CLAMPS = ("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_min_")
 # What CUDA's autocast computes in fp32, whatever it is given.
 _FP32_WORDS = "float softmax log_softmax softplus exp log norm sum pow prod cumsum item"
 _FP32 = frozenset(_FP32_WORDS.split())
+_SAME = {
+    "cuda",
+    "to",
+    "uniform_",
+    "view",
+    "unsqueeze",
+    "squeeze",
+    "mean",
+    "sqrt",
+    "detach",
+    "clone",
+    "expand",
+}
 _MADE = tuple(f"torch.{name}" for name in ("zeros", "ones", "empty", "full", "rand", "randn", "tensor"))
 
 
@@ -18,7 +32,7 @@ def vanishing(script: Script, node: ast.AST) -> str | None:
     And `atan2(y, x)`, whose gradient divides by x^2 + y^2.
     """
     for value, epsilon in _guards(script, node):
-        size = _size(script, epsilon)
+        size = size_of(script, epsilon)
         if size is not None and 0 < size < SMALLEST_FP16 and not _is_fp32(script, value):
             return f"{ast.unparse(epsilon)} of {ast.unparse(node)} is zero in fp16"
     sides = [s for s in _sides_of_angle(script, node) if getattr(s, "attr", "") != "data"]
@@ -42,7 +56,7 @@ def _sides_of_angle(script: Script, node: ast.AST) -> list[ast.expr]:
 def _guards(script: Script, node: ast.AST) -> list[tuple[ast.expr, ast.expr]]:
     """A value and what keeps it from zero."""
     match node:
-        case ast.BinOp(left=left, op=ast.Add(), right=ast.Name() as right):
+        case ast.BinOp(left=left, op=ast.Add(), right=(ast.Name() | ast.Attribute()) as right):
             return [(left, right)]
         case ast.Call(func=func) if _last(func) in _CLAMPS:
             torch = script.called(node) is not None
@@ -56,19 +70,28 @@ def _last(func: ast.expr) -> str:
     return func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
 
 
-def _size(script: Script, node: ast.expr) -> float | None:
-    """A number as it is written, or the one that a name stands for: set once, or a parameter's default."""
+def size_of(script: Script, node: ast.expr) -> float | None:
+    """A number as it is written, or the one that a name stands for: set once, or the default of a parameter.
+
+    An attribute counts that was set to one of these.
+    """
     match node:
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
             return abs(value)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return size_of(script, operand)
         case ast.Name():
             bindings = script.bindings(node.id, node)
             if len(bindings) != 1:
                 return None
-            if bindings[0].kind == "assign" and isinstance(bindings[0].value, ast.Constant):
-                return _size(script, bindings[0].value)
+            if bindings[0].kind == "assign" and isinstance(bindings[0].value, ast.Constant | ast.UnaryOp):
+                return size_of(script, bindings[0].value)
             default = _default(script, bindings[0].node) if bindings[0].kind == "parameter" else None
-            return _size(script, default) if isinstance(default, ast.Constant) else None
+            return size_of(script, default) if isinstance(default, ast.Constant) else None
+        case ast.Attribute(value=ast.Name(id="self")):
+            values = set_to(script, node)
+            if len(values) == 1 and isinstance(values[0], ast.Constant | ast.UnaryOp | ast.Name):
+                return size_of(script, values[0])
     return None
 
 
@@ -88,8 +111,8 @@ def _is_fp32(script: Script, node: ast.expr, seen: tuple[str, ...] = ()) -> bool
             return True
         case ast.UnaryOp(operand=operand):
             return _is_fp32(script, operand, seen)
-        case ast.Call(
-            func=ast.Attribute(value=value, attr="cuda" | "to" | "uniform_" | "view" | "unsqueeze")
+        case ast.Call(func=ast.Attribute(value=value, attr=attr)) if attr in _SAME and not script.called(
+            node
         ):
             return _is_fp32(script, value, seen)
         case ast.Call():

@@ -32,9 +32,7 @@ class Verdict:
     puts: list[ast.Assign] = field(
         default_factory=list
     )  # by mask or index, of a value that autocast makes half
-    replicas: list[ast.expr] = field(
-        default_factory=list
-    )  # modules that bf16 reaches in threads by a hook alone
+    replicas: int | None = None  # the line that leads to threads which bf16 reaches by a hook alone
 
 
 def is_bce(roles: Roles, call: ast.Call) -> bool:

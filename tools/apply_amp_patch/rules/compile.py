@@ -55,7 +55,7 @@ def propose(context: Context) -> Patch:
     for line, note in second_order(context):
         note = f"{note}, and compiled code cannot be differentiated twice"
         return Patch("declined", [Site(line, REMEDY, "decline", "second_order", note)])
-    refusal = next((r for call in script.calls if (r := _refusal(script, call))), None)
+    refusal = next((r for call in script.calls if (r := _refusal(script, call))), None) or _threads(context)
     if refusal is not None:
         return refusal.as_patch(REMEDY)
     kept = {ast.unparse(c.func.value) for name in _KEEPS for c in script.method_calls(name)}  # type: ignore[attr-defined]
@@ -92,13 +92,20 @@ def _refusal(script: Script, call: ast.Call) -> Declined | None:
     if method in _HOOKS:
         note = "a compiled model calls no hooks of its backward pass, nor those set after its first call"
         return Declined(call.lineno, "backward_hook", note)
-    last = name.rpartition(".")[2].lower()
     if name.startswith("dgl."):
         return Declined(call.lineno, "traced_model", "whether a model of DGL's graphs compiles is not known")
-    if "dataparallel" in last and "distributed" not in last:
-        return Declined(
-            call.lineno, "data_parallel", "the replicas of DataParallel run in threads, not compiled"
-        )
+    return None
+
+
+def _threads(context: Context) -> Declined | None:
+    """DataParallel, or a class of this file that derives from it."""
+    found = [(c.lineno, context.script.called(c) or "") for c in context.script.calls]
+    found += [(h.lineno, base) for h in context.script.classes for base in context.roles.base_names(h)]
+    for line, name in found:
+        last = name.rpartition(".")[2].lower()
+        if "dataparallel" in last and "distributed" not in last:
+            note = "the replicas of DataParallel run in threads, not compiled"
+            return Declined(line, "data_parallel", note)
     return None
 
 

@@ -61,7 +61,25 @@ def propose(context: Context) -> Patch:
     outcome = "patched" if edits else "declined" if any(s.action == "decline" for s in sites) else "already"
     late = any(_momentum(c, n) for c, n in built) and edits
     warnings = ["fused SGD with momentum needs a gradient for every weight in its first step"] if late else []
+    if edits and any(_moved_later(context, call) for call, name in built if name in _FUSED):
+        warnings.append("before torch 2.4 the model has to be on the GPU when its optimizer is built")
     return Patch(outcome, sites, edits, warnings)
+
+
+def _moved_later(context: Context, call: ast.Call) -> bool:
+    """`net.cuda()` or `net.to(device)` behind the optimizer of its weights."""
+    script = context.script
+    owners = {n.id for a in call.args[:1] for n in ast.walk(a) if isinstance(n, ast.Name)}
+    moves = [c for method in ("to", "cuda") for c in script.method_calls(method)]
+    moves = [
+        c
+        for c in moves
+        if owners & {n.id for n in ast.walk(c.func) if isinstance(n, ast.Name)}
+        if c.lineno > call.lineno and script.function(c) is script.function(call)
+    ]
+    first = min((c.lineno for c in moves), default=0)
+    stores = (n for n in script.nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+    return bool(moves) and not any(n.id in owners and call.lineno < n.lineno < first for n in stores)
 
 
 def _momentum(call: ast.Call, name: str) -> bool:

@@ -18,6 +18,7 @@ from ..blocks import appended, blocks_built_by, check_statistics
 from ..context import Context
 from ..edits import Edit, Line, Span, indent_unit
 from ..flow import path
+from ..framework_models import has_no_checkpointing, may_train
 from ..frameworks import TRAINING_ARGUMENTS
 from ..patch import Declined, Patch, Site
 from ..prelude import header
@@ -53,13 +54,20 @@ _SWITCHES = ("gradient_checkpointing_enable", "enable_gradient_checkpointing")  
 _MODEL = re.compile(
     r"transformers\.(?!.*DataCollator)[\w.]*(Model|For[A-Z])\w*(\.from_pretrained|\.from_config)?$"
 )
+_SOME_CANNOT = "where this version's class has no such switch, the script stops with an error at once"
 _SWITCH = '.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})'
 
 
 def propose(context: Context) -> Patch:
     """Checkpoints for the repeated blocks of every model in this file."""
     try:
-        return _present(context) or _trainer(context) or _hugging_face(context) or _blocks(context)
+        return (
+            _present(context)
+            or _unable(context)
+            or _trainer(context)
+            or _hugging_face(context)
+            or _blocks(context)
+        )
     except Declined as reason:
         return reason.as_patch(REMEDY)
 
@@ -89,6 +97,16 @@ def _checkpoints(script: Script, call: ast.Call) -> bool:
     name = script.called(call) or ""
     method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     return name in _TORCH or name.startswith(_OTHERS) or method in _SWITCHES
+
+
+def _unable(context: Context) -> Patch | None:
+    for call in (c for c in context.script.calls if has_no_checkpointing(context.script, c)):
+        made = context.script.statement(call)
+        holder = path(made.targets[0]) if isinstance(made, ast.Assign) else None
+        if holder and may_train(context, holder, made):
+            note = f"the model of {ast.unparse(call.func)} has no gradient checkpointing in transformers"
+            raise Declined(call.lineno, "blocks_not_found", note)
+    return None
 
 
 def _trainer(context: Context) -> Patch | None:
@@ -140,30 +158,13 @@ def _hugging_face(context: Context) -> Patch | None:
             continue
         name = script.called(node.value) or ""
         holder = path(node.targets[0])
-        if not (holder and _MODEL.match(name) and _may_train(context, holder, node)):
+        if not (holder and _MODEL.match(name) and may_train(context, holder, node)):
             continue
         edits.append(
             Line((node.end_lineno or node.lineno) + 1, script.indentation(node.lineno), f"{holder}{_SWITCH}")
         )
         sites.append(Site(node.lineno, REMEDY, "edit", "framework_option", "the model's own switch"))
-    return Patch("framework_option", sites, edits) if edits else None
-
-
-def _may_train(context: Context, holder: str, made: ast.stmt) -> bool:
-    """Whether a model is more than a frozen helper, or a source of weights that are copied."""
-    script, name = context.script, holder.split(".")[0]
-    ours = script.bindings(name, made)
-
-    def calls(method: str) -> list[ast.Call]:
-        return [c for c in script.method_calls(method) if ast.unparse(c.func.value) == holder]  # type: ignore[attr-defined]
-
-    frozen = any(c.args and ast.unparse(c.args[0]) == "False" for c in calls("requires_grad_"))
-    if frozen or (calls("eval") and not calls("train")):
-        return False
-    nodes = [n for n in script.nodes if path(n) == holder and script.bindings(name, n) is ours]
-    reads = [n for n in nodes if isinstance(getattr(n, "ctx", None), ast.Load)]
-    looks = ("state_dict", "config")
-    return not reads or any(getattr(script.parents[n], "attr", "") not in looks for n in reads)
+    return Patch("framework_option", sites, edits, [_SOME_CANNOT]) if edits else None
 
 
 def _blocks(context: Context) -> Patch:

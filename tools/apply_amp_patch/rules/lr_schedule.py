@@ -26,6 +26,16 @@ from ..prelude import free_name, header
 from ..schedules import check_alone
 
 REMEDY = "lr_schedule"
+# arguments of optimizers that schedule their rate themselves: BertAdam, Adafactor, schedule-free ones
+_OWN_SCHEDULE = {
+    "warmup",
+    "warmup_steps",
+    "warmup_init",
+    "warmup_proportion",
+    "t_total",
+    "num_training_steps",
+    "relative_step",
+}
 _LOADERS = ("torch.utils.data.DataLoader", "torch_geometric.loader.DataLoader")
 
 
@@ -47,6 +57,9 @@ def propose(context: Context) -> Patch:
         return Patch(
             "nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", "no training loop in this file")]
         )
+    if (built := _self_scheduled(context)) is not None:
+        note = f"{ast.unparse(built.func)} schedules the learning rate itself"
+        return Patch("already", [Site(built.lineno, REMEDY, "keep", "already", note)])
     try:
         return _schedule(context, find_epochs(context))
     except Declined as reason:
@@ -63,6 +76,19 @@ def _sets_rate(node: ast.AST) -> bool:
         return False
     named = any(k.arg == "lr" for k in node.keywords)
     return named or any(isinstance(a, ast.Dict) and "'lr'" in ast.unparse(a) for a in node.args)
+
+
+def _self_scheduled(context: Context) -> ast.Call | None:
+    """The optimizer that lowers its rate by itself: `BertAdam(..., warmup=0.1, t_total=steps)`."""
+    for origin in (o for step in context.training.steps for o in context.roles.origins(step.optimizer)):
+        call = origin.node
+        if isinstance(call, ast.Call) and (
+            origin.name.startswith("schedulefree.")
+            or origin.name.endswith(".Adafactor")
+            or any(k.arg in _OWN_SCHEDULE for k in call.keywords)
+        ):
+            return call
+    return None
 
 
 def _schedule(context: Context, epochs: Epochs) -> Patch:

@@ -18,6 +18,7 @@ from ..edits import Edit, EditsCollide, Span, apply, compose, lines_before
 from ..frameworks import framework_option
 from ..patch import Declined, Patch, Site
 from ..precision.apex import uses_apex, without_apex
+from ..precision.attacks import moves_inputs
 from ..precision.engines import engines
 from ..precision.existing import existing_amp
 from ..precision.plan import Plan, make_plan
@@ -49,7 +50,7 @@ def propose(context: Context) -> Patch:
                     "a loss is differentiated here, but neither its forward pass nor a step is in this file"
                 )
             return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", note)])
-        if not training.steps and _moves_inputs(context):
+        if moves_inputs(context):
             note = "gradients move inputs here (an adversarial attack), and no weights are trained"
             return Patch("nothing_to_do", [Site(1, REMEDY, "keep", "no_training_loop", note)])
         return _proven(context, make_plan(context))
@@ -109,13 +110,3 @@ def _proven(context: Context, plan: Plan) -> Patch:
 def _trains_a_model(context: Context) -> bool:
     flow = context.training.flow
     return any(flow.calls_model(s) for region in context.training.regions for s in region.statements)
-
-
-def _moves_inputs(context: Context) -> bool:
-    """`x.grad.sign()` of what a model is given: half precision would make the attack on it weaker."""
-    signs = [c for c in context.script.calls if ast.unparse(c.func).split(".")[-1] == "sign"]
-    reads = [n for c in signs for n in ast.walk(c) if isinstance(n, ast.Attribute) and n.attr == "grad"]
-    moved = {ast.unparse(n.value) for n in reads}
-    calls = [n for r in context.training.regions for s in r.statements for n in ast.walk(s)]
-    given = {ast.unparse(a) for c in calls if isinstance(c, ast.Call) for a in c.args}
-    return bool(moved & given)

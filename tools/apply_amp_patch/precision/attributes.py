@@ -1,0 +1,26 @@
+"""What the attributes of one file are set to, by how they are spelt."""
+
+import ast
+from functools import lru_cache
+
+from ..script import Script
+
+
+def set_to(script: Script, attribute: ast.expr) -> list[ast.expr]:
+    """The values that `self.xs = ...` and `self.register_buffer("xs", ...)` give an attribute."""
+    return _values(script).get(ast.unparse(attribute), [])
+
+
+@lru_cache(maxsize=64)
+def _values(script: Script) -> dict[str, list[ast.expr]]:
+    found: dict[str, list[ast.expr]] = {}
+    for node in script.nodes:
+        match node:
+            case ast.Assign(targets=[ast.Attribute() as target], value=value):
+                found.setdefault(ast.unparse(target), []).append(value)
+            case ast.Call(
+                func=ast.Attribute(attr="register_buffer"),
+                args=[ast.Constant(value=str() as name), value, *_],
+            ):
+                found.setdefault(f"self.{name}", []).append(value)
+    return found
