@@ -307,6 +307,78 @@ def test_a_function_under_another_name_is_read_like_under_its_own(tmp_path: Path
     assert there.outcome == "declined" or "amp_float32(" in there.text
 
 
+OPS = """import torch
+
+
+def far(p):
+    return torch.log(1 - torch.sigmoid(p))
+
+
+class Far:
+    def __call__(self, p):
+        return far(p)
+
+
+TABLE = {"far": far}
+"""
+HOLDER = """import functools
+import ops
+import torch
+from ops import TABLE, Far, far
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.way, self.ways = torch.nn.Linear(16, 4), {way}, [far]
+        self.register_forward_hook({hook})
+
+    def forward(self, x):
+        return {call}
+"""
+
+
+@pytest.mark.parametrize(
+    ("way", "call"),
+    [
+        ("far", "self.way(self.fc(x))"),
+        ("functools.partial(far)", "self.way(self.fc(x))"),
+        ("lambda p: far(p)", "self.way(self.fc(x))"),
+        ("TABLE[0]", "self.way(self.fc(x))"),
+        ("getattr(ops, 'f' + 'ar')", "self.way(self.fc(x))"),
+        ("Far()", "self.way(self.fc(x))"),
+        ("None", "self.ways[0](self.fc(x))"),
+        ("None", "torch.utils.checkpoint.checkpoint(far, self.fc(x))"),
+        ("hook", "self.fc(x)"),
+        ("no", "self.fc(x)"),
+    ],
+)
+def test_what_a_layer_of_another_file_holds_is_read_too(tmp_path: Path, way, call):
+    hook = "lambda m, i, o: far(o)" if way == "hook" else "print"
+    net = HOLDER.format(way=way if way not in ("hook", "no") else "None", call=call, hook=hook)
+    if way == "no":
+        net = net.replace(", [far]", ", []")
+    result = patched(tmp_path, {"ops.py": OPS, "model.py": net})
+    unseen = result.outcome == "patched" and "amp_float32(" not in result.text
+    assert unseen == (way == "no")
+
+
+@pytest.mark.parametrize("imports", ["from pkg import far", "from pkg import *", "import pkg\nfar = pkg.far"])
+@pytest.mark.parametrize(
+    "loss", ["far(out)", "sum(map(far, [out]))", "torch.utils.checkpoint.checkpoint(far, out)"]
+)
+def test_a_function_is_read_through_the_packages_that_pass_it_on(tmp_path: Path, imports, loss):
+    """And where it is handed to what calls it."""
+    files = {
+        "pkg/__init__.py": "from .losses import far",
+        "pkg/losses/__init__.py": "from .contrastive import score as far",
+        "pkg/losses/contrastive.py": "import torch\n\n\n" + SCORE.format(body=f"return {LOG.format('p')}"),
+    }
+    parts = {"imports": imports, "loss": f"loss = {loss}", "net": "torch.nn.Linear(4, 4)"}
+    result = patched(tmp_path, files, **parts)
+    assert code_of(result) == "probabilities" or "amp_float32(" in result.text
+
+
 LOSSES = """import torch
 
 
@@ -365,7 +437,7 @@ def test_a_loss_of_another_file_is_read_however_it_is_chosen(tmp_path: Path, mad
 def test_what_is_chosen_by_name_and_used_gives_something_back(tmp_path: Path, returns, loss, code):
     losses = f"import torch\n\ndef count(x, y):\n    y.ops = torch.DoubleTensor([1])\n    {returns}\n"
     losses += "\ndef squared(x, y):\n    return (x - y).pow(2).mean()\n"
-    parts = {"setup": "criterion = losses.__dict__[name]()", "loss": loss.replace("; ", "\n    ")}
+    parts = {"setup": "criterion = getattr(losses, name)", "loss": loss.replace("; ", "\n    ")}
     result = patched(
         tmp_path, {"losses.py": losses}, imports="import losses", net="torch.nn.Linear(4, 4)", **parts
     )
@@ -740,6 +812,27 @@ for x, y in data:
     )
     assert [r.outcome for r in (here, there)] == ["patched", "patched"]
     assert ["amp_float32" in r.text for r in (here, there)] == [island, island]
+
+
+def test_a_long_way_back_to_where_a_value_comes_from_is_cut(tmp_path: Path):
+    names = [f"way{i}" for i in range(300)]
+    chain = "".join(f"{b} = {a}.next\n" for a, b in zip(["first", *names], names, strict=False))
+    result = patched(
+        tmp_path,
+        {},
+        imports="import first",
+        setup=chain,
+        net="torch.nn.Linear(4, 4)",
+        loss=f"loss = {names[-1]}(out)",
+    )
+    assert result.outcome in ("patched", "declined")
+
+
+@pytest.mark.parametrize("made", ["getattr(nets, name)()", "nets.__dict__[name]()"])
+def test_a_model_made_by_name_does_not_run_every_function_of_its_file(tmp_path: Path, made):
+    nets = f"import torch\n\n\ndef unused(p):\n    return {LOG.format('p')}\n"
+    result = patched(tmp_path, {"nets.py": nets}, imports="import nets", net=made)
+    assert result.outcome == "patched" and "amp_float32" not in result.text
 
 
 VAT = """import torch

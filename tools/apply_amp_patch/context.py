@@ -109,27 +109,54 @@ class Context:
         """Whether a call runs a function or method of another project file that calls backward."""
         return any(last_name(node) == "backward" for _, node in self.run_elsewhere(call))
 
-    def run_elsewhere(self, call: ast.Call) -> list[tuple[Script, ast.AST]]:
-        """What a call runs in another file of the project: the nodes of the function and of those it calls there."""
-        if name := self.script.called(call):
-            return list(self._runs(name, ""))
-        func, given = call.func, self.roles.origins(call.func)
+    def run_elsewhere(self, call: ast.Call, script: Script | None = None) -> list[tuple[Script, ast.AST]]:
+        """What a call runs in another file of the project: the nodes of the function and of those it calls there.
+
+        The call stands in the script itself or in another file; then the lambda that it may run counts too.
+        """
+        home = self.script if script is None else script
+        found = [pair for dotted, method in self._ways(home, call) for pair in self._runs(dotted, method)]
+        if home is self.script or home.called(call):
+            return found
+        own = [o.node for o in self.roles_of(home).origins(call.func) if isinstance(o.node, ast.Lambda)]
+        inside = [node for function in own for node in ast.walk(function)]
+        ways = [way for n in inside if isinstance(n, ast.Call) for way in self._ways(home, n)]
+        return [*found, *((home, n) for n in inside), *(pair for way in ways for pair in self._runs(*way))]
+
+    def _ways(self, script: Script, call: ast.Call) -> list[tuple[str, str]]:
+        """The dotted names that a call may call in other files, each with the method: none for a function itself."""
+        if name := script.called(call):
+            return [(name, "")]
+        func, roles = call.func, self.roles_of(script)
+        given = roles.origins(func)
         ways = [(o.name, "") for o in given if o.kind == "import"]  # `criterion = losses.contrastive`
         chosen = [
             o.node.args[0] for o in given if o.name == "builtins.getattr" and isinstance(o.node, ast.Call)
         ]
-        ways += [(f"{self.script.qualified(module)}.*", "") for module in chosen]
+        ways += [(f"{script.qualified(module)}.*", "") for module in chosen]
+        whole = "()" if isinstance(func, ast.Attribute) else ""
+        # `loss_func = get_loss("bce")`: what that gives back is called, and does more than it
+        made = [o.name for o in given if o.kind == "call" and not o.name.endswith("*")]
+        ways += [(name, way) for name in made for way in (whole, "__call__")]
         if isinstance(func, ast.Attribute):
-            ways += [(o.name, func.attr) for o in self.roles.origins(func.value) if o.kind == "call"]
-        else:  # `loss_func = get_loss("bce")`: what that gives back is called, and does more than it
-            ways += [(o.name, way) for o in given if o.kind == "call" for way in ("", "__call__")]
-        if isinstance(func, ast.Name) and not self.script.bindings(func.id, call):
-            ways += [(f"{star}.{func.id}", "") for star in self.script.star_imports]  # by one of several
-        if not isinstance(next(self.script.ancestors(call), None), ast.Expr):  # what it gives is used
-            ways = [
-                (f"{dotted}given" if dotted.endswith(".*") else dotted, method) for dotted, method in ways
-            ]
-        return [pair for dotted, method in ways for pair in self._runs(dotted, method)]
+            owners = [o.name for o in roles.origins(func.value) if o.kind == "call"]
+            plain = script is self.script  # the methods of layers in other files are looked at by themselves
+            ways += [(name, func.attr) for name in owners if plain or not self._is_layer(name)]
+        elif isinstance(func, ast.Name) and not script.bindings(func.id, call):
+            ways += [(f"{star}.{func.id}", "") for star in script.star_imports]  # by one of several
+        if isinstance(next(script.ancestors(call), None), ast.Expr):
+            return ways
+        # what is chosen by name gives something back where that is used
+        return [(f"{name}given" if name.endswith(".*") else name, way) for name, way in ways]
+
+    def _is_layer(self, name: str) -> bool:
+        made = self.class_elsewhere(name)
+        return made is not None and self.roles_of(made[0]).is_module_class(made[1])
+
+    def handed_elsewhere(self, script: Script, call: ast.Call) -> list[tuple[Script, ast.AST]]:
+        """What the functions of other files run that a call is given: `checkpoint(layers.block, x)`."""
+        names = [script.qualified(a) for a in call.args if isinstance(a, ast.Name | ast.Attribute)]
+        return [pair for name in names if name for pair in self.named_elsewhere(name)]
 
     def named_elsewhere(self, name: str) -> list[tuple[Script, ast.AST]]:
         """What a function of the project's other files runs, by its dotted name."""
@@ -171,7 +198,13 @@ class Context:
                     if module[-1] in (path.stem, path.parent.name):
                         nodes = _run(other, last, attribute, self._makers)
                         found += [(other, node) for node in nodes]
-                        queue += [(called, "") for node in nodes if (called := other.called(node))]
+                        calls = [node for node in nodes if isinstance(node, ast.Call)]
+                        queue += [way for inner in calls for way in self._ways(other, inner)]
+                        aliased = (f for inner in calls for f in self.roles_of(other).callees(inner))
+                        queue += [(f"{path.stem}.{f.name}", "") for f in aliased if not other.method_class(f)]
+                        queue += [(f"{star}.{last}", attribute) for star in other.star_imports]
+                        passed_on = (b for b in other.bindings(last, other.tree) if b.kind == "import")
+                        queue += [(b.target, attribute) for b in passed_on]  # an __init__ may only name it
             self._run_by[(dotted, method)] = found
         return self._run_by[(dotted, method)]
 
@@ -184,6 +217,18 @@ def _run(script: Script, name: str, method: str, makers: list[Reached] | None) -
     holders = _classes(script, {name})
     named = _named_by(script, name)
     names = {name} | named
+    if method == "()":  # not the function, but what it gives
+        values = [
+            n.value
+            for f in script.functions
+            if f.name == name
+            for n in ast.walk(f)
+            if isinstance(n, ast.Return)
+        ]
+        names = named = {last_name(v) for v in values if v is not None}.union(
+            *(_given(script, v) for v in values)
+        )
+        method = ""
     queue: list[ast.AST] = [
         f
         for f in script.functions

@@ -8,6 +8,7 @@ from .index import Index, Stored, returns
 from .names import Binding, Function
 from .script import Script
 
+_DEEPEST = 100  # values behind one: what Python's stack holds
 # Methods and wrappers that give back the same object for our purpose: a model stays that model.
 _SAME_OBJECT = {"to", "cuda", "cpu", "train", "eval", "float", "requires_grad_", "share_memory", "apply"}
 _WRAPPERS = {
@@ -50,7 +51,7 @@ class Origins(Index):
         """Every source the value may come from; UNKNOWN among them where one cannot be followed."""
         if node in self._memo:
             return self._memo[node]
-        if node in self._busy:
+        if node in self._busy or len(self._busy) >= _DEEPEST:
             self._cuts += 1
             return ()
         self._busy.add(node)
@@ -135,6 +136,8 @@ class Origins(Index):
                 found += [o for element in value.values for o in self.origins(element)]
             elif isinstance(value, ast.ListComp):
                 found += self.origins(value.elt)
+            elif isinstance(value, ast.Call) and self.script.called(value) == "builtins.dict":
+                found += [o for keyword in value.keywords for o in self.origins(keyword.value)]
             else:
                 found.append(UNKNOWN)
         return found or [UNKNOWN]

@@ -10,7 +10,7 @@ from pathlib import Path
 from .script import Script
 
 _LARGEST_BYTES = 400_000
-_MOST_FILES = 40
+_MOST_FILES = 100
 _MOST_NEARBY = 3_000  # files looked at for one that imports the script
 _MOST_LEVELS = 5  # how far up a repository's root is looked for
 _CLASS = re.compile(r"\w+\.(\w+\.)*[A-Z]\w*")  # "models.layers.Net", which some function imports by that name

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Callable
 
 from .index import returns
+from .names import Function
 from .origins import Origin, Origins
 from .script import Script
 
@@ -92,6 +93,11 @@ class Roles(Origins):
         if (origin.kind, origin.name) == ("import", "torch.optim"):
             return "nothing"  # `optim = optim.Adam(...)` binds the module's name anew
         return "unknown"
+
+    def handed(self, call: ast.Call) -> list[Function]:
+        """The functions of this file that a call is given: `checkpoint(run, x)`."""
+        names = [a for a in call.args if isinstance(a, ast.Name | ast.Attribute)]
+        return [o.node for a in names for o in self.origins(a) if isinstance(o.node, Function)]
 
     def wraps_optimizer(self, node: ast.expr) -> ast.Call | None:
         """The call of unknown code that takes an optimizer and gives what steps in its place."""

@@ -46,18 +46,19 @@ def forward_without_gradients(context: Context, script: Script, holder: ast.Clas
 
 def _is_without(context: Context, script: Script, node: ast.AST) -> bool:
     """`with torch.no_grad():` around layers, or a call of a function under `@torch.no_grad()`."""
-    if isinstance(node, ast.With) and any(_turns_off(script, i.context_expr) for i in node.items):
+    if isinstance(node, ast.With) and any(turns_off(script, i.context_expr) for i in node.items):
         return _runs_layers(context, script, node.body)
     functions = context.roles_of(script).callees(node) if isinstance(node, ast.Call) else []
     return any(
         isinstance(f, Function)
-        and any(_turns_off(script, d) for d in f.decorator_list)
+        and any(turns_off(script, d) for d in f.decorator_list)
         and _runs_layers(context, script, f.body)
         for f in functions
     )
 
 
-def _turns_off(script: Script, node: ast.expr) -> bool:
+def turns_off(script: Script, node: ast.expr) -> bool:
+    """`torch.no_grad()`, as a context or a decorator."""
     return script.qualified(node.func if isinstance(node, ast.Call) else node) in _NO_GRAD
 
 

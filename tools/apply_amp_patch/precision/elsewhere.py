@@ -6,11 +6,12 @@ from pathlib import Path
 
 from ..context import Context
 from ..models import class_of, makes_model, trained_models
-from ..names import Function
+from ..names import Function, last_name
 from ..patch import Declined
 from ..project import importing_scripts
+from ..roles import Roles
 from ..script import Script
-from .caches import forward_without_gradients
+from .caches import forward_without_gradients, turns_off
 from .closed import changes_arguments
 from .constants import bf16_only, fp16_only
 from .coordinates import decodes_boxes
@@ -129,8 +130,12 @@ def _weigh(context: Context, name: str, script: Script, verdict: Verdict, line: 
     features(
         script, [c for c in script.classes if roles.is_module_class(c) and context.reached.holds(c)], line
     )
+    hooks = hooked(roles, script)
+    for function in (h for h in hooks if isinstance(h, Function | ast.Lambda)):
+        for home, node in _behind(context, script, function, verdict.full):
+            _layer_node(context, home, node, line, f" in {name}", verdict)
     for holder in filter(context.reached.holds, script.classes):
-        if not _is_module(context, script, holder) and holder not in functions:
+        if not _is_module(context, script, holder) and holder not in (*functions, *hooks):
             continue
         verdict.uncached |= forward_without_gradients(context, script, holder)
         methods = [f for f in holder.body if isinstance(f, Function) and f.name != "__init__"]
@@ -159,6 +164,13 @@ def _is_module(context: Context, script: Script, holder: ast.ClassDef, depth: in
     bases = [context.class_elsewhere(script.qualified(base) or "") for base in holder.bases]
     made = [found for found in bases if found is not None and found[1] is not holder]
     return depth < _MOST_BASES and any(_is_module(context, *found, depth + 1) for found in made)
+
+
+def hooked(roles: Roles, script: Script) -> list[ast.AST]:
+    """What runs before or after a layer without being called: functions, lambdas, and the classes of objects."""
+    names = ("register_forward_hook", "register_forward_pre_hook")
+    given = [a for c in script.calls if last_name(c) in names for a in c.args[:1]]
+    return [o.node for a in given for o in roles.origins(a) if o.node is not None and o.kind != "call"]
 
 
 def weigh_elsewhere(
@@ -202,24 +214,30 @@ def _layer_node(
 
 
 def _behind(
-    context: Context, script: Script, method: Function, full: Full
+    context: Context, script: Script, method: ast.AST, full: Full
 ) -> Iterator[tuple[Script, ast.AST]]:
     """The nodes that a method of another file runs: its own, and those of the plain functions it calls."""
-    functions, queue = {method}, [method]
+    functions, queue = {method}, [method]  # a lambda may be a hook
+    samples = isinstance(method, Function) and any(turns_off(script, d) for d in method.decorator_list)
     while queue:
         for node in ast.walk(queue.pop()):
             yield script, node
             if not isinstance(node, ast.Call) or full.holds(script, node):
                 continue
-            roles = context.roles_of(script)
-            origins = () if script.called(node) else roles.origins(node.func)
-            names = [script.called(node) or "", *(o.name for o in origins if o.kind == "import")]
-            if any(o.name == "builtins.eval" for o in origins):
-                names += _imported_names(script)
-            for name in filter(None, names):
-                yield from context.named_elsewhere(name)
-            held = [o.node for o in origins if isinstance(o.node, Function)]  # `self.knn = knn`
-            for function in [*roles.callees(node), *held]:
+            roles, named = context.roles_of(script), last_name(node)
+            if samples:  # no training runs what a choice of its own leads to, such as a filter of logits
+                yield from context.named_elsewhere(script.called(node) or "")
+                given = [f for f in roles.callees(node) if f.name == named]
+            else:
+                yield from context.run_elsewhere(node, script)
+                yield from context.handed_elsewhere(script, node)
+                origins = () if script.called(node) else roles.origins(node.func)
+                held = [o.node for o in origins if isinstance(o.node, Function)]  # `self.knn = knn`
+                given = [*roles.callees(node), *roles.handed(node), *held]
+                if any(o.name == "builtins.eval" for o in origins):
+                    for name in _imported_names(script):
+                        yield from context.named_elsewhere(name)
+            for function in given:
                 holder = script.method_class(function)  # methods of a module are weighed by themselves
                 if function not in functions and not (holder and _is_module(context, script, holder)):
                     functions.add(function)

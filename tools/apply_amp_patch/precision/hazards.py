@@ -12,7 +12,7 @@ from .caches import runs_without_gradients
 from .constants import bf16_only, fp16_only
 from .coordinates import decodes_boxes, finite_differences
 from .dtypes import Dtypes
-from .elsewhere import FEATURES, SPECTRA, features, weigh_elsewhere, weigh_imported
+from .elsewhere import FEATURES, SPECTRA, features, hooked, weigh_elsewhere, weigh_imported
 from .full import FP32_KERNELS, Full, Unsafe, widened
 from .functions import custom_functions, directions
 from .linear import HOOKS, is_linear
@@ -119,7 +119,8 @@ def _weigh_ratio(context: Context, node: ast.AST, verdict: Verdict) -> None:
 def _run_by(context: Context, call: ast.Call, verdict: Verdict) -> None:
     """What a function of another project file does that is called under autocast, a loss above all."""
     where = f" inside {ast.unparse(call.func)}"
-    for script, node in context.run_elsewhere(call):
+    runs = [*context.run_elsewhere(call), *context.handed_elsewhere(context.script, call)]
+    for script, node in runs:
         if verdict.full.holds(script, node):
             continue
         try:
@@ -177,10 +178,9 @@ def reachable(context: Context, full: Full) -> list[ast.AST]:
                     if isinstance(f, Function) and f.name != "__init__" and f not in full.functions
                 )
             )
-    hooked = [a for c in context.script.calls if _hooks_forward(c) for a in c.args[:1]]
-    named = [o.node for a in hooked for o in roles.origins(a) if o.node not in full.functions]
-    functions.update(dict.fromkeys(f for f in named if isinstance(f, Function)))
-    queue: list[ast.AST] = [*roots, *functions, *(a for a in hooked if isinstance(a, ast.Lambda))]
+    hooks = hooked(roles, context.script)
+    functions.update(dict.fromkeys(h for h in hooks if isinstance(h, Function) and h not in full.functions))
+    queue: list[ast.AST] = [*roots, *functions, *(h for h in hooks if isinstance(h, ast.Lambda))]
     nodes: dict[ast.AST, None] = {}
     while queue:
         for node in ast.walk(queue.pop()):
@@ -188,9 +188,8 @@ def reachable(context: Context, full: Full) -> list[ast.AST]:
                 continue
             nodes[node] = None
             if isinstance(node, ast.Call):
-                made = [o.node for o in roles.origins(node.func)]
-                queue += [m for m in made if isinstance(m, ast.Lambda)]
-                for function in [*roles.callees(node), *(m for m in made if isinstance(m, Function))]:
+                queue += [o.node for o in roles.origins(node.func) if isinstance(o.node, ast.Lambda)]
+                for function in [*roles.callees(node), *roles.handed(node)]:
                     known = function in functions or function in full.functions
                     if not known and function.name != "__init__":
                         functions[function] = None
@@ -198,11 +197,6 @@ def reachable(context: Context, full: Full) -> list[ast.AST]:
     aside = {n for call in full.calls for n in ast.walk(call.func)}
     aside |= {n for function in {*full.functions, *full.inner} for n in ast.walk(function)}
     return [n for n in nodes if n not in aside]
-
-
-def _hooks_forward(call: ast.Call) -> bool:
-    names = ("register_forward_hook", "register_forward_pre_hook")
-    return isinstance(call.func, ast.Attribute) and call.func.attr in names
 
 
 def _refuse_own_dtype(context: Context, call: ast.Call, name: str, method: str) -> None:
