@@ -285,8 +285,18 @@ def main() -> None:
         print(f"{precision}: {shown(ours)} (wrong or loud if patched plainly: {needed} of the declined)")
         print(f"{precision}, plain: {shown(plainly)}")
     if not sys.argv[1:]:
+        lines = [f" {json.dumps(name)}: {json.dumps(brief(verdict))}" for name, verdict in found.items()]
         target = HERE / "results" / "patch_numerics.json"
-        target.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        target.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def brief(value: Any) -> Any:
+    """Figures with three digits, and of plain autocast the verdict alone."""
+    if isinstance(value, dict):
+        return {k: v["verdict"] if k == "plain" else brief(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [brief(v) for v in value]
+    return float(f"{value:.2g}") if isinstance(value, float) else value
 
 
 if __name__ == "__main__":
