@@ -136,8 +136,16 @@ class Sequences(Running):
             }
         for callee in self.functions.get(target or "", []):
             if callee not in stack and len(stack) < 6 and callee in self.eventful:
-                states = self.walk_block(callee.body, states, callee, (*stack, callee))
+                key = callee, frozenset(states)
+                if key not in self.walked:
+                    self.walked[key] = self.walk_block(callee.body, states, callee, (*stack, callee))
+                states = self.walked[key]
         return states
+
+    @cached_property
+    def walked(self) -> dict[tuple[ast.AST, frozenset], set[State]]:
+        """What a function comes to that began in some states."""
+        return {}
 
     @cached_property
     def eventful(self) -> set[ast.AST]:
