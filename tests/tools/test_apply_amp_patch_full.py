@@ -863,3 +863,38 @@ def test_what_moves_the_input_less_than_half_precision_resolves_runs_in_fp32(tmp
     )
     assert ("amp_vat.Smooth.forward = amp_float32(amp_vat.Smooth.forward)" in result.text) == full
     assert "no fp16 (backward_elsewhere)" in result.warnings[0]
+
+
+SHAKE = """import torch
+
+
+class Shake(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, span):
+        {work}
+        return scale * x
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * torch.rand(1), None
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = torch.nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.last(Shake.apply(x, [0, 1]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "code"),
+    [
+        ("scale = torch.empty(1).uniform_(*span)", "patched"),
+        ("scale = torch.relu_(span)", "custom_function"),
+    ],
+)
+def test_what_a_new_tensor_is_filled_from_is_not_changed(tmp_path: Path, work, code):
+    assert code_of(patched(tmp_path, {"model.py": SHAKE.format(work=work)})) == code

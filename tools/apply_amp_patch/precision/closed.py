@@ -265,5 +265,6 @@ def _works_in_place(call: ast.Call) -> bool:
     """`F.relu(x, inplace=True)`, `torch.relu_(x)`."""
     last = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     asked = any(k.arg == "inplace" and ast.unparse(k.value) != "False" for k in call.keywords)
-    plain = isinstance(call.func, ast.Name) or ast.unparse(call.func).split(".")[0] in ("torch", "nn", "F")
+    dotted = path(call.func) or ""  # not the method of what a call gives: `torch.empty(n).uniform_(*span)`
+    plain = isinstance(call.func, ast.Name) or dotted.split(".")[0] in ("torch", "nn", "F")
     return asked or (plain and last.endswith("_") and not last.endswith("__"))
