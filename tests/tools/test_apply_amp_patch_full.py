@@ -872,11 +872,12 @@ class Shake(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, span):
         {work}
-        return scale * x
+        ctx.save_for_backward(x)
+        return scale * x @ x
 
     @staticmethod
     def backward(ctx, grad):
-        return grad * torch.rand(1), None
+        return grad @ ctx.saved_tensors[0], None
 
 
 class Net(torch.nn.Module):
