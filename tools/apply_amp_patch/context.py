@@ -11,6 +11,7 @@ from .names import last_name
 from .project import imported_scripts, importing_scripts
 from .reached import Reached
 from .roles import Roles
+from .running import nodes_run
 from .script import Script
 
 
@@ -196,7 +197,7 @@ class Context:
                 seen.add((name, attribute))
                 for path, other in self.project.items():
                     if module[-1] in (path.stem, path.parent.name):
-                        nodes = _run(other, last, attribute, self._makers)
+                        nodes = nodes_run(other, last, attribute, self._makers)
                         found += [(other, node) for node in nodes]
                         calls = [node for node in nodes if isinstance(node, ast.Call)]
                         queue += [way for inner in calls for way in self._ways(other, inner)]
@@ -207,84 +208,3 @@ class Context:
                         queue += [(b.target, attribute) for b in passed_on]  # an __init__ may only name it
             self._run_by[(dotted, method)] = found
         return self._run_by[(dotted, method)]
-
-
-def _run(script: Script, name: str, method: str, makers: list[Reached] | None) -> list[ast.AST]:
-    """The nodes that a function, or the method of a class, runs: its own and those of functions of its file.
-
-    Methods of classes that nobody makes are none of them.
-    """
-    holders = _classes(script, {name})
-    named = _named_by(script, name)
-    names = {name} | named
-    if method == "()":  # not the function, but what it gives
-        values = [
-            n.value
-            for f in script.functions
-            if f.name == name
-            for n in ast.walk(f)
-            if isinstance(n, ast.Return)
-        ]
-        names = named = {last_name(v) for v in values if v is not None}.union(
-            *(_given(script, v) for v in values)
-        )
-        method = ""
-    queue: list[ast.AST] = [
-        f
-        for f in script.functions
-        if (f.name == method and script.method_class(f) in holders)
-        or (not method and script.method_class(f) is None and (f.name in names or _fits(f, name)))
-    ]
-    queue += _called_objects(script, named)
-    seen: dict[ast.AST, None] = {}
-    nodes: list[ast.AST] = []
-    while queue:
-        function = queue.pop()
-        if function in seen:
-            continue
-        seen[function] = None
-        inside = list(ast.walk(function))
-        nodes += inside
-        called = {last_name(n) for n in inside if isinstance(n, ast.Call)}
-        called.update(*(_given(script, n.value) for n in inside if isinstance(n, ast.Return)))
-        queue += _called_objects(script, called)
-        for found in (f for f in script.functions if f.name in called):
-            holder = script.method_class(found)
-            own = holder is None or holder in holders or makers is None
-            if own or any(reached.holds(holder) for reached in makers or ()):  # type: ignore[arg-type]
-                queue.append(found)
-    return nodes
-
-
-def _classes(script: Script, names: set[str]) -> list[ast.ClassDef]:
-    """The classes of some names, and those of the file that they derive from."""
-    found = [c for c in script.classes if c.name in names]
-    for holder in found:
-        found += [c for c in script.classes if c.name in map(ast.unparse, holder.bases) and c not in found]
-    return found
-
-
-def _called_objects(script: Script, names: set[str]) -> list[ast.AST]:
-    """What runs where an object of one of some classes is called, such as a loss that is no module."""
-    made = _classes(script, names)
-    return [f for f in script.functions if f.name == "__call__" and script.method_class(f) in made]
-
-
-def _fits(function: ast.AST, name: str) -> bool:
-    """Whether `getattr(losses, name)`, here `*`, may be a function; `*given` gives something back."""
-    gives = (n for n in ast.walk(function) if isinstance(n, ast.Return) and n.value)
-    return name == "*" or (name == "*given" and (isinstance(function, ast.Lambda) or any(gives)))
-
-
-def _given(script: Script, value: ast.expr | None) -> set[str]:
-    """What `return near` and `return LOSSES[name]` may give."""
-    table = value.value if isinstance(value, ast.Subscript) else value
-    return {table.id} | _named_by(script, table.id) if isinstance(table, ast.Name) else set()
-
-
-def _named_by(script: Script, name: str) -> set[str]:
-    """What `near = knn`, `near = partial(knn, k=4)` and `near = torch.jit.script(knn)` name."""
-    values = [
-        b.value for b in script.bindings(name, script.tree) if b.kind == "assign" and b.value is not None
-    ]
-    return {n.id for value in values for n in ast.walk(value) if isinstance(n, ast.Name)}

@@ -1,6 +1,7 @@
 """Operations that lower precision breaks: without a half kernel, or of mixed dtypes."""
 
 import ast
+from collections.abc import Callable
 
 from ..patch import Declined
 from ..script import Script
@@ -98,50 +99,13 @@ def _refuse_name(name: str, line: int, where: str) -> None:
 
 
 def _refuse_value(script: Script, node: ast.AST, line: int, where: str) -> None:
-    if expands_distance(script, node):
-        note = f"|x|^2 - 2xy + |y|^2{where} cancels: half precision cannot tell near points apart"
-        raise Declined(line, "cancellation", note)
-    if subtracts_moments(script, node):
-        note = (
-            f"a variance{where} is the difference of two means, whose half results hold two or three digits"
-        )
-        raise Declined(line, "cancellation", note)
-    if encodes_number(script, node):
-        note = f"{ast.unparse(node)}{where} is the wave of a time or place, whose phase half precision rounds away"
-        raise Declined(line, "cancellation", note)
-    if largest_fp32(script, node):
-        note = f"{ast.unparse(node)}{where} lies beyond what half precision holds; take that of the tensor's dtype"
-        raise Declined(line, "fp16_constant", note)
-    if nudges(script, node):
-        note = f"{ast.unparse(node)}{where} moves the input by less than half precision resolves"
-        raise Declined(line, "cancellation", note)
-    if multiplies_positions(script, node):
-        note = (
-            f"{ast.unparse(node)}{where} multiplies positions, which half precision rounds to whole numbers"
-        )
-        raise Declined(line, "cancellation", note)
-    if subtracts_chances(script, node):
-        note = f"{ast.unparse(node)}{where} is a small difference of two probabilities"
-        raise Declined(line, "cancellation", note)
-    if turns_often(script, node):
-        note = f"{ast.unparse(node)}{where} multiplies how half precision rounded the phase of a wave"
-        raise Declined(line, "coordinates", note)
-    if multiplies_coordinates(script, node):
-        note = f"{ast.unparse(node)}{where} multiplies pixel coordinates, which half precision rounds to whole pixels"
-        raise Declined(line, "coordinates", note)
-    if isinstance(node, ast.Assert) and _compares_dtypes(script, node.test):
-        note = (
-            f"`{ast.unparse(node.test)}`{where} fails under autocast: the script chooses a precision itself"
-        )
-        raise Declined(line, "own_low_precision", note)
-    if iterates_to_tolerance(script, node):
-        note = f"a loop{where} goes on until an error is smaller than half precision resolves"
-        raise Declined(line, "adaptive_solver", note)
-    if probabilities_of(script, node):
-        raise Declined(line, "probabilities", f"a distribution{where} checks that they sum to 1 within 1e-6")
-    if sets_data(script, node):
-        note = f"`.data = ...`{where} keeps what a product gives, and autocast makes that half"
-        raise Declined(line, "in_place_scatter", note)
+    for spoils, code, note in _SPOILT:
+        if spoils(script, node):
+            raise Declined(line, code, note.format(node=ast.unparse(node), where=where))
+
+
+def _asserts_dtypes(script: Script, node: ast.AST) -> bool:
+    return isinstance(node, ast.Assert) and _compares_dtypes(script, node.test)
 
 
 def _refuse_method(script: Script, node: ast.Call, func: ast.Attribute, line: int, where: str) -> None:
@@ -258,3 +222,56 @@ def probabilities_of(script: Script, node: ast.AST) -> list[ast.expr]:
         return []
     place = 1 if last == "Multinomial" else 0  # its first argument counts the draws
     return node.args[place : place + 1] or [k.value for k in node.keywords if k.arg == "probs"]
+
+
+_SPOILT: tuple[tuple[Callable[[Script, ast.AST], object], str, str], ...] = (
+    (
+        expands_distance,
+        "cancellation",
+        "|x|^2 - 2xy + |y|^2{where} cancels: half precision cannot tell near points apart",
+    ),
+    (
+        subtracts_moments,
+        "cancellation",
+        "a variance{where} is the difference of two means, whose half results hold two or three digits",
+    ),
+    (
+        encodes_number,
+        "cancellation",
+        "{node}{where} is the wave of a time or place, whose phase half precision rounds away",
+    ),
+    (
+        largest_fp32,
+        "fp16_constant",
+        "{node}{where} lies beyond what half precision holds; take that of the tensor's dtype",
+    ),
+    (nudges, "cancellation", "{node}{where} moves the input by less than half precision resolves"),
+    (
+        multiplies_positions,
+        "cancellation",
+        "{node}{where} multiplies positions, which half precision rounds to whole numbers",
+    ),
+    (subtracts_chances, "cancellation", "{node}{where} is a small difference of two probabilities"),
+    (turns_often, "coordinates", "{node}{where} multiplies how half precision rounded the phase of a wave"),
+    (
+        multiplies_coordinates,
+        "coordinates",
+        "{node}{where} multiplies pixel coordinates, which half precision rounds to whole pixels",
+    ),
+    (
+        _asserts_dtypes,
+        "own_low_precision",
+        "`{node}`{where} fails under autocast: the script chooses a precision itself",
+    ),
+    (
+        iterates_to_tolerance,
+        "adaptive_solver",
+        "a loop{where} goes on until an error is smaller than half precision resolves",
+    ),
+    (probabilities_of, "probabilities", "a distribution{where} checks that they sum to 1 within 1e-6"),
+    (
+        sets_data,
+        "in_place_scatter",
+        "`.data = ...`{where} keeps what a product gives, and autocast makes that half",
+    ),
+)
