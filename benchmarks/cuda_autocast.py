@@ -39,15 +39,17 @@ _FLOATING = (torch.float32, torch.float16, torch.bfloat16)
 
 
 class _Casts(TorchFunctionMode):
-    def __init__(self, dtype: torch.dtype, enabled: bool) -> None:
+    """One for all nested contexts, of which the innermost decides."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self.dtype, self.enabled = dtype, enabled
+        self.contexts: list[tuple[torch.dtype, bool]] = []
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         kwargs, name = kwargs or {}, getattr(func, "__name__", "")
-        dtype = self._dtype(name, args, kwargs) if self.enabled else None
+        dtype = self._dtype(name, args, kwargs) if self.contexts[-1][1] else None
         if dtype is None:
             return func(*args, **kwargs)
         args, kwargs = _cast(args, dtype), _cast(kwargs, dtype)
@@ -59,7 +61,7 @@ class _Casts(TorchFunctionMode):
         if name == "binary_cross_entropy":
             raise RuntimeError("binary_cross_entropy and BCELoss are unsafe to autocast")
         if name in LOWER:
-            return self.dtype
+            return self.contexts[-1][0]
         mixed = name in PROMOTE and any(t.dtype == torch.float32 for t in _tensors((args, kwargs)))
         return torch.float32 if mixed or name in FULL else None
 
@@ -85,6 +87,9 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
     return value
 
 
+_CASTS = _Casts()
+
+
 class Autocast:
     """A context manager and decorator with the arguments of `torch.autocast`; the device type does not matter."""
 
@@ -98,12 +103,15 @@ class Autocast:
         self.options = (dtype or torch.float16, enabled)
 
     def __enter__(self) -> "Autocast":
-        self._casts = _Casts(*self.options)
-        self._casts.__enter__()
+        _CASTS.contexts.append(self.options)
+        if len(_CASTS.contexts) == 1:
+            _CASTS.__enter__()
         return self
 
     def __exit__(self, *problem: Any) -> None:
-        self._casts.__exit__(*problem)
+        _CASTS.contexts.pop()
+        if not _CASTS.contexts:
+            _CASTS.__exit__(*problem)
 
     def __call__(self, function: Callable) -> Callable:
         @functools.wraps(function)

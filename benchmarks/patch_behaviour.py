@@ -4,7 +4,7 @@
 
 PYTHON needs torch and matplotlib; torchvision is stood in for, with made-up digits. Per script the losses of 20 (some
 100) optimizer steps: original, patched and switched off (identical), bf16, fp16 with a scaler of scale 1 (the wiring).
-`as_cuda`: the same by the rules of CUDA's autocast (cuda_autocast.py), fp16 with the scale that a GradScaler finds.
+`as_cuda`: the same by the rules of CUDA's autocast (cuda_autocast.py), fp16 with a scale of 256.
 Beside them the original whose weights are rounded to bf16 once, before its first step: how far that alone leads shows
 how much a script makes of differences of that size.
 A device type of "cuda" written into the script is read as "cpu", as it would otherwise do nothing here.
@@ -134,7 +134,7 @@ def on_cpu(text: str) -> str:
     text = text.replace('device_type="cuda"', 'device_type="cpu"')
     text = text.replace('"cuda" if torch.cuda.is_available() else "cpu"', '"cpu"')
     text = text.replace('GradScaler("cuda",', 'GradScaler("cpu",')
-    return text.replace('GradScaler("cpu",', 'GradScaler("cpu", init_scale=1.0,')
+    return re.sub(r"GradScaler\(([^,()]+),", r"GradScaler(\1, init_scale=1.0,", text)
 
 
 def begun_with(more: str, text: str) -> str:
@@ -153,7 +153,9 @@ def versions_of(path: Path) -> tuple[dict[str, str], dict[str, object]]:
         result = patch(text, ["mixed_precision"], Wishes(precision), path)
         if result.outcome == "patched":
             versions[precision] = on_cpu(result.text)
-            as_cuda = versions[precision].replace(", init_scale=1.0", "")
+            as_cuda = versions[precision].replace(
+                "init_scale=1.0", "init_scale=256.0"
+            )  # overflows no first step
             versions[f"{precision}_as_cuda"] = begun_with(AS_CUDA, as_cuda)
         else:
             refused[precision] = [result.outcome, *(s.reason_code for s in result.sites)]
