@@ -106,3 +106,14 @@ def last_name(call: ast.AST) -> str:
     if not isinstance(call, ast.Call):
         return ""
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def default_of(arguments: ast.AST | None, parameter: ast.AST) -> ast.expr | None:
+    """What a parameter is where a call leaves it out."""
+    if not isinstance(arguments, ast.arguments):
+        return None
+    names = [*arguments.posonlyargs, *arguments.args]
+    pairs = [*zip(reversed(names), reversed(arguments.defaults), strict=False)]
+    keywords = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    pairs += [(name, value) for name, value in keywords if value is not None]
+    return next((value for name, value in pairs if name is parameter), None)

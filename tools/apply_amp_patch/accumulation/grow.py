@@ -63,12 +63,15 @@ def grow(context: Context, found: BatchLoop, steps: int, drop_last: bool | None 
     if inside or closing:
         edits.append(Line(last + 1, indent, "\n".join([*(f"{unit}{line}" for line in inside), *closing])))
     site = Site(loop.lineno, REMEDY, "edit", *_reason(steps, drop_last))
-    notes = warnings(context, found)
-    if drop_last is None and (lengths := _lengths(context, loop)):
-        notes.append(
-            f"{ast.unparse(lengths[0])} still counts today's batches: a mean over it becomes {steps} times smaller"
-        )
-    return Patch("patched", [site], edits, notes)
+    counted = _still_counted(context, loop, steps) if drop_last is None else []
+    return Patch("patched", [site], edits, [*warnings(context, found), *counted])
+
+
+def _still_counted(context: Context, loop: ast.For, steps: int) -> list[str]:
+    return [
+        f"{ast.unparse(length)} still counts today's batches: a mean over it becomes {steps} times smaller"
+        for length in _lengths(context, loop)[:1]
+    ]
 
 
 def _reason(steps: int, drop_last: bool | None) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from .vanishing import SMALLEST_FP16, size_of, vanishing
 
 _LARGEST_FP16 = 65504
 _FILLS = {"masked_fill", "masked_fill_", "fill_", "index_fill_", "full_like"}
+_Row = tuple[Callable[[Script, ast.AST], bool], str, str]
 _INVERSES = ("atanh", "arctanh", "logit", "erfinv")
 _SIGNS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: add,
@@ -173,23 +174,26 @@ def _cancels(node: ast.AST) -> tuple[int, str, str]:
     return node.lineno, "probabilities", note  # type: ignore[attr-defined]
 
 
+def _is_angle(script: Script, node: ast.AST) -> bool:
+    return any(_varies(script, value) for value in _angle_of(script, node))
+
+
+def _found(rows: tuple[_Row, ...], script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
+    """Line, code and note of the first row that a node meets."""
+    return [
+        (node.lineno, code, note.format(node=ast.unparse(node)))  # type: ignore[attr-defined]
+        for meets, code, note in rows
+        if meets(script, node)
+    ][:1]
+
+
 def bf16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
     """What bf16, with 8 bits, cannot tell apart."""
     gap = _bound_below_one(script, node)
     if taken_from_one(script, node):
         return [_cancels(node)]
-    if any(_varies(script, value) for value in _angle_of(script, node)):
-        note = f"bf16 rounds a cosine above 0.998 to 1, where the gradient of {ast.unparse(node)} is infinite"
-        return [(node.lineno, "probabilities", note)]  # type: ignore[attr-defined]
-    if coarse_grid(script, node):
-        note = f"{ast.unparse(node)} lays a grid of 256 steps: bf16 warps by half a pixel of 224"
-        return [(node.lineno, "coordinates", note)]  # type: ignore[attr-defined]
-    if adds_positions(script, node):
-        note = f"{ast.unparse(node)} adds positions to what may be bf16, which keeps halves up to 128, wholes up to 256"
-        return [(node.lineno, "coordinates", note)]  # type: ignore[attr-defined]
-    if casts_coordinates(script, node):
-        note = f"{ast.unparse(node)} holds pixel coordinates, of which bf16 keeps whole numbers up to 256"
-        return [(node.lineno, "coordinates", note)]  # type: ignore[attr-defined]
+    if found := _found(_BF16_SPOILS, script, node):
+        return found
     return [_rounds_to_one(node)] if gap is not None and gap < 2**-9 else []
 
 
@@ -237,12 +241,8 @@ def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
     gap = _bound_below_one(script, node)
     if taken_from_one(script, node):
         return [_cancels(node)]
-    if gram_matrix(script, node):
-        note = f"{ast.unparse(node)} sums over every pixel and overflows fp16"
-        return [(node.lineno, "fp16_constant", note)]  # type: ignore[attr-defined]
-    if _scales_to_pixels(script, node):
-        note = f"the product of two sides such as {ast.unparse(node)} overflows fp16"
-        return [(node.lineno, "fp16_constant", note)]  # type: ignore[attr-defined]
+    if found := _found(_FP16_OVERFLOWS, script, node):
+        return found
     if gap is not None and gap < 2**-12:
         return [_rounds_to_one(node)]
     if (lost := vanishing(script, node)) is not None:
@@ -255,7 +255,7 @@ def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
         return []
     if isinstance(above, ast.expr) and _number(above) is not None:
         return []  # part of a longer number
-    found: list[tuple[int, str, str]] = []
+    ruled: list[tuple[int, str, str]] = []
     size = abs(value)
     text = ast.unparse(node.operand if isinstance(node, ast.UnaryOp) else node)
     if (
@@ -263,7 +263,31 @@ def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
         and size != float("inf")
         and (isinstance(above, ast.Call | ast.BinOp | ast.keyword) or _fills_part(above))
     ):
-        found.append((node.lineno, "fp16_constant", f"{text} overflows fp16"))
+        ruled.append((node.lineno, "fp16_constant", f"{text} overflows fp16"))
     if 0 < size < SMALLEST_FP16 and isinstance(above, ast.BinOp | ast.Call):
-        found.append((node.lineno, "fp16_constant", f"{text} is zero in fp16"))
-    return found
+        ruled.append((node.lineno, "fp16_constant", f"{text} is zero in fp16"))
+    return ruled
+
+
+_BF16_SPOILS: tuple[_Row, ...] = (
+    (
+        _is_angle,
+        "probabilities",
+        "bf16 rounds a cosine above 0.998 to 1, where the gradient of {node} is infinite",
+    ),
+    (coarse_grid, "coordinates", "{node} lays a grid of 256 steps: bf16 warps by half a pixel of 224"),
+    (
+        adds_positions,
+        "coordinates",
+        "{node} adds positions to what may be bf16, which keeps halves up to 128, wholes up to 256",
+    ),
+    (
+        casts_coordinates,
+        "coordinates",
+        "{node} holds pixel coordinates, of which bf16 keeps whole numbers up to 256",
+    ),
+)
+_FP16_OVERFLOWS: tuple[_Row, ...] = (
+    (gram_matrix, "fp16_constant", "{node} sums over every pixel and overflows fp16"),
+    (_scales_to_pixels, "fp16_constant", "the product of two sides such as {node} overflows fp16"),
+)

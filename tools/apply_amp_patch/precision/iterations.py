@@ -2,6 +2,7 @@
 
 import ast
 
+from ..names import default_of
 from ..script import Script
 from .coordinates import is_product
 
@@ -19,18 +20,6 @@ def iterates_to_tolerance(script: Script, node: ast.AST) -> bool:
     return any(0 < size < _REACHED for side in sides if (size := _number(script, side)) is not None)
 
 
-def _default(script: Script, parameter: ast.AST) -> list[ast.expr]:
-    """What a parameter is where a call leaves it out."""
-    arguments = script.parents.get(parameter)
-    if not isinstance(arguments, ast.arguments):
-        return []
-    named = reversed([*arguments.posonlyargs, *arguments.args])
-    pairs = [*zip(named, reversed(arguments.defaults), strict=False)]
-    keywords = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    pairs += [(name, value) for name, value in keywords if value is not None]
-    return [value for name, value in pairs if name is parameter]
-
-
 def _breaks(statement: ast.If) -> bool:
     return any(isinstance(s, ast.Break) for s in statement.body)
 
@@ -43,7 +32,8 @@ def _number(script: Script, node: ast.expr) -> float | None:
         case ast.Name(id=name):
             bindings = script.bindings(name, node)
             values = [b.value for b in bindings if b.kind == "assign"]
-            values += [d for b in bindings if b.kind == "parameter" for d in _default(script, b.node)]
+            given = [b.node for b in bindings if b.kind == "parameter"]
+            values += [d for n in given if (d := default_of(script.parents[n], n)) is not None]
         case ast.Attribute():
             text = ast.unparse(node)
             sets = [n for n in script.nodes if isinstance(n, ast.Assign)]

@@ -2,6 +2,7 @@
 
 import ast
 
+from ..names import default_of
 from ..script import Script
 from .coordinates import is_product
 
@@ -148,9 +149,5 @@ def _set_at_start(script: Script, node: ast.expr, *, of_number: bool) -> bool:
 
 
 def _numeric_default(script: Script, parameter: ast.AST) -> bool:
-    arguments = script.parents[parameter]
-    assert isinstance(arguments, ast.arguments)
-    names = [*arguments.posonlyargs, *arguments.args]
-    defaults = dict(zip(reversed(names), reversed(arguments.defaults), strict=False))
-    default = defaults.get(parameter)  # type: ignore[call-overload]
+    default = default_of(script.parents[parameter], parameter)
     return isinstance(default, ast.Constant) and isinstance(default.value, int | float)

@@ -2,6 +2,7 @@
 
 import ast
 
+from ..names import default_of
 from ..script import Script
 from .attributes import set_to
 
@@ -86,23 +87,15 @@ def size_of(script: Script, node: ast.expr) -> float | None:
                 return None
             if bindings[0].kind == "assign" and isinstance(bindings[0].value, ast.Constant | ast.UnaryOp):
                 return size_of(script, bindings[0].value)
-            default = _default(script, bindings[0].node) if bindings[0].kind == "parameter" else None
+            (binding,) = bindings
+            given = binding.kind == "parameter"
+            default = default_of(script.parents[binding.node], binding.node) if given else None
             return size_of(script, default) if isinstance(default, ast.Constant) else None
         case ast.Attribute(value=ast.Name(id="self")):
             values = set_to(script, node)
             if len(values) == 1 and isinstance(values[0], ast.Constant | ast.UnaryOp | ast.Name):
                 return size_of(script, values[0])
     return None
-
-
-def _default(script: Script, parameter: ast.AST) -> ast.expr | None:
-    above = script.parents[parameter]
-    if not isinstance(above, ast.arguments):
-        return None
-    names = [*above.posonlyargs, *above.args]
-    pairs = [*zip(reversed(names), reversed(above.defaults), strict=False)]
-    pairs += [(n, d) for n, d in zip(above.kwonlyargs, above.kw_defaults, strict=True) if d is not None]
-    return next((default for name, default in pairs if name is parameter), None)
 
 
 def _is_fp32(script: Script, node: ast.expr, seen: tuple[str, ...] = ()) -> bool:
