@@ -330,7 +330,7 @@ def test_a_method_is_read_even_if_its_name_was_before_its_class():
     methods = "".join(f"    def {n}(self, x):\n        return Layer{n}()(x)\n\n" for n in names)
     classes = "".join(f"\n\nclass Layer{n}:\n    pass\n" for n in names)
     layers = Script(f"class Net:\n{methods}{classes}")
-    assert all(map(Reached(script, [layers]).holds, layers.classes))
+    assert all(map(Reached(script, {Path("layers.py"): layers}).holds, layers.classes))
 
 
 MIXED = """import torch
@@ -388,3 +388,71 @@ HANDED = """class Compute:
 def test_a_criterion_that_is_handed_in_runs_no_layers(given, logits, outcome):
     text = HANDED.format(given=given, logits=logits)
     assert patch(text, ["mixed_precision"], Wishes()).outcome == outcome
+
+
+NETS = """import pickle
+
+import torch
+
+
+class Net(torch.nn.Linear):
+    def part(self, name):
+        return getattr(self, name)
+
+
+class Store:
+    @staticmethod
+    def read(file):
+        return pickle.load(file)
+"""
+ODD = """import torch
+
+
+class Odd(torch.nn.Module):
+    def forward(self, x):
+        return self.out.index_add_(0, self.index, x)
+"""
+BUILD = "def build(module, name):\n    return getattr(module, name)(4, 4)\n"
+LOOP = """
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+for x, y in data:
+    optimizer.zero_grad()
+    loss = torch.nn.functional.mse_loss(net(x.cuda()), y.cuda())
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "outcome"),
+    [
+        ("import nets, odd\nnet = getattr(nets, args.name)(4, 4)", "patched"),
+        ("import nets, odd\nnet = getattr(odd, args.name)(4, 4)", "declined"),
+        ("import nets, odd\nnet = odd.__dict__[args.name](4, 4)", "declined"),
+        ("import nets, odd\nfrom build import build\nnet = build(odd, args.name)", "declined"),
+        ("from nets import Net\nimport odd\nnet = Net(4, 4)\nnet.part('weight')", "patched"),
+        ("from nets import Store\nimport odd\nnet = Store.read(f)", "declined"),
+        ("from nets import Net\nimport odd\nnet = eval(args.name)(4, 4)", "declined"),
+        (
+            "import odd\ndef make():\n    from nets import Net\n    return locals()['Net'](4, 4)\nnet = make()",
+            "patched",
+        ),
+        ("import importlib, odd\nnet = importlib.import_module('nets').Net(4, 4)", "patched"),
+        (
+            "import importlib, odd\nx = importlib.import_module(args.name)\nnet = getattr(x, 'Odd')(4, 4)",
+            "declined",
+        ),
+        (
+            "import importlib, odd\nx = importlib.import_module(args.name)\nnet = getattr(x, args.cls)(4, 4)",
+            "declined",
+        ),
+        ("import nets, odd\nopt = getattr(torch.optim, args.name)\nnet = nets.Net(4, 4)", "patched"),
+    ],
+)
+def test_a_name_made_at_run_time_reaches_what_it_may_stand_for_and_no_more(tmp_path: Path, made, outcome):
+    for name, code in (("nets", NETS), ("odd", ODD), ("build", BUILD)):
+        (tmp_path / f"{name}.py").write_text(code)
+    result = patch(
+        f"import torch\n{made}\n{LOOP}", ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path
+    )
+    assert result.outcome == outcome

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from .flow import Flow
+from .loading import Loaded, loaded_names
 from .loops import Training, find_training
 from .names import last_name
 from .project import imported_scripts, importing_scripts
@@ -48,19 +49,24 @@ class Context:
         return imported_scripts(self.script, self.path, self.root)
 
     @cached_property
+    def loaded(self) -> Loaded:
+        """By which names the script's imports load those files."""
+        return loaded_names(self.script, self.path, self.root, self.project)
+
+    @cached_property
     def around(self) -> list[tuple[Reached, list[Script]]]:
         """What the script, and each file around it that imports it, reaches of the other files it reads."""
         found = [(self.reached, list(self.project.values()))]
         for path, script in importing_scripts(self.path, self.root).items():
             read = imported_scripts(script, path, self.root)
             others = [other for at, other in read.items() if at != self.path]
-            found.append((Reached(script, read.values()), [script, *others]))
+            found.append((Reached(script, read), [script, *others]))
         return found
 
     @cached_property
     def reached(self) -> Reached:
         """What of the project's other files the script may run."""
-        return Reached(self.script, self.project.values())
+        return Reached(self.script, self.project)
 
     def roles_of(self, script: Script) -> Roles:
         """The roles in a file of the project."""

@@ -1,25 +1,12 @@
 """Which classes of the project's other files a script can make: those that code it may run mentions by name."""
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 
+from .lookups import Lookups, is_kept
 from .names import Function
 from .script import Script
-
-# Ways to a class that does not mention its name.
-_BY_NAME = {
-    "eval",
-    "exec",
-    "globals",
-    "locals",
-    "vars",
-    "__import__",
-    "import_module",
-    "locate",
-    "instantiate",
-}
-_REGISTRIES = {"__subclasses__", "__init_subclass__", "__dict__", "getmembers", "entry_points", "metaclass"}
-_PICKLES = {"torch", "pickle", "joblib", "dill", "cloudpickle"}
 
 
 class Reached:
@@ -28,15 +15,15 @@ class Reached:
     A name counts wherever it is spelt, so that more is reached than runs, never less.
     """
 
-    def __init__(self, script: Script, others: Iterable[Script]) -> None:
-        scripts = [script, *others]
-        made = _Names(scripts, set(), frozenset())
+    def __init__(self, script: Script, project: dict[Path, Script]) -> None:
+        scripts = [script, *project.values()]
+        made = _Names(scripts, Lookups(project), set(), frozenset())
         self.everything = made.everything
         self._made = made.names
         self._at_work = made.names
         if not self.everything:  # what only __init__ calls is over before anything trains
             classes = {c.name for s in scripts for c in s.classes} & made.names
-            self._at_work = _Names(scripts, classes, frozenset({"__init__"})).names
+            self._at_work = _Names(scripts, Lookups(project), classes, frozenset({"__init__"})).names
 
     def mentions(self, node: ast.Call) -> bool:
         """Whether the name that a call calls is among what code that may run mentions."""
@@ -52,26 +39,35 @@ class Reached:
 class _Names:
     """The names that code mentions: the first script's, and that of the definitions whose names are mentioned."""
 
-    def __init__(self, scripts: list[Script], names: set[str], left_out: frozenset[str]) -> None:
+    def __init__(
+        self, scripts: list[Script], lookups: Lookups, names: set[str], left_out: frozenset[str]
+    ) -> None:
         self._defined: dict[str, list[tuple[Script, ast.AST]]] = {}
-        self._loads = 0  # of pickled objects, less those that only fill a model that is there
+        self._lookups = lookups
         self._left_out = left_out
+        self._methods: set[str] = set()  # of the classes that were read
         self.names = set(names)
-        self.everything = False
         self._read(scripts[0], scripts[0].tree)
         for name in [f.name for c in scripts[0].classes for f in c.body if isinstance(f, Function)]:
             self.names.add(name)  # a trainer's own methods are called by whoever imports it
         for other in scripts[1:]:
             for statement in other.tree.body:
                 self._open(other, statement)
-        while not self.everything and (due := self.names & set(self._defined)):
+        while not lookups.reach_all and (due := self._due()):
             for holder, node in [pair for name in due for pair in self._defined.pop(name)]:
                 self._read(holder, node)  # a class adds methods, whose names may have been read before
-        self.everything = self.everything or self._loads > 0
+        self.everything = lookups.reach_all or lookups.unpickle
+
+    def _due(self) -> set[str]:
+        """The names whose definitions may run and were not read yet."""
+        self.names |= self._lookups.names
+        if self._lookups.in_objects:
+            self.names |= self._methods
+        return self.names & set(self._defined)
 
     def _open(self, script: Script, node: ast.AST) -> None:
         """A definition waits until its name is read; what an import runs besides is read at once."""
-        if isinstance(node, Function | ast.ClassDef) and not node.decorator_list:
+        if isinstance(node, Function | ast.ClassDef) and not is_kept(node):
             self._defined.setdefault(node.name, []).append((script, node))
         elif name := _names_another(node):
             self._defined.setdefault(name, []).append((script, node))
@@ -86,18 +82,15 @@ class _Names:
         silent: set[ast.AST] = set()
         for inner in ast.walk(node):
             if isinstance(inner, ast.ClassDef):
-                methods = [f for f in inner.body if isinstance(f, Function) and not f.decorator_list]
+                methods = [f for f in inner.body if isinstance(f, Function) and not is_kept(f)]
                 waiting.update(f for f in methods if not _called_unnamed(f))
                 silent.update(f for f in methods if f.name in self._left_out)
+        self._methods.update(method.name for method in waiting)  # type: ignore[attr-defined]
         for method in waiting:
             self._defined.setdefault(method.name, []).append((script, method))  # type: ignore[attr-defined]
         for inner in _without(node, waiting | silent):
             self.names.update(_spelt(inner))
-            if isinstance(inner, ast.Call):
-                self.everything = self.everything or looks_up(inner)
-                self._loads += _unpickles(script.called(inner) or "")
-                self._loads -= isinstance(inner.func, ast.Attribute) and inner.func.attr == "load_state_dict"
-        self.everything = self.everything or bool(self.names & _REGISTRIES)
+            self._lookups.read(script, inner)
 
 
 def _called_unnamed(definition: ast.AST) -> bool:
@@ -129,22 +122,6 @@ def _spelt(node: ast.AST) -> Iterator[str]:
             yield from (a.name.split(".")[-1] for a in node.names if a.asname)
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             yield node.name
-
-
-def _unpickles(called: str) -> bool:
-    """Whether a call may make whole objects out of a file."""
-    package, _, name = called.partition(".")
-    return package in _PICKLES and name.split(".")[-1] in ("load", "loads", "Unpickler")
-
-
-def looks_up(call: ast.AST) -> bool:
-    """`globals()[name]`, `getattr(module, name)`: a name that is made when the script runs."""
-    if not isinstance(call, ast.Call):
-        return False
-    last = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    if last == "getattr":
-        return len(call.args) < 2 or not isinstance(call.args[1], ast.Constant)
-    return last in _BY_NAME and not (last == "eval" and isinstance(call.func, ast.Attribute))
 
 
 def _lists_names(node: ast.AST) -> bool:

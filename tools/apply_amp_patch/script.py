@@ -233,7 +233,12 @@ class Script:
 
     @cached_property
     def star_imports(self) -> list[str]:
-        return [b.target for b in self._scopes[self.tree].names.get("*", [])]
+        return [b.target for b in self.held.get("*", [])]
+
+    @property
+    def held(self) -> dict[str, list[Binding]]:
+        """What the module itself holds, by its names."""
+        return self._scopes[self.tree].names
 
     def qualified(self, node: ast.AST, depth: int = 0) -> str | None:
         """The dotted path that an expression names through its imports: `torch.optim.Adam`; None if it is no such."""
@@ -270,7 +275,7 @@ class Script:
 
     def torch_name(self, at: ast.AST | None = None) -> str | None:
         """The name under which module level binds torch itself."""
-        for name, found in self._scopes[self.tree].names.items():
+        for name, found in self.held.items():
             if any(b.kind == "import" and b.target == "torch" for b in found):
                 return name
         return None
@@ -289,7 +294,7 @@ class Script:
 
     def bound_often(self) -> tuple[str, int] | None:
         """A name with more definitions at module level than can be followed, and the line of the first one too many."""
-        for name, found in self._scopes[self.tree].names.items():
+        for name, found in self.held.items():
             defined = [b for b in found if b.kind in ("function", "class")]
             for bindings, most in ((defined, _DEFINITIONS), (found, _BINDINGS)):
                 if len(bindings) > most:

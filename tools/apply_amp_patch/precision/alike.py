@@ -3,8 +3,8 @@
 import ast
 
 from ..context import Context
+from ..lookups import looks_up
 from ..models import is_model
-from ..reached import looks_up
 from .dtypes import Dtypes
 from .operations import takes_numpy
 

@@ -8,16 +8,13 @@ What other code took a copy of when it was imported is left alone.
 """
 
 import ast
-from collections.abc import Iterator
-from pathlib import Path
 
 from ..context import Context
 from ..names import Function
-from ..prelude import free_name, header_line
-from ..project import parsed, resolved
+from ..prelude import free_name
+from ..project import parsed
 from ..script import Script
 
-_MOST_IMPORTS = 2000
 _SETTINGS = {"float32", "device", "dtype", "enabled", "scaler"}  # names that the patch itself takes
 Place = tuple[str, str]  # an import statement, and the expression that it makes possible
 
@@ -51,7 +48,7 @@ def class_place(context: Context, home: Script, holder: ast.ClassDef) -> Place |
 
 def module_place(context: Context, other: Script) -> Place | None:
     """An import of a project file that the script's own imports have loaded, under a name of ours."""
-    names, loaded = _loaded(context).get(other, (set(), False))
+    names, loaded = context.loaded.get(other, (set(), False))
     if len(names) != 1 or not loaded:  # by two names it is loaded twice
         return None
     (dotted,) = names
@@ -67,7 +64,7 @@ def module_place(context: Context, other: Script) -> Place | None:
 
 def _alias(context: Context, dotted: str, last: str) -> str:
     """`amp_layers`, and longer where two modules would share it or a setting has it."""
-    same = [n for names, _ in _loaded(context).values() for n in names if n.rpartition(".")[2] == last]
+    same = [n for names, _ in context.loaded.values() for n in names if n.rpartition(".")[2] == last]
     if len(same) == 1 and last not in _SETTINGS:
         return f"amp_{last}"
     return f"amp_{dotted.strip('*.').replace('.', '_')}_module"
@@ -129,65 +126,3 @@ def _runs_at_import(script: Script, node: ast.AST) -> bool:
 
 def _decorators(function: ast.AST) -> list[ast.expr]:
     return getattr(function, "decorator_list", [])
-
-
-def _loaded(context: Context) -> dict[Script, tuple[set[str], bool]]:
-    """The dotted names by which something imports each project file, and whether it is loaded when the settings run.
-
-    Stars in front stand for the dots of the script's own relative imports.
-    """
-    last = header_line(context.script)
-    found: dict[Script, tuple[set[str], bool]] = {}
-    above = [(n, True) for n in context.script.tree.body if n.lineno < last]
-    below = [(n, False) for n in context.script.tree.body if n.lineno >= last]
-    queue = list(_imports(context, [*above, *below], context.path, None))
-    while queue and len(queue) < _MOST_IMPORTS:
-        path, name, now = queue.pop(0)
-        other = context.project.get(path)
-        names, before = found.get(other, (set(), False)) if other is not None else (set(), False)
-        if other is None or (name in names and (before or not now)):
-            continue
-        found[other] = {*names, name}, before or now
-        queue += _imports(context, [(n, now) for n in other.tree.body], path, name)
-    return found
-
-
-def _imports(
-    context: Context, statements: list[tuple[ast.stmt, bool]], path: Path | None, name: str | None
-) -> Iterator[tuple[Path, str, bool]]:
-    """What statements of a module import: a project file, its dotted name, and whether they do so when it is loaded.
-
-    `name` is the module's own.
-    """
-    for statement, now in statements:
-        now = now and not isinstance(statement, Function | ast.ClassDef | ast.If | ast.Try)
-        for node in (n for n in ast.walk(statement) if isinstance(n, ast.Import | ast.ImportFrom)):
-            level = node.level if isinstance(node, ast.ImportFrom) else 0
-            base = _package(name, path, level)
-            for part in _modules(node):
-                start = (
-                    path if level else context.path
-                )  # a module's own folder is on no path, unless the script's is
-                for target in resolved(part, level, start, context.root) or resolved(
-                    part, level, path, context.root
-                ):
-                    yield target, f"{base}.{part}" if base else part, now
-
-
-def _modules(node: ast.Import | ast.ImportFrom) -> set[str]:
-    """The dotted names of the modules that an import may load, the packages around them among them."""
-    module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
-    whole = {f"{module}.{alias.name}".strip(".*") for alias in node.names}
-    return {".".join(name.split(".")[: n + 1]) for name in whole for n in range(name.count(".") + 1)} - {""}
-
-
-def _package(name: str | None, path: Path | None, level: int) -> str:
-    """The package that a relative import starts from."""
-    if not level:
-        return ""
-    if name is None:
-        return "*" * level
-    up = level - (path is not None and path.name == "__init__.py")
-    for _ in range(up):
-        name = name.rpartition(".")[0]
-    return name
