@@ -11,6 +11,7 @@ from .context import Context, Wishes
 from .edits import EditsCollide, apply, compose, lines_before
 from .framework_loops import in_its_place
 from .patch import Declined, Patch, Site, strongest
+from .project import look_again
 from .script import Script
 
 # Mixed precision and accumulation shape the loop that the others read; a stop stands behind all else in an epoch.
@@ -61,6 +62,7 @@ def patch(
     """
     result = Result(text)
     known = load_rules()
+    look_again()
     context = Context(Script(text), wishes, path, root)
     lines = list(range(1, len(context.script.line_starts) + 1))
     for remedy in sorted(remedies, key=lambda r: ORDER.index(r)):

@@ -86,12 +86,18 @@ class Context:
     def class_elsewhere(self, name: str) -> tuple[Script, ast.ClassDef] | None:
         """A class of another project file by its dotted name."""
         *module, last = name.split(".")
-        for path, other in self.project.items():
+        for path, other, holder in self._classes.get(last, []):
             if not module or module[-1] in (path.stem, path.parent.name):
-                for holder in other.classes:
-                    if holder.name == last:
-                        return other, holder
+                return other, holder
         return None
+
+    @cached_property
+    def _classes(self) -> dict[str, list[tuple[Path, Script, ast.ClassDef]]]:
+        found: dict[str, list[tuple[Path, Script, ast.ClassDef]]] = {}
+        for path, script in self.project.items():
+            for holder in script.classes:
+                found.setdefault(holder.name, []).append((path, script, holder))
+        return found
 
     def _made_elsewhere(self, name: str) -> str | None:
         if name not in self._made:

@@ -1,18 +1,21 @@
 """Ways to a definition that do not mention its name: names made at run time, registries, pickles."""
 
 import ast
+from collections.abc import Iterable
 from pathlib import Path
 
 from .script import Script
 
 _BY_NAME = {"eval", "exec", "globals", "locals", "vars", "locate", "instantiate"}
 _MODULES_BY_NAME = {"__import__", "import_module"}
+_FILLS = {"load_state_dict", "_load_from_state_dict"}
+_LOADS = {"load", "loads", "Unpickler"}
+_CALLED = _BY_NAME | _MODULES_BY_NAME | _FILLS | _LOADS | {"getattr", "getmembers"}
 _BUILTINS = {"eval", "exec", "globals", "locals", "vars", "getattr"}
 _MODULES = {"getmodule", "module_from_spec", "load_source", "load_module", "iter_modules"}
 _REGISTRIES = {"__subclasses__", "__init_subclass__", "entry_points"}
 _PICKLES = {"pickle", "joblib", "dill", "cloudpickle"}
 _MOST_PARTS = 6  # of a dotted name
-_FILLS = {"load_state_dict", "_load_from_state_dict"}
 # Decorators that neither run nor list what they decorate.
 _KEEPS_NOTHING = {"staticmethod", "classmethod", "property", "setter", "abstractmethod", "cached_property"}
 _KEEPS_NOTHING |= {"no_grad", "inference_mode", "lru_cache", "contextmanager", "override"}
@@ -28,6 +31,29 @@ def looks_up(call: ast.AST) -> bool:
     return last in _BY_NAME | _MODULES_BY_NAME and not (
         last == "eval" and isinstance(call.func, ast.Attribute)
     )
+
+
+def may_look_up(node: ast.AST) -> bool:
+    """Whether `Lookups.read` has to see a node."""
+    match node:
+        case ast.Call(func=function):
+            return _last(function) in _CALLED
+        case ast.keyword(arg="metaclass") | ast.Constant(value="__dict__"):
+            return True
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.FunctionDef(name=name):
+            return name == "__dict__" or name in _REGISTRIES or name in _MODULES
+    return False
+
+
+def handed_on(script: Script, node: ast.AST) -> str | None:
+    """The dotted name of what is imported and used as a value, rather than called or something taken out of it."""
+    if not isinstance(node, ast.Name | ast.Attribute):
+        return None
+    above = script.parents.get(node)
+    taken = isinstance(above, ast.Attribute | ast.ClassDef) or (
+        isinstance(above, ast.Call) and above.func is node
+    )
+    return None if taken else script.qualified(node)
 
 
 class Lookups:
@@ -60,26 +86,27 @@ class Lookups:
         """Whether whole objects come out of a file."""
         return self._loads > 0
 
-    def read(self, script: Script, node: ast.AST) -> None:
-        """What one node looks up."""
-        match node:
-            case ast.Call():
-                self._read_call(script, node)
-            case ast.keyword(arg="metaclass", value=value):
-                self._all |= _last(value) != "ABCMeta"
-        match node:
-            case ast.Attribute(attr="__dict__", value=owner):
-                self._look_into(script, owner)
-            case ast.Constant(value="__dict__"):
-                self.in_objects = True
-            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.FunctionDef(name=name):
-                self._all |= name in _REGISTRIES
-                self._modules_handed |= name in _MODULES or self._is_module_value(script, node)
+    def read(self, script: Script, nodes: Iterable[ast.AST], handed: Iterable[str]) -> None:
+        """What some nodes look up, and the dotted names of what is handed on beside them."""
+        for node in nodes:
+            match node:
+                case ast.Call():
+                    self._read_call(script, node)
+                case ast.keyword(value=value):
+                    self._all |= _last(value) != "ABCMeta"
+                case ast.Attribute(attr="__dict__", value=owner):
+                    self._look_into(script, owner)
+                case ast.Constant():
+                    self.in_objects = True
+                case ast.Name(id=name) | ast.Attribute(attr=name) | ast.FunctionDef(name=name):
+                    self._all |= name in _REGISTRIES
+                    self._modules_handed |= name in _MODULES
+        self._modules_handed |= any(name == "sys.modules" or _parts(name) in self._modules for name in handed)
 
     def _read_call(self, script: Script, call: ast.Call) -> None:
         last = _last(call.func)
         package, _, rest = (script.called(call) or "").partition(".")
-        self._loads += package in _PICKLES and rest.split(".")[-1] in ("load", "loads", "Unpickler")
+        self._loads += package in _PICKLES and rest.split(".")[-1] in _LOADS
         self._loads += (package, rest) == ("torch", "load")
         self._loads -= isinstance(call.func, ast.Attribute) and last in _FILLS
         if last in _MODULES_BY_NAME and not _gives_attributes_alone(script, call):
@@ -115,16 +142,6 @@ class Lookups:
             self.names |= {*module.held, *(path.rpartition(".")[2] for path in imported)}
             inner = (self._modules.get(_parts(path), []) for path in imported if deep)
             queue += [found for each in inner for found in each if found not in queue]
-
-    def _is_module_value(self, script: Script, node: ast.AST) -> bool:
-        """Whether a module of the project is handed on, rather than something taken out of it."""
-        above = script.parents.get(node)
-        if isinstance(above, ast.Attribute | ast.ClassDef) or (
-            isinstance(above, ast.Call) and above.func is node
-        ):
-            return False
-        dotted = script.qualified(node)
-        return dotted == "sys.modules" or _parts(dotted or "") in self._modules
 
 
 def _parts(dotted: str) -> tuple[str, ...]:

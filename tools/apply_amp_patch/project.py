@@ -4,13 +4,15 @@ import ast
 import os
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
+from .once import once
 from .script import Script
 
 _LARGEST_BYTES = 400_000
 _MOST_FILES = 100
+_MOST_KEPT = 512  # parsed files, of all projects
 _MOST_NEARBY = 3_000  # files looked at for one that imports the script
 _MOST_LEVELS = 5  # how far up a repository's root is looked for
 _CLASS = re.compile(r"\w+\.(\w+\.)*[A-Z]\w*")  # "models.layers.Net", which some function imports by that name
@@ -26,7 +28,13 @@ _ROOT_OF_COPY = (
 )
 
 
-@cache
+def look_again() -> None:
+    """Forget where modules were found: files may have come and gone since."""
+    _found.cache_clear()
+    _tops.cache_clear()
+
+
+@lru_cache(_MOST_KEPT)
 def _parse(path: Path, stamp: int) -> Script | None:
     del stamp
     try:
@@ -128,6 +136,7 @@ def _nearby(top: Path) -> Iterator[Path]:
                 yield Path(folder) / name
 
 
+@cache
 def _tops(path: Path) -> list[Path]:
     """The folders that a script's absolute imports may start from: its own, its packages' root, its repository's.
 
@@ -150,7 +159,7 @@ def _tops(path: Path) -> list[Path]:
 def _imports(script: Script, where: Path, tops: list[Path], root: Path | None) -> list[Path]:
     found: list[Path] = []
     tops = [*tops, *_named_folders(_on_path(script), [where.parent, *tops], root)]
-    for node in script.nodes:
+    for node in _importing(script):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 found += _module(alias.name, [where.parent, *tops])
@@ -162,9 +171,20 @@ def _imports(script: Script, where: Path, tops: list[Path], root: Path | None) -
             found += _module(node.module or "", roots)
             for alias in node.names:
                 found += _module(f"{node.module}.{alias.name}" if node.module else alias.name, roots)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _CLASS.fullmatch(node.value):
-            found += _module(node.value.rpartition(".")[0], [where.parent, *tops])
+        else:
+            found += _module(str(getattr(node, "value", "")).rpartition(".")[0], [where.parent, *tops])
     return list(dict.fromkeys([*found, *_chosen_late(script, [where.parent, *tops], root)]))
+
+
+@once
+def _importing(script: Script) -> list[ast.AST]:
+    """What imports a module: the statements, and texts that name a class."""
+    return [
+        n
+        for n in script.nodes
+        if isinstance(n, ast.Import | ast.ImportFrom)
+        or (isinstance(n, ast.Constant) and isinstance(n.value, str) and _CLASS.fullmatch(n.value))
+    ]
 
 
 def _chosen_late(script: Script, roots: list[Path], limit: Path | None) -> list[Path]:
@@ -183,6 +203,7 @@ def _chosen_late(script: Script, roots: list[Path], limit: Path | None) -> list[
     return [path for folder in folders for path in sorted(folder.glob("*.py"))]
 
 
+@once
 def _on_path(script: Script) -> list[ast.AST]:
     """What names the folders put on sys.path: the calls, or the whole file where a call has them from elsewhere."""
     calls = [c for c in script.calls if script.called(c) in ("sys.path.append", "sys.path.insert")]
@@ -213,11 +234,14 @@ def resolved(dotted: str, level: int, path: Path | None, root: Path | None) -> l
 
 
 def _module(dotted: str, roots: list[Path]) -> list[Path]:
-    if not dotted:
-        return []
+    return [found] if dotted and (found := _found(dotted, tuple(roots))) else []
+
+
+@cache
+def _found(dotted: str, roots: tuple[Path, ...]) -> Path | None:
     for root in roots:
         stem = root.joinpath(*dotted.split("."))
         for candidate in (stem.with_suffix(".py"), stem / "__init__.py"):
             if candidate.is_file():
-                return [candidate]
-    return []
+                return candidate
+    return None

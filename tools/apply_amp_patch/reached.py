@@ -2,10 +2,12 @@
 
 import ast
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from .lookups import Lookups, is_kept
+from .lookups import Lookups, handed_on, is_kept, may_look_up
 from .names import Function
+from .once import once
 from .script import Script
 
 
@@ -78,19 +80,40 @@ class _Names:
             self._read(script, node)
 
     def _read(self, script: Script, node: ast.AST) -> None:
-        waiting: set[ast.AST] = set()
-        silent: set[ast.AST] = set()
-        for inner in ast.walk(node):
-            if isinstance(inner, ast.ClassDef):
-                methods = [f for f in inner.body if isinstance(f, Function) and not is_kept(f)]
-                waiting.update(f for f in methods if not _called_unnamed(f))
-                silent.update(f for f in methods if f.name in self._left_out)
-        self._methods.update(method.name for method in waiting)  # type: ignore[attr-defined]
-        for method in waiting:
-            self._defined.setdefault(method.name, []).append((script, method))  # type: ignore[attr-defined]
-        for inner in _without(node, waiting | silent):
-            self.names.update(_spelt(inner))
-            self._lookups.read(script, inner)
+        mentioned = _mentioned(script, node, self._left_out)
+        self.names |= mentioned.names
+        for method in mentioned.methods:
+            self._methods.add(method.name)
+            self._defined.setdefault(method.name, []).append((script, method))
+        self._lookups.read(script, mentioned.lookups, mentioned.handed)
+
+
+@dataclass(frozen=True)
+class _Mentioned:
+    """What some code mentions, but in the methods of its classes, which wait until they are called."""
+
+    names: set[str]
+    methods: list[Function]
+    lookups: list[ast.AST]
+    handed: set[str]  # the dotted names of what is imported and handed on
+
+
+@once
+def _mentioned(script: Script, node: ast.AST, left_out: frozenset[str]) -> _Mentioned:
+    waiting: dict[Function, None] = {}
+    silent: set[ast.AST] = set()
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.ClassDef):
+            methods = [f for f in inner.body if isinstance(f, Function) and not is_kept(f)]
+            waiting.update((f, None) for f in methods if not _called_unnamed(f))
+            silent.update(f for f in methods if f.name in left_out)
+    nodes = list(_without(node, waiting.keys() | silent))
+    return _Mentioned(
+        {name for n in nodes for name in _spelt(n)},
+        list(waiting),
+        [n for n in nodes if may_look_up(n)],
+        {dotted for n in nodes if (dotted := handed_on(script, n))},
+    )
 
 
 def _called_unnamed(definition: ast.AST) -> bool:

@@ -41,6 +41,7 @@ class Script:
         self.nodes: list[ast.AST] = []
         self._scopes: dict[ast.AST, Scope] = {}
         self._named: dict[tuple[int, int], str | None] = {}
+        self.known: dict[object, object] = {}  # see once.py
         self._link()
         self._bind()
 

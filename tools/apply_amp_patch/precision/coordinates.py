@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from ..names import Function, last_name
+from ..once import once
 from ..script import Script
 from .attributes import set_to
 
@@ -202,6 +203,7 @@ def _divides_by_sizes(node: ast.AST) -> bool:
     return any(isinstance(d, ast.BinOp) and isinstance(d.op, ast.Mult) for d in divisors)
 
 
+@once
 def decodes_boxes(script: Script) -> list[tuple[int, str, str]]:
     """Where a file takes torchvision's detection models: they decode boxes in the dtype that their layers give."""
     note = "torchvision decodes boxes in half precision, and bf16 holds whole pixels up to 256"

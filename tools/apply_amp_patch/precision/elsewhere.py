@@ -7,6 +7,7 @@ from pathlib import Path
 from ..context import Context
 from ..models import class_of, makes_model, trained_models
 from ..names import Function, last_name
+from ..once import once
 from ..patch import Declined
 from ..project import importing_scripts
 from ..roles import Roles
@@ -179,20 +180,35 @@ def weigh_elsewhere(
     """What one node of another file does under autocast; `line` is the script's that leads there."""
     if is_exempt(script, node):
         return
-    refuse_unsafe(script, node, line, where)
-    no_fp16 = [(line, code, note + where) for _, code, note in fp16_only(script, node)]
-    no_bf16 = [(line, code, note + where) for _, code, note in bf16_only(script, node)]
-    if no_fp16 and no_bf16:
-        raise Declined(*no_bf16[0])
-    verdict.no_fp16 += no_fp16
-    verdict.no_bf16 += no_bf16
+    if not _is_plain(script, node):
+        refuse_unsafe(script, node, line, where)
+        no_fp16 = [(line, code, note + where) for _, code, note in fp16_only(script, node)]
+        no_bf16 = [(line, code, note + where) for _, code, note in bf16_only(script, node)]
+        if no_fp16 and no_bf16:
+            raise Declined(*no_bf16[0])
+        verdict.no_fp16 += no_fp16
+        verdict.no_bf16 += no_bf16
+        if _puts(script, node):
+            note = f"an assignment by index{where} needs equal dtypes, and autocast makes one side half"
+            raise Declined(line, "in_place_scatter", note)
     if hooks_scaled(context.roles_of(script), node):
         verdict.no_fp16.append((line, "gradient_hook", f"a hook{where} would see scaled gradients"))
-    if puts_layer_output(script, node) or puts_widened(script, node):
-        note = f"an assignment by index{where} needs equal dtypes, and autocast makes one side half"
-        raise Declined(line, "in_place_scatter", note)
     if isinstance(node, ast.Call) and is_bce(context.roles_of(script), node):
         raise Declined(line, "bce_in_other_file", f"binary cross entropy{where} fails under autocast")
+
+
+@once
+def _is_plain(script: Script, node: ast.AST) -> bool:
+    """Whether nothing in the node itself speaks against half precision; asked for every file that leads to it."""
+    try:
+        refuse_unsafe(script, node, 0, "")
+    except Declined:
+        return False
+    return not (fp16_only(script, node) or bf16_only(script, node) or _puts(script, node))
+
+
+def _puts(script: Script, node: ast.AST) -> bool:
+    return puts_layer_output(script, node) or puts_widened(script, node)
 
 
 def _layer_node(

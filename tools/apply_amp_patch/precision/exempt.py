@@ -3,12 +3,14 @@
 import ast
 
 from ..names import Function
+from ..once import once
 from ..script import Script
 
 _AUTOCAST = {f"torch.{name}" for name in ("autocast", "amp.autocast", "cuda.amp.autocast")}
 _CASTS = (".float(", ".to(torch.float32", "dtype=torch.float32")
 
 
+@once
 def is_exempt(script: Script, node: ast.AST) -> bool:
     """Whether a node stands under `with autocast(enabled=False):`, or in a function so decorated."""
     return any(
