@@ -30,8 +30,8 @@ _ROOT_OF_COPY = (
 
 def look_again() -> None:
     """Forget where modules were found: files may have come and gone since."""
-    _found.cache_clear()
-    _tops.cache_clear()
+    for kept in (_found, _tops, importing_scripts):
+        kept.cache_clear()
 
 
 @lru_cache(_MOST_KEPT)
@@ -73,23 +73,25 @@ def imported_scripts(script: Script, path: Path | None, root: Path | None) -> di
     return found
 
 
+@cache
 def importing_scripts(path: Path | None, root: Path | None) -> dict[Path, Script]:
     """The files around a script that import it by its name, and so may hand it a model."""
     if path is None:
         return {}
-    repository = next(
-        (p for p in path.parents if (p / ".git").exists()), None
-    )  # its neighbours are others' work
+    # what lies beside its repository is others' work
+    repository = next((p for p in path.parents if (p / ".git").exists()), None)
     inside = [p for p in (root, repository) if p is not None]
     tops = [p for p in _tops(path) if all(p.is_relative_to(limit) for limit in inside)]
-    names = re.compile(
-        rf"^\s*(from|import)\b.*\b({re.escape(path.stem)}|{re.escape(path.parent.name)})\b", re.MULTILINE
-    )
+    stem, package = re.escape(path.stem), re.escape(path.parent.name)
+    names = re.compile(rf"^\s*(from|import)\b.*\b({stem}|{package})\b", re.MULTILINE)
+    # a folder without it holds only what is named
+    named = re.compile("" if (path.parent / "__init__.py").is_file() else rf"\b{stem}\b")
     found: dict[Path, Script] = {}
     for other in _nearby(max(tops, key=lambda p: -len(p.parts), default=path.parent)):
         if other == path or other.stat().st_size > _LARGEST_BYTES:
             continue
-        if names.search(other.read_text(encoding="utf-8", errors="replace")):
+        text = other.read_text(encoding="utf-8", errors="replace")
+        if names.search(text) and named.search(text):
             parsed = _parse(other, other.stat().st_mtime_ns)
             if parsed is not None and _leads_to(parsed, other, path, root):
                 found[other] = parsed
