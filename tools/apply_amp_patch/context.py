@@ -116,7 +116,7 @@ class Context:
 
     @cached_property
     def training(self) -> Training:
-        return find_training(self.script, self.roles, self.differentiates_elsewhere)
+        return find_training(self.script, self.roles, self.run_elsewhere)
 
     def differentiates_elsewhere(self, call: ast.Call) -> bool:
         """Whether a call runs a function or method of another project file that calls backward."""

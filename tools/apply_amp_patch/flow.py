@@ -230,11 +230,12 @@ class Flow:
         for inner in ast.walk(node):
             if isinstance(inner, ast.BinOp) and isinstance(inner.op, ast.MatMult):
                 return True
-            if isinstance(inner, ast.Call) and self._call_runs_layers(inner):
+            if isinstance(inner, ast.Call) and self.call_runs_layers(inner):
                 return True
         return False
 
-    def _call_runs_layers(self, call: ast.Call) -> bool:
+    def call_runs_layers(self, call: ast.Call) -> bool:
+        """Whether a call itself may run a layer or a loss."""
         name = self.script.called(call)
         if name:
             if name.startswith("builtins.super") or name == "builtins.getattr":
@@ -287,7 +288,7 @@ class Flow:
             return False
         if isinstance(node.func, ast.Attribute) and node.func.attr in TENSOR_METHODS:
             return False
-        return self._call_runs_layers(node)
+        return self.call_runs_layers(node)
 
     def _function_calls_model(self, function: Function) -> bool:
         if function not in self._models:

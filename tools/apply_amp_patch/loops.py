@@ -1,15 +1,15 @@
 """The training loops of a script: what is differentiated, what steps, and the statements behind each loss."""
 
 import ast
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from .flow import Flow, uses
-from .names import Function
+from .names import Function, last_name
 from .roles import Roles
 from .script import Script
-from .slices import behind, is_no_grad
+from .slices import behind, gives_numbers, is_no_grad
+from .weights import Elsewhere, Weights
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Training:
     contributors: dict[Backward, set[ast.stmt]] = field(default_factory=dict)
     unresolved: dict[Backward, set[str]] = field(default_factory=dict)
     effects: dict[ast.AST, set[str]] = field(default_factory=dict)
-    elsewhere: Callable[[ast.Call], bool] = lambda call: False  # backward in another file of the project
+    elsewhere: Elsewhere = lambda call: []
 
     @cached_property
     def _kinds(self) -> dict[ast.Call, str]:
@@ -100,7 +100,7 @@ class Training:
                     functions = self.roles.callees(inner)
                     for function in functions:
                         found |= self.effect(function)
-                    if not functions and self.elsewhere(inner):
+                    if not functions and any(last_name(n) == "backward" for _, n in self.elsewhere(inner)):
                         found.add("backward")
             stack.extend(ast.iter_child_nodes(inner))
         return found
@@ -109,9 +109,7 @@ class Training:
         return bool(self.effect(statement))
 
 
-def find_training(
-    script: Script, roles: Roles, elsewhere: Callable[[ast.Call], bool] = lambda call: False
-) -> Training:
+def find_training(script: Script, roles: Roles, elsewhere: Elsewhere = lambda call: []) -> Training:
     """The model of the file's training; empty lists where it trains nothing."""
     flow = Flow(script, roles)
     training = Training(script, roles, flow, elsewhere=elsewhere)
@@ -192,6 +190,9 @@ def _regions(training: Training) -> list[Region]:
     """Runs of statements to compute in lower precision: per block, between barriers."""
     script = training.script
     wanted = {s for found in training.contributors.values() for s in found}
+    numbers = {s for s in wanted if gives_numbers(training, s)}
+    weights = Weights(script, training.roles, training.flow, training.elsewhere)
+    prepared = weights.prepared(wanted, numbers)
     blocks = {id(block): block for s in wanted for block in [script.block(s)]}
     regions: list[Region] = []
     for block in blocks.values():
@@ -199,21 +200,27 @@ def _regions(training: Training) -> list[Region]:
         for statement in [*block, None]:
             ends = statement is None or training.is_barrier(statement) or is_no_grad(training, statement)
             if run and statement is not None and script.cells(run[-1], statement):
-                regions += _trim(training, run, wanted)
+                regions += _trim(training, run, wanted, prepared)
                 run = []
             if not ends:
                 assert statement is not None
                 run.append(statement)
                 continue
-            regions += _trim(training, run, wanted)
+            regions += _trim(training, run, wanted, prepared)
             run = []
     return sorted(regions, key=lambda r: r.first.lineno)
 
 
-def _trim(training: Training, run: list[ast.stmt], wanted: set[ast.stmt]) -> list[Region]:
+def _trim(
+    training: Training, run: list[ast.stmt], wanted: set[ast.stmt], prepared: set[ast.stmt]
+) -> list[Region]:
+    """From the first statement that runs layers on; what only prepares data before it keeps its precision."""
     layered = [i for i, s in enumerate(run) if s in wanted and training.flow.runs_layers(s)]
-    if not layered:
+    working = [i for i in layered if run[i] not in prepared]
+    hosts = {training.script.function(b.call) for b in training.backwards}
+    if layered and not working and training.script.function(run[0]) in hosts:
+        working = layered  # a loss of this file's own, of what other code has computed
+    if not working:
         return []
-    last = max(i for i, s in enumerate(run) if s in wanted)
-    last = max(i for i in range(layered[0], last + 1) if run[i] in wanted)
-    return [Region(tuple(run[layered[0] : last + 1]))]
+    last = max(i for i in range(working[0], len(run)) if run[i] in wanted)
+    return [Region(tuple(run[working[0] : last + 1]))]

@@ -4,12 +4,16 @@ import ast
 from typing import TYPE_CHECKING
 
 from .flow import DETACHED, NUMBERS, path, uses
+from .index import returns
 from .names import Function
 from .script import Loop
 
 if TYPE_CHECKING:
     from .loops import Backward, Training
 
+_DEEPEST = 4  # names and functions that a number comes through
+_PLAIN = {"builtins.int", "builtins.float", "builtins.bool", "builtins.len"}
+_SHAPES = {"reshape", "squeeze", "flatten", "astype", "clip", "copy"}
 _NO_GRAD = {"torch.no_grad", "torch.inference_mode"}
 
 
@@ -83,6 +87,11 @@ def _take(
             for block in inner_blocks:
                 for inner in reversed(block):
                     wanted |= _take(training, inner, wanted, found, cuts)
+            if (
+                isinstance(statement, ast.For | ast.AsyncFor)
+                and training.flow.defs(statement.target) & wanted
+            ):
+                wanted |= uses(statement.iter, training.script, cuts)
         return wanted
     if not training.is_barrier(statement):
         found.add(statement)
@@ -95,7 +104,44 @@ def _take(
             if isinstance(e, ast.Name | ast.Attribute) and (p := path(e))
         }
         needed = needed - plain
-    return needed | uses(statement, training.script, cuts)
+    return needed if gives_numbers(training, statement) else needed | uses(statement, training.script, cuts)
+
+
+def gives_numbers(training: "Training", statement: ast.stmt) -> bool:
+    """`action = agent.choose_action(state)`: no gradient passes what a statement gives, and no half precision."""
+    if not isinstance(statement, ast.Assign) or not _is_number(training, statement.value):
+        return False
+    return not any(isinstance(n, ast.Subscript) for t in statement.targets for n in ast.walk(t))
+
+
+def _is_number(training: "Training", value: ast.expr, depth: int = 0) -> bool:
+    """Plain numbers or arrays of them, maybe out of a function of this file."""
+    if depth > _DEEPEST:
+        return False
+    match value:
+        case ast.Constant():
+            return True
+        case ast.Subscript(value=inner) | ast.Attribute(value=inner, attr="T"):
+            return _is_number(training, inner, depth)
+        case ast.Tuple(elts=[_, *_] as parts):
+            return all(_is_number(training, part, depth) for part in parts)
+        case ast.IfExp(body=body, orelse=orelse):
+            return _is_number(training, body, depth) and _is_number(training, orelse, depth)
+        case ast.Name(id=name) if depth:
+            found = training.script.bindings(name, value)
+            values = [b.value for b in found if b.kind == "assign" and b.value is not None]
+            return 0 < len(found) == len(values) and all(_is_number(training, v, depth + 1) for v in values)
+        case ast.Call():
+            called = training.script.called(value) or ""
+            method = value.func.attr if isinstance(value.func, ast.Attribute) else ""
+            if called in _PLAIN or called.startswith(("numpy.", "random.")) or method in NUMBERS:
+                return True
+            if method in _SHAPES and isinstance(value.func, ast.Attribute):
+                return _is_number(training, value.func.value, depth)
+            functions = training.roles.callees(value)
+            given = [returned for f in functions for returned in returns(training.script, f)]
+            return bool(given) and all(_is_number(training, r, depth + 1) for r in given)
+    return False
 
 
 def _blocks(statement: ast.stmt) -> list[list[ast.stmt]]:

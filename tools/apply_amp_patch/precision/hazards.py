@@ -11,6 +11,7 @@ from ..roles import Roles
 from .caches import runs_without_gradients
 from .constants import bf16_only, fp16_only
 from .coordinates import decodes_boxes, finite_differences
+from .data import data_calls
 from .dtypes import Dtypes
 from .elsewhere import FEATURES, SPECTRA, features, hooked, weigh_elsewhere, weigh_imported
 from .full import FP32_KERNELS, Full, Unsafe, widened
@@ -42,7 +43,7 @@ _NO_HALF_KERNEL = {
 
 def weigh(context: Context) -> Verdict:
     """Raises Declined for what neither precision can do, and what cannot run in fp32 by itself either."""
-    full = Full()
+    full = Full(calls={**data_calls(context)})
     while True:
         try:
             return _weigh(context, full)
