@@ -10,20 +10,11 @@ from ..patch import Site
 from ..script import Script
 from .alike import given_to, perhaps_half
 from .dtypes import Dtypes
+from .loggers import LOGGED, Reason, handed_out, is_castable, logged, parts, writes_arrays
 from .operations import takes_numpy
+from .rescaled import find_rescaled
 from .sums import find_means, find_sums
 
-Reason = tuple[int, str, str]
-
-_LOGGED = {
-    "add_scalar",
-    "add_image",
-    "add_images",
-    "add_histogram",
-    "add_embedding",
-    "add_audio",
-    "add_video",
-}
 _LARGE = 1000  # metres to millimetres
 
 
@@ -60,21 +51,31 @@ def _numpy_in_calls(context: Context, dtypes: Dtypes) -> tuple[list[ast.expr], l
     """`to_array(output)`, where a function of this file or another calls `.numpy()`: what it is given outside."""
     casts: list[ast.expr] = []
     unsure: list[Reason] = []
+    writes = writes_arrays(context)
     for call in context.script.calls:
         inside = call in dtypes.inside
         half = ("low", "unknown") if inside else ("low",)
-        given = [a for a in given_to(call) if not isinstance(a, ast.Starred) and dtypes.of(a) in half]
+        given = [a for a in parts(call) if dtypes.of(a) in half]
         for script, node in _run_by(context, call, inside) if given else ():
             function = script.function(node)
-            if not takes_numpy(node) or function is None:
+            logs = writes and not inside and isinstance(node, ast.Call) and last_name(node) in LOGGED
+            if not (takes_numpy(node) or logs) or function is None:
                 continue
             value = context.roles_of(script).argument(call, function, _tensor_behind(node))
-            if inside or value is None:
+            if value in given and not inside:
+                casts.append(value)
+            elif not inside and (logs or _holds_parts(value, call)):
+                casts += given  # which of them is drawn cannot be followed, and fp32 does no harm there
+            elif inside or value is None:
                 note = f"{ast.unparse(call.func)} calls .numpy(), which bf16 has not"
                 unsure.append((call.lineno, "numpy_of_low_precision", note))
-            elif value in given and isinstance(value, ast.Name | ast.Attribute | ast.Call | ast.Subscript):
-                casts.append(value)
-    return list(dict.fromkeys(casts)), unsure
+    return [c for c in dict.fromkeys(casts) if is_castable(c)], unsure
+
+
+def _holds_parts(value: ast.expr | None, call: ast.Call) -> bool:
+    """Whether what ends as an array lies in a list or dictionary that is written in the call."""
+    written = [a for a in given_to(call) if isinstance(a, ast.Dict | ast.List | ast.Tuple)]
+    return value in written or (value is None and bool(written))
 
 
 def _run_by(context: Context, call: ast.Call, inside: bool) -> list[tuple[Script, ast.AST]]:
@@ -151,42 +152,6 @@ def _is_made_array(context: Context, name: ast.Name) -> bool:
     )
 
 
-def _logged(context: Context, dtypes: Dtypes) -> tuple[list[ast.expr], list[Reason]]:
-    """What tensorboardX is given, which calls `.numpy()`; torch's own SummaryWriter converts bf16 itself."""
-    casts: list[ast.expr] = []
-    unsure: list[Reason] = []
-    losses = {ast.unparse(b.loss) for b in context.training.backwards}
-    writes = any("tensorboardX" in s.text for s in [context.script, *context.project.values()])
-    for call in [c for m in sorted(_LOGGED) for c in context.script.method_calls(m)] if writes else []:
-        value = call.args[1] if len(call.args) > 1 else None
-        if value is None or dtypes.of(value) != "low":
-            continue
-        if (
-            ast.unparse(value) in losses or _is_method(value) or _is_computed(context, value)
-        ):  # never a number
-            casts.append(value)
-        else:
-            note = f"tensorboardX calls .numpy() on {ast.unparse(value)}, which bf16 has not"
-            unsure.append((call.lineno, "numpy_of_low_precision", note))
-    return casts, unsure
-
-
-def _is_computed(context: Context, node: ast.expr) -> bool:
-    """A name for what is computed from half tensors, and never set to a constant in some branch."""
-    bindings = context.script.bindings(node.id, node) if isinstance(node, ast.Name) else []
-    return bool(bindings) and all(
-        b.kind == "assign" and b.index is None and isinstance(b.value, ast.BinOp | ast.Call) for b in bindings
-    )
-
-
-def _is_method(node: ast.expr) -> bool:
-    return (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in ("mean", "sum")
-    )
-
-
 def find_casts(context: Context) -> tuple[list[ast.expr], list[ast.expr], list[Reason]]:
     """Tensors to cast, what may be half or no tensor of fp32 at all, and calls that may take numpy of bf16."""
     casts: list[ast.expr] = []
@@ -196,7 +161,7 @@ def find_casts(context: Context) -> tuple[list[ast.expr], list[ast.expr], list[R
     hosts = {context.script.function(r.first) for r in context.training.regions}
     cast = {n for r in context.training.regions for s in r.statements for n in ast.walk(s)}
     cast |= {n for b in context.training.backwards for n in ast.walk(b.loss)}
-    for handed, doubts in (f(context, dtypes) for f in (_numpy_in_calls, _collected, _logged)):
+    for handed, doubts in (f(context, dtypes) for f in (_numpy_in_calls, handed_out, _collected, logged)):
         casts += handed
         unsure += doubts
     for function in hosts:
@@ -210,8 +175,8 @@ def find_casts(context: Context) -> tuple[list[ast.expr], list[ast.expr], list[R
             casts.append(call.func.value)
         elif kind == "unknown":
             perhaps.append(call.func.value)
-    added = [*find_sums(context, dtypes), *find_means(context, dtypes)]
-    casts += (value for value in added if value not in casts)
+    added = [*find_sums(context, dtypes), *find_means(context, dtypes), *find_rescaled(context, dtypes)]
+    casts += (value for value in dict.fromkeys(added) if value not in casts)
     return casts, [v for v in perhaps if v not in casts], unsure
 
 
@@ -255,8 +220,10 @@ def _why(context: Context, above: ast.AST) -> tuple[str, str]:
         return "fp32_sum", f"the {word} is taken in fp32: its rounding would stay in what is normalized by it"
     if isinstance(above, ast.Attribute):
         return "numpy_cast", "numpy has no bf16, so the tensor becomes fp32 first"
+    if isinstance(above, ast.BinOp) and isinstance(above.op, ast.Mult):
+        return "rescaled", "scaled back to what it stands for, half precision would keep two or three digits"
     if not isinstance(above, ast.Call):
         return "fp32_sum", "a sum over steps begins as a number: of half tensors it would stop growing"
     if is_model(context, above.func):
         return "layer_cast", "a layer or function outside of autocast takes fp32"
-    return "numpy_cast", "numpy has no bf16, and what is called here makes arrays"
+    return "numpy_cast", "what is called here makes an array, for which numpy has no bf16, or scales it back"
