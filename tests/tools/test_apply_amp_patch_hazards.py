@@ -149,6 +149,8 @@ PENALTY = """class Critic(torch.nn.Module):
 )
 def test_only_the_size_of_a_gradient_is_a_penalty(size, outcome):
     assert code_of("bf16", setup=PENALTY.format(size=size)) == outcome
+    unpacked = PENALTY.replace("slope = torch", "(slope,) = torch").replace("True)[0]", "True)")
+    assert code_of("bf16", setup=unpacked.format(size=size)) == outcome
 
 
 HELPER = """import torch

@@ -55,7 +55,10 @@ def _measured(script: Script, node: ast.expr, seen: set[ast.AST]) -> bool:
             return left is node and any(last_name(n) == "norm" for n in ast.walk(right))
         case ast.Call():
             return node in above.args[:1] and script.called(above) in _NORMS
-        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+        case (
+            ast.Assign(targets=[ast.Name(id=name)], value=value)
+            | ast.Assign(targets=[ast.Tuple(elts=[ast.Name(id=name)])], value=value)
+        ):
             return value in seen or all(
                 _measured(script, n, {*seen, value})
                 for n in ast.walk(function or script.tree)
