@@ -114,8 +114,8 @@ def script(model="torch.nn.Linear(2, 1)", imports="", setup="", middle="pass"):
         ({"middle": "far = (out * out).sum(1).addmm_(1, -2, out, out.t())"}, "cancellation", "cancellation"),
         (
             {"middle": "far = (out**2).sum(1) - 2 * torch.mm(out.float(), out.t().float())"},
-            "patched",
-            "patched",
+            "cancellation",  # autocast casts what mm takes, whatever it was
+            "cancellation",
         ),
         ({"middle": "far = (out**2).sum(1) - 3 * torch.mm(out, out.t())"}, "patched", "patched"),
         ({"middle": "far = out.sum(1) - 2 * torch.mm(out, out.t())"}, "patched", "patched"),

@@ -18,6 +18,7 @@ from ..patch import Declined
 from ..script import Script
 from .closed import computes_alone, is_closed, makes_hook, reads_inside, takes_copies
 from .coordinates import is_product
+from .distances import expands_distance
 from .dtypes import Dtypes
 from .formed import formed_by_callers, is_conditioned, is_formed_inside
 from .phases import encodes_number
@@ -112,6 +113,8 @@ def _add_call(context: Context, full: Full, unsafe: Unsafe) -> bool:
         return False
     if (script.called(call) or "").startswith("torch."):
         if unsafe.home is not script or unsafe.code == "probabilities" or encodes_number(script, call):
+            return False
+        if expands_distance(script, call):  # the terms' gradients cancel too, and half precision rounds each
             return False
         if unsafe.code == "linear_algebra" and not _takes_full(context, call):
             return False
