@@ -122,3 +122,114 @@ def test_the_parts_of_a_squared_distance_may_come_from_helpers():
 def test_a_squared_distance_in_the_loop_itself_is_declined():
     loss = "((out * out).sum(1)[:, None] + (y * y).sum(1) - 2 * torch.inner(out, y)).mean()"
     assert outcome(result("", loss)) == "cancellation"
+
+
+CHANCE = "p = x.sigmoid(); "
+LABEL = CHANCE + "h = (t > 0.5).to(t.dtype); "
+COMPLEMENTS = {
+    "same_name": "x = x.sigmoid(); pt = x * t + (1.0 - x) * (1.0 - t); return -pt.log().mean()",
+    "focal": CHANCE + "pt = p * t + (1.0 - p) * (1.0 - t); return -((1.0 - pt) ** 2 * pt.log()).mean()",
+    "view": CHANCE + "p = p.view(-1); q = 1 - p; return -q.log().mean()",
+    "epsilon": CHANCE + "pt = p * t + (1 - p) * (1 - t); return -torch.log(pt + 1e-6).mean()",
+    "where": CHANCE + "pt = torch.where(t == 1, p, 1 - p); return -torch.log(pt + 1e-6).mean()",
+    "log1p": CHANCE + "return -torch.log1p(-p).mean()",
+    "log1p_method": CHANCE + "q = -p; return -q.log1p().mean()",
+    "add": CHANCE + "q = -p.add(-1); return -q.log().mean()",
+    "neg": CHANCE + "return -p.neg().add(1).log().mean()",
+    "rsub": CHANCE + "return -torch.rsub(p, 1).log().mean()",
+    "sub": CHANCE + "return -torch.sub(1, p).log().mean()",
+    "ones": CHANCE + "return -(torch.ones_like(p) - p).log().mean()",
+    "list": CHANCE + "both = [p, 1 - p]; return -sum((b.log() * t).mean() for b in both)",
+    "dictionary": CHANCE + "both = {'a': p, 'b': 1 - p}; return -both['b'].log().mean()",
+    "abs": CHANCE + "return -(p - 1).abs().log().mean()",
+    "power": CHANCE + "q = 1 - p; return -(torch.pow(q, 2) * torch.log(q)).mean()",
+    "exponents": LABEL + "return -(p**h * (1 - p) ** (1 - h)).log().mean()",
+    "lerp": LABEL + "return -torch.lerp(1 - p, p, h).log().mean()",
+    "mask": LABEL + "pt = p.clone(); pt[h == 0] = 1 - p[h == 0]; return -pt.log().mean()",
+    "distance": LABEL + "pt = 1 - torch.abs(h - p); return -torch.log(pt + 1e-6).mean()",
+    "nll": CHANCE + "both = torch.log(torch.stack([1 - p, p], 1)); return F.nll_loss(both, t.long())",
+    "xlogy": CHANCE + "return -torch.xlogy(1 - t, 1 - p).mean()",
+    "entropy": CHANCE + "return torch.special.entr(1 - p).mean()",
+}
+BOUNDED = {
+    "logsigmoid": "return -(t * F.logsigmoid(x) + (1 - t) * F.logsigmoid(-x)).mean()",
+    "softmax": "p = F.softmax(x, 1); q = 1 - p; return -q.log().mean()",
+    "float": "p = x.float().sigmoid(); pt = torch.where(t > 0.5, p, 1 - p); return -pt.log().mean()",
+    "margin": "c = F.cosine_similarity(x, t); return torch.log(1 + torch.exp(1 - c)).mean()",
+    "mask": "m = torch.eye(16); s = x.exp() * (1 - m); return -torch.log(s + 1).mean()",
+    "weight": "keep = t > 0; w = 1 - keep.float(); s = x.exp() * w; return torch.log(s + 1).mean()",
+    "gate": CHANCE + "h = (1 - p) * t + p * x; return F.cross_entropy(h, t)",
+}
+
+
+@pytest.mark.parametrize("name", COMPLEMENTS)
+def test_a_probability_whose_rest_of_1_is_logged_is_formed_in_fp32(name):
+    assert ".float().sigmoid()" in result(function(COMPLEMENTS[name])).text
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_what_is_in_fp32_already_or_no_probability_stays_as_it_is(name):
+    found = result(function(BOUNDED[name]))
+    assert outcome(found) == "patched" and ".float().sigmoid()" not in found.text.replace("x.float()", "x", 1)
+
+
+@pytest.mark.parametrize("name", ["focal", "same_name", "where", "add", "log1p", "rsub", "list", "distance"])
+def test_in_another_file_the_function_that_forms_it_runs_in_fp32(name, tmp_path: Path):
+    (tmp_path / "losses.py").write_text("import torch\n" + function(COMPLEMENTS[name]))
+    assert outcome(result("from losses import criterion", folder=tmp_path)) == "fp32"
+
+
+@pytest.mark.parametrize("name", ["focal", "where", "add", "log1p", "rsub", "list", "distance"])
+def test_in_another_file_a_probability_that_is_handed_in_was_formed_in_half(name, tmp_path: Path):
+    given = COMPLEMENTS[name].removeprefix(LABEL).removeprefix(CHANCE).replace("h ", "t ").replace("h)", "t)")
+    (tmp_path / "losses.py").write_text("import torch\n" + function(given).replace("(x, t)", "(p, t)"))
+    assert outcome(result("from losses import criterion", folder=tmp_path)) == "probabilities"
+
+
+def test_a_helper_that_takes_the_log_is_followed_to_its_callers():
+    helper = "\ndef safe(v):\n    return torch.log(v + 1e-6)\n"
+    body = "p = torch.tanh(x); return -safe(1 - p).mean()"
+    assert outcome(result(helper + function(body))) == "probabilities"
+    assert outcome(result(helper + function(body.replace("1 - p", "2 - p")))) == "patched"
+
+
+CONTRAST = """p = x * x[[1, 0]].data; p = p.sum(1).div_(0.1).exp_(); \
+every = torch.mm(x, x.t().data).div_(0.1).exp_() * mask; total = every.sum(1); \
+rest = torch.div(every, total.repeat(x.size(0), 1).t()); rest = -rest.add(-1); rest.log_(); p = torch.div(p, total); \
+return rest.sum() - (-p.add(-1)).log_().sum()"""
+
+
+def test_a_share_that_is_computed_in_place_stays_half_and_its_function_runs_in_fp32(tmp_path: Path):
+    """Autocast runs exp, log and sum in fp32, but nothing that works in place."""
+    mask = "mask = 1 - torch.eye(64).cuda()\n"
+    assert "@amp_float32\ndef criterion" in result(mask + function(CONTRAST)).text
+    (tmp_path / "losses.py").write_text("import torch\n" + mask + function(CONTRAST))
+    assert outcome(result("from losses import criterion", folder=tmp_path)) == "fp32"
+
+
+def precisions(body: str) -> tuple[str, str]:
+    text = TRAIN.format(setup=function(body), loss="criterion(out, y.cuda())")
+    found = [patch(text, ["mixed_precision"], Wishes(kind)) for kind in ("fp16", "bf16")]
+    return outcome(found[0]), outcome(found[1])
+
+
+@pytest.mark.parametrize(
+    ("body", "fp16"),
+    [
+        ("v = torch.mm(x**2, (net.weight**2).t()); return torch.sqrt(v).mean()", "fp16_constant"),
+        ("s = net.weight.pow(2); v = F.linear(x.pow(2), s); return (v**0.5).mean()", "fp16_constant"),
+        ("v = F.linear(x**2, net.weight**2); return (v + 1e-16).sqrt().mean()", "fp16_constant"),
+        ("v = F.linear(x**2, net.weight**2); return (v + 1e-3).sqrt().mean()", "patched"),
+        ("v = x**2 @ (t * t).t(); w = v + t**2 @ x.pow(2); return w.log().mean()", "fp16_constant"),
+        ("v = F.linear(x**2, net.weight**2) + net.bias**2; return v.sqrt().mean()", "fp16_constant"),
+        ("return (x / (t**2 @ x.square().t())).mean()", "fp16_constant"),
+        ("return (torch.mm(x, t.t()) ** 2 / 16).sum(1).sqrt().mean()", "patched"),
+        ("return torch.mm(x, t.t()).div_(0.07).exp_().sum(1).log().mean()", "fp16_constant"),
+        ("s = x @ t.t() / 0.05; return s.exp_().sum(1).log().mean()", "fp16_constant"),
+        ("return torch.mm(x, t.t()).div_(0.5).exp_().sum(1).log().mean()", "patched"),
+        ("return torch.mm(x, t.t()).div_(0.07).exp().sum(1).log().mean()", "patched"),
+        ("std = x.mul(0.5).exp_(); return (std * t).mean()", "patched"),
+    ],
+)
+def test_what_leaves_the_range_of_fp16_before_a_root_or_an_exponential(body, fp16):
+    assert precisions(body) == (fp16, "patched")

@@ -2,50 +2,27 @@
 
 import ast
 from collections.abc import Callable
-from operator import add, mul, sub
 
 from ..names import last_name
 from ..script import Script
+from .complements import is_full, taken_by, taken_from_one, varies
 from .coordinates import adds_positions, casts_coordinates, coarse_grid, gram_matrix
+from .literals import number
+from .roots import overflows_in_place, root_of_squares
 from .vanishing import SMALLEST_FP16, size_of, vanishing
 
 _LARGEST_FP16 = 65504
 _FILLS = {"masked_fill", "masked_fill_", "fill_", "index_fill_", "full_like"}
 _Row = tuple[Callable[[Script, ast.AST], bool], str, str]
-_INVERSES = ("atanh", "arctanh", "logit", "erfinv")
-_SIGNS: dict[type[ast.operator], Callable[[float, float], float]] = {
-    ast.Add: add,
-    ast.Sub: sub,
-    ast.Mult: mul,
-    ast.Pow: pow,
-}
-
-
-def _number(node: ast.AST) -> float | None:
-    """The value of a number as it is written, such as `-2 ** 32 + 1`."""
-    match node:
-        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-            return value if abs(value) < 1e300 or value == float("inf") else None
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            inner = _number(operand)
-            return None if inner is None else -inner
-        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Pow() as sign, right=right):
-            first, second = _number(left), _number(right)
-            if first is None or second is None:
-                return None
-            if isinstance(sign, ast.Pow) and not (abs(first) <= 1e6 and 0 <= second <= 40):
-                return None
-            return _SIGNS[type(sign)](float(first), float(second))
-    return None
 
 
 def _bound_below_one(script: Script, node: ast.AST) -> float | None:
     """How far below 1 the bound of `clamp(p, 1e-4, 1 - 1e-4)` lies, where p may be in half precision."""
     bounded = _bounded(script, node)
-    if not isinstance(node, ast.Call) or not bounded or any(_is_full(script, value) for value in bounded):
+    if not isinstance(node, ast.Call) or not bounded or any(is_full(value) for value in bounded):
         return None
     bounds = [_written(script, a) for a in [*node.args, *(k.value for k in node.keywords)]]
-    gaps = [1 - v for a in bounds if (v := _number(a)) is not None]
+    gaps = [1 - v for a in bounds if (v := number(a)) is not None]
     return min((gap for gap in gaps if 0 < gap < 0.5), default=None)
 
 
@@ -76,90 +53,16 @@ def _written(script: Script, node: ast.expr) -> ast.expr:
     return value if isinstance(value, ast.expr) else node
 
 
-def logarithm_of(script: Script, node: ast.AST) -> list[ast.expr]:
-    """What `torch.log(x)` and `x.log()` take."""
-    return _taken_by(script, node, ("log", "log2", "log10", "log_"))
-
-
-def _taken_by(script: Script, node: ast.AST, functions: tuple[str, ...]) -> list[ast.expr]:
-    """What one of some functions of torch takes, as a method too."""
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute | ast.Name):
-        return []
-    name = script.called(node)
-    if name is not None:
-        return node.args[:1] if name in {f"torch.{function}" for function in functions} else []
-    func = node.func
-    own = isinstance(func, ast.Attribute) and func.attr in functions and ast.unparse(func.value) != "self"
-    return [func.value] if own and isinstance(func, ast.Attribute) else []
-
-
 def _angle_of(script: Script, node: ast.AST) -> list[ast.expr]:
     """The cosine or sine of which an angle is taken: `acos(c)`, and c of `sqrt(1 - c ** 2)`."""
-    for inside in _taken_by(script, node, ("sqrt", "sqrt_")):
+    for inside in taken_by(script, node, ("sqrt", "sqrt_")):
         match inside:
             case ast.BinOp(left=one, op=ast.Sub(), right=ast.BinOp(left=value, op=ast.Pow() | ast.Mult())):
-                return [value] if _number(one) == 1 else []
+                return [value] if number(one) == 1 else []
             case ast.BinOp(left=one, op=ast.Sub(), right=ast.Call(func=ast.Attribute(attr="pow")) as power):
                 value = power.args[0] if script.called(power) else power.func.value  # type: ignore[attr-defined]
-                return [value] if _number(one) == 1 else []
-    return _taken_by(script, node, ("acos", "arccos", "asin", "arcsin"))
-
-
-def taken_from_one(script: Script, node: ast.AST) -> list[ast.expr]:
-    """Each p of `log(1 - p)`, `x / (1 - p)` or `atanh(p)` that may be in half precision, and so 1 long before it is."""
-    inverse = [value for value in _taken_by(script, node, _INVERSES) if _varies(script, value)]
-    divisor = [node.right] if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) else []
-    chances = [p for p in _left_of_one(divisor) if _is_chance(script, p) and _varies(script, p)]
-    logged = [
-        p for p in _left_of_one(logarithm_of(script, node)) if _number(p) is None and _varies(script, p)
-    ]
-    return [*inverse, *chances, *logged]
-
-
-def _left_of_one(values: list[ast.expr]) -> list[ast.expr]:
-    """Each p of a `1 - p` in some expressions."""
-    inside = (n for value in values for n in ast.walk(value))
-    return [
-        n.right
-        for n in inside
-        if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub) and _number(n.left) == 1
-    ]
-
-
-def _is_chance(script: Script, node: ast.expr) -> bool:
-    """What a sigmoid, a tanh or a sum of squares gives, by its name too: it may come near 1."""
-    values: list[ast.AST | None] = [node]
-    if isinstance(node, ast.Name):
-        values = [b.value for b in script.bindings(node.id, node)]
-    calls = [v for v in values if isinstance(v, ast.Call)]
-    return any(
-        last_name(c) in ("sigmoid", "tanh", "norm")
-        or (
-            last_name(c) == "sum"
-            and any(isinstance(n, ast.Attribute) and n.attr == "pow" for n in ast.walk(c))
-        )
-        for c in calls
-    )
-
-
-def _varies(script: Script, node: ast.expr) -> bool:
-    """Whether a value may come out of a layer in half precision: no buffer, no softmax, no `.float()`."""
-    if _is_full(script, node) or isinstance(node, ast.Attribute):
-        return False
-    if isinstance(node, ast.Name):
-        values = [
-            b.value for b in script.bindings(node.id, node) if b.kind == "assign" and b.value is not None
-        ]
-        return not values or any(_varies(script, v) for v in values if v is not node)
-    return True
-
-
-def _is_full(script: Script, node: ast.expr) -> bool:
-    """Fp32 under autocast too: `x.float()`, a softmax."""
-    if not isinstance(node, ast.Call):
-        return False
-    last = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    return last in ("float", "softmax", "exp")
+                return [value] if number(one) == 1 else []
+    return taken_by(script, node, ("acos", "arccos", "asin", "arcsin"))
 
 
 def _rounds_to_one(node: ast.AST) -> tuple[int, str, str]:
@@ -175,7 +78,7 @@ def _cancels(node: ast.AST) -> tuple[int, str, str]:
 
 
 def _is_angle(script: Script, node: ast.AST) -> bool:
-    return any(_varies(script, value) for value in _angle_of(script, node))
+    return any(varies(script, value) for value in _angle_of(script, node))
 
 
 def _found(rows: tuple[_Row, ...], script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
@@ -230,7 +133,7 @@ def _scales_to_pixels(script: Script, node: ast.AST) -> bool:
     if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):
         return False
     for value, factor in ((node.left, node.right), (node.right, node.left)):
-        size = _number(_written(script, factor))
+        size = number(_written(script, factor))
         if last_name(value).startswith("sigmoid") and size is not None and size**2 > _LARGEST_FP16:
             return True
     return False
@@ -241,7 +144,7 @@ def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
     gap = _bound_below_one(script, node)
     if taken_from_one(script, node):
         return [_cancels(node)]
-    if found := _found(_FP16_OVERFLOWS, script, node):
+    if found := _found(_FP16_SPOILS, script, node):
         return found
     if gap is not None and gap < 2**-12:
         return [_rounds_to_one(node)]
@@ -249,11 +152,11 @@ def fp16_only(script: Script, node: ast.AST) -> list[tuple[int, str, str]]:
         return [(node.lineno, "fp16_constant", lost)]  # type: ignore[attr-defined]
     if (filled := _filled_with(script, node)) is not None:
         return [(node.lineno, "fp16_constant", f"{filled} overflows fp16")]  # type: ignore[attr-defined]
-    value = _number(node)
+    value = number(node)
     above = script.parents.get(node)
     if value is None or not isinstance(node, ast.expr):
         return []
-    if isinstance(above, ast.expr) and _number(above) is not None:
+    if isinstance(above, ast.expr) and number(above) is not None:
         return []  # part of a longer number
     ruled: list[tuple[int, str, str]] = []
     size = abs(value)
@@ -287,7 +190,13 @@ _BF16_SPOILS: tuple[_Row, ...] = (
         "{node} holds pixel coordinates, of which bf16 keeps whole numbers up to 256",
     ),
 )
-_FP16_OVERFLOWS: tuple[_Row, ...] = (
+_FP16_SPOILS: tuple[_Row, ...] = (
+    (root_of_squares, "fp16_constant", "the squares in {node} are zero in fp16 where they are below 6e-8"),
+    (
+        overflows_in_place,
+        "fp16_constant",
+        "{node} works in place, so in half precision, and fp16 ends at e^11",
+    ),
     (gram_matrix, "fp16_constant", "{node} sums over every pixel and overflows fp16"),
     (_scales_to_pixels, "fp16_constant", "the product of two sides such as {node} overflows fp16"),
 )

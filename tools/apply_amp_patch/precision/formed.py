@@ -6,12 +6,14 @@ from ..context import Context
 from ..flow import LAYER_FUNCTIONS
 from ..names import Function
 from ..script import Script
-from .constants import bounded_below_one, taken_from_one
+from .complements import taken_from_one
+from .constants import bounded_below_one
 from .coordinates import is_product
 from .operations import probabilities_of
+from .reaching import reaching
 
 # Whose argument's rounding does not show in what is left of 1; and drawn anew.
-_BOUNDED = {"tanh", "sigmoid", "softmax", "softsign", "exp", "uniform_", "rand", "rand_like"}
+_BOUNDED = {"tanh", "sigmoid", "softmax", "softsign", "exp", "exp_", "uniform_", "rand", "rand_like"}
 _HANDS_ON = tuple(f"torch.nn.{name}" for name in ("Dropout", "Flatten", "Unflatten", "Identity"))
 
 
@@ -49,7 +51,9 @@ def _is_formed(
             return True
         case ast.BinOp(op=ast.MatMult()):
             return True
-        case ast.Attribute(value=ast.Name(id="self")):  # a weight or a setting
+        case (
+            ast.Attribute(value=ast.Name(id="self")) | ast.Attribute(attr="shape" | "ndim")
+        ):  # a weight, a setting
             return True
         case ast.Name(id=name):
             if name in names:
@@ -57,10 +61,18 @@ def _is_formed(
             names.add(name)
             bindings = script.bindings(name, value)
             parts = [b.value for b in bindings if b.kind == "assign" and b.value is not None]
-            if len(parts) < len(bindings) or not all(script.function(v) is function for v in parts):
+            if len(parts) < len(bindings):  # `p = p.sigmoid()` of a parameter
+                found = reaching(script, value) or []
+                parts = [d.node for d in found if isinstance(d.node, ast.expr) and d.index is None]
+                if not found or len(parts) < len(found):
+                    return False
+            places = [script.function(v) for v in parts]  # what the module computes is no half, see closed.py
+            if not all(f is function or f is None for f in places):
                 return False
         case ast.Call(func=func):
             last = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+            if last in ("size", "len", "dim", "numel"):
+                return True
             if last in _BOUNDED or is_product(value) or _forms(context, script, value):
                 return True
             owner = [func.value] if isinstance(func, ast.Attribute) and not script.qualified(func) else []

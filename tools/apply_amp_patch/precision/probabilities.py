@@ -13,7 +13,8 @@ from ..context import Context
 from ..edits import Edit, Span
 from ..patch import Site
 from ..prelude import free_name
-from .constants import bounded_below_one, logarithm_of, taken_from_one
+from .complements import logarithm_of, taken_from_one
+from .constants import bounded_below_one
 from .layers import class_lines
 from .operations import probabilities_of
 from .producers import Producers

@@ -108,7 +108,7 @@ def _sums(script: Script, node: ast.AST) -> bool:
             return _pairs_itself(script, node) or _weighs_squares(script, node)
         case ast.Call() if last_name(node) in _SUMS:
             return _sums_inside(script, node)
-    base = _base(node)
+    base = base_of(node)
     bases = [] if base is None else [base, *held(script, base), *_unshaped(script, base)]
     return any(last_name(b) in _NORMS for b in bases)
 
@@ -118,7 +118,7 @@ def _sums_inside(script: Script, call: ast.Call) -> bool:
     if last_name(call) == "mean" and not call.args and not call.keywords:
         return False
     inside = list(ast.walk(call))
-    return any(_base(v) is not None for n in inside for v in [n, *held(script, n)])
+    return any(base_of(v) is not None for n in inside for v in [n, *held(script, n)])
 
 
 def _multiplies(script: Script, node: ast.AST) -> bool:
@@ -157,7 +157,7 @@ def _unsqueezed(node: ast.expr) -> str | None:
 def _weighs_squares(script: Script, node: ast.AST) -> bool:
     """`x ** 2 @ precision`: the square of a distance that has weights."""
     inside = [n for f in _factors(script, node) for n in ast.walk(f)]
-    return is_product(node) and any(_base(v) is not None for n in inside for v in [n, *held(script, n)])
+    return is_product(node) and any(base_of(v) is not None for n in inside for v in [n, *held(script, n)])
 
 
 def _unshaped(script: Script, node: ast.expr) -> Iterator[ast.expr]:
@@ -182,7 +182,7 @@ def _repeats(call: ast.Call) -> bool:
     return alike and terms[0] == terms[1]
 
 
-def _base(node: ast.AST) -> ast.expr | None:
+def base_of(node: ast.AST) -> ast.expr | None:
     """What is squared: x of `x ** 2`, `x * x`, `x.square()`, `torch.pow(x, 2)`, `x.mul(x)`."""
     match node:
         case ast.BinOp(left=left, op=ast.Pow(), right=right):
