@@ -158,6 +158,7 @@ BOUNDED = {
     "margin": "c = F.cosine_similarity(x, t); return torch.log(1 + torch.exp(1 - c)).mean()",
     "mask": "m = torch.eye(16); s = x.exp() * (1 - m); return -torch.log(s + 1).mean()",
     "weight": "keep = t > 0; w = 1 - keep.float(); s = x.exp() * w; return torch.log(s + 1).mean()",
+    "prior": "n = (x.exp() - 0.1 * t * 4) / (1 - t); return torch.log(n + 1).mean()",
     "gate": CHANCE + "h = (1 - p) * t + p * x; return F.cross_entropy(h, t)",
 }
 
@@ -233,3 +234,25 @@ def precisions(body: str) -> tuple[str, str]:
 )
 def test_what_leaves_the_range_of_fp16_before_a_root_or_an_exponential(body, fp16):
     assert precisions(body) == (fp16, "patched")
+
+
+PREPARED = """import torch
+
+
+def prepare(x):
+    x = 0.05 + 0.9 * x
+    return torch.log(x) - torch.log1p(-x)
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "code"), [("x", "patched"), ("net(x)", "probabilities"), ("y.to(0)", "patched")]
+)
+def test_data_that_no_layer_has_seen_is_in_fp32(given, code, tmp_path: Path):
+    (tmp_path / "data.py").write_text(PREPARED)
+    text = TRAIN.format(setup="from data import prepare", loss="F.mse_loss(out, y.cuda())")
+    text = text.replace(
+        "    out = net(x.cuda())", f"    x = x.cuda()\n    x = prepare({given})\n    out = net(x)"
+    )
+    path = tmp_path / "train.py"
+    assert outcome(patch(text, ["mixed_precision"], Wishes("bf16"), path, tmp_path)) == code

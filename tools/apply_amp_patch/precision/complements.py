@@ -95,7 +95,8 @@ def _of_call(script: Script, node: ast.Call) -> list[ast.expr]:
     known = [s for s in steps if _may_near_one(script, s.node)]
     if known:  # t of `p * t + (1 - p) * (1 - t)` is a label: it is given, and weighs p as well
         return [*inverse, *(s.node for s in steps if s in known or not _is_given(script, s.node, plain))]
-    kept = [s.node for s in steps if not s.weighs or s.node in written or ast.unparse(s.node) in plain]
+    shown = [s for s in steps if s.node in written or not s.divides]
+    kept = [s.node for s in shown if not s.weighs or s.node in written or ast.unparse(s.node) in plain]
     return [*inverse, *kept]
 
 

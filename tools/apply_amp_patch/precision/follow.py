@@ -25,11 +25,12 @@ _KEEPS = frozenset(_KEEPS_WORDS.split())
 
 @dataclass(frozen=True)
 class Step:
-    """A value on the way: whether the sign has turned since, and whether something else multiplies it."""
+    """A value on the way: whether its sign has turned, and whether other values are multiplied or divided by it."""
 
     node: ast.expr
     turned: bool = False
     weighs: bool = False
+    divides: bool = False
 
 
 def left_of_one(script: Script, values: list[ast.expr]) -> tuple[list[Step], set[str]]:
@@ -133,8 +134,9 @@ def _behind(script: Script, step: Step) -> Iterator[Step]:
             yield replace(step, node=value)
         case ast.BinOp(left=left, op=ast.Mult(), right=right):
             yield from _multiplied(step, [left, right])
-        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Div() | ast.Pow(), right=right):
-            yield from (replace(step, node=v) for v in (left, right))
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Div() | ast.Pow() as sign, right=right):
+            yield replace(step, node=left)
+            yield replace(step, node=right, divides=step.divides or isinstance(sign, ast.Div))
         case ast.Call() if last_name(node) in _TIMES:
             yield from _multiplied(step, _tensors(script, node))
         case ast.Call() if last_name(node) in _TURNS:
@@ -148,7 +150,7 @@ def _multiplied(step: Step, factors: list[ast.expr]) -> Iterator[Step]:
     numbers = [n for f in factors if (n := number(f)) is not None]
     turned = step.turned or any(n < 0 for n in numbers)
     for factor in (f for f in factors if number(f) is None):
-        yield Step(factor, turned, step.weighs or not numbers)
+        yield Step(factor, turned, step.weighs or not numbers, step.divides)
 
 
 def _tensors(script: Script, call: ast.Call) -> list[ast.expr]:

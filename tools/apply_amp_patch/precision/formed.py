@@ -51,17 +51,17 @@ def _is_formed(
             return True
         case ast.BinOp(op=ast.MatMult()):
             return True
-        case (
-            ast.Attribute(value=ast.Name(id="self")) | ast.Attribute(attr="shape" | "ndim")
-        ):  # a weight, a setting
-            return True
+        case ast.Attribute(value=ast.Name(id="self")) | ast.Attribute(attr="shape" | "ndim"):
+            return True  # a weight, a setting
         case ast.Name(id=name):
-            if name in names:
-                return True
-            names.add(name)
             bindings = script.bindings(name, value)
             parts = [b.value for b in bindings if b.kind == "assign" and b.value is not None]
-            if len(parts) < len(bindings):  # `p = p.sigmoid()` of a parameter
+            given = len(parts) < len(bindings)
+            place = f"{value.lineno}:{value.col_offset}" if given else name
+            if name in names or place in names:
+                return True
+            names.add(place)
+            if given:  # `p = p.sigmoid()` of a parameter: what it is here
                 found = reaching(script, value) or []
                 parts = [d.node for d in found if isinstance(d.node, ast.expr) and d.index is None]
                 if not found or len(parts) < len(found):

@@ -14,6 +14,7 @@ from .coordinates import decodes_boxes, finite_differences
 from .data import data_calls
 from .dtypes import Dtypes
 from .elsewhere import FEATURES, SPECTRA, features, hooked, weigh_elsewhere, weigh_imported
+from .fed import stays_full
 from .full import FP32_KERNELS, Full, Unsafe, widened
 from .functions import custom_functions, directions
 from .linear import HOOKS, is_linear
@@ -128,7 +129,8 @@ def _run_by(context: Context, call: ast.Call, verdict: Verdict) -> None:
             refuse_given_derivative(context.script, call, script, node)
             weigh_elsewhere(context, script, node, call.lineno, where, verdict)
         except Declined as reason:
-            raise Unsafe(reason, call, script, node) from reason
+            if reason.code != "probabilities" or not stays_full(context, call):
+                raise Unsafe(reason, call, script, node) from reason
 
 
 def _one_kind(context: Context, call: ast.Call) -> None:
