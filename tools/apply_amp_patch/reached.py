@@ -32,6 +32,10 @@ class Reached:
         last = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         return self.everything or last in self._made
 
+    def makes(self, definition: ast.ClassDef | Function) -> bool:
+        """Whether the script may make objects of a class, or run a function or method at any time."""
+        return self.everything or definition.name in self._made or _called_unnamed(definition)
+
     def holds(self, definition: ast.ClassDef | Function) -> bool:
         """Whether the script may make objects of a class, or run a function or method in training."""
         names = self._made if isinstance(definition, ast.ClassDef) else self._at_work

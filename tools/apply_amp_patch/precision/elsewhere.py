@@ -19,11 +19,12 @@ from .coordinates import decodes_boxes
 from .exempt import is_exempt
 from .full import Full, Unsafe
 from .functions import custom_functions, directions, is_legacy
+from .kernels import refuse_given
 from .linear import hooks_scaled, is_linear, runs_undecorated
 from .operations import derives_twice, is_float64, refuse_derivative, refuse_unsafe, takes_numpy
 from .puts import puts_layer_output, puts_widened
 from .readings import ANOMALIES, detects_anomalies
-from .remote import class_place
+from .remote import class_place, import_line
 from .verdict import Verdict, is_bce
 
 SPECTRA = "makes spectra, whose energies half precision rounds away"
@@ -35,7 +36,7 @@ FEATURES = ("torchaudio.transforms.", "torchlibrosa.", "nnAudio.")
 def weigh_imported(context: Context, verdict: Verdict) -> None:
     """The layers of the project files that the script imports; of those that hand it a model, where it makes none."""
     for path, other in context.project.items():
-        line = _import_line(context, path.name)
+        line = import_line(context, path.name)
         verdict.no_bf16 += [(line, code, note) for _, code, note in decodes_boxes(other)]
         if any(detects_anomalies(other, c) for c in other.calls if other.function(c) is None):
             verdict.no_fp16.append((line, "reads_grad", ANOMALIES))
@@ -46,6 +47,7 @@ def weigh_imported(context: Context, verdict: Verdict) -> None:
     line, handed_in = context.training.backwards[0].call.lineno, _runs_parameters(context)
     for giver in _givers(context):
         assert giver.path is not None
+        refuse_given(context, giver, line)
         for at, other in {giver.path: giver.script, **giver.project}.items():
             verdict.no_bf16 += [(line, code, note) for _, code, note in decodes_boxes(other)]
             if at != context.path and (at not in context.project or handed_in):
@@ -264,18 +266,6 @@ def _imported_names(script: Script) -> list[str]:
     """What `self.solver = eval(name)` may be: whatever a file imports by name."""
     statements = [n for n in script.nodes if isinstance(n, ast.ImportFrom)]
     return [f"{s.module}.{alias.name}" for s in statements for alias in s.names]
-
-
-def _import_line(context: Context, name: str) -> int:
-    stem = name.removesuffix(".py")
-    for node in context.script.nodes:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            parts = [a.name for a in node.names] + (
-                [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            )
-            if any(stem in part.split(".") for part in parts):
-                return node.lineno
-    return next((n.lineno for n in context.script.nodes if isinstance(n, ast.Import | ast.ImportFrom)), 1)
 
 
 def features(script: Script, modules: list[ast.ClassDef], line: int | None) -> None:

@@ -21,8 +21,9 @@ from .coordinates import is_product
 from .distances import expands_distance
 from .dtypes import Dtypes
 from .formed import formed_by_callers, is_conditioned, is_formed_inside
+from .kernels import FP32_KERNELS
 from .phases import encodes_number
-from .remote import places
+from .remote import Place, places
 
 # Coordinates are not among them: what takes them on to the image computes in half precision again.
 _CURABLE = {
@@ -36,10 +37,6 @@ _CURABLE = {
     ),
     *("fft_or_complex", "sparse", "custom_function", "no_half_kernel"),
 }
-FP32_KERNELS = (
-    *("warpctc_pytorch.", "warprnnt_pytorch.", "warp_rnnt.", "torch_baidu_ctc.", "fast_rnnt."),
-    *("torchaudio.functional.rnnt_loss", "torchaudio.transforms.RNNTLoss"),
-)
 _COMPILERS = ("torch.jit.script", "torch.jit.trace", "torch.jit.ScriptModule")
 _SPARSE_PRODUCTS = {"torch.sparse.mm", "torch.spmm", "torch.sparse.addmm"}
 
@@ -58,11 +55,11 @@ class Full:
 
     functions: dict[Function, Declined] = field(default_factory=dict)
     calls: dict[ast.Call, Declined] = field(default_factory=dict)
-    remote: dict[Function, tuple[Declined, list[tuple[str, str]]]] = field(default_factory=dict)
+    remote: dict[ast.AST, tuple[Declined, list[Place]]] = field(default_factory=dict)
     inner: set[Function] = field(default_factory=set)  # called by those alone
 
     def __bool__(self) -> bool:
-        return bool(self.functions or self.calls or self.remote)
+        return bool(self.functions or self.calls or any(found for _, found in self.remote.values()))
 
     @property
     def reasons(self) -> list[Declined]:

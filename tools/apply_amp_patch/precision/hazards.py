@@ -15,8 +15,9 @@ from .data import data_calls
 from .dtypes import Dtypes
 from .elsewhere import FEATURES, SPECTRA, features, hooked, weigh_elsewhere, weigh_imported
 from .fed import stays_full
-from .full import FP32_KERNELS, Full, Unsafe, widened
+from .full import Full, Unsafe, widened
 from .functions import custom_functions, directions
+from .kernels import ALONE, FP32_KERNELS, kernels
 from .linear import HOOKS, is_linear
 from .operations import refuse_derivative, refuse_given_derivative, refuse_unsafe
 from .probabilities import Probabilities
@@ -44,7 +45,7 @@ _NO_HALF_KERNEL = {
 
 def weigh(context: Context) -> Verdict:
     """Raises Declined for what neither precision can do, and what cannot run in fp32 by itself either."""
-    full = Full(calls={**data_calls(context)})
+    full = Full(calls={**data_calls(context)}, remote=kernels(context))
     while True:
         try:
             return _weigh(context, full)
@@ -161,7 +162,7 @@ def _refuse_made(call: ast.Call, origins: Iterable[Origin]) -> None:
     """Raise where what is called was made by a package that half precision does not suit."""
     for origin in origins:
         if origin.name.startswith(FP32_KERNELS):
-            raise Declined(call.lineno, "custom_function", f"{origin.name} computes in fp32 alone")
+            raise Declined(call.lineno, "custom_function", f"{origin.name} {ALONE}")
         if origin.kind == "call" and origin.name.startswith(FEATURES):
             raise Declined(call.lineno, "fft_or_complex", f"{ast.unparse(call.func)} {SPECTRA}")
 

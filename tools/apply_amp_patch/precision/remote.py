@@ -105,12 +105,12 @@ def _is_copied(script: Script, name: str) -> bool:
             isinstance(node, ast.Attribute) and node.attr == name
         )
         read = named and isinstance(node.ctx, ast.Load) and node not in called  # type: ignore[attr-defined]
-        if read and _runs_at_import(script, node):
+        if read and runs_at_import(script, node):
             return True
     return False
 
 
-def _runs_at_import(script: Script, node: ast.AST) -> bool:
+def runs_at_import(script: Script, node: ast.AST) -> bool:
     """Whether a node stands outside of every function, or in a default value or decorator."""
     below = node
     for above in script.ancestors(node):
@@ -126,3 +126,16 @@ def _runs_at_import(script: Script, node: ast.AST) -> bool:
 
 def _decorators(function: ast.AST) -> list[ast.expr]:
     return getattr(function, "decorator_list", [])
+
+
+def import_line(context: Context, name: str) -> int:
+    """The line of the script that imports a file, or where its imports begin."""
+    stem = name.removesuffix(".py")
+    for node in context.script.nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            parts = [a.name for a in node.names] + (
+                [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            )
+            if any(stem in part.split(".") for part in parts):
+                return node.lineno
+    return next((n.lineno for n in context.script.nodes if isinstance(n, ast.Import | ast.ImportFrom)), 1)

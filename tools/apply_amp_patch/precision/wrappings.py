@@ -22,6 +22,8 @@ def full_edits(script: Script, verdict: Verdict, name: str, remedy: str) -> tupl
         found.append((call.lineno, f"{ast.unparse(call.func)} runs in fp32: {reason.note}"))
     for reason, places in verdict.full.remote.values():
         names = ", ".join(where for _, where in places)
+        if not names:  # it is given fp32
+            continue
         found.append((reason.line, f"{names} runs in fp32: {reason.note}"))
     for put in verdict.puts:
         start, end = script.start(put.value), script.end(put.value)
@@ -34,11 +36,11 @@ def full_edits(script: Script, verdict: Verdict, name: str, remedy: str) -> tupl
 def remote_lines(verdict: Verdict, names: Names, wrapper: str, device: str) -> list[str]:
     """Lines of the settings that wrap functions of other files, and the autograd.Functions there."""
     found = [place for _, places in verdict.full.remote.values() for place in places]
-    sets = [f"{where} = {wrapper}({where})" for _, where in found]
+    sets = [f"{where} = {wrapper}({where})" for _, where in dict.fromkeys(found)]
     for _, (text, where) in verdict.functions_elsewhere:
         found.append((text, where))
         for direction, options in (("forward", f", cast_inputs={names.torch}.float32"), ("backward", "")):
             decorator = f"{names.torch}.amp.custom_{direction[0]}wd"
             value = f"{decorator}({where}.{direction}, device_type={device}{options})"
             sets.append(f"{where}.{direction} = staticmethod({value})")
-    return [*dict.fromkeys(text for text, _ in found), *sets]
+    return [*dict.fromkeys(text for text, _ in found if text), *sets]
