@@ -131,3 +131,37 @@ def train(net, optimizer, crit, data):
     path = tmp_path / "train.py"
     path.write_text(text)
     assert patch(text, ["mixed_precision"], Wishes("auto"), path).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "island"),
+    [
+        ("pass", "out = test(net, crit)", "amp_float32(crit)(out)"),  # no autocast there
+        ("net = Held(crit)", "pass", None),  # it may be called in there, and is imported too late to be named
+    ],
+)
+def test_a_kernel_of_fp32_that_the_script_calls_itself_is_wrapped_there(
+    tmp_path: Path, before, behind, island
+):
+    (tmp_path / "tests.py").write_text("def test(net, crit):\n    print(crit(net(1)))\n")
+    text = """import torch
+from tests import test
+from elsewhere import Held
+
+
+def main(net, optimizer, data):
+    from warprnnt_pytorch import RNNTLoss
+    crit = RNNTLoss()
+    {before}
+    for x in data:
+        out = net(x.cuda()).tanh()
+        loss = crit(out)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        {behind}
+"""
+    path = tmp_path / "train.py"
+    result = patch(text.format(before=before, behind=behind), ["mixed_precision"], Wishes("auto"), path)
+    assert result.outcome == ("patched" if island else "declined")
+    assert (island or "") in result.text

@@ -26,13 +26,13 @@ ALONE = "computes in fp32 alone"
 _KEEP = ("builtins.", "torch.", "functools.")  # they call nothing that they are given, or here
 
 
-def kernels(context: Context) -> dict[ast.expr, tuple[Declined, list[Place]]]:
+def kernels(context: Context) -> dict[ast.AST, tuple[Declined, list[Place]]]:
     """Where the files that a script runs name such losses, and under which expressions those can be wrapped.
 
     What the script itself calls is not among them: that is wrapped where it is called. Raises Declined where a
     loss has no such expression, and is not given fp32.
     """
-    found: dict[ast.expr, tuple[Declined, list[Place]]] = {}
+    found: dict[ast.AST, tuple[Declined, list[Place]]] = {}
     for path, script in [(None, context.script), *context.project.items()]:
         for mention in _mentions(script):
             if path is None and _is_called_here(context, mention):
@@ -108,11 +108,27 @@ def _is_called_here(context: Context, mention: ast.expr) -> bool:
             return any(o.node is made for o in found)
         return any((o.kind, o.name) == ("import", name) for o in found)
 
-    handing = (
-        c for c in script.calls if not (script.called(c) or "").startswith(_KEEP) and not roles.callees(c)
+    calls = [c for c in script.calls if holds(c.func)]
+    return bool(calls) and not any(
+        holds(a) for c in _at_work(context) for a in [*c.args, *(k.value for k in c.keywords)]
     )
-    given = (a for c in handing for a in [*c.args, *(k.value for k in c.keywords)])
-    return any(holds(c.func) for c in script.calls) and not any(map(holds, given))
+
+
+def _at_work(context: Context) -> set[ast.Call]:
+    """The calls of other code that a region runs, and those that make what it calls: `net = Net(RNNTLoss())`.
+
+    What a batch's own loop makes is no model: `preds = validate(net, criterion)`.
+    """
+    roles, training = context.roles, context.training
+    loops = {context.script.loop(r.first) for r in training.regions} - {None}
+    roots = [*(s for r in training.regions for s in r.statements), *(b.loss for b in training.backwards)]
+    inside = [n for root in roots for n in ast.walk(root) if isinstance(n, ast.Call)]
+    values = [c.func for c in inside]
+    values += [c.func.value for c in inside if isinstance(c.func, ast.Attribute)]
+    behind = [o.node for value in values for o in roles.origins(value) if isinstance(o.node, ast.Call)]
+    made = [node for node in behind if not loops & set(context.script.ancestors(node))]
+    elsewhere = (c for c in [*inside, *made] if not (context.script.called(c) or "").startswith(_KEEP))
+    return {c for c in elsewhere if not roles.callees(c)}
 
 
 def _place(context: Context, script: Script, mention: ast.expr) -> Place | None:
