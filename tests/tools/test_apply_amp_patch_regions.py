@@ -191,3 +191,48 @@ def test_an_output_is_scaled_back_in_fp32_before_the_loss_too():
     result = patch(HEAD + LOOP.replace("{body}", body), ["mixed_precision"], Wishes())
     assert "out = model(x).float() * 10.0 + 1000.0" in result.text
     assert [s.reason_code for s in result.sites].count("rescaled") == 1
+
+
+LOGGED = """import torch
+from helpers import extract
+
+
+def train(model, loader, criterion, optimizer):
+    log, step = {{}}, 0
+    for x, y in loader:
+        if step % 10 == 0:
+            model.eval()
+            found = extract(model, loader)
+            log["score"] = {score}
+        model.train()
+        out = model(x.cuda())
+        loss = criterion(out, y.cuda())
+        {log}
+        if step > 5:
+            other = criterion(out, y.cuda())
+            {more}
+            loss = loss + other
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+model = torch.nn.Linear(16, 8).cuda()
+train(model, loader, torch.nn.CrossEntropyLoss(), torch.optim.SGD(model.parameters(), lr=0.1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("score", "log", "more", "first"),
+    [
+        ("float(found.mean())", 'log["loss"] = loss.item()', 'log["other"] = other.item()', "out = model"),
+        ("found.mean()", 'log["loss"] = loss.item()', 'log["other"] = other.item()', "out = model"),
+        ("found.mean()", 'log["loss"] = loss', "loss = loss + other", "out = model"),
+        ("float(found.mean())", 'log["loss"] = loss', 'loss = log["loss"]', "out = model"),
+        ("found.mean()", 'log["loss"] = loss', 'loss = loss + log["score"]', "if step % 10"),
+        ("found.mean()", "pass", "other = other + sum(log.values())", "if step % 10"),
+    ],
+)
+def test_a_log_that_the_loss_does_not_read_pulls_no_validation_in(score, log, more, first):
+    text = patch(LOGGED.format(score=score, log=log, more=more), ["mixed_precision"], Wishes("auto")).text
+    assert text.partition("with torch.autocast(")[2].splitlines()[1].strip().startswith(first)

@@ -79,20 +79,18 @@ def _take(
         return needed
     if is_no_grad(training, statement):
         return needed  # nothing is differentiated in there, so it keeps its precision
-    inner_blocks = _blocks(statement)
-    if inner_blocks and (cuts is DETACHED or training.is_barrier(statement)):
-        wanted, before = set(needed), set[str]()
-        while wanted != before:  # around a loop, what a statement needs may be set below it
-            before = set(wanted)
-            for block in inner_blocks:
-                for inner in reversed(block):
-                    wanted |= _take(training, inner, wanted, found, cuts)
-            if (
-                isinstance(statement, ast.For | ast.AsyncFor)
-                and training.flow.defs(statement.target) & wanted
-            ):
-                wanted |= uses(statement.iter, training.script, cuts)
-        return wanted
+    if _stores_number(training, statement):
+        return needed  # `log["score"] = score.item()`: whatever else goes into that table, no gradient goes by this
+    if blocks := _blocks(statement):
+        inside: set[ast.stmt] = set()
+        wanted, head = _through(training, statement, blocks, needed, inside, cuts), _head(statement)
+        if cuts is DETACHED or training.is_barrier(statement):
+            found |= inside
+            return wanted
+        if not inside and not any(training.flow.defs(part) & needed for part in head):
+            return needed
+        found.add(statement)
+        return wanted.union(*(uses(part, training.script, cuts) for part in head))
     if not training.is_barrier(statement):
         found.add(statement)
     if isinstance(statement, ast.Assign | ast.AnnAssign):
@@ -142,6 +140,39 @@ def _is_number(training: "Training", value: ast.expr, depth: int = 0) -> bool:
             given = [returned for f in functions for returned in returns(training.script, f)]
             return bool(given) and all(_is_number(training, r, depth + 1) for r in given)
     return False
+
+
+def _stores_number(training: "Training", statement: ast.stmt) -> bool:
+    """Whether an assignment only puts numbers into a table."""
+    if not isinstance(statement, ast.Assign) or not _is_number(training, statement.value):
+        return False
+    return all(isinstance(target, ast.Subscript) for target in statement.targets)
+
+
+def _through(
+    training: "Training",
+    statement: ast.stmt,
+    blocks: list[list[ast.stmt]],
+    needed: set[str],
+    found: set[ast.stmt],
+    cuts: frozenset[str],
+) -> set[str]:
+    """What is needed on entry of a statement with blocks in it, by those of its statements that anything leads to."""
+    wanted, before = set(needed), set[str]()
+    while wanted != before:  # around a loop, what a statement needs may be set below it
+        before = set(wanted)
+        for block in blocks:
+            for inner in reversed(block):
+                wanted |= _take(training, inner, wanted, found, cuts)
+        if isinstance(statement, ast.For | ast.AsyncFor) and training.flow.defs(statement.target) & wanted:
+            wanted |= uses(statement.iter, training.script, cuts)
+    return wanted
+
+
+def _head(statement: ast.stmt) -> list[ast.AST]:
+    """What a statement reads besides its blocks: a condition, what a loop runs over, what `with` enters."""
+    inside = (ast.stmt, ast.ExceptHandler, ast.match_case)
+    return [part for part in ast.iter_child_nodes(statement) if not isinstance(part, inside)]
 
 
 def _blocks(statement: ast.stmt) -> list[list[ast.stmt]]:
