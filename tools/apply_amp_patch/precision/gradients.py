@@ -9,6 +9,7 @@ from ..loops import Step
 from ..models import is_model
 from ..names import last_name
 from ..script import Script
+from .handed import gives_parameters
 from .readings import reads
 
 # Averaging gradients over processes: each process's scaler would decide alone whether to skip the step.
@@ -181,7 +182,10 @@ def _is_handed(context: Context, call: ast.Call) -> bool:
     ):
         return True
     return any(
-        ast.unparse(a) in paths or ".parameters()" in ast.unparse(a) or _holds_parameters(context, a)
+        ast.unparse(a) in paths
+        or ".parameters()" in ast.unparse(a)
+        or gives_parameters(context, a)
+        or _holds_parameters(context, a)
         for a in handed
     )
 
@@ -194,7 +198,8 @@ def _holds_parameters(context: Context, node: ast.expr) -> bool:
     if is_model(context, node):
         return True
     return any(
-        isinstance(o.node, ast.Call) and f"{text}.parameters()" in ast.unparse(o.node)
+        isinstance(o.node, ast.Call)
+        and (f"{text}.parameters()" in ast.unparse(o.node) or text in map(path, o.node.args[:1]))
         for step in context.training.steps
         for o in context.roles.origins(step.optimizer)
     )
