@@ -255,9 +255,8 @@ def test_a_copy_of_a_repository_without_git_is_read_from_its_root(tmp_path: Path
     (tmp_path / sign).touch()
     (tmp_path / "utils").mkdir()
     (tmp_path / "utils" / "layers.py").write_text(MODEL.format(expression="torch.fft.rfft(x).abs()"))
-    result = patch(
-        TRAIN.format(module="utils.layers"), ["mixed_precision"], Wishes(), tmp_path / "utils" / "train.py"
-    )
+    path = tmp_path / "tools" / "train.py"
+    result = patch(TRAIN.format(module="utils.layers"), ["mixed_precision"], Wishes(), path)
     assert result.outcome == outcome
 
 
@@ -352,3 +351,66 @@ for x, y in data:
 scheduler.step()
 """
     assert patch(text, ["mixed_precision"], Wishes("fp16"), tmp_path / "train.py").outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("files", "module", "outcome"),
+    [
+        # the checkout is the package, and a README shows its root
+        ({"README.md": "", "layers.py": "{}", "examples/train.py": ""}, "project.layers", "declined"),
+        # nothing shows a root: the parent folder is where it is run from
+        ({"layers.py": "{}", "train.py": ""}, "project.layers", "declined"),
+        ({"layers.py": "{}", "steps/train.py": ""}, "project.layers", "declined"),
+        ({"lib/layers.py": "{}", "train.py": ""}, "project.lib.layers", "declined"),
+        (
+            {"__init__.py": "from project.layers import Net", "layers.py": "{}", "train.py": ""},
+            "project",
+            "declined",
+        ),
+        ({"layers.py": "{}", "train.py": ""}, "other.layers", "patched"),
+        # what lies beside a repository is others' work, whatever it is called
+        ({".git/HEAD": "", "../layers.py": "{}", "train.py": ""}, "work.layers", "patched"),
+    ],
+)
+def test_a_name_that_begins_with_a_folder_around_the_script_means_what_lies_in_it(
+    tmp_path: Path, files, module, outcome
+):
+    folder = tmp_path / "work" / "project"
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text.format(MODEL.format(expression="torch.fft.rfft(x).abs()")))
+    path = next(folder.rglob("train.py"))
+    assert patch(TRAIN.format(module=module), ["mixed_precision"], Wishes(), path).outcome == outcome
+    if outcome == "declined":  # outside of the workspace it is not read
+        result = patch(TRAIN.format(module=module), ["mixed_precision"], Wishes(), path, path.parent)
+        assert result.outcome == ("patched" if path.parent != folder else "declined")
+
+
+@pytest.mark.parametrize(
+    ("line", "lost"),
+    [
+        ("from .gone import Net", ".gone"),
+        ("from . import gone", ".gone"),
+        ("from lib.gone import Net", "lib.gone"),
+        ("import lib.gone", "lib.gone"),
+        ("from helpers.gone import Net", "helpers.gone"),
+        ("from lib import there", None),
+        ("from lib.compiled import Net", None),
+        ("from . import helpers", None),
+        ("from .lib import there", None),
+        ("from helpers import gone", None),
+        ("from elsewhere.gone import Net", None),  # a package that is installed
+        ("from data.gone import Net", None),  # a folder without code
+        ("try:\n    from lib.gone import Net\nexcept ImportError:\n    Net = None", None),
+    ],
+)
+def test_an_import_of_the_project_that_is_not_found_is_said(tmp_path: Path, line, lost):
+    for name in ("helpers.py", "lib/there.py", "lib/compiled.cpython-312.so", "data/train.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    text = TRAIN.replace("from {module} import Net", line).replace("Net()", "torch.nn.Linear(2, 2)")
+    result = patch(text, ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path)
+    assert result.outcome == "patched"
+    assert [w.partition(" was not found")[0] for w in result.warnings] == (
+        [f"line 2: {lost}"] if lost else []
+    )

@@ -4,9 +4,9 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from .modules import resolved
 from .names import Function
 from .prelude import header_line
-from .project import resolved
 from .script import Script
 
 _MOST_IMPORTS = 2000

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
+from . import modules
+from .modules import absolute, module_of, names_of, package_of, start_folders, starts_within
 from .once import once
 from .script import Script
 
@@ -14,24 +16,13 @@ _LARGEST_BYTES = 400_000
 _MOST_FILES = 100
 _MOST_KEPT = 512  # parsed files, of all projects
 _MOST_NEARBY = 3_000  # files looked at for one that imports the script
-_MOST_LEVELS = 5  # how far up a repository's root is looked for
 _CLASS = re.compile(r"\w+\.(\w+\.)*[A-Z]\w*")  # "models.layers.Net", which some function imports by that name
-_ROOT = (".git", "pyproject.toml")
-_ROOT_OF_COPY = (
-    "setup.py",
-    "requirements.txt",
-    "README.md",
-    "README.rst",
-    "README",
-    "LICENSE",
-    "LICENSE.txt",
-)
 
 
 def look_again() -> None:
     """Forget where modules were found: files may have come and gone since."""
-    for kept in (_found, _tops, importing_scripts):
-        kept.cache_clear()
+    importing_scripts.cache_clear()
+    modules.look_again()
 
 
 @lru_cache(_MOST_KEPT)
@@ -53,12 +44,12 @@ def imported_scripts(script: Script, path: Path | None, root: Path | None) -> di
     """The project files that a script imports, directly or through each other; none outside of `root`."""
     if path is None:
         return {}
-    tops = [p for p in _tops(path) if root is None or p.is_relative_to(root)]
+    tops = starts_within(path, root)
     found: dict[Path, Script] = {}
     queue = [(script, path)]
     while queue and len(found) < _MOST_FILES:
         current, where = queue.pop(0)
-        named = _named_folders(_on_path(current), [where.parent, *tops], root)
+        named = named_folders(on_path(current), [where.parent, *tops], root)
         more = [f for f in named if f not in tops]
         if more and current is not script:  # what an imported file puts on sys.path serves the others too
             queue = [(script, path), *((s, p) for p, s in found.items())]
@@ -81,7 +72,7 @@ def importing_scripts(path: Path | None, root: Path | None) -> dict[Path, Script
     # what lies beside its repository is others' work
     repository = next((p for p in path.parents if (p / ".git").exists()), None)
     inside = [p for p in (root, repository) if p is not None]
-    tops = [p for p in _tops(path) if all(p.is_relative_to(limit) for limit in inside)]
+    tops = [p for p in start_folders(path) if all(p.is_relative_to(limit) for limit in inside)]
     stem, package = re.escape(path.stem), re.escape(path.parent.name)
     names = re.compile(rf"^\s*(from|import)\b.*\b({stem}|{package})\b", re.MULTILINE)
     # a folder without it holds only what is named
@@ -100,7 +91,7 @@ def importing_scripts(path: Path | None, root: Path | None) -> dict[Path, Script
 
 def _leads_to(script: Script, where: Path, path: Path, root: Path | None) -> bool:
     """Whether a file imports another, itself or through its package; one that sys.path leads to counts by its name."""
-    tops = [where.parent, *(p for p in _tops(where) if root is None or p.is_relative_to(root))]
+    tops = [where.parent, *starts_within(where, root)]
     direct = _imports(script, where, tops, root)
     if path in direct or (
         path.parent / "__init__.py" in direct and _package_leads_to(script, where, path, root)
@@ -111,7 +102,7 @@ def _leads_to(script: Script, where: Path, path: Path, root: Path | None) -> boo
     for node in (n for n in script.nodes if isinstance(n, ast.ImportFrom) and not n.level):
         dotted += [node.module or "", *(f"{node.module}.{a.name}" for a in node.names)]
     named = [name for name in dotted if tuple(name.split(".")) == ends[-len(name.split(".")) :]]
-    return any(not _module(name, tops) for name in named)
+    return any(not absolute(name, where, tops, root) for name in named)
 
 
 def _package_leads_to(script: Script, where: Path, path: Path, root: Path | None) -> bool:
@@ -138,43 +129,21 @@ def _nearby(top: Path) -> Iterator[Path]:
                 yield Path(folder) / name
 
 
-@cache
-def _tops(path: Path) -> list[Path]:
-    """The folders that a script's absolute imports may start from: its own, its packages' root, its repository's.
-
-    Those between its own and the repository's count too: scripts put their `src` or `lib` into sys.path. A copy
-    without `.git` shows its root by what lies there.
-    """
-    folder = path.parent
-    found = [folder]
-    while (folder / "__init__.py").is_file() and folder.parent != folder:
-        folder = folder.parent
-        found.append(folder)
-    near = list(path.parents)[:_MOST_LEVELS]
-    for signs in (_ROOT, _ROOT_OF_COPY):
-        marked = [i for i, p in enumerate(near) if any((p / sign).exists() for sign in signs)]
-        if marked:
-            return list(dict.fromkeys([*found, *near[: marked[-1] + 1]]))
-    return found
-
-
 def _imports(script: Script, where: Path, tops: list[Path], root: Path | None) -> list[Path]:
     found: list[Path] = []
-    tops = [*tops, *_named_folders(_on_path(script), [where.parent, *tops], root)]
+    tops = [*tops, *named_folders(on_path(script), [where.parent, *tops], root)]
     for node in _importing(script):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                found += _module(alias.name, [where.parent, *tops])
+                found += absolute(alias.name, where, tops, root)
         elif isinstance(node, ast.ImportFrom):
-            base = where.parent
-            for _ in range(max(0, node.level - 1)):
-                base = base.parent
-            roots = [base] if node.level else [where.parent, *tops]
-            found += _module(node.module or "", roots)
-            for alias in node.names:
-                found += _module(f"{node.module}.{alias.name}" if node.module else alias.name, roots)
+            for name in names_of(node):
+                if node.level:
+                    found += module_of(name, [package_of(where, node.level)])
+                else:
+                    found += absolute(name, where, tops, root)
         else:
-            found += _module(str(getattr(node, "value", "")).rpartition(".")[0], [where.parent, *tops])
+            found += absolute(str(getattr(node, "value", "")).rpartition(".")[0], where, tops, root)
     return list(dict.fromkeys([*found, *_chosen_late(script, [where.parent, *tops], root)]))
 
 
@@ -201,12 +170,12 @@ def _chosen_late(script: Script, roots: list[Path], limit: Path | None) -> list[
         return []
     named = (a for call in late for a in call.args[:1] if isinstance(a, ast.Name))
     values = [b.value for name in named for b in script.bindings(name.id, name) if b.value is not None]
-    folders = _named_folders([*late, *values, *_on_path(script)], roots, limit)
+    folders = named_folders([*late, *values, *on_path(script)], roots, limit)
     return [path for folder in folders for path in sorted(folder.glob("*.py"))]
 
 
 @once
-def _on_path(script: Script) -> list[ast.AST]:
+def on_path(script: Script) -> list[ast.AST]:
     """What names the folders put on sys.path: the calls, or the whole file where a call has them from elsewhere."""
     calls = [c for c in script.calls if script.called(c) in ("sys.path.append", "sys.path.insert")]
     return [c if _strings(c) else script.tree for c in calls]
@@ -216,7 +185,7 @@ def _strings(node: ast.AST) -> list[str]:
     return [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
 
 
-def _named_folders(nodes: Sequence[ast.AST], roots: list[Path], limit: Path | None) -> list[Path]:
+def named_folders(nodes: Sequence[ast.AST], roots: list[Path], limit: Path | None) -> list[Path]:
     """The folders that some strings name, such as `sys.path.append(here + "/lib")`; `..` is above the first root."""
     texts = [text for node in dict.fromkeys(nodes) for text in _strings(node) if " " not in text]
     words = {word for text in texts for word in re.split(r"[./\\]", text) if word}
@@ -224,26 +193,3 @@ def _named_folders(nodes: Sequence[ast.AST], roots: list[Path], limit: Path | No
     upper = [p for p in roots[0].parents[:above] if limit is None or p.is_relative_to(limit)]
     named = (root / word for root in [*roots, *upper] for word in sorted(words))
     return list(dict.fromkeys([*(folder for folder in named if folder.is_dir()), *upper]))
-
-
-def resolved(dotted: str, level: int, path: Path | None, root: Path | None) -> list[Path]:
-    """The project file that a script at `path` imports by a dotted name, `level` dots in front of it."""
-    if path is None:
-        return []
-    if level:
-        return _module(dotted, [path.parents[level - 1]])
-    return _module(dotted, [p for p in _tops(path) if root is None or p.is_relative_to(root)])
-
-
-def _module(dotted: str, roots: list[Path]) -> list[Path]:
-    return [found] if dotted and (found := _found(dotted, tuple(roots))) else []
-
-
-@cache
-def _found(dotted: str, roots: tuple[Path, ...]) -> Path | None:
-    for root in roots:
-        stem = root.joinpath(*dotted.split("."))
-        for candidate in (stem.with_suffix(".py"), stem / "__init__.py"):
-            if candidate.is_file():
-                return candidate
-    return None

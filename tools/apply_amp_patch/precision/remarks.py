@@ -1,6 +1,7 @@
 """What a patch of mixed precision says beside its sites: what was ruled out, taken for granted, or still rounds."""
 
-from ..loops import Training
+from ..context import Context
+from ..lost import lost_imports
 from .plan import Plan
 from .replicas import HOOKED
 
@@ -12,9 +13,10 @@ _ROUNDED_SIGMOID = (
 _RATIO = (
     "it compares probabilities computed under autocast with older ones; compute those under autocast as well"
 )
+_LOST = "was not found, so what it does was not looked at: it may not bear lower precision"
 
 
-def remarks(plan: Plan, training: Training) -> list[str]:
+def remarks(plan: Plan, context: Context) -> list[str]:
     """The warnings of a patch, one sentence each."""
     found = []
     if plan.bf16_because:
@@ -25,7 +27,7 @@ def remarks(plan: Plan, training: Training) -> list[str]:
         found.append(f"line {line}: fp16 ({code}): {note}")
     found += [
         f"line {step.call.lineno}: {step.path} is taken for a torch optimizer; it comes from elsewhere"
-        for step in training.steps
+        for step in context.training.steps
         if step.kind == "unknown" and plan.scaled
     ]
     verdict = plan.verdict
@@ -36,4 +38,8 @@ def remarks(plan: Plan, training: Training) -> list[str]:
     half += [r.line for r in verdict.full.reasons if r.code == "bce_in_other_file"]
     if half:
         found.append(f"line {min(half)}: {_ROUNDED_SIGMOID}")
+    found += [
+        f"line {line}: {name} {_LOST}"
+        for line, name in lost_imports(context.script, context.path, context.root)
+    ]
     return found

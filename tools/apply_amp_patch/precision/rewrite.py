@@ -263,7 +263,7 @@ class Rewrite:
         for region, lines in self.wraps.items():
             self.edits.append(Wrap(lines[0], lines[1], self.autocast(region.first)))
         return Patch(
-            "patched", sorted(self.sites, key=lambda s: s.line), self.edits, remarks(self.plan, self.training)
+            "patched", sorted(self.sites, key=lambda s: s.line), self.edits, remarks(self.plan, self.context)
         )
 
 
