@@ -414,3 +414,14 @@ def test_an_import_of_the_project_that_is_not_found_is_said(tmp_path: Path, line
     assert [w.partition(" was not found")[0] for w in result.warnings] == (
         [f"line 2: {lost}"] if lost else []
     )
+
+
+@pytest.mark.parametrize(("name", "outcome"), [("__main__", "patched"), ("layers", "declined")])
+def test_what_a_file_runs_only_when_it_is_started_is_not_reached(tmp_path: Path, name, outcome):
+    unsafe = MODEL.format(expression="torch.fft.rfft(x).abs()").replace("Net", "Other")
+    safe = MODEL.format(expression="x.tanh()")
+    (tmp_path / "layers.py").write_text(
+        f"{safe}\n\n{unsafe}\n\nif __name__ == '{name}':\n    print(Other())\n"
+    )
+    path = tmp_path / "train.py"
+    assert patch(TRAIN.format(module="layers"), ["mixed_precision"], Wishes(), path).outcome == outcome

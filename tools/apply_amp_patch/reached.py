@@ -78,7 +78,7 @@ class _Names:
         elif name := _names_another(node):
             self._defined.setdefault(name, []).append((script, node))
         elif isinstance(node, ast.If | ast.Try):
-            for inner in ast.iter_child_nodes(node):
+            for inner in node.orelse if _tries_itself_out(node) else ast.iter_child_nodes(node):
                 self._open(script, inner)
         elif not _lists_names(node):
             self._read(script, node)
@@ -149,6 +149,18 @@ def _spelt(node: ast.AST) -> Iterator[str]:
             yield from (a.name.split(".")[-1] for a in node.names if a.asname)
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             yield node.name
+
+
+def _tries_itself_out(node: ast.AST) -> bool:
+    """`if __name__ == "__main__":` runs where the file is started, not where it is imported."""
+    match node:
+        case ast.If(
+            test=ast.Compare(
+                left=ast.Name(id="__name__"), ops=[ast.Eq()], comparators=[ast.Constant(value=of)]
+            )
+        ):
+            return bool(of == "__main__")
+    return False
 
 
 def _lists_names(node: ast.AST) -> bool:
