@@ -490,7 +490,8 @@ def test_a_file_with_deprecated_helpers_only_is_migrated_and_patched_at_once():
 
 def test_weights_that_ran_without_gradients_get_them_in_the_same_region():
     """Up to torch 2.10 autocast handed on the half copies that it made under no_grad, which lead to no weight."""
-    first = "for again in range(2):\n        with torch.no_grad(): first = {}\n    out = net(torch.cat([first, x]))"
+    first = "for again in range(2):\n        with torch.no_grad(): first = {}\n        kept = torch.cat([first, x])"
+    first += "\n    out = net(kept)"
     for handed, disabled in (("guess(net, x)", True), ("guess(x)", False)):
         result = result_of("bf16", middle=f"extra = {handed}")
         assert ("cache_enabled=False" in result.text) is disabled
