@@ -40,6 +40,8 @@ def _is_elementwise(script: Script, node: ast.AST, names: set[str]) -> bool:
 
 
 def _is_full(context: Context, value: ast.expr) -> bool:
+    if any(isinstance(above, ast.Lambda) for above in context.script.ancestors(value)):
+        return False  # who calls it with what is not followed
     return Dtypes(context).of(value) in ("full", "integer") or _is_drawn(context, value)
 
 
