@@ -12,7 +12,7 @@ from ..once import once
 from ..script import Script
 from .follow import Step, left_of_one, negated
 from .literals import number
-from .squares import held
+from .squares import bindings_in, held
 
 _INVERSES = ("atanh", "arctanh", "logit", "erfinv")
 _LOGS = ("log", "log2", "log10", "log_")
@@ -160,16 +160,22 @@ def varies(script: Script, node: ast.expr, seen: frozenset[str] = frozenset()) -
             return varies(script, value, seen)
         case ast.Call():
             return not is_full(node) and last_name(node).removesuffix("_like") not in _MADE
+        case ast.Name(id=name) if name in seen:
+            return False  # what else it is set to decides
         case ast.Name(id=name):
-            bindings = script.bindings(name, node)
-            values = [b.value for b in bindings if b.kind == "assign" and b.value is not None]
-            if values and name not in seen and any(varies(script, v, seen | {name}) for v in values):
-                return True
-            if values and not any(_names(v, name) for v in values):
-                return False
-            given = [b for b in bindings if b.kind != "assign"]
-            return (not values and not bindings) or any(not _is_set(script, b.node) for b in given)
+            return _name_varies(script, name, script.scope(node).node, seen)
     return True
+
+
+@once
+def _name_varies(script: Script, name: str, scope: ast.AST, seen: frozenset[str]) -> bool:
+    bindings = bindings_in(script, name, scope)
+    values = [b.value for b in bindings if b.kind == "assign" and b.value is not None]
+    if any(varies(script, v, seen | {name}) for v in values):
+        return True
+    if values and not any(_names(v, name) for v in values):
+        return False
+    return not bindings or any(b.kind != "assign" and not _is_set(script, b.node) for b in bindings)
 
 
 def _is_set(script: Script, parameter: ast.AST) -> bool:

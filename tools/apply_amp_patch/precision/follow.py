@@ -8,7 +8,7 @@ from ..names import Function, last_name
 from ..once import once
 from ..script import Script
 from .literals import number
-from .squares import held
+from .squares import bindings_in, held, held_by_name
 
 _MOST_STEPS = 400
 _MOST_CALLERS = 8
@@ -160,11 +160,17 @@ def _tensors(script: Script, call: ast.Call) -> list[ast.expr]:
 
 def _meant(script: Script, name: ast.Name) -> list[ast.expr]:
     """What a name holds: what it is set to, in part too, what a loop takes it from, what callers in this file pass."""
-    function = script.function(name)
-    bindings = script.bindings(name.id, name)
+    return _meant_by_name(script, name.id, script.scope(name).node)
+
+
+@once
+def _meant_by_name(script: Script, name: str, scope: ast.AST) -> list[ast.expr]:
+    function = scope if isinstance(scope, Function) else None
+    bindings = bindings_in(script, name, scope)
     given = [b.value for b in bindings if b.value is not None and (b.kind == "loop" or b.index is not None)]
     passed = [v for b in bindings if b.kind == "parameter" for v in _passed(script, b.node)]
-    return [*held(script, name), *given, *_put(script).get((name.id, function), []), *passed]
+    put = _put(script).get((name, function), [])
+    return [*held_by_name(script, name, function), *(given + put + passed)[:_MOST_STEPS]]
 
 
 @once

@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 
-from ..names import Function, last_name
+from ..names import Binding, Function, last_name
 from ..once import once
 from ..script import Script
 from .attributes import set_to
@@ -25,11 +25,17 @@ def held(script: Script, node: ast.AST) -> list[ast.expr]:
     return []
 
 
+def bindings_in(script: Script, name: str, scope: ast.AST) -> list[Binding]:
+    """Every binding of a name as the body of a function, a lambda, a class or the module reads it."""
+    body = scope.body  # type: ignore[attr-defined]
+    return script.bindings(name, body[0] if isinstance(body, list) else body) if body else []
+
+
 @once
 def held_by_name(script: Script, name: str, function: Function | None) -> list[ast.expr]:
     """What a function (None: the module) sets a name to, but in place; as many values as one can follow at each use."""
-    at: ast.AST = script.tree if function is None else function.body[0]
-    values = [b.value for b in script.bindings(name, at) if b.kind == "assign" and b.index is None]
+    bindings = bindings_in(script, name, script.tree if function is None else function)
+    values = [b.value for b in bindings if b.kind == "assign" and b.index is None]
     return [v for v in values if v is not None and script.function(v) is function][:_MOST_VALUES]
 
 
