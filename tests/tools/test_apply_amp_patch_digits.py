@@ -176,7 +176,7 @@ def outcome(text: str, precision: str, path: Path | None = None) -> str:
             "patched",
             "patched",
         ),
-        (GRAM.format("c * n"), "torch.nn.Conv1d(1, 1, 3)", "gram(out)", "fp16_constant", "patched"),
+        (GRAM.format("c * n"), "torch.nn.Conv1d(1, 1, 3)", "gram(out)", "patched", "patched"),  # in fp32
         (GRAM.format("0.07"), "torch.nn.Conv1d(1, 1, 3)", "gram(out)", "patched", "patched"),
         (
             MOMENTS.format("conv = F.conv2d", "conv(x * x, window)"),
@@ -321,3 +321,66 @@ def test_a_derivative_that_is_fitted_is_declined_wherever_it_is_taken(tmp_path: 
     inline = here.replace("slope(x, out)", "torch.autograd.grad(out.sum(), x, create_graph=True)[0]")
     found = [outcome(text, "bf16", tmp_path / "train.py") for text in (here, there, inline)]
     assert found == [bf16] * 3
+
+
+PICTURE = """def gram(f):
+    b, c, h, w = f.{sizes}
+    {flat}
+    return {product}
+"""
+
+
+@pytest.mark.parametrize(
+    ("flat", "product", "wrapped"),
+    [
+        ("f = f.view(b * c, h * w)", "torch.mm(f, f.t())", "amp_float32(torch.mm)"),
+        ("f = f.view(c, -1)", "torch.mm(f, f.t())", "amp_float32(torch.mm)"),
+        ("f = f.flatten(2)", "f @ f.mT", "@amp_float32"),
+        ("f = torch.flatten(f, 2)", "f.bmm(f.transpose(1, 2))", "@amp_float32"),
+        ("f = f.view(f.size(0), f.size(1), -1)", "f.bmm(f.transpose(1, 2))", "@amp_float32"),
+        ("f = f.reshape((f.shape[0], f.shape[1], -1))", "f.matmul(f.transpose(-1, -2))", "@amp_float32"),
+        ("f = f.view(b, c, -1)", "torch.bmm(f, torch.transpose(f, 1, 2))", "amp_float32(torch.bmm)"),
+        ("q, k = f.view(b, c, -1), f.view(b, c, -1).permute(0, 2, 1)", "q.bmm(k)", "@amp_float32"),
+        ("f = f.view(b, c, -1); t = f.transpose(1, 2).contiguous()", "f.bmm(t)", "@amp_float32"),
+        ("f = f.view(b, c, -1); f = f - f.mean(2, True)", "f.bmm(f.mT)", "@amp_float32"),
+        ("pass", "torch.einsum('bchw,bdhw->bcd', f, f)", "amp_float32(torch.einsum)"),
+    ],
+)
+@pytest.mark.parametrize("sizes", ["size()", "shape"])
+def test_a_gram_matrix_of_a_picture_runs_in_fp32(tmp_path: Path, flat, product, wrapped, sizes):
+    setup = PICTURE.format(flat=flat.replace("; ", "\n    "), product=product, sizes=sizes)
+    text = TRAIN.format(setup=setup, model="torch.nn.Conv2d(1, 8, 3)", behind="gram(out)")
+    result = patch(text, ["mixed_precision"], Wishes("fp16"), tmp_path / "train.py")
+    assert result.outcome == "patched"
+    assert wrapped in result.text
+
+
+@pytest.mark.parametrize(
+    ("flat", "product"),
+    [
+        ("q, k = f.view(b, c, -1), key(f).view(b, c, -1)", "q.bmm(k.transpose(1, 2))"),
+        ("f = f.view(b, c, -1)", "f.transpose(1, 2).bmm(f)"),  # sums over channels
+        ("f = f.view(b, -1)", "torch.mm(f, f.t())"),
+        ("f = f.mean((2, 3))", "f @ f.t()"),
+        ("f = F.normalize(f.view(b, c, -1), dim=2)", "f.bmm(f.transpose(1, 2))"),
+        ("f = f.view(b, c, -1); f = f / f.norm(dim=2, keepdim=True)", "f.bmm(f.transpose(1, 2))"),
+        ("f = f.mean((2, 3)); f = f / f.norm(dim=1, keepdim=True)", "f @ f.t() / (b * c)"),
+        ("pass", "torch.einsum('bchw,bcij->bhwij', f, f)"),
+        ("pass", "torch.einsum('bchw,bchw->b', f, f)"),
+    ],
+)
+def test_a_product_that_is_no_gram_matrix_of_a_picture_keeps_half_precision(tmp_path: Path, flat, product):
+    setup = PICTURE.format(flat=flat.replace("; ", "\n    "), product=product, sizes="shape")
+    text = TRAIN.format(setup=setup, model="torch.nn.Conv2d(1, 8, 3)", behind="gram(out)")
+    result = patch(text, ["mixed_precision"], Wishes("fp16"), tmp_path / "train.py")
+    assert result.outcome == "patched"
+    assert "amp_float32" not in result.text
+
+
+def test_a_gram_matrix_that_cannot_run_in_fp32_is_left_to_bf16(tmp_path: Path):
+    setup = PICTURE.format(flat="f = f.flatten(2)", product="f.bmm(f.mT) + kept[0]", sizes="shape")
+    behind = "gram(out)"
+    text = TRAIN.format(setup=f"kept = []\n{setup}", model="torch.nn.Conv2d(1, 8, 3)", behind=behind)
+    text = text.replace("    out = net(x.cuda())", "    out = net(x.cuda())\n    kept.append(out)")
+    result = patch(text, ["mixed_precision"], Wishes("auto"), tmp_path / "train.py")
+    assert "bf16 only, no fp16 (fp16_constant)" in result.warnings[0]

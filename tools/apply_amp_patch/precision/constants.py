@@ -6,7 +6,8 @@ from collections.abc import Callable
 from ..names import last_name
 from ..script import Script
 from .complements import is_full, taken_by, taken_from_one, varies
-from .coordinates import adds_positions, casts_coordinates, coarse_grid, gram_matrix
+from .coordinates import adds_positions, casts_coordinates, coarse_grid
+from .grams import gram_matrix
 from .literals import number
 from .roots import overflows_in_place, root_of_squares
 from .vanishing import SMALLEST_FP16, size_of, vanishing

@@ -1,4 +1,4 @@
-"""Values that half precision keeps too few digits of: pixel coordinates, finite differences, Gram matrices."""
+"""Values that half precision keeps too few digits of: pixel coordinates, finite differences."""
 
 import ast
 import re
@@ -176,31 +176,6 @@ def _cancels(rows: ast.List) -> bool:
     except (ValueError, TypeError):
         return False
     return len(values) >= _SMALLEST_STENCIL and any(values) and abs(sum(values)) < 1e-6
-
-
-def gram_matrix(script: Script, node: ast.AST) -> bool:
-    """`f.bmm(f.transpose(1, 2)) / (c * h * w)`: a sum over every pixel, which overflows fp16 before it is divided."""
-    if not (isinstance(node, ast.Call) and is_product(node)):
-        return False
-    owner = [node.func.value] if isinstance(node.func, ast.Attribute) and not script.called(node) else []
-    factors = [*owner, *node.args]
-    function = script.function(node)
-    if len(factors) != 2 or not isinstance(function, Function):
-        return False
-    turned = [factors[1]]
-    if isinstance(factors[1], ast.Name):
-        turned = [b.value for b in script.bindings(factors[1].id, factors[1]) if b.value is not None]
-    own = any(ast.unparse(t).startswith(ast.unparse(factors[0]) + ".") for t in turned)
-    return own and any(_divides_by_sizes(n) for n in ast.walk(function))
-
-
-def _divides_by_sizes(node: ast.AST) -> bool:
-    divisors: list[ast.AST] = []
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-        divisors = [node.right]
-    elif isinstance(node, ast.Call) and last_name(node) in ("div", "div_"):
-        divisors = [*node.args[-1:]]
-    return any(isinstance(d, ast.BinOp) and isinstance(d.op, ast.Mult) for d in divisors)
 
 
 @once

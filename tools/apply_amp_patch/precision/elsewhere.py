@@ -19,6 +19,7 @@ from .coordinates import decodes_boxes
 from .exempt import is_exempt
 from .full import Full, Unsafe
 from .functions import custom_functions, directions, is_legacy
+from .grams import refuse_gram
 from .kernels import refuse_given
 from .linear import hooks_scaled, is_linear, runs_undecorated
 from .operations import derives_twice, is_float64, refuse_derivative, refuse_unsafe, takes_numpy
@@ -184,6 +185,7 @@ def weigh_elsewhere(
         return
     if not _is_plain(script, node):
         refuse_unsafe(script, node, line, where)
+        refuse_gram(script, node, line, where, verdict.full.left)
         no_fp16 = [(line, code, note + where) for _, code, note in fp16_only(script, node)]
         no_bf16 = [(line, code, note + where) for _, code, note in bf16_only(script, node)]
         if no_fp16 and no_bf16:

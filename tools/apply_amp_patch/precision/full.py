@@ -21,6 +21,7 @@ from .coordinates import is_product
 from .distances import expands_distance
 from .dtypes import Dtypes
 from .formed import formed_by_callers, is_conditioned, is_formed_inside
+from .grams import Better
 from .kernels import FP32_KERNELS
 from .phases import encodes_number
 from .remote import Place, places
@@ -47,6 +48,7 @@ class Unsafe(Declined):
     def __init__(self, reason: Declined, node: ast.AST, home: Script, inner: ast.AST) -> None:
         super().__init__(reason.line, reason.code, reason.note)
         self.node, self.home, self.inner = node, home, inner
+        self.may_stay = isinstance(reason, Better)
 
 
 @dataclass
@@ -57,6 +59,7 @@ class Full:
     calls: dict[ast.Call, Declined] = field(default_factory=dict)
     remote: dict[ast.AST, tuple[Declined, list[Place]]] = field(default_factory=dict)
     inner: set[Function] = field(default_factory=set)  # called by those alone
+    left: set[ast.AST] = field(default_factory=set)  # better off in fp32, but no way leads there
 
     def __bool__(self) -> bool:
         return bool(self.functions or self.calls or any(found for _, found in self.remote.values()))
@@ -89,16 +92,22 @@ class Full:
 
 def widened(context: Context, full: Full, unsafe: Unsafe) -> Full | None:
     """With more in fp32, so that what is unsafe runs there too; None where that cannot be shown to help."""
-    if unsafe.code not in _CURABLE:
+    if unsafe.code not in _CURABLE and not unsafe.may_stay:
         return None
     if unsafe.code == "sparse" and unsafe.home.qualified(unsafe.inner) not in _SPARSE_PRODUCTS:
         return None  # a sparse tensor is made here, and multiplied where it goes
     ways = (_add_call, _add_function) if unsafe.home is context.script else (_add_function, _add_call)
     for add in (*ways, _add_inner):
-        wider = Full({**full.functions}, {**full.calls}, {**full.remote}, {*full.inner})
+        wider = _copy(full)
         if add(context, wider, unsafe) and _leaves_layers(context, wider):
             return wider
-    return None
+    stays = _copy(full)
+    stays.left.add(unsafe.inner)
+    return stays if unsafe.may_stay else None
+
+
+def _copy(full: Full) -> Full:
+    return Full({**full.functions}, {**full.calls}, {**full.remote}, {*full.inner}, {*full.left})
 
 
 def _add_call(context: Context, full: Full, unsafe: Unsafe) -> bool:

@@ -17,6 +17,7 @@ from .elsewhere import FEATURES, SPECTRA, features, hooked, weigh_elsewhere, wei
 from .fed import stays_full
 from .full import Full, Unsafe, widened
 from .functions import custom_functions, directions
+from .grams import refuse_gram
 from .kernels import ALONE, FP32_KERNELS, kernels
 from .linear import HOOKS, is_linear
 from .operations import refuse_derivative, refuse_given_derivative, refuse_unsafe
@@ -79,6 +80,7 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
     verdict.probabilities.logged(node)
     refuse_unsafe(script, node, getattr(node, "lineno", 1), "")
     refuse_derivative(script, node, getattr(node, "lineno", 1), "")
+    refuse_gram(script, node, getattr(node, "lineno", 1), "", verdict.full.left)
     no_fp16, no_bf16 = fp16_only(script, node), bf16_only(script, node)
     if no_fp16 and no_bf16:
         raise Declined(*no_bf16[0])
