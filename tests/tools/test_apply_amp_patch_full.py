@@ -637,6 +637,82 @@ def test_what_a_layer_of_another_file_puts_by_index_has_another_dtype(tmp_path: 
     assert code_of(patched(tmp_path, {"model.py": cell})) == code
 
 
+TYPED = """import torch
+import torch.nn.functional as F
+{imports}
+
+class Net({base}):
+    def __init__(self):
+        super().__init__()
+        self.lin, self.emb = torch.nn.Linear(16, 4), torch.nn.Embedding(16, 4)
+        self.lins = torch.nn.ModuleList(torch.nn.Linear(16, 4) for _ in range(3))
+        self.w, self.token = torch.nn.Parameter(torch.ones(16, 4)), torch.nn.Parameter(torch.ones(4))
+        self.head, self.norm = torch.nn.Sequential(self.lin, torch.nn.ReLU()), torch.nn.LayerNorm(4)
+
+    def {name}(self, x, kind):
+        out = torch.zeros(len(x), 4, device=x.device)
+        {body}
+        return out
+    {more}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "islands"),
+    [
+        ("mask = kind > 0; out[mask] = self.lin(x[mask])", True),
+        ("out[kind == 1] = self.lins[1](x[kind == 1])", True),
+        ("for t, lin in enumerate(self.lins): mask = kind == t; out[mask] = lin(x[mask])", True),
+        ("i = (kind == 1) & (x[:, 0] > 0); out[i] = torch.bmm(x[i][None], self.w[None])[0]", True),
+        ("i = torch.nonzero(kind).squeeze(1); h = x[i] @ self.w; out[i] = torch.relu(h).view(-1, 4)", True),
+        ("i = kind.argsort(); h = F.linear(x, self.w.t()); out[i, :] = h * 2 - F.relu(h)", True),
+        ("out = x.new_zeros(len(x), 4); mask = kind > 0; out[mask] = self.head(x[mask])", True),
+        ("out[~kind.bool()] = F.dropout(self.lin(x), 0.5)[~kind.bool()]", True),
+        ("out = self.lin(x); mask = kind > 0; out[mask] = self.token", True),
+        ("for i in range(3): out[:, i] = self.lin(x)[:, i]", False),
+        ("out[3] = self.lin(x[3])", False),
+        ("out[:, 1:3] = self.lin(x)[:, 1:3]", False),
+        ("mask = kind > 0; out[mask] += self.lin(x[mask])", False),
+        ("mask = kind > 0; out[mask] = self.lin(x[mask]).float()", False),
+        ("mask = kind > 0; out[mask] = self.lin(x[mask]).softmax(1)", False),
+        ("mask = kind > 0; out[mask] = self.norm(self.lin(x[mask]))", False),
+        ("mask = kind > 0; out[mask] = self.emb(kind[mask])", False),
+        ("mask = kind > 0; out[mask] = self.lin(x[mask]) + self.token", False),
+        ("mask = kind > 0; h = self.lin(x); out = torch.zeros_like(h); out[mask] = h[mask]", False),
+        ("mask = kind > 0; h = self.lin(x); out = h.clone(); out[mask] = h[mask] / 2", False),
+        ("mask = kind > 0; out = self.lin(x); out[mask] = 0.0", False),
+    ],
+)
+def test_what_a_layer_of_another_file_puts_by_mask_runs_in_fp32(tmp_path: Path, body, islands):
+    head, colon, rest = body.partition(": ") if body.startswith("for") else ("", "", body)
+    lines = [head + ":", *(f"    {part}" for part in rest.split("; "))] if colon else rest.split("; ")
+    layer = TYPED.format(
+        imports="", base="torch.nn.Module", name="forward", body="\n        ".join(lines), more=""
+    )
+    parts = {"imports": "from model import Net", "net": "torch.nn.Sequential(Net(), torch.nn.Linear(4, 4))"}
+    setup = "first, last = Net().to(device), torch.nn.Linear(4, 4).to(device)"
+    result = patched(
+        tmp_path, {"model.py": layer}, **parts, setup=setup, loss="loss = last(first(x, y)).mean()"
+    )
+    assert result.outcome == "patched"
+    assert ("amp_model.Net.forward = amp_float32(amp_model.Net.forward)" in result.text) == islands
+
+
+def test_what_message_passing_runs_is_weighed(tmp_path: Path):
+    layer = TYPED.format(
+        imports="from torch_geometric.nn import MessagePassing",
+        base="MessagePassing",
+        name="message",
+        body="mask = kind > 0\n        out[mask] = self.lin(x[mask])",
+        more="def forward(self, x, kind):\n        return self.propagate(kind, x=x, kind=kind)",
+    )
+    setup = "first, last = Net().to(device), torch.nn.Linear(4, 4).to(device)"
+    loss = "loss = last(first(x, y)).mean()"
+    result = patched(tmp_path, {"model.py": layer}, imports="from model import Net", setup=setup, loss=loss)
+    assert result.outcome == "patched"
+    assert "amp_model.Net.message = amp_float32(amp_model.Net.message)" in result.text
+
+
 @pytest.mark.parametrize(
     ("hides", "name", "call"),
     [

@@ -5,7 +5,10 @@ import ast
 from .names import Function
 from .script import Script
 
-_MODULE_PACKAGES = ("torch.nn.", "torchvision.models.", "timm.create_model", "segmentation_models_pytorch.")
+_MODULE_PACKAGES = (
+    *("torch.nn.", "torchvision.models.", "timm.create_model", "segmentation_models_pytorch."),
+    "torch_geometric.nn.",
+)
 
 Stored = tuple[ast.AST, ast.expr, int | None]  # target, value, position in an unpacked value
 Place = tuple[int, Stored]  # with its place among those of its name

@@ -10,6 +10,9 @@ from .names import Function
 from .once import once
 from .script import Script
 
+# What torch_geometric's MessagePassing runs by `self.propagate(...)`.
+_PROPAGATED = ("message", "aggregate", "message_and_aggregate", "update", "edge_update")
+
 
 class Reached:
     """What a script can make and run of the project's other files; everything, where names are made at run time.
@@ -141,6 +144,7 @@ def _spelt(node: ast.AST) -> Iterator[str]:
             yield node.id
         case ast.Attribute():
             yield node.attr
+            yield from _PROPAGATED if node.attr == "propagate" else ()
         case ast.keyword(arg=str() as name):
             yield name
         case ast.Constant(value=str() as text) if text.replace(".", "_").isidentifier():

@@ -18,6 +18,10 @@ def _values(script: Script) -> dict[str, list[ast.expr]]:
         match node:
             case ast.Assign(targets=[ast.Attribute() as target], value=value):
                 found.setdefault(ast.unparse(target), []).append(value)
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
+                for target, value in zip(targets, values, strict=False):
+                    if isinstance(target, ast.Attribute):
+                        found.setdefault(ast.unparse(target), []).append(value)
             case ast.Call(
                 func=ast.Attribute(attr="register_buffer"),
                 args=[ast.Constant(value=str() as name), value, *_],

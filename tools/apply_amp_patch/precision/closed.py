@@ -13,7 +13,7 @@ from .dtypes import Dtypes
 _GROWS = {"append", "extend", "add", "update", "insert", "setdefault", "pop", "remove", "clear", "sort"}
 _OF_A_TENSOR = {"shape", "dtype", "device", "T", "mT", "ndim", "is_cuda", "requires_grad", "data", "training"}
 _OTHERS = {"inverse", "logdet", "det", "diagonal", "square", "neg", "conj", "softplus", "cumsum", "rsqrt"}
-_OTHERS |= {"get_device", "is_contiguous"}
+_OTHERS |= {"get_device", "is_contiguous", "argsort", "nonzero", "unique", "isnan"}
 _OF_TENSORS = (TENSOR_METHODS | DATA_METHODS | _OTHERS) - {"get", "next"}
 # A distribution holds what it was made of.
 _OF_A_DISTRIBUTION = {"rsample", "sample", "log_prob", "entropy", "cdf", "icdf"}

@@ -7,8 +7,10 @@ from ..context import Context
 from ..flow import NUMBERS
 from ..names import last_name
 from ..script import Script
+from .attributes import set_to
 from .coordinates import is_product
 from .dtypes import Dtypes
+from .halves import dtype_of
 
 _INDEX_WORDS = (
     "nonzero where randperm randint arange argsort topk bool eq ne gt lt ge le long tensor as_tensor "
@@ -48,18 +50,47 @@ def _is_low(context: Context, target: ast.Subscript, statement: ast.Assign | ast
 
 
 def puts_layer_output(script: Script, node: ast.AST) -> bool:
-    """`memory[nodes] = self.cell(x, h)` in another file, where `memory` is a tensor and `nodes` a parameter."""
-    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+    """`memory[mask] = self.cell(x)` in another file: a product, so half, put by index into a tensor in fp32.
+
+    A slice or a number as index converts instead, and so does `+=`.
+    """
+    if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Subscript):
         return False
-    target, function = node.targets[0], script.function(node)
-    if not isinstance(target, ast.Subscript) or not isinstance(target.slice, ast.Name):
+    index, kept = node.targets[0].slice, node.targets[0].value
+    parts = index.elts if isinstance(index, ast.Tuple) else [index]
+    if not any(_is_places(script, part) for part in parts):
         return False
-    index, kept, layer = target.slice, target.value, node.value.func
-    given = [b.kind for b in script.bindings(index.id, index)] == ["parameter"]
-    if not given or not isinstance(kept, ast.Name) or function is None or ast.unparse(layer)[:5] != "self.":
-        return False
-    values = [b.value for b in script.bindings(kept.id, kept)]
-    return bool(values) and all(v is not None and _makes_tensor(script, v) for v in values)
+    given = dtype_of(script, node.value)
+    if given == "full":
+        return dtype_of(script, kept) == "half" and isinstance(node.value, ast.Attribute)
+    values = [b.value for b in script.bindings(kept.id, kept)] if isinstance(kept, ast.Name) else []
+    made = bool(values) and all(v is not None and _makes_tensor(script, v) for v in values)
+    return given == "half" and made and dtype_of(script, kept) != "half"
+
+
+def _is_places(script: Script, node: ast.AST, depth: int = 0) -> bool:
+    """Whether an index is a mask, a tensor of whole numbers, or a parameter that may be one."""
+    match node:
+        case ast.Compare() | ast.List() | ast.UnaryOp(op=ast.Invert()):
+            return True
+        case ast.BinOp(left=left, right=right):
+            return any(_is_places(script, side, depth) for side in (left, right))
+        case ast.Subscript(value=value):
+            return _is_places(script, value, depth)
+        case ast.Call(func=ast.Attribute(value=value)) if script.called(node) is None:
+            return last_name(node) in _INDICES or _is_places(script, value, depth)
+        case ast.Call():
+            return (script.called(node) or "").startswith("torch.") and last_name(node) in _INDICES
+        case ast.Attribute():
+            return any(
+                _is_places(script, value, depth + 1) for value in set_to(script, node) if depth < _DEPTH
+            )
+        case ast.Name() if depth < _DEPTH:
+            bindings = script.bindings(node.id, node)
+            values = [b.value for b in bindings if b.kind == "assign" and b.value is not None]
+            given = depth == 0 and [b.kind for b in bindings] == ["parameter"]
+            return given or any(_is_places(script, value, depth + 1) for value in values)
+    return False
 
 
 def puts_widened(script: Script, node: ast.AST) -> bool:
