@@ -425,3 +425,77 @@ def test_what_a_file_runs_only_when_it_is_started_is_not_reached(tmp_path: Path,
     )
     path = tmp_path / "train.py"
     assert patch(TRAIN.format(module="layers"), ["mixed_precision"], Wishes(), path).outcome == outcome
+
+
+SCORER = """import torch
+import torch.nn.functional as F
+
+
+class Base(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inherited = torch.nn.BCELoss()
+
+
+class Scorer(Base):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.entropy = torch.nn.Linear(4, 4), F.binary_cross_entropy
+        self.logits = torch.nn.BCEWithLogitsLoss()
+        self.loss = torch.nn.BCELoss()
+        self.chosen = torch.nn.BCELoss() if FLAG else torch.nn.CrossEntropyLoss()
+
+    def forward(self, x):
+        return torch.sigmoid(self.layer(x))
+"""
+SCORING = """import torch
+from scorer import Base, Scorer
+
+class Own(Base):
+    def score(self, p, y):
+        return self.inherited(p, y)
+
+class Trainer:
+    def __init__(self):
+        self.model = Scorer().cuda()
+
+    def fit(self, data):
+        optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+        for x, y in data:
+            optimizer.zero_grad()
+            p = self.model(x)
+            loss = self.model.{loss}(p, y)
+            loss.backward()
+            optimizer.step()
+
+model, own = {made}.cuda(), Own().cuda()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x, y in data:
+    optimizer.zero_grad()
+    p = model(x)
+    loss = {call}(p, y)
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("loss", "made", "call", "count", "code"),
+    [
+        ("loss", "Scorer()", "model.loss", 2, "patched"),
+        ("entropy", "Scorer()", "model.entropy", 2, "patched"),
+        ("inherited", "Scorer()", "model.inherited", 2, "patched"),
+        ("loss", "torch.nn.DataParallel(Scorer())", "model.module.loss", 2, "patched"),
+        ("logits", "Scorer()", "model.logits", 0, "patched"),
+        ("logits", "Scorer()", "own.score", 1, "patched"),
+        ("logits", "Scorer()", "model.chosen", 0, "bce_in_expression"),
+    ],
+)
+def test_a_binary_cross_entropy_that_a_model_of_another_file_holds(
+    tmp_path: Path, loss, made, call, count, code
+):
+    (tmp_path / "scorer.py").write_text(SCORER)
+    text = SCORING.format(loss=loss, made=made, call=call)
+    result = patch(text, ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path)
+    assert (result.sites[0].reason_code if result.outcome == "declined" else result.outcome) == code
+    assert result.text.count("enabled=False):\n") - ("def amp_float32" in result.text) == count

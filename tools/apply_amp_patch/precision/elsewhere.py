@@ -16,6 +16,7 @@ from .caches import forward_without_gradients, turns_off
 from .closed import changes_arguments
 from .constants import bf16_only, fp16_only
 from .coordinates import decodes_boxes
+from .entropies import is_bce
 from .exempt import is_exempt
 from .full import Full, Unsafe
 from .functions import custom_functions, directions, is_legacy
@@ -26,7 +27,7 @@ from .operations import derives_twice, is_float64, refuse_derivative, refuse_uns
 from .puts import puts_layer_output, puts_widened
 from .readings import ANOMALIES, detects_anomalies
 from .remote import class_place, import_line
-from .verdict import Verdict, is_bce
+from .verdict import Verdict
 
 SPECTRA = "makes spectra, whose energies half precision rounds away"
 _MOST_GIVERS = 12
@@ -197,7 +198,7 @@ def weigh_elsewhere(
             raise Declined(line, "in_place_scatter", note)
     if hooks_scaled(context.roles_of(script), node):
         verdict.no_fp16.append((line, "gradient_hook", f"a hook{where} would see scaled gradients"))
-    if isinstance(node, ast.Call) and is_bce(context.roles_of(script), node):
+    if isinstance(node, ast.Call) and is_bce(context, script, node):
         raise Declined(line, "bce_in_other_file", f"binary cross entropy{where} fails under autocast")
 
 

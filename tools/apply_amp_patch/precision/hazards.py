@@ -14,6 +14,7 @@ from .coordinates import decodes_boxes, finite_differences
 from .data import data_calls
 from .dtypes import Dtypes
 from .elsewhere import FEATURES, SPECTRA, features, hooked, weigh_elsewhere, weigh_imported
+from .entropies import called_by, is_bce
 from .fed import stays_full
 from .full import Full, Unsafe, widened
 from .functions import custom_functions, directions
@@ -26,7 +27,7 @@ from .puts import puts_by_index, puts_tensor, puts_widened
 from .ratios import is_ratio, weighs_advantage
 from .readings import ANOMALIES, detects_anomalies
 from .replicas import find_replicas
-from .verdict import Verdict, is_bce
+from .verdict import Verdict
 
 _SECOND_ORDER = (
     "torch.autograd.grad",
@@ -86,7 +87,7 @@ def _weigh_node(context: Context, node: ast.AST, verdict: Verdict) -> None:
         raise Declined(*no_bf16[0])
     verdict.no_fp16 += no_fp16
     verdict.no_bf16 += no_bf16
-    if isinstance(node, ast.Call) and is_bce(context.roles, node):
+    if isinstance(node, ast.Call) and is_bce(context, script, node):
         _one_kind(context, node)
         verdict.islands.append(node)
         verdict.probabilities.full(node)
@@ -138,7 +139,7 @@ def _run_by(context: Context, call: ast.Call, verdict: Verdict) -> None:
 
 def _one_kind(context: Context, call: ast.Call) -> None:
     """Raise where a name holds binary cross entropy or a loss whose targets are no floating-point numbers."""
-    for origin in context.roles.origins(call.func):
+    for origin in called_by(context, context.script, call):
         last = origin.name.split(".")[-1].lower().replace("_", "")
         if origin.kind in ("call", "import") and not last.startswith(
             ("bce", "binary", "mse", "l1", "smooth", "huber")

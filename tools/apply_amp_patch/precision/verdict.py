@@ -1,15 +1,12 @@
-"""What the weighing of a forward pass comes to, and what binary cross entropy is."""
+"""What the weighing of a forward pass comes to."""
 
 import ast
 from dataclasses import dataclass, field
 
 from ..names import Function
-from ..roles import Roles
 from .full import Full
 from .probabilities import Probabilities
 from .remote import Place
-
-BCE = {"torch.nn.BCELoss", "torch.nn.functional.binary_cross_entropy", "torch.binary_cross_entropy"}
 
 
 @dataclass
@@ -33,17 +30,3 @@ class Verdict:
         default_factory=list
     )  # by mask or index, of a value that autocast makes half
     replicas: int | None = None  # the line that leads to threads which bf16 reaches by a hook alone
-
-
-def is_bce(roles: Roles, call: ast.Call) -> bool:
-    """A call of F.binary_cross_entropy or of a BCELoss object."""
-    name = roles.script.called(call)
-    if name in BCE and name != "torch.nn.BCELoss":
-        return True
-    if name:
-        return False
-    return any(
-        (o.kind == "call" and o.name == "torch.nn.BCELoss")
-        or (o.kind == "import" and o.name in BCE and o.name != "torch.nn.BCELoss")
-        for o in roles.origins(call.func)
-    )
