@@ -412,6 +412,18 @@ class Odd(torch.nn.Module):
     def forward(self, x):
         return self.out.index_add_(0, self.index, x)
 """
+SAMPLES = """import torch
+from torch.utils.data import Dataset
+
+
+class Samples(Dataset):
+    def __init__(self):
+        self.filter = torch.nn.Linear(4, 4)
+        self.filter.load_state_dict(torch.load("filter.pt"))
+
+    def __getitem__(self, i):
+        return torch.load(f"{i}.pt")
+"""
 BUILD = "def build(module, name):\n    return getattr(module, name)(4, 4)\n"
 LOOP = """
 optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
@@ -447,10 +459,12 @@ for x, y in data:
             "declined",
         ),
         ("import nets, odd\nopt = getattr(torch.optim, args.name)\nnet = nets.Net(4, 4)", "patched"),
+        ("import nets, odd, samples\ndata, net = samples.Samples(), nets.Net(4, 4)", "patched"),
+        ("import nets, odd, samples\ndata, net = samples.Samples(), torch.load('net.pt')", "declined"),
     ],
 )
 def test_a_name_made_at_run_time_reaches_what_it_may_stand_for_and_no_more(tmp_path: Path, made, outcome):
-    for name, code in (("nets", NETS), ("odd", ODD), ("build", BUILD)):
+    for name, code in (("nets", NETS), ("odd", ODD), ("build", BUILD), ("samples", SAMPLES)):
         (tmp_path / f"{name}.py").write_text(code)
     result = patch(
         f"import torch\n{made}\n{LOOP}", ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path

@@ -499,3 +499,16 @@ def test_a_binary_cross_entropy_that_a_model_of_another_file_holds(
     result = patch(text, ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path)
     assert (result.sites[0].reason_code if result.outcome == "declined" else result.outcome) == code
     assert result.text.count("enabled=False):\n") - ("def amp_float32" in result.text) == count
+
+
+@pytest.mark.parametrize(
+    ("dtype", "outcome"),
+    [("float64", "patched"), ("double", "patched"), ("int64", "patched"), ("float32", "declined")],
+)
+def test_an_assertion_of_what_autocast_never_changes_is_no_reason(tmp_path: Path, dtype, outcome):
+    model = MODEL.format(
+        expression=f"x\n\n    def check(self, x):\n        assert x.dtype == torch.{dtype}\n"
+    )
+    (tmp_path / "layers.py").write_text(model)
+    text = TRAIN.format(module="layers").replace("    loss.backward", "    net.check(y)\n    loss.backward")
+    assert patch(text, ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path).outcome == outcome

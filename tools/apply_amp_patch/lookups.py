@@ -106,9 +106,11 @@ class Lookups:
     def _read_call(self, script: Script, call: ast.Call) -> None:
         last = _last(call.func)
         package, _, rest = (script.called(call) or "").partition(".")
-        self._loads += package in _PICKLES and rest.split(".")[-1] in _LOADS
-        self._loads += (package, rest) == ("torch", "load")
-        self._loads -= isinstance(call.func, ast.Attribute) and last in _FILLS
+        loads = package in _PICKLES and rest.split(".")[-1] in _LOADS
+        loads |= (package, rest) == ("torch", "load")
+        if loads or last in _FILLS:
+            more = loads - (isinstance(call.func, ast.Attribute) and last in _FILLS)
+            self._loads += 0 if _gives_samples(script, call) else more
         if last in _MODULES_BY_NAME and not _gives_attributes_alone(script, call):
             self._modules_handed = True
         if last in _BUILTINS and isinstance(call.func, ast.Name) and script.bindings(last, call):
@@ -146,6 +148,13 @@ class Lookups:
 
 def _parts(dotted: str) -> tuple[str, ...]:
     return tuple(dotted.strip(".").split("."))
+
+
+def _gives_samples(script: Script, call: ast.Call) -> bool:
+    """Whether a Dataset loads something: samples, which are no modules, or what no forward pass runs."""
+    holders = (a for a in script.ancestors(call) if isinstance(a, ast.ClassDef))
+    bases = (script.qualified(base) or "" for holder in holders for base in holder.bases)
+    return any(base.startswith("torch.utils.data.") for base in bases)
 
 
 def _gives_attributes_alone(script: Script, call: ast.Call) -> bool:

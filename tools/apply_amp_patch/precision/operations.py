@@ -203,15 +203,17 @@ def _is_place(node: ast.AST) -> bool:
 
 
 def _compares_dtypes(script: Script, test: ast.expr) -> bool:
-    """`x.dtype == dtype`, unless that is a kind of whole numbers."""
+    """`x.dtype == dtype`, unless that is a kind of whole numbers, or float64: autocast changes neither."""
     if not (isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Eq)):
         return False
     sides = [test.left, test.comparators[0]]
     names = {
         (script.qualified(s) or "").split(".")[-1] for s in sides if isinstance(s, ast.Attribute | ast.Name)
     }
-    whole = any(name.startswith(("int", "uint", "long", "bool", "short")) for name in names)
-    return not whole and any(isinstance(s, ast.Attribute) and s.attr == "dtype" for s in sides)
+    kept = ("int", "uint", "long", "bool", "short", "float64", "double")
+    return not any(name.startswith(kept) for name in names) and any(
+        isinstance(s, ast.Attribute) and s.attr == "dtype" for s in sides
+    )
 
 
 def probabilities_of(script: Script, node: ast.AST) -> list[ast.expr]:
