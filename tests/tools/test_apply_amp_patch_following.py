@@ -470,3 +470,130 @@ def test_a_name_made_at_run_time_reaches_what_it_may_stand_for_and_no_more(tmp_p
         f"import torch\n{made}\n{LOOP}", ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path
     )
     assert result.outcome == outcome
+
+
+STEPPING = """import torch
+from made import *
+from other import *
+
+{setup}
+
+def train(model, loader, {parameters}):
+    for x, y in loader:
+        {clear}
+        loss = torch.nn.functional.mse_loss(model(x.cuda()), y.cuda())
+        loss.backward()
+        optimizer.step()
+        {step}
+
+
+{run}
+"""
+MADE = """import torch
+from optimizers import *
+
+OPTIMIZERS = {"adam": Adam, "sgd": torch.optim.SGD}
+SCHEDULERS = {"warmup": warmup, "step": torch.optim.lr_scheduler.StepLR}
+MIXED = {"adam": Adam, "step": torch.optim.lr_scheduler.StepLR}
+
+
+def build(args, model):
+    optimizer = OPTIMIZERS[args.optimizer](model.parameters())
+    return optimizer, SCHEDULERS[args.scheduler](optimizer)
+"""
+OPTIMIZERS = """import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+class Adam(Optimizer):
+    def step(self, closure=None):
+        pass
+
+
+def warmup(optimizer):
+    return LambdaLR(optimizer, lambda step: 1.0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ({}, ""),  # all clearing is that of the optimizer that steps
+        ({"step": "pass\n    scheduler.step()"}, ""),
+        ({"clear": "model.zero_grad()"}, "step_elsewhere"),  # nothing says what `optimizer` is
+        ({"clear": "optimizer.zero_grad(); model.zero_grad()"}, "optimizer_unknown"),
+        ({"clear": "optimizer.zero_grad(); scheduler.head.grad = None"}, "optimizer_unknown"),
+        ({"clear": "optimizer.zero_grad(); more.zero_grad()"}, "optimizer_unknown"),
+        ({"parameters": "scheduler", "setup": "optimizer = torch.optim.SGD(w, lr=0.1)"}, "optimizer_unknown"),
+        ({"parameters": "conf", "step": "conf.helper.step()"}, "optimizer_unknown"),
+        (
+            {
+                "parameters": "conf",
+                "setup": "optimizer = torch.optim.SGD(w, lr=0.1)\nscheduler = conf.make(optimizer)",
+            },
+            "",
+        ),
+        (
+            {
+                "parameters": "conf",
+                "setup": "optimizer = torch.optim.SGD(w, lr=0.1)\nscheduler = conf.make(w)",
+            },
+            "optimizer_unknown",
+        ),
+        (
+            {
+                "clear": "model.zero_grad()",
+                "run": "from made import build\noptimizer, scheduler = build(args, net)\n"
+                "train(net, data, optimizer, scheduler)",
+            },
+            "",
+        ),
+        (
+            {
+                "clear": "model.zero_grad()",
+                "run": "optimizer = OPTIMIZERS[args.name](net.parameters())\n"
+                "train(net, data, optimizer, SCHEDULERS['step'](optimizer))",
+            },
+            "",
+        ),
+        (
+            {
+                "clear": "model.zero_grad()",
+                "run": "optimizer = MIXED[args.name](w)\ntrain(net, data, optimizer, None)",
+            },
+            "step_elsewhere",
+        ),
+    ],
+)
+def test_what_steps_beside_an_optimizer(tmp_path: Path, parts, reason):
+    for name, code in (("made", MADE), ("optimizers", OPTIMIZERS), ("other", "")):
+        (tmp_path / f"{name}.py").write_text(code)
+    given = {
+        "clear": "optimizer.zero_grad()",
+        "parameters": "optimizer, scheduler",
+        "step": "scheduler.step()",
+    }
+    text = STEPPING.format(**{"setup": "", "run": "", **given, **parts})
+    result = patch(text, ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path)
+    assert result.outcome == "patched"
+    assert ("scaler" in result.text) == (not reason), result.warnings
+    assert not reason or any(f"({reason})" in w for w in result.warnings)
+
+
+@pytest.mark.parametrize(
+    ("handed", "scaled"),
+    [("torch.optim.lr_scheduler.StepLR(optimizer, 1)", True), ("torch.optim.SGD(v, lr=0.1)", False)],
+)
+@pytest.mark.parametrize("clear", ["optimizer.zero_grad()", "optimizer.zero_grad(); model.zero_grad()"])
+def test_what_a_caller_hands_in_tells_what_steps(tmp_path: Path, handed, scaled, clear):
+    text = STEPPING.format(
+        setup="", run="", clear=clear, parameters="optimizer, scheduler", step="scheduler.step()"
+    )
+    (tmp_path / "main.py").write_text(
+        f"import torch\nfrom engine import train\noptimizer = torch.optim.SGD(w, lr=0.1)\n"
+        f"train(net, data, optimizer, {handed})\n"
+    )
+    (tmp_path / "engine.py").write_text(text)
+    result = patch(text, ["mixed_precision"], Wishes(), tmp_path / "engine.py", tmp_path)
+    assert ("scaler" in result.text) == scaled

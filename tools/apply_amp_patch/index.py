@@ -130,6 +130,11 @@ class Index:
             return f"{module}.*" if module and function.value.attr == "__dict__" else None
         return None
 
+    def _from_a_star(self, node: ast.expr) -> str | None:
+        """A name that nothing here binds, so that one of several star imports has to."""
+        stars = isinstance(node, ast.Name) and not self.script.bindings(node.id, node)
+        return node.id if stars and self.script.star_imports else None  # type: ignore[attr-defined]
+
     def argument(self, call: ast.Call, function: Function, name: str) -> ast.expr | None:
         """The expression a call passes for a parameter (its default when it passes none)."""
         arguments = [a.arg for a in function.args.posonlyargs + function.args.args]

@@ -121,7 +121,7 @@ class Origins(Index):
 
     def _elements(self, container: ast.expr) -> list[Origin]:
         """What a list, tuple or dict of this file holds; another file's by its name."""
-        if path := self.script.qualified(container):
+        if path := self.script.qualified(container) or self._from_a_star(container):
             return [Origin("import", path, container)]
         found: list[Origin] = []
         values = [container]

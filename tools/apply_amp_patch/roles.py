@@ -70,7 +70,25 @@ class Roles(Origins):
             kinds = {self.stepper(value) for value in given}
             if len(kinds) == 1:
                 return kinds.pop()
-        return None
+        tables = [b.value for b in self.script.held.get(name, []) if b.kind == "assign" and not place]
+        made = {self._given_by(value) for table in tables for value in _entries(table)}
+        return made.pop() if len(made) == 1 else None
+
+    def _given_by(self, value: ast.expr) -> str:
+        """What calling an entry of a table gives: `OPTIMIZERS = {"adamw": AdamW}`."""
+        if name := self.script.qualified(value) or self._from_a_star(value):
+            return self._stepper(Origin("call", name))
+        kinds = set()
+        for origin in self.origins(value):
+            if origin.kind == "class":
+                kinds.add(self._stepper(Origin("instance", "", origin.node)))
+            elif origin.kind == "import":
+                kinds.add(self._stepper(Origin("call", origin.name)))
+            elif origin.kind == "function" and isinstance(origin.node, Function):
+                kinds |= {self.stepper(given) for given in returns(self.script, origin.node)}
+            else:
+                kinds.add("unknown")
+        return kinds.pop() if len(kinds) == 1 else "unknown"
 
     def _stepper(self, origin: Origin) -> str:
         if origin.kind == "call":
@@ -113,3 +131,9 @@ class Roles(Origins):
     def constructor(self, node: ast.expr, prefix: str = "torch.") -> set[str]:
         """The imported constructors that a value may come from, below a prefix."""
         return {o.name for o in self.origins(node) if o.kind == "call" and o.name.startswith(prefix)}
+
+
+def _entries(table: ast.expr | None) -> list[ast.expr]:
+    if isinstance(table, ast.Dict):
+        return table.values
+    return table.elts if isinstance(table, ast.List | ast.Tuple) else []

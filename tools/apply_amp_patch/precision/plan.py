@@ -19,6 +19,7 @@ from .idle import idle_step
 from .leaves import is_of_leaves
 from .readings import reads
 from .replicas import NOTE
+from .steppers import is_schedule
 from .updates import left_behind, never_cleared, update_places
 from .verdict import Verdict
 
@@ -261,6 +262,7 @@ def _hidden_steps(context: Context) -> list[ast.Call]:
             continue
         kind = context.roles.stepper(call.func.value)
         calm = all(o.name.startswith(_CALM) for o in context.roles.origins(call.func.value))
-        if kind == "unknown" or (kind == "other" and not calm):
+        unseen = kind == "unknown" or (kind == "other" and not calm)
+        if unseen and not is_schedule(context, call.func.value):
             found.append(call)
     return found
