@@ -19,12 +19,12 @@ def _values(script: Script) -> dict[str, list[ast.expr]]:
             case ast.Assign(targets=[ast.Attribute() as target], value=value):
                 found.setdefault(ast.unparse(target), []).append(value)
             case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
-                for target, value in zip(targets, values, strict=False):
-                    if isinstance(target, ast.Attribute):
-                        found.setdefault(ast.unparse(target), []).append(value)
+                for name, given in zip(targets, values, strict=False):
+                    if isinstance(name, ast.Attribute):
+                        found.setdefault(ast.unparse(name), []).append(given)
             case ast.Call(
                 func=ast.Attribute(attr="register_buffer"),
-                args=[ast.Constant(value=str() as name), value, *_],
+                args=[ast.Constant(value=str() as buffer), value, *_],
             ):
-                found.setdefault(f"self.{name}", []).append(value)
+                found.setdefault(f"self.{buffer}", []).append(value)
     return found

@@ -162,7 +162,8 @@ def _held(script: Script, func: ast.expr) -> list[ast.expr | None]:
         loops = [b.value for b in script.bindings(owner.id, owner) if b.kind == "loop"]
         inside = [n for value in loops if value is not None for n in ast.walk(value)]
         named = [n for n in inside if isinstance(n, ast.Attribute) and _is_of_self(n)]
-        return [layer for n in named for layer in set_to(script, n) or [None]]
+        known = [list[ast.expr | None](set_to(script, n)) for n in named]
+        return [layer for layers in known for layer in layers or [None]]
     if isinstance(owner, ast.Attribute) and _is_of_self(owner):
         return list(set_to(script, owner))
     return []
