@@ -254,6 +254,11 @@ def _plausible(context: Context, node: ast.expr) -> bool:
 
 def _hidden_steps(context: Context) -> list[ast.Call]:
     """Calls of `step` that may belong to an optimizer we cannot see."""
+    return [c for c in unseen_steps(context) if not is_schedule(context, c.func.value)]  # type: ignore[attr-defined]
+
+
+def unseen_steps(context: Context) -> list[ast.Call]:
+    """Calls of `step` of what nothing in sight has made."""
     known = {s.call for s in context.training.steps}
     found = []
     for call in context.script.method_calls("step"):
@@ -262,7 +267,6 @@ def _hidden_steps(context: Context) -> list[ast.Call]:
             continue
         kind = context.roles.stepper(call.func.value)
         calm = all(o.name.startswith(_CALM) for o in context.roles.origins(call.func.value))
-        unseen = kind == "unknown" or (kind == "other" and not calm)
-        if unseen and not is_schedule(context, call.func.value):
+        if kind == "unknown" or (kind == "other" and not calm):
             found.append(call)
     return found

@@ -1,9 +1,12 @@
 """What a patch of mixed precision says beside its sites: what was ruled out, taken for granted, or still rounds."""
 
+import ast
+
 from ..context import Context
 from ..lost import lost_imports
-from .plan import Plan
+from .plan import Plan, unseen_steps
 from .replicas import HOOKED
+from .steppers import is_schedule
 
 # Measured with torch 2.13 on a CPU; see references/precision.md.
 _ROUNDED_SIGMOID = (
@@ -13,6 +16,7 @@ _ROUNDED_SIGMOID = (
 _RATIO = (
     "it compares probabilities computed under autocast with older ones; compute those under autocast as well"
 )
+_SCHEDULE = "is taken for a schedule's: it comes from elsewhere, and nothing clears gradients for it"
 _LOST = "was not found, so what it does was not looked at: it may not bear lower precision"
 
 
@@ -29,6 +33,11 @@ def remarks(plan: Plan, context: Context) -> list[str]:
         f"line {step.call.lineno}: {step.path} is taken for a torch optimizer; it comes from elsewhere"
         for step in context.training.steps
         if step.kind == "unknown" and plan.scaled
+    ]
+    found += [
+        f"line {call.lineno}: {ast.unparse(call.func)} {_SCHEDULE}"
+        for call in unseen_steps(context)
+        if plan.scaled and is_schedule(context, call.func.value)  # type: ignore[attr-defined]
     ]
     verdict = plan.verdict
     found += [f"line {line}: {_RATIO}" for line in verdict.ratios[:1]]
