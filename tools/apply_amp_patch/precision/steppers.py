@@ -1,4 +1,4 @@
-"""What has a `step` and is taken for no optimizer: nothing clears the gradients that it would step on. The report says so.
+"""What has a `step` and is taken for no optimizer, as the report says: nothing clears gradients that it would step on.
 
 A scaler has to unscale before whatever steps on gradients. Something of unknown make that steps beside known optimizers
 is a schedule of the learning rate if it was made of such an optimizer, or handed in beside it, and everything in the
