@@ -53,7 +53,7 @@ def plain(text: str) -> str:
         if isinstance(target, ast.Name) and re.match(r"amp_(loss|bce|input)", target.id):
             names[f"{target.id}@{node.lineno}"] = node.value
     bare = ast.unparse(ast.fix_missing_locations(Stripper(names).visit(copy.deepcopy(tree))))
-    return "\n".join(line for line in bare.split("\n") if line != "import torch")
+    return "\n".join(line for line in bare.split("\n") if line != "import torch").lstrip("\n")
 
 
 class Stripper(ast.NodeTransformer):

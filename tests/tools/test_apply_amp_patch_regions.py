@@ -236,3 +236,16 @@ train(model, loader, torch.nn.CrossEntropyLoss(), torch.optim.SGD(model.paramete
 def test_a_log_that_the_loss_does_not_read_pulls_no_validation_in(score, log, more, first):
     text = patch(LOGGED.format(score=score, log=log, more=more), ["mixed_precision"], Wishes("auto")).text
     assert text.partition("with torch.autocast(")[2].splitlines()[1].strip().startswith(first)
+
+
+def test_a_file_that_imports_nothing_gets_its_import_first():
+    text = """class Trainer:
+    def fit(self, loader):
+        for x, y in loader:
+            self.optimizer.zero_grad()
+            loss = self.criterion(self.model(x), y)
+            loss.backward()
+            self.optimizer.step()
+"""
+    result = patch(text, ["mixed_precision"], Wishes())
+    assert result.text.startswith("import torch\n\n# Mixed") and "\n\n\nclass Trainer:\n" in result.text

@@ -51,5 +51,7 @@ def free_name(script: Script, wanted: str) -> str:
 def header(script: Script, lines: list[str]) -> Line:
     """Module-level lines as one block with a blank line around it, and two around what it defines."""
     before = header_line(script)
-    text = re.sub("\n{4,}", "\n\n\n", "\n".join(["", *lines]))
+    first = [""] if before > 1 else []
+    last = ["", ""] if before == 1 and isinstance(script.tree.body[0], ast.ClassDef | ast.FunctionDef) else []
+    text = re.sub("\n{4,}", "\n\n\n", "\n".join([*first, *lines, *last]))
     return Line(before, "", text, settings=True)
