@@ -6,7 +6,8 @@ A label says what a reviewer would want: patched, already, framework_option, dec
 the switch is on the command line), nothing_to_do, or refused (Python 2). Right is the wanted outcome, settled, without
 a fault that patch_checker.py finds (that other code than precision changed is none where a framework's own option was
 set). Labels marked blind were set by reading the scripts alone, before the tool ever ran on their repositories, and are
-counted again on their own; the others after seeing its patches. No repository is in patch_scripts.csv too.
+counted again on their own; the others after seeing its patches. No repository is in patch_scripts.csv too. Files that
+FOLDER lacks are left out, and counted.
 """
 
 import csv
@@ -24,8 +25,13 @@ def main() -> None:
     folder = Path(sys.argv[1]).resolve()
     table: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     missed: list[dict[str, object]] = []
+    absent = 0
     for row in csv.DictReader((HERE / "patch_labels.csv").open(encoding="utf-8")):
-        found = score(folder / row["repo"].replace("/", "+") / row["path"], "auto")
+        path = folder / row["repo"].replace("/", "+") / row["path"]
+        if not path.is_file():
+            absent += 1
+            continue
+        found = score(path, "auto")
         option = found["outcome"] == "framework_option"
         outcome = "refused" if found["outcome"] == "not Python 3" else str(found["outcome"])
         faults = [f for f in found.get("faults", []) if not (option and f.endswith("other_code_changed"))]
@@ -44,7 +50,8 @@ def main() -> None:
     for name, counts in table.items():
         share = counts["right"] / counts["files"]
         print(f"{name:16} {counts['files']:4} files  {share:6.1%} rightly handled  {dict(counts)}")
-    result = {"table": table, "missed": missed}
+    print(f"{absent} labelled files are not in {folder.name}")
+    result = {"table": table, "absent": absent, "missed": missed}
     target = HERE / "results" / "patch_coverage.json"
     target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
