@@ -242,12 +242,22 @@ def test_models_that_a_name_at_run_time_chooses_are_all_read(tmp_path: Path):
         ("", 'f"models.{sys.argv[1]}"', "declined"),
         ("name = 'models.{}'.format(sys.argv[1])", "name", "declined"),
         ("", '"json"', "patched"),
+        ("", '"models.layers"', "declined"),
+        ("name = 'models.layers'", "name", "declined"),
         ('layer = "models.layers.Net"', "layer[:-4]", "declined"),
     ):
         script = text.replace("{way}", way).replace("{name}", name)
         assert (
             patch(script, ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path).outcome == outcome
         )
+
+
+def test_where_nothing_names_a_module_those_beside_the_file_are_read(tmp_path: Path):
+    text = TRAIN.replace("from {module} import Net", "import importlib").replace(
+        "Net()", "importlib.import_module(args.arch).Net()"
+    )
+    (tmp_path / "layers.py").write_text(MODEL.format(expression="torch.fft.rfft(x).abs()"))
+    assert patch(text, ["mixed_precision"], Wishes(), tmp_path / "train.py", tmp_path).outcome == "declined"
 
 
 @pytest.mark.parametrize(("sign", "outcome"), [("README.md", "declined"), ("notes.txt", "patched")])

@@ -249,3 +249,27 @@ def test_a_file_that_imports_nothing_gets_its_import_first():
 """
     result = patch(text, ["mixed_precision"], Wishes())
     assert result.text.startswith("import torch\n\n# Mixed") and "\n\n\nclass Trainer:\n" in result.text
+
+
+RAMP = """import numpy as np
+
+
+def ramp(step):
+    return float(np.exp(-5.0 * step))
+"""
+
+
+def test_a_weight_that_may_be_a_number_is_not_cast_as_a_tensor(tmp_path: Path):
+    (tmp_path / "ramps.py").write_text(RAMP)
+    body = "    out = model(x)\n    w = weight(3)\n    near = F.mse_loss(out, x)\n    loss = near + w * out.mean()"
+    defined = "from ramps import ramp\n\n\ndef weight(step):\n    return 0.1 * ramp(step)\n"
+    result = patch(
+        HEAD + defined + LOOP.replace("{body}", body), ["mixed_precision"], Wishes(), tmp_path / "train.py"
+    )
+    assert result.outcome == "patched" and "w.float()" not in result.text
+
+
+def test_what_fills_a_buffer_stands_in_the_region_or_is_declined():
+    body = "    h = model(x)\n    rows.index_add_(0, y, h)\n    loss = model(rows).pow(2).mean()"
+    result = patch(HEAD + LOOP.replace("{body}", body), ["mixed_precision"], Wishes())
+    assert result.outcome == "declined" and result.sites[0].reason_code == "in_place_scatter"

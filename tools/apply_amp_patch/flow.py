@@ -7,19 +7,11 @@ from .names import Function
 from .roles import Roles
 from .script import Script
 
-_GROWS = {
-    "append",
-    "extend",
-    "add",
-    "update",
-    "insert",
-    "setdefault",
-    "copy_",
-    "add_",
-    "mul_",
-    "fill_",
-    "push",
-}
+_GROWS_WORDS = (
+    "append extend add update insert setdefault copy_ add_ mul_ fill_ push index_add_ index_copy_ index_put_ "
+    "index_fill_ scatter_ scatter_add_ masked_scatter_"
+)
+_GROWS = frozenset(_GROWS_WORDS.split())
 
 _TYPES = ("sklearn.", "pandas.", "torch.HalfTensor", "torch.ByteTensor", "collections.")
 

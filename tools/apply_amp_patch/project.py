@@ -144,7 +144,7 @@ def _imports(script: Script, where: Path, tops: list[Path], root: Path | None) -
                     found += absolute(name, where, tops, root)
         else:
             found += absolute(str(getattr(node, "value", "")).rpartition(".")[0], where, tops, root)
-    return list(dict.fromkeys([*found, *_chosen_late(script, [where.parent, *tops], root)]))
+    return list(dict.fromkeys([*found, *_chosen_late(script, where, tops, root)]))
 
 
 @once
@@ -158,20 +158,25 @@ def _importing(script: Script) -> list[ast.AST]:
     ]
 
 
-def _chosen_late(script: Script, roots: list[Path], limit: Path | None) -> list[Path]:
-    """What `import_module(args.model)` may import: the modules of folders that the call or sys.path names."""
+def _chosen_late(script: Script, where: Path, tops: list[Path], root: Path | None) -> list[Path]:
+    """What `import_module(args.model)` may import: a module that the call names, those of folders that it or sys.path
+    names, or, where nothing does, those beside the file."""
     late = [
         call
         for call in script.calls
-        if script.called(call) in ("importlib.import_module", "builtins.__import__")
-        if call.args and not isinstance(call.args[0], ast.Constant)
+        if call.args and script.called(call) in ("importlib.import_module", "builtins.__import__")
     ]
     if not late:
         return []
     named = (a for call in late for a in call.args[:1] if isinstance(a, ast.Name))
     values = [b.value for name in named for b in script.bindings(name.id, name) if b.value is not None]
-    folders = named_folders([*late, *values, *on_path(script)], roots, limit)
-    return [path for folder in folders for path in sorted(folder.glob("*.py"))]
+    texts = [text for node in [*late, *values] for text in _strings(node)]
+    found = [path for text in texts for path in absolute(text, where, tops, root)]
+    if all(isinstance(call.args[0], ast.Constant) for call in late):
+        return found
+    folders = named_folders([*late, *values, *on_path(script)], [where.parent, *tops], root)
+    folders = folders if folders or found else [where.parent]
+    return [*found, *(path for folder in folders for path in sorted(folder.glob("*.py")))]
 
 
 @once

@@ -14,6 +14,7 @@ from .loggers import LOGGED, Reason, handed_out, is_castable, logged, parts, wri
 from .operations import takes_numpy
 from .rescaled import find_rescaled
 from .sums import find_means, find_sums
+from .tensors import is_tensor
 
 _LARGE = 1000  # metres to millimetres
 
@@ -161,9 +162,16 @@ def find_casts(context: Context) -> tuple[list[ast.expr], list[ast.expr], list[R
     hosts = {context.script.function(r.first) for r in context.training.regions}
     cast = {n for r in context.training.regions for s in r.statements for n in ast.walk(s)}
     cast |= {n for b in context.training.backwards for n in ast.walk(b.loss)}
-    for handed, doubts in (f(context, dtypes) for f in (_numpy_in_calls, handed_out, _collected, logged)):
+    for handed, doubts in (f(context, dtypes) for f in (_numpy_in_calls, _collected)):
         casts += handed
         unsure += doubts
+    shown, doubts = logged(context, dtypes)
+    unsure += doubts
+    shown += [*handed_out(context, dtypes), *find_rescaled(context, dtypes)]
+    losses = {ast.unparse(b.loss) for b in context.training.backwards}
+    for value in dict.fromkeys(shown):
+        sure = ast.unparse(value) in losses or is_tensor(context, value)
+        (casts if sure else perhaps).append(value)
     for function in hosts:
         casts += _for_layers(context, dtypes, function, cast)
     for call in context.script.method_calls("numpy"):
@@ -175,7 +183,7 @@ def find_casts(context: Context) -> tuple[list[ast.expr], list[ast.expr], list[R
             casts.append(call.func.value)
         elif kind == "unknown":
             perhaps.append(call.func.value)
-    added = [*find_sums(context, dtypes), *find_means(context, dtypes), *find_rescaled(context, dtypes)]
+    added = [*find_sums(context, dtypes), *find_means(context, dtypes)]
     casts += (value for value in dict.fromkeys(added) if value not in casts)
     return casts, [v for v in perhaps if v not in casts], unsure
 

@@ -17,7 +17,7 @@ _SAME_WORDS = (
     "logsumexp pow square rsqrt reciprocal neg erf sin cos log1p expm1 floor ceil sign masked_select "
     "masked_fill roll flip diag diagonal tril triu unfold softplus "
 )
-_SAME = frozenset(_SAME_WORDS.split())
+SAME = frozenset(_SAME_WORDS.split())
 _INTEGER_WORDS = "long int argmax argmin eq ne gt lt ge le bool byte nonzero multinomial argsort "
 _INTEGER = frozenset(_INTEGER_WORDS.split())
 _INTEGER_FUNCTIONS = {
@@ -129,7 +129,7 @@ class Dtypes:
                 return "full"
             if method in _INTEGER:
                 return "integer"
-            if method in _SAME:
+            if method in SAME:
                 return self._kind(call.func.value)
         if call not in self.inside:
             return "full"

@@ -44,7 +44,7 @@ def writes_arrays(context: Context) -> bool:
     return any("tensorboardX" in s.text for s in [context.script, *context.project.values()])
 
 
-def handed_out(context: Context, dtypes: Dtypes) -> tuple[list[ast.expr], list[Reason]]:
+def handed_out(context: Context, dtypes: Dtypes) -> list[ast.expr]:
     """`vis.scatter(out)`, `plt.imshow(out)`: what packages are given behind a region that make arrays of tensors."""
     casts: list[ast.expr] = []
     for call in (c for c in context.script.calls if c not in dtypes.inside):
@@ -53,7 +53,7 @@ def handed_out(context: Context, dtypes: Dtypes) -> tuple[list[ast.expr], list[R
             names = [o.name for o in context.roles.origins(call.func.value) if o.kind == "call"]
         if any(name.split(".")[0] in _ARRAY_PACKAGES for name in names):
             casts += [p for p in parts(call) if is_castable(p) and dtypes.of(p) == "low"]
-    return casts, []
+    return casts
 
 
 def logged(context: Context, dtypes: Dtypes) -> tuple[list[ast.expr], list[Reason]]:
