@@ -273,3 +273,21 @@ def test_what_fills_a_buffer_stands_in_the_region_or_is_declined():
     body = "    h = model(x)\n    rows.index_add_(0, y, h)\n    loss = model(rows).pow(2).mean()"
     result = patch(HEAD + LOOP.replace("{body}", body), ["mixed_precision"], Wishes())
     assert result.outcome == "declined" and result.sites[0].reason_code == "in_place_scatter"
+
+
+@pytest.mark.parametrize(
+    ("behind", "seen"),
+    [
+        ("bank[index] = out.detach()", "bank[index] = amp_full(out.detach())"),
+        ("bank[:8] = out.detach()", "bank[:8] = out.detach()"),
+        ("bank.index_copy_(0, index, out)", "bank.index_copy_(0, index, amp_full(out))"),
+        ("center.lerp_(out.mean(0), 0.1)", "center.lerp_(amp_full(out.mean(0)), 0.1)"),
+        ("guess = out.detach() @ A", "guess = amp_full(out.detach()) @ A"),
+        ("same = out @ out.t()", "same = out @ out.t()"),
+    ],
+)
+def test_what_is_put_by_behind_a_region_is_fp32_as_the_bank_is(behind, seen):
+    text = HEAD + "bank, center = torch.zeros(64, 2), torch.zeros(2)\n"
+    text += LOOP.replace("{body}", "    out = model(x)\n    loss = out.pow(2).mean()")
+    result = patch(f"{text}    {behind}\n", ["mixed_precision"], Wishes())
+    assert result.text.splitlines()[-1].strip() == seen

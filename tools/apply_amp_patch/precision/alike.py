@@ -16,6 +16,9 @@ _STRICT_WORDS = """
 _STRICT = frozenset(_STRICT_WORDS.split())
 # Raise for operands of two dtypes: these under autocast too (torch 2.13; it lowers or widens the others).
 _ALIKE = frozenset(["lerp", "dot", "vdot", "inner", "cross"])
+_PUTS = frozenset(
+    ["index_copy_", "index_add_", "index_put_", "scatter_", "scatter_add_", "masked_scatter_", "lerp_"]
+)
 _PRODUCTS = frozenset(
     ["mm", "matmul", "bmm", "mv", "einsum", "tensordot", "cdist", "addmm", "baddbmm", "linear", "bilinear"]
 )
@@ -27,7 +30,7 @@ def given_to(call: ast.Call) -> list[ast.expr]:
 
 def perhaps_half(context: Context, dtypes: Dtypes) -> list[ast.expr]:
     """The expressions to make fp32 where they are half when the script runs."""
-    finders = (_handed_to_unknown, _of_distributions, _of_operations)
+    finders = (_handed_to_unknown, _of_distributions, _of_operations, _put_by)
     return list(dict.fromkeys(value for find in finders for value in find(context, dtypes)))
 
 
@@ -73,3 +76,27 @@ def _of_operations(context: Context, dtypes: Dtypes) -> list[ast.expr]:
         if "low" in kinds and (inside or kinds != {"low"}):  # all of them: what seems fp32 may be half too
             found += [a for a in operands if not isinstance(a, ast.Constant)]
     return found
+
+
+def _put_by(context: Context, dtypes: Dtypes) -> list[ast.expr]:
+    """`bank[index] = features`, `bank.index_copy_(0, index, features)`, `features @ table`, all behind a region.
+
+    Puts by index tensors and products need one dtype; by slices and numbers they cast, and fp32 does no harm there.
+    """
+    found: list[ast.expr] = []
+    for node in (n for n in context.script.nodes if n not in dtypes.inside):
+        match node:
+            case ast.Assign(targets=[ast.Subscript(value=bank, slice=place)], value=value):
+                if not isinstance(place, ast.Slice | ast.Constant) and dtypes.of(bank) != "low":
+                    found += [value] if _is_low(dtypes, value) else []
+            case ast.Call(func=ast.Attribute(value=bank, attr=method)) if method in _PUTS:
+                if dtypes.of(bank) != "low":
+                    found += [a for a in given_to(node) if _is_low(dtypes, a)]
+            case ast.BinOp(left=left, op=ast.MatMult(), right=right):
+                if {dtypes.of(left), dtypes.of(right)} - {"low"}:
+                    found += [side for side in (left, right) if _is_low(dtypes, side)]
+    return found
+
+
+def _is_low(dtypes: Dtypes, value: ast.expr) -> bool:
+    return not isinstance(value, ast.Starred | ast.Constant) and dtypes.of(value) == "low"
