@@ -384,3 +384,51 @@ def test_a_gram_matrix_that_cannot_run_in_fp32_is_left_to_bf16(tmp_path: Path):
     text = text.replace("    out = net(x.cuda())", "    out = net(x.cuda())\n    kept.append(out)")
     result = patch(text, ["mixed_precision"], Wishes("auto"), tmp_path / "train.py")
     assert "bf16 only, no fp16 (fp16_constant)" in result.warnings[0]
+
+
+TOWER = """import torch
+
+
+def spread(h):
+    m = torch.mean(h, dim=-2)
+    return torch.sqrt(torch.relu(torch.mean(h * h, dim=-2) - m * m) + 1e-5)
+
+
+def most(h):
+    return h.max(-2)[0]
+
+
+KINDS = {{"std": {kind}, "max": most}}
+
+
+class Tower(torch.nn.Module):
+    def __init__(self, functions):
+        super().__init__()
+        self.functions = functions
+        self.pre = torch.nn.Linear(4, 4)
+
+    def forward(self, h):
+        h = self.pre(h)
+        return torch.cat([f(h) for f in self.functions], -1)
+
+
+class Net(torch.nn.Module):
+    def __init__(self, names):
+        super().__init__()
+        self.tower = Tower([KINDS[name] for name in names.split()])
+
+    def forward(self, x):
+        return self.tower(x)
+"""
+
+
+@pytest.mark.parametrize(("kind", "found"), [("spread", "cancellation"), ("most", "patched")])
+def test_functions_out_of_a_table_that_a_layer_was_handed_are_read(tmp_path: Path, kind, found):
+    tower = TOWER.format(kind=kind)
+    (tmp_path / "towers.py").write_text(tower)
+    text = TRAIN.format(setup="from towers import Net", model='Net("std max")', behind="out")
+    assert outcome(text, "bf16", tmp_path / "train.py") == found
+    here = outcome(
+        TRAIN.format(setup=tower, model='Net("std max")', behind="out"), "bf16", tmp_path / "train.py"
+    )
+    assert here == "patched"  # a decorator in front of the table

@@ -27,6 +27,7 @@ from .operations import derives_twice, is_float64, refuse_derivative, refuse_uns
 from .puts import puts_layer_output, puts_widened
 from .readings import ANOMALIES, detects_anomalies
 from .remote import class_place, import_line
+from .tables import picked
 from .verdict import Verdict
 
 SPECTRA = "makes spectra, whose energies half precision rounds away"
@@ -252,6 +253,7 @@ def _behind(
             else:
                 yield from context.run_elsewhere(node, script)
                 yield from context.handed_elsewhere(script, node)
+                yield from ((home, n) for home, f in picked(context, script, node) for n in ast.walk(f))
                 origins = () if script.called(node) else roles.origins(node.func)
                 held = [o.node for o in origins if isinstance(o.node, Function)]  # `self.knn = knn`
                 given = [*roles.callees(node), *roles.handed(node), *held]

@@ -27,6 +27,7 @@ from .puts import puts_by_index, puts_tensor, puts_widened
 from .ratios import is_ratio, weighs_advantage
 from .readings import ANOMALIES, detects_anomalies
 from .replicas import find_replicas
+from .tables import picked
 from .verdict import Verdict
 
 _SECOND_ORDER = (
@@ -126,6 +127,8 @@ def _run_by(context: Context, call: ast.Call, verdict: Verdict) -> None:
     """What a function of another project file does that is called under autocast, a loss above all."""
     where = f" inside {ast.unparse(call.func)}"
     runs = [*context.run_elsewhere(call), *context.handed_elsewhere(context.script, call)]
+    tables = ((s, f) for s, f in picked(context, context.script, call) if s is not context.script)
+    runs += [(home, n) for home, f in tables for n in ast.walk(f)]
     for script, node in runs:
         if verdict.full.holds(script, node):
             continue
@@ -196,6 +199,7 @@ def reachable(context: Context, full: Full) -> list[ast.AST]:
             nodes[node] = None
             if isinstance(node, ast.Call):
                 queue += [o.node for o in roles.origins(node.func) if isinstance(o.node, ast.Lambda)]
+                queue += [f for home, f in picked(context, context.script, node) if home is context.script]
                 for function in [*roles.callees(node), *roles.handed(node)]:
                     known = function in functions or function in full.functions
                     if not known and function.name != "__init__":
