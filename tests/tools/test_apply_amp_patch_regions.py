@@ -266,7 +266,7 @@ def test_a_weight_that_may_be_a_number_is_not_cast_as_a_tensor(tmp_path: Path):
     result = patch(
         HEAD + defined + LOOP.replace("{body}", body), ["mixed_precision"], Wishes(), tmp_path / "train.py"
     )
-    assert result.outcome == "patched" and "w.float()" not in result.text
+    assert result.outcome == "patched" and "loss = near + w * out.mean()" in result.text
 
 
 def test_what_fills_a_buffer_stands_in_the_region_or_is_declined():
