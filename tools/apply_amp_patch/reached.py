@@ -39,10 +39,6 @@ class Reached:
         """Whether the script may make objects of a class, or run a function or method at any time."""
         return self.everything or definition.name in self._made or _called_unnamed(definition)
 
-    def names(self, definition: ast.ClassDef | Function) -> bool:
-        """Whether code that may run, before the training too, names a definition."""
-        return self.everything or definition.name in self._made
-
     def holds(self, definition: ast.ClassDef | Function) -> bool:
         """Whether the script may make objects of a class, or run a function or method in training."""
         names = self._made if isinstance(definition, ast.ClassDef) else self._at_work

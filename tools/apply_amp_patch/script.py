@@ -274,7 +274,7 @@ class Script:
         """The dotted path of what a call calls."""
         return self.qualified(call.func) if isinstance(call, ast.Call) else None
 
-    def torch_name(self, at: ast.AST | None = None) -> str | None:
+    def torch_name(self) -> str | None:
         """The name under which module level binds torch itself."""
         for name, found in self.held.items():
             if any(b.kind == "import" and b.target == "torch" for b in found):

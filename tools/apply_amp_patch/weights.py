@@ -58,6 +58,7 @@ class Weights:
     def __init__(self, script: Script, roles: Roles, flow: Flow, elsewhere: Elsewhere) -> None:
         self.script, self.roles, self.flow, self.elsewhere = script, roles, flow, elsewhere
         self._run_by: dict[Function, bool] = {}
+        # whether a script makes weights itself, which then cannot be told from data
         self.bare = any(self._is_bare(node) for node in script.nodes)
 
     def _is_bare(self, node: ast.AST) -> bool:

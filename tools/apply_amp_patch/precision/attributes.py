@@ -1,8 +1,8 @@
 """What the attributes of one file are set to, by how they are spelt."""
 
 import ast
-from functools import lru_cache
 
+from ..once import once
 from ..script import Script
 
 
@@ -11,7 +11,7 @@ def set_to(script: Script, attribute: ast.expr) -> list[ast.expr]:
     return _values(script).get(ast.unparse(attribute), [])
 
 
-@lru_cache(maxsize=64)
+@once
 def _values(script: Script) -> dict[str, list[ast.expr]]:
     found: dict[str, list[ast.expr]] = {}
     for node in script.nodes:

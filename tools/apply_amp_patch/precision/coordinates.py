@@ -3,7 +3,6 @@
 import ast
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 
 from ..names import Function, last_name
 from ..once import once
@@ -22,6 +21,15 @@ def is_product(node: ast.AST) -> bool:
     if isinstance(node, ast.BinOp):
         return isinstance(node.op, ast.MatMult)
     return isinstance(node, ast.Call) and last_name(node) in _PRODUCTS
+
+
+def factors(script: Script, node: ast.AST) -> list[ast.expr]:
+    """What an operator or a call of torch or a tensor's method takes, the tensor itself among them."""
+    if isinstance(node, ast.BinOp):
+        return [node.left, node.right]
+    assert isinstance(node, ast.Call)
+    owner = [node.func.value] if isinstance(node.func, ast.Attribute) and not script.called(node) else []
+    return [*owner, *node.args]
 
 
 def multiplies_coordinates(script: Script, node: ast.AST) -> bool:
@@ -96,7 +104,7 @@ def _in_fp32(script: Script, value: ast.expr) -> bool:
     return any("float" in text.lower() for text in texts)
 
 
-@lru_cache(maxsize=64)
+@once
 def _coordinates(script: Script) -> frozenset[tuple[object, str]]:
     """The names of a file that hold pixel coordinates, by function; attributes by their text."""
     called = {last_name(call) for call in script.calls}

@@ -23,11 +23,11 @@ def data_calls(context: Context) -> dict[ast.Call, Declined]:
     """The calls that multiply matrices of data, in a region but behind its first layer."""
     training = context.training
     weights = Weights(context.script, context.roles, training.flow, training.elsewhere)
+    if weights.bare:
+        return {}
     statements = [s for region in training.regions for s in region.statements]
     calls = [n for s in statements for n in ast.walk(s) if isinstance(n, ast.Call)]
-    found = (
-        [c for c in calls if _multiplies(context, c) and not weights.run_in(c)] if not weights.bare else []
-    )
+    found = [c for c in calls if _multiplies(context, c) and not weights.run_in(c)]
     if not found:
         return {}
     dtypes = Dtypes(context)

@@ -15,7 +15,8 @@ _MOVES = ("to", "cuda", "float", "view", "reshape", "unsqueeze", "squeeze", "fla
 def stays_full(context: Context, call: ast.Call) -> bool:
     """Whether a call of another file's function is given data alone, and runs no layer and no product on it."""
     values = [*call.args, *(k.value for k in call.keywords)]
-    if not values or not all(_is_full(context, value) for value in values):
+    dtypes = Dtypes(context)
+    if not values or not all(_is_full(context, dtypes, value) for value in values):
         return False
     runs = context.run_elsewhere(call)
     names = {f.name for _, f in runs if isinstance(f, Function)}
@@ -39,10 +40,10 @@ def _is_elementwise(script: Script, node: ast.AST, names: set[str]) -> bool:
     return isinstance(node.func, ast.Name) and node.func.id in names
 
 
-def _is_full(context: Context, value: ast.expr) -> bool:
+def _is_full(context: Context, dtypes: Dtypes, value: ast.expr) -> bool:
     if any(isinstance(above, ast.Lambda) for above in context.script.ancestors(value)):
         return False  # who calls it with what is not followed
-    return Dtypes(context).of(value) in ("full", "integer") or _is_drawn(context, value)
+    return dtypes.of(value) in ("full", "integer") or _is_drawn(context, value)
 
 
 def _is_drawn(context: Context, value: ast.expr) -> bool:

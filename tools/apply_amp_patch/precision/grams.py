@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ..names import Function, last_name
 from ..patch import Declined
 from ..script import Script
-from .coordinates import is_product
+from .coordinates import factors, is_product
 
 _TURNS = {"t", "transpose", "permute", "swapaxes", "transpose_"}
 _SAME_SHAPE = {"contiguous", "float", "detach", "clone", "to", "cuda", "type_as"}
@@ -35,21 +35,13 @@ def gram_matrix(script: Script, node: ast.AST) -> bool:
         return False
     if isinstance(node, ast.Call) and last_name(node) == "einsum":
         return _sums_places(script, node)
-    factors = _factors(script, node)
-    turned = _turned(script, factors[1]) if len(factors) == 2 else None
-    if turned is None or not _is_same(script, factors[0], turned) or _is_unit(script, factors[0]):
+    multiplied = factors(script, node)
+    turned = _turned(script, multiplied[1]) if len(multiplied) == 2 else None
+    if turned is None or not _is_same(script, multiplied[0], turned) or _is_unit(script, multiplied[0]):
         return False
     function = script.function(node)
     divided = isinstance(function, Function) and any(_divides_by_sizes(n) for n in ast.walk(function))
-    return divided or _ends_in_places(script, factors[0])
-
-
-def _factors(script: Script, node: ast.AST) -> list[ast.expr]:
-    if isinstance(node, ast.BinOp):
-        return [node.left, node.right]
-    assert isinstance(node, ast.Call)
-    owner = [node.func.value] if isinstance(node.func, ast.Attribute) and not script.called(node) else []
-    return [*owner, *node.args]
+    return divided or _ends_in_places(script, multiplied[0])
 
 
 def _turned(script: Script, node: ast.expr, depth: int = 0) -> ast.expr | None:
@@ -58,9 +50,9 @@ def _turned(script: Script, node: ast.expr, depth: int = 0) -> ast.expr | None:
         case ast.Attribute(attr="T" | "mT", value=value):
             return value
         case ast.Call() if last_name(node) in _TURNS:
-            return next(iter(_factors(script, node)), None)
+            return next(iter(factors(script, node)), None)
         case ast.Call() if last_name(node) in _SAME_SHAPE:
-            return _turned(script, _factors(script, node)[0], depth)
+            return _turned(script, factors(script, node)[0], depth)
         case ast.Name() if depth < _DEPTH:
             found = (_turned(script, value, depth + 1) for value in _set_to(script, node))
             return next((value for value in found if value is not None), None)
@@ -103,11 +95,11 @@ def _ends_in_places(script: Script, node: ast.expr, depth: int = 0) -> bool:
         case ast.BinOp(left=value, op=ast.Sub()):  # its mean taken off
             return _ends_in_places(script, value, depth)
         case ast.Call() if last_name(node) in _SAME_SHAPE:
-            return _ends_in_places(script, _factors(script, node)[0], depth)
+            return _ends_in_places(script, factors(script, node)[0], depth)
         case ast.Call() if last_name(node) in ("view", "reshape"):
-            return _keeps_channels(script, _shape(_factors(script, node)[1:]))
+            return _keeps_channels(script, _shape(factors(script, node)[1:]))
         case ast.Call() if last_name(node) == "flatten":
-            start = [*_factors(script, node)[1:2], *(k.value for k in node.keywords if k.arg == "start_dim")]
+            start = [*factors(script, node)[1:2], *(k.value for k in node.keywords if k.arg == "start_dim")]
             return [ast.unparse(s) for s in start] in (["2"], ["-2"])
         case ast.Call(args=[_, ast.Constant(value=str() as pattern)]) if last_name(node) == "rearrange":
             before, _, after = pattern.partition("->")
@@ -165,7 +157,7 @@ def _is_shape(node: ast.expr) -> bool:
 
 def _sums_places(script: Script, call: ast.Call) -> bool:
     """`einsum("bchw,bdhw->bcd", f, f)`."""
-    match _factors(script, call):
+    match factors(script, call):
         case [ast.Constant(value=str() as equation), one, other] if _is_same(script, one, other):
             terms, _, out = equation.replace(" ", "").partition("->")
             first, _, second = terms.partition(",")

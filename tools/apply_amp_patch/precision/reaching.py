@@ -3,9 +3,9 @@
 import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 from ..names import Function
+from ..once import once
 from ..script import Loop, Script
 
 
@@ -55,7 +55,7 @@ def _set_aside(script: Script, use: ast.Name) -> bool:
     return use.id in _out_of_order(script) or any(_stores(n, use.id) for n in nodes)
 
 
-@lru_cache(maxsize=64)
+@once
 def _out_of_order(script: Script) -> frozenset[str]:
     found = {n.target.id for n in script.nodes if isinstance(n, ast.NamedExpr)}
     found.update(name for n in script.nodes if isinstance(n, ast.Global | ast.Nonlocal) for name in n.names)

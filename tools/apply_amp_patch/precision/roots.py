@@ -4,7 +4,7 @@ import ast
 
 from ..names import last_name
 from ..script import Script
-from .coordinates import is_product
+from .coordinates import factors, is_product
 from .literals import number
 from .squares import base_of, held
 from .vanishing import size_of
@@ -34,13 +34,8 @@ def root_of(script: Script, node: ast.AST) -> list[ast.expr]:
         case ast.Call(func=ast.Attribute(attr="pow", value=owner), args=[*first, power]):
             return [first[0] if first else owner] if _is_root(power) else []
         case ast.Call() if last_name(node) in _ROOTS:
-            return _given(script, node)[:1]
+            return factors(script, node)[:1]
     return []
-
-
-def _given(script: Script, call: ast.Call) -> list[ast.expr]:
-    owner = [call.func.value] if isinstance(call.func, ast.Attribute) and not script.called(call) else []
-    return [*owner, *call.args]
 
 
 def _is_root(power: ast.expr) -> bool:
@@ -60,7 +55,7 @@ def _multiplies_squares(script: Script, node: ast.expr, depth: int = 0) -> bool:
         case ast.Call(func=ast.Attribute(value=value, attr=name)) if name in _SHAPES:
             return _multiplies_squares(script, value, depth)
         case ast.Call() if is_product(node) or script.called(node) in _SUMS:
-            return any(_is_square(script, f) for f in _given(script, node)[:2])
+            return any(_is_square(script, f) for f in factors(script, node)[:2])
         case ast.Name() if depth < 3:
             values = held(script, node)
             return bool(values) and all(_multiplies_squares(script, v, depth + 1) for v in values)

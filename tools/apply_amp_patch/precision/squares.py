@@ -7,7 +7,7 @@ from ..names import Binding, Function, last_name
 from ..once import once
 from ..script import Script
 from .attributes import set_to
-from .coordinates import is_product
+from .coordinates import factors, is_product
 
 _MOST_VALUES = 60
 _SUMS = ("sum", "nansum", "mean", "dot", "vdot")
@@ -131,22 +131,14 @@ def _multiplies(script: Script, node: ast.AST) -> bool:
     return is_product(node) or any(map(is_product, held(script, node)))
 
 
-def _factors(script: Script, node: ast.AST) -> list[ast.expr]:
-    if isinstance(node, ast.BinOp):
-        return [node.left, node.right]
-    assert isinstance(node, ast.Call)
-    owner = [node.func.value] if isinstance(node.func, ast.Attribute) and not script.called(node) else []
-    return [*owner, *node.args]
-
-
 def _pairs_itself(script: Script, node: ast.AST) -> bool:
     """`torch.dot(x, x)`, `x[:, None] @ x[:, :, None]`, `x.unsqueeze(1).bmm(x.unsqueeze(2))`: a row with itself."""
-    factors = _factors(script, node)
-    if len(factors) != 2:
+    multiplied = factors(script, node)
+    if len(multiplied) != 2:
         return False
     if last_name(node) in ("dot", "vdot"):
-        return ast.unparse(factors[0]) == ast.unparse(factors[1])
-    owners = [_unsqueezed(f) for f in factors]
+        return ast.unparse(multiplied[0]) == ast.unparse(multiplied[1])
+    owners = [_unsqueezed(f) for f in multiplied]
     return None not in owners and owners[0] == owners[1]
 
 
@@ -162,7 +154,7 @@ def _unsqueezed(node: ast.expr) -> str | None:
 
 def _weighs_squares(script: Script, node: ast.AST) -> bool:
     """`x ** 2 @ precision`: the square of a distance that has weights."""
-    inside = [n for f in _factors(script, node) for n in ast.walk(f)]
+    inside = [n for f in factors(script, node) for n in ast.walk(f)]
     return is_product(node) and any(base_of(v) is not None for n in inside for v in [n, *held(script, n)])
 
 

@@ -16,7 +16,7 @@ def picked(context: Context, script: Script, call: ast.Call) -> list[tuple[Scrip
     if not _calls_each(script, call):
         return []
     scripts = [context.script, *context.project.values()]
-    return [(s, f) for s in scripts for f in _displayed(s) if s is context.script or context.reached.names(f)]
+    return [(s, f) for s in scripts for f in _displayed(s) if s is context.script or context.reached.makes(f)]
 
 
 def _calls_each(script: Script, call: ast.Call) -> bool:
